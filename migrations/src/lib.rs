@@ -1,0 +1,67 @@
+//! The SQL of Postroom's schemas, as text.
+//!
+//! The files beside this crate's manifest are plain SQL for `psql -f`. This crate embeds them, so
+//! that `relay migrate` and tests apply exactly what a database administrator reads.
+
+/// One numbered migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// Version that `outbox.schema_version()` returns once this migration is applied.
+    pub version: i32,
+    /// File name without its ending, for example `0001_outbox`.
+    pub name: &'static str,
+    /// The whole file. Holds its own `BEGIN` and `COMMIT`.
+    pub sql: &'static str,
+}
+
+/// All migrations, in the order in which they are applied.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001_outbox",
+        sql: include_str!("../0001_outbox.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "0002_inbox",
+        sql: include_str!("../0002_inbox.sql"),
+    },
+];
+
+/// The optional roles and grants. Can be applied again.
+pub const ROLES: &str = include_str!("../roles.sql");
+
+/// Removes both schemas with everything in them.
+pub const DOWN: &str = include_str!("../down.sql");
+
+/// The schema version that this release of the libraries and of the relay works with.
+pub const SCHEMA_VERSION: i32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::{MIGRATIONS, SCHEMA_VERSION};
+
+    #[test]
+    fn versions_count_up_and_end_at_the_known_one() {
+        let versions: Vec<i32> = MIGRATIONS.iter().map(|m| m.version).collect();
+        assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_file_records_itself_and_is_one_transaction() {
+        for migration in MIGRATIONS {
+            let record = format!("VALUES ({}, '{}')", migration.version, migration.name);
+            assert!(
+                migration.sql.contains(&record),
+                "{} does not record itself",
+                migration.name
+            );
+            assert!(migration.sql.contains("\nBEGIN;\n") && migration.sql.ends_with("COMMIT;\n"));
+            assert!(
+                migration.sql.contains("-- Locks:"),
+                "{} names no locks",
+                migration.name
+            );
+        }
+    }
+}

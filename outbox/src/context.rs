@@ -1,0 +1,67 @@
+//! What a message inherits from the work that publishes it.
+//!
+//! Inside [`scope`] every published message gets the correlation id, the causation id and the
+//! W3C `traceparent` of the context, without being asked. The inbox runs each handler in such a
+//! scope, so that follow-up messages name the message that caused them.
+
+use std::future::Future;
+
+tokio::task_local! {
+    static CURRENT: MessageContext;
+}
+
+/// Correlation, causation and trace of the current work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageContext {
+    /// Shared by all messages of one business process.
+    pub correlation_id: Option<String>,
+    /// Id of the message that caused this work.
+    pub causation_id: Option<String>,
+    /// Trace and span, as in W3C Trace Context, section 3.2.
+    pub traceparent: Option<String>,
+}
+
+impl MessageContext {
+    /// Makes an empty context.
+    pub const fn new() -> Self {
+        Self {
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+        }
+    }
+
+    /// Sets the correlation id.
+    #[must_use]
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// Sets the causation id.
+    #[must_use]
+    pub fn causation_id(mut self, id: impl Into<String>) -> Self {
+        self.causation_id = Some(id.into());
+        self
+    }
+
+    /// Sets the `traceparent`.
+    #[must_use]
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.traceparent = Some(traceparent.into());
+        self
+    }
+}
+
+/// Runs a future; messages that it publishes inherit `context`.
+///
+/// Tasks that it spawns do not inherit it.
+pub async fn scope<F: Future>(context: MessageContext, work: F) -> F::Output {
+    CURRENT.scope(context, work).await
+}
+
+/// Returns the context of the current task; empty outside [`scope`].
+pub fn current() -> MessageContext {
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
+}

@@ -1,0 +1,143 @@
+//! Headers that travel with a message.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{PublishError, limits::HEADERS_BYTES};
+
+/// Names that Postroom sets itself, stored beside the user's headers.
+pub(crate) mod reserved {
+    pub(crate) const CORRELATION_ID: &str = "correlation_id";
+    pub(crate) const CAUSATION_ID: &str = "causation_id";
+    pub(crate) const EVENT_VERSION: &str = "event_version";
+    pub(crate) const TRACEPARENT: &str = "traceparent";
+    pub(crate) const ALL: [&str; 4] = [CORRELATION_ID, CAUSATION_ID, EVENT_VERSION, TRACEPARENT];
+}
+
+/// A header's value: what JSON and an AMQP table both carry without loss.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum HeaderValue {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// A text.
+    Text(String),
+}
+
+impl From<bool> for HeaderValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for HeaderValue {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for HeaderValue {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<String> for HeaderValue {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+/// Headers by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Headers(BTreeMap<String, HeaderValue>);
+
+impl Headers {
+    /// Makes an empty set.
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Reads headers that anybody may have written in SQL.
+    ///
+    /// Null is left out; an array or an object becomes the text of its JSON.
+    pub fn from_json(object: serde_json::Map<String, serde_json::Value>) -> Self {
+        let value = |value: serde_json::Value| match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::Bool(value) => Some(HeaderValue::Bool(value)),
+            serde_json::Value::String(text) => Some(HeaderValue::Text(text)),
+            serde_json::Value::Number(number) => Some(match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => HeaderValue::Int(whole),
+                (None, Some(fraction)) => HeaderValue::Float(fraction),
+                (None, None) => HeaderValue::Text(number.to_string()),
+            }),
+            nested => Some(HeaderValue::Text(nested.to_string())),
+        };
+        Self(
+            object
+                .into_iter()
+                .filter_map(|(name, v)| Some((name, value(v)?)))
+                .collect(),
+        )
+    }
+
+    /// Returns the value of a header.
+    pub fn get(&self, name: &str) -> Option<&HeaderValue> {
+        self.0.get(name)
+    }
+
+    /// Returns the value of a header that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(HeaderValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Iterates over the headers, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Sets a header, whatever its name: for the mapping from the wire and for reserved names.
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Checks a name that a user chose.
+    pub(crate) fn check_name(name: &str) -> Result<(), PublishError> {
+        let problem = if name.is_empty() || name.len() > 128 {
+            "must have 1 to 128 bytes"
+        } else if name == "CC" || name == "BCC" {
+            "would route the message elsewhere (RabbitMQ's sender-selected distribution)"
+        } else if name.starts_with("cloudEvents") || reserved::ALL.contains(&name) {
+            "is set by Postroom itself"
+        } else {
+            return Ok(());
+        };
+        Err(PublishError::Header {
+            name: name.to_owned(),
+            problem,
+        })
+    }
+
+    /// Returns the JSON text that the table stores.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value, PublishError> {
+        let value = serde_json::to_value(self).map_err(PublishError::Serialize)?;
+        let bytes = value.to_string().len();
+        if bytes > HEADERS_BYTES {
+            return Err(PublishError::TooLarge {
+                field: "headers",
+                bytes,
+                limit: HEADERS_BYTES,
+            });
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+pub mod context;
+mod error;
+mod event;
+mod headers;
+pub mod limits;
+mod message;
+mod message_id;
+mod name;
+mod publish;
+pub mod schema;
+mod sql;
+pub mod transaction;
+#[cfg(feature = "amqp")]
+pub mod wire;
+
+pub use context::MessageContext;
+pub use error::PublishError;
+pub use event::Event;
+pub use headers::{HeaderValue, Headers};
+pub use message::{IntoMessage, Message};
+pub use message_id::MessageId;
+pub use name::{InvalidName, Key, Topic, TypeName};
+pub use publish::Outbox;

@@ -1,0 +1,19 @@
+//! Sizes that a message must keep, checked here before the database and the broker do.
+//!
+//! They are those of AMQP 0-9-1 (a short string holds 255 bytes, section 4.2.5.3; headers must fit
+//! one frame) and of RabbitMQ's default largest message since 4.0.
+
+/// Longest topic, key, type or content type, in bytes.
+pub const NAME_BYTES: usize = 255;
+
+/// Largest set of headers, in bytes of their JSON text.
+pub const HEADERS_BYTES: usize = 64 * 1024;
+
+/// Largest payload, in bytes.
+pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most distinct keys that one call may ask to be serialised by locks.
+///
+/// Each key takes an advisory lock until the transaction ends; a hundred thousand of them would
+/// exhaust the lock table that all sessions of the server share.
+pub const SERIALIZED_KEYS: usize = 1_000;

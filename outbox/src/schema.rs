@@ -1,0 +1,62 @@
+//! Whether the database's schema is one that this release knows.
+
+use migrations::SCHEMA_VERSION;
+use sqlx::PgConnection;
+
+/// Why the schema was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// There is no schema `outbox`, or it may not be used.
+    #[error(
+        "the database has no Postroom schema that this user may use; apply migrations/*.sql or run `relay migrate`, and grant the roles of migrations/roles.sql"
+    )]
+    Missing,
+
+    /// The schema is older than this release needs.
+    #[error(
+        "the database's Postroom schema is at version {found}, this release needs {SCHEMA_VERSION}; apply the newer files of migrations/ or run `relay migrate`"
+    )]
+    Old {
+        /// Version of the database's schema.
+        found: i32,
+    },
+
+    /// The schema is newer than this release knows.
+    #[error(
+        "the database's Postroom schema is at version {found}, this release knows up to {SCHEMA_VERSION}; use a newer release"
+    )]
+    New {
+        /// Version of the database's schema.
+        found: i32,
+    },
+
+    /// The database could not be asked.
+    #[error("asking the database for its Postroom schema version")]
+    Database(#[source] sqlx::Error),
+}
+
+/// Checks that the schema has the version that this release works with.
+///
+/// # Errors
+/// Returns what is wrong and what to do about it.
+pub async fn check(connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let found: i32 = sqlx::query_scalar("SELECT outbox.schema_version()")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| {
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
+            match code.as_deref() {
+                // invalid_schema_name, undefined_function, insufficient_privilege
+                Some("3F000" | "42883" | "42501") => SchemaError::Missing,
+                _ => SchemaError::Database(error),
+            }
+        })?;
+    match found {
+        SCHEMA_VERSION => Ok(()),
+        found if found < SCHEMA_VERSION => Err(SchemaError::Old { found }),
+        found => Err(SchemaError::New { found }),
+    }
+}

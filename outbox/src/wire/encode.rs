@@ -1,0 +1,160 @@
+//! From a row of the outbox to AMQP.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+use uuid::Uuid;
+
+use super::names;
+use crate::{HeaderValue, Headers, headers::reserved};
+
+/// Persistent, as AMQP 0-9-1 numbers delivery modes.
+const PERSISTENT: u8 = 2;
+
+/// Most bytes of encoded headers. One frame of RabbitMQ's default 128 KiB must hold them all,
+/// with the other properties; headers beyond it would close the connection.
+const ENCODED_HEADERS_BYTES: usize = 96 * 1024;
+
+/// A message as the outbox holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Id of the message.
+    pub message_id: Uuid,
+    /// What it is about.
+    pub topic: &'a str,
+    /// What it is ordered by.
+    pub key: Option<&'a str>,
+    /// Type of the body.
+    pub type_name: &'a str,
+    /// Content type of the body.
+    pub content_type: &'a str,
+    /// Headers, those that Postroom sets included.
+    pub headers: &'a Headers,
+    /// When it was written, by the database's clock.
+    pub occurred_at: DateTime<Utc>,
+    /// The service that wrote it.
+    pub source: &'a str,
+}
+
+/// A message as it is handed to the AMQP client, apart from its body.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Routing key.
+    pub routing_key: ShortString,
+    /// Properties and headers.
+    pub properties: BasicProperties,
+}
+
+/// Why a message can never be carried by the broker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Uncarriable {
+    /// A text is longer than an AMQP short string.
+    #[error("{field} has {bytes} bytes, AMQP carries at most 255")]
+    TooLong {
+        /// The field or header.
+        field: String,
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// The headers do not fit one frame.
+    #[error(
+        "the headers take {bytes} bytes on the wire, at most {ENCODED_HEADERS_BYTES} fit a frame"
+    )]
+    Headers {
+        /// Their size in bytes.
+        bytes: usize,
+    },
+}
+
+/// Maps a message to its routing key and properties.
+///
+/// # Errors
+/// Returns why the broker can never carry the message; trying again cannot help.
+pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
+    let id = message.message_id.hyphenated().to_string();
+    let mut properties = BasicProperties::default()
+        .with_message_id(short("message id", &id)?)
+        .with_type(short("type", message.type_name)?)
+        .with_content_type(short("content type", message.content_type)?)
+        .with_app_id(short("source", message.source)?)
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(message.occurred_at.timestamp().max(0) as u64);
+    if let Some(correlation_id) = message.headers.text(reserved::CORRELATION_ID) {
+        properties = properties.with_correlation_id(short("correlation id", correlation_id)?);
+    }
+    let mut table = Table::default();
+    table.text(names::SPEC_VERSION, "1.0")?;
+    table.text(names::ID, &id)?;
+    table.text(names::SOURCE, message.source)?;
+    table.text(names::TYPE, message.type_name)?;
+    let time = message
+        .occurred_at
+        .to_rfc3339_opts(SecondsFormat::Micros, true);
+    table.text(names::TIME, &time)?;
+    if let Some(key) = message.key {
+        table.text(names::PARTITION_KEY, key)?;
+    }
+    for (name, value) in message.headers.iter() {
+        match name {
+            reserved::CORRELATION_ID => {}
+            reserved::CAUSATION_ID => table.value(names::CAUSATION_ID, value)?,
+            reserved::EVENT_VERSION => table.value(names::EVENT_VERSION, value)?,
+            // Written in SQL under a name that is set above.
+            name if name.starts_with(names::PREFIX) => {}
+            _ => table.value(name, value)?,
+        }
+    }
+    Ok(Published {
+        routing_key: short("topic", message.topic)?,
+        properties: properties.with_headers(table.finish()?),
+    })
+}
+
+fn short(field: &str, text: &str) -> Result<ShortString, Uncarriable> {
+    ShortString::try_new(text).map_err(|_| Uncarriable::TooLong {
+        field: field.to_owned(),
+        bytes: text.len(),
+    })
+}
+
+/// A field table that knows its size on the wire (AMQP 0-9-1, section 4.2.5.5).
+#[derive(Default)]
+struct Table {
+    fields: FieldTable,
+    bytes: usize,
+}
+
+impl Table {
+    fn text(&mut self, name: &str, text: &str) -> Result<(), Uncarriable> {
+        self.insert(
+            name,
+            AMQPValue::LongString(LongString::from(text)),
+            4 + text.len(),
+        )
+    }
+
+    fn value(&mut self, name: &str, value: &HeaderValue) -> Result<(), Uncarriable> {
+        match value {
+            HeaderValue::Bool(value) => self.insert(name, AMQPValue::Boolean(*value), 1),
+            HeaderValue::Int(value) => self.insert(name, AMQPValue::LongLongInt(*value), 8),
+            HeaderValue::Float(value) => self.insert(name, AMQPValue::Double(*value), 8),
+            HeaderValue::Text(text) => self.text(name, text),
+        }
+    }
+
+    fn insert(&mut self, name: &str, value: AMQPValue, bytes: usize) -> Result<(), Uncarriable> {
+        self.bytes += 1 + name.len() + 1 + bytes;
+        self.fields.insert(short(name, name)?, value);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<FieldTable, Uncarriable> {
+        if self.bytes > ENCODED_HEADERS_BYTES {
+            return Err(Uncarriable::Headers { bytes: self.bytes });
+        }
+        Ok(self.fields)
+    }
+}

@@ -1,0 +1,30 @@
+//! How a message looks in AMQP 0-9-1, in both directions.
+//!
+//! | message | AMQP |
+//! |---|---|
+//! | topic | routing key |
+//! | id | `message_id`, header `cloudEvents_id` |
+//! | type | `type`, header `cloudEvents_type` |
+//! | content type | `content_type` |
+//! | time of writing | `timestamp` (seconds), header `cloudEvents_time` (microseconds) |
+//! | source | `app_id`, header `cloudEvents_source` |
+//! | key | header `cloudEvents_partitionkey` |
+//! | correlation id | `correlation_id` |
+//! | causation id | header `cloudEvents_causationid` |
+//! | version of the body | header `cloudEvents_eventversion` |
+//! | `traceparent` | header `traceparent` |
+//! | other headers | headers of the same name |
+//!
+//! Messages are persistent (`delivery_mode` 2). Sources: AMQP 0-9-1, section 1.8 (basic
+//! properties); CloudEvents 1.0.2, section 3, and its AMQP binding's binary mode for the header
+//! names and the partitioning extension; W3C Trace Context: AMQP protocol.
+
+mod decode;
+mod encode;
+mod names;
+
+pub use decode::{Incoming, decode};
+pub use encode::{Outgoing, Published, Uncarriable, encode};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Names of the headers that Postroom sets.
+
+/// Prefix of CloudEvents attributes (AMQP binding, section 3.1.3).
+pub(super) const PREFIX: &str = "cloudEvents_";
+
+pub(super) const SPEC_VERSION: &str = "cloudEvents_specversion";
+pub(super) const ID: &str = "cloudEvents_id";
+pub(super) const SOURCE: &str = "cloudEvents_source";
+pub(super) const TYPE: &str = "cloudEvents_type";
+pub(super) const TIME: &str = "cloudEvents_time";
+pub(super) const PARTITION_KEY: &str = "cloudEvents_partitionkey";
+pub(super) const CAUSATION_ID: &str = "cloudEvents_causationid";
+pub(super) const EVENT_VERSION: &str = "cloudEvents_eventversion";
+pub(super) const TRACEPARENT: &str = "traceparent";
+
+/// Number of redeliveries, kept by quorum queues (RabbitMQ documentation, "Quorum Queues").
+pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";

@@ -1,0 +1,91 @@
+use chrono::DateTime;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{Outgoing, Uncarriable, decode, encode};
+use crate::{HeaderValue, Headers, headers::reserved};
+
+fn header_value() -> impl Strategy<Value = HeaderValue> {
+    prop_oneof![
+        any::<bool>().prop_map(HeaderValue::Bool),
+        any::<i64>().prop_map(HeaderValue::Int),
+        (-1e9..1e9_f64).prop_map(HeaderValue::Float),
+        ".{0,40}".prop_map(HeaderValue::Text),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(
+        id in any::<u128>(),
+        topic in "[a-z.]{1,255}",
+        key in proptest::option::of("[a-zA-Z0-9 äß-]{1,60}"),
+        user in proptest::collection::btree_map("[a-z]{1,20}x", header_value(), 0..6),
+        correlation in proptest::option::of("[a-z0-9-]{1,100}"),
+        micros in 0_i64..4_000_000_000_000_000,
+    ) {
+        let mut headers = Headers::new();
+        for (name, value) in &user {
+            headers.set(name.clone(), value.clone());
+        }
+        let expected_headers = headers.clone();
+        if let Some(correlation) = &correlation {
+            headers.set(reserved::CORRELATION_ID, correlation.as_str());
+        }
+        headers.set(reserved::EVENT_VERSION, 3_i64);
+        headers.set(reserved::TRACEPARENT, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let occurred_at = DateTime::from_timestamp_micros(micros).unwrap();
+        let message = Outgoing {
+            message_id: Uuid::from_u128(id),
+            topic: &topic,
+            key: key.as_deref(),
+            type_name: "orders.placed",
+            content_type: "application/json",
+            headers: &headers,
+            occurred_at,
+            source: "orders",
+        };
+        let published = encode(&message).unwrap();
+        let incoming = decode(published.routing_key.as_str(), &published.properties);
+        prop_assert_eq!(incoming.message_id, Some(Uuid::from_u128(id).to_string()));
+        prop_assert_eq!(incoming.topic, topic);
+        prop_assert_eq!(incoming.key, key);
+        prop_assert_eq!(incoming.source.as_deref(), Some("orders"));
+        prop_assert_eq!(incoming.version, Some(3));
+        prop_assert_eq!(incoming.correlation_id, correlation);
+        prop_assert_eq!(incoming.occurred_at, Some(occurred_at));
+        prop_assert_eq!(incoming.headers, expected_headers);
+        prop_assert!(incoming.traceparent.is_some());
+    }
+}
+
+#[test]
+fn what_the_broker_cannot_carry_is_named() {
+    let mut headers = Headers::new();
+    let mut message = Outgoing {
+        message_id: Uuid::nil(),
+        topic: "t",
+        key: None,
+        type_name: "t",
+        content_type: "text/plain",
+        headers: &headers.clone(),
+        occurred_at: DateTime::UNIX_EPOCH,
+        source: "s",
+    };
+    let long = "x".repeat(256);
+    message.topic = &long;
+    assert_eq!(
+        encode(&message).unwrap_err(),
+        Uncarriable::TooLong {
+            field: "topic".into(),
+            bytes: 256
+        }
+    );
+    message.topic = "t";
+    headers.set("large", "y".repeat(100 * 1024));
+    message.headers = &headers;
+    assert!(matches!(
+        encode(&message).unwrap_err(),
+        Uncarriable::Headers { .. }
+    ));
+}
