@@ -1,1 +1,3 @@
 //! Stub.
+pub mod capture;
+pub mod publish;

@@ -1,0 +1,52 @@
+//! How long to wait before looking again.
+
+use std::time::Duration;
+
+/// Adaptive interval between two looks: short while there is work, longer when there is none.
+///
+/// Producers do not notify: `NOTIFY` inside their transactions would serialise their commits.
+#[derive(Debug, Clone)]
+pub struct PollInterval {
+    shortest: Duration,
+    longest: Duration,
+    current: Duration,
+}
+
+impl PollInterval {
+    /// Makes an interval between two bounds.
+    pub const fn new(shortest: Duration, longest: Duration) -> Self {
+        Self {
+            shortest,
+            longest,
+            current: shortest,
+        }
+    }
+
+    /// Returns how long to wait after a look that found something.
+    pub const fn busy(&mut self) -> Duration {
+        self.current = self.shortest;
+        self.current
+    }
+
+    /// Returns how long to wait after a look that found nothing; grows by half each time.
+    pub fn idle(&mut self) -> Duration {
+        let wait = self.current;
+        self.current = (self.current + self.current / 2).min(self.longest);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::PollInterval;
+
+    #[test]
+    fn it_relaxes_to_the_longest_and_wakes_at_once() {
+        let mut interval = PollInterval::new(Duration::from_millis(2), Duration::from_millis(50));
+        let waits: Vec<u128> = (0..12).map(|_| interval.idle().as_millis()).collect();
+        assert_eq!(waits, [2, 3, 4, 6, 10, 15, 22, 34, 50, 50, 50, 50]);
+        assert_eq!(interval.busy().as_millis(), 2);
+    }
+}

@@ -1,0 +1,147 @@
+//! Taking rows in and giving each its place.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    Disposition, FrameId, Hold, Machine, Reason, Row, Settled,
+    key::{Entry, Origin},
+    track::Track,
+    write::Due,
+};
+use crate::capture::Position;
+
+impl<M> Machine<M> {
+    /// Begins a frame. `already_parked` are rows that an earlier session parked above its
+    /// watermark; they are met again and passed over.
+    pub fn open_frame(&mut self, id: FrameId, already_parked: HashSet<Position>) {
+        debug_assert!(self.tracks.back().is_none_or(|track| track.id < id));
+        self.tracks.push_back(Track::new(id, already_parked));
+    }
+
+    /// Takes the next row of a frame, in the order of positions.
+    pub fn admit(&mut self, frame: FrameId, row: Row<M>) -> Option<Settled> {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame) else {
+            debug_assert!(false, "frame {frame} was never opened");
+            return None;
+        };
+        if !track.admit(row.position) {
+            return None;
+        }
+        let entry = self.take_in(row, Origin::Frame(frame));
+        match entry.row.disposition {
+            Disposition::Expired => {
+                self.release(&entry);
+                Some(Settled::Dropped)
+            }
+            Disposition::Scheduled => {
+                self.park(
+                    &entry,
+                    Reason::Scheduled,
+                    Hold::Nothing,
+                    0,
+                    Due::AsScheduled,
+                    None,
+                );
+                Some(Settled::Parked(Reason::Scheduled))
+            }
+            Disposition::Due => self.line_up(entry),
+        }
+    }
+
+    /// Ends a frame: no more of its rows will come.
+    pub fn close_frame(&mut self, id: FrameId) {
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) {
+            track.close();
+        }
+    }
+
+    pub(super) fn take_in(&mut self, row: Row<M>, origin: Origin) -> Entry<M> {
+        self.rows += 1;
+        self.bytes += row.bytes;
+        let Row {
+            position,
+            key,
+            topic,
+            bytes,
+            disposition,
+            message,
+        } = row;
+        let message = Arc::new(message);
+        Entry {
+            row: Row {
+                position,
+                key,
+                topic,
+                bytes,
+                disposition,
+                message,
+            },
+            origin,
+            strikes: 0,
+        }
+    }
+
+    /// Gives a row its place: ready, waiting for its key, or parked behind it.
+    fn line_up(&mut self, entry: Entry<M>) -> Option<Settled> {
+        let Some(key) = entry.row.key.clone() else {
+            self.ready.insert(entry.row.position, entry);
+            return None;
+        };
+        let most = self.settings.key_rows;
+        let state = self.key(&key);
+        let mut hold = state.holds.over(&entry.row.topic);
+        if hold.is_none() && state.waiting.len() >= most {
+            state.spilled = true;
+            hold = Some(Hold::Key);
+        }
+        if let Some(hold) = hold {
+            self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
+            self.advance(&key);
+            return Some(Settled::Parked(Reason::Behind));
+        }
+        self.key(&key).waiting.push_back(entry);
+        self.advance(&key);
+        None
+    }
+
+    /// Makes the next row of a key ready, if none is under way, and steps its drain.
+    pub(super) fn advance(&mut self, key: &Arc<str>) {
+        loop {
+            let state = self.key(key);
+            if state.active {
+                return;
+            }
+            let Some(entry) = state.waiting.pop_front() else {
+                break;
+            };
+            match entry.origin {
+                Origin::Parked { .. } => {
+                    if state.pass.stopped || state.pass.failed_topics.contains(&entry.row.topic) {
+                        // It stays parked as it is.
+                        self.parked_in_hand.remove(&entry.row.position);
+                        self.release(&entry);
+                        continue;
+                    }
+                }
+                Origin::Frame(_) => {
+                    // Rows that spilled lie behind what is in memory, and do not hold it.
+                    let hold = if state.spilled {
+                        state.holds.over_topic(&entry.row.topic)
+                    } else {
+                        state.holds.over(&entry.row.topic)
+                    };
+                    if let Some(hold) = hold {
+                        self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
+                        continue;
+                    }
+                }
+            }
+            let state = self.key(key);
+            state.active = true;
+            self.ready.insert(entry.row.position, entry);
+            return;
+        }
+        self.step_drain(key);
+        self.forget_idle(key);
+    }
+}

@@ -1,0 +1,158 @@
+//! The state machine's state, and what it reports.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    Backoff, FrameId, Progress, Write,
+    key::{Entry, KeyState, Origin},
+    track::Track,
+};
+use crate::capture::Position;
+
+/// Bounds of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Most rows in memory.
+    pub window_rows: usize,
+    /// Most bytes of messages in memory; one message more may be admitted.
+    pub window_bytes: usize,
+    /// Most rows of one key in memory; what comes above is parked behind them.
+    pub key_rows: usize,
+    /// Most rows above the watermark of a frame.
+    pub span: usize,
+    /// Waits between attempts of parked rows.
+    pub backoff: Backoff,
+    /// Drops what no queue takes, by topic, instead of parking it.
+    pub drop_unroutable: fn(&str) -> bool,
+}
+
+/// Messages to publish together.
+pub type Batch<M> = Vec<(Position, Arc<M>)>;
+
+/// Decides what is published, parked and passed by the watermark.
+#[derive(Debug)]
+pub struct Machine<M> {
+    pub(super) settings: Settings,
+    pub(super) tracks: VecDeque<Track>,
+    pub(super) finished: Option<FrameId>,
+    pub(super) keys: HashMap<Arc<str>, KeyState<M>>,
+    pub(super) ready: BTreeMap<Position, Entry<M>>,
+    pub(super) in_flight: HashMap<Position, Entry<M>>,
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+    /// Parked rows that are in memory, or whose fate is not written yet.
+    pub(super) parked_in_hand: HashSet<Position>,
+    pub(super) wants_drain: VecDeque<Arc<str>>,
+    pub(super) pending: Write,
+}
+
+impl<M> Machine<M> {
+    /// Makes an empty machine.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tracks: VecDeque::new(),
+            finished: None,
+            keys: HashMap::new(),
+            ready: BTreeMap::new(),
+            in_flight: HashMap::new(),
+            rows: 0,
+            bytes: 0,
+            parked_in_hand: HashSet::new(),
+            wants_drain: VecDeque::new(),
+            pending: Write::default(),
+        }
+    }
+
+    /// Whether more rows may be admitted.
+    pub fn has_room(&self) -> bool {
+        self.rows < self.settings.window_rows
+            && self.bytes < self.settings.window_bytes
+            && self.tracks.iter().map(Track::span).sum::<usize>() < self.settings.span
+    }
+
+    /// Rows in memory.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows that have been handed out and not settled.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether nothing is in memory and nothing is left to record.
+    pub fn is_idle(&self) -> bool {
+        self.rows == 0 && self.pending.is_empty()
+    }
+
+    /// Keys that parked rows hold back, wholly or for some topics.
+    pub fn held_keys(&self) -> usize {
+        self.keys
+            .values()
+            .filter(|state| !state.holds.is_empty())
+            .count()
+    }
+
+    /// How far frames are done.
+    pub fn progress(&mut self) -> Progress {
+        while self.tracks.front().is_some_and(Track::is_finished) {
+            self.finished = self.tracks.pop_front().map(|track| track.id);
+        }
+        Progress {
+            finished: self.finished,
+            current: self.tracks.front().map(|track| track.id),
+            watermark: self.tracks.front().and_then(Track::watermark),
+        }
+    }
+
+    /// Whether there are records besides the progress.
+    pub fn has_records(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes all records that wait to be written, together with [`Machine::progress`] of the same
+    /// moment: the watermark passes parked rows because they are written with it.
+    pub fn take_write(&mut self) -> Write {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Notes that a write is durable.
+    pub fn written(&mut self, write: &Write) {
+        for position in write.parked_positions() {
+            self.parked_in_hand.remove(&position);
+        }
+        for key in &write.keys {
+            if let Some(state) = self.keys.get_mut(key) {
+                state.unwritten -= 1;
+            }
+            self.forget_idle(key);
+        }
+    }
+
+    pub(super) fn key(&mut self, key: &Arc<str>) -> &mut KeyState<M> {
+        self.keys
+            .entry(Arc::clone(key))
+            .or_insert_with(KeyState::new)
+    }
+
+    pub(super) fn forget_idle(&mut self, key: &Arc<str>) {
+        if self.keys.get(key).is_some_and(KeyState::is_idle) {
+            self.keys.remove(key);
+        }
+    }
+
+    /// Drops a row from memory; the watermark may pass it.
+    pub(super) fn release(&mut self, entry: &Entry<M>) {
+        self.rows -= 1;
+        self.bytes -= entry.row.bytes;
+        if let Origin::Frame(frame) = entry.origin
+            && let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame)
+        {
+            track.settle(entry.row.position);
+        }
+    }
+}

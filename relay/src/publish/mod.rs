@@ -1,0 +1,46 @@
+//! What to publish next, and what became of it: a state machine without I/O.
+//!
+//! Rows, confirms, returns and errors go in; batches to publish, rows to park and watermarks come
+//! out. [`Machine`] holds no clock, no connection and no task, so property tests drive it through
+//! any order of events. The shells around it are `crate::session` and `crate::broker`.
+
+mod admit;
+mod backoff;
+mod drain;
+mod drains;
+mod key;
+mod machine;
+mod outcome;
+mod settle;
+mod track;
+mod write;
+
+pub use backoff::Backoff;
+pub use drain::{DrainRequest, ParkedRow};
+pub use key::Hold;
+pub use machine::{Batch, Machine, Settings};
+pub use outcome::{Disposition, Outcome, Settled};
+pub use track::{FrameId, Progress};
+pub use write::{Due, Park, Reason, Reschedule, Write};
+
+use crate::capture::Position;
+
+/// A row handed to the machine. `M` is the message's body and is never looked at.
+#[derive(Debug, Clone)]
+pub struct Row<M> {
+    /// Position of the row.
+    pub position: Position,
+    /// What it is ordered by.
+    pub key: Option<std::sync::Arc<str>>,
+    /// What it is about.
+    pub topic: std::sync::Arc<str>,
+    /// Memory that it takes, in bytes.
+    pub bytes: usize,
+    /// Whether it may go now.
+    pub disposition: Disposition,
+    /// The message.
+    pub message: M,
+}
+
+#[cfg(test)]
+mod tests;

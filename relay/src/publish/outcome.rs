@@ -1,0 +1,45 @@
+//! What can become of a message.
+
+use super::Reason;
+
+/// Whether a row may go now, by the database's clock when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// It may.
+    Due,
+    /// It is to be held back until a later time.
+    Scheduled,
+    /// Its time is over: it is dropped, and counted.
+    Expired,
+}
+
+/// What the broker made of a published message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Confirmed, and routed to a queue at least.
+    Confirmed,
+    /// Confirmed, but returned: no queue was bound.
+    Unroutable,
+    /// Refused for now: a queue is full, or could not take it.
+    Nacked,
+    /// It can never go.
+    Rejected(String),
+    /// Neither success nor failure: the connection or channel is gone, or the confirm overdue.
+    Unknown {
+        /// The broker's words, if it closed the channel or connection over a message of the batch.
+        blame: Option<String>,
+    },
+}
+
+/// What the machine did with a message upon its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is delivered.
+    Delivered,
+    /// It was dropped by a policy that an operator configured.
+    Dropped,
+    /// It is parked.
+    Parked(Reason),
+    /// It will be sent again.
+    Requeued,
+}

@@ -1,0 +1,205 @@
+//! Handing messages out, and what becomes of them.
+
+use std::sync::Arc;
+
+use super::{
+    Hold, Machine, Outcome, Park, Reason, Settled,
+    key::{Entry, Origin},
+    machine::Batch,
+    write::Due,
+};
+use crate::capture::Position;
+
+/// Times that the broker may close a channel or connection over a message: once in company, then
+/// alone. After that it is the message.
+const MOST_STRIKES: u8 = 3;
+
+impl<M> Machine<M> {
+    /// Takes up to `most` messages to publish, oldest first. One under suspicion goes alone.
+    pub fn next_batch(&mut self, most: usize) -> Batch<M> {
+        let mut batch = Vec::new();
+        if self.in_flight.values().any(|entry| entry.strikes > 0) {
+            return batch;
+        }
+        while batch.len() < most {
+            let Some(first) = self.ready.first_entry() else {
+                break;
+            };
+            if first.get().strikes > 0 {
+                if batch.is_empty() && self.in_flight.is_empty() {
+                    let (position, entry) = first.remove_entry();
+                    batch.push((position, Arc::clone(&entry.row.message)));
+                    self.in_flight.insert(position, entry);
+                }
+                break;
+            }
+            let (position, entry) = first.remove_entry();
+            batch.push((position, Arc::clone(&entry.row.message)));
+            self.in_flight.insert(position, entry);
+        }
+        batch
+    }
+
+    /// Whether [`Machine::next_batch`] would return anything.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Notes what became of a message that was handed out.
+    pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
+        let mut entry = self.in_flight.remove(&position)?;
+        let attempts = match entry.origin {
+            Origin::Frame(_) => 0,
+            Origin::Parked { attempts } => attempts,
+        };
+        let backoff = Due::In(self.settings.backoff.wait(attempts + 1, position));
+        let settled = match outcome {
+            Outcome::Confirmed => {
+                self.finish(&entry);
+                Settled::Delivered
+            }
+            Outcome::Unroutable if (self.settings.drop_unroutable)(&entry.row.topic) => {
+                self.finish(&entry);
+                Settled::Dropped
+            }
+            Outcome::Unroutable => {
+                let hold = entry
+                    .row
+                    .key
+                    .as_ref()
+                    .map_or(Hold::Nothing, |_| Hold::Topic);
+                let detail = "no queue is bound to its topic".to_owned();
+                self.park(
+                    &entry,
+                    Reason::Unroutable,
+                    hold,
+                    attempts + 1,
+                    backoff,
+                    Some(detail),
+                );
+                Settled::Parked(Reason::Unroutable)
+            }
+            Outcome::Nacked => {
+                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
+                let detail = "the broker refused it: a queue is full or unavailable".to_owned();
+                self.park(
+                    &entry,
+                    Reason::Nacked,
+                    hold,
+                    attempts + 1,
+                    backoff,
+                    Some(detail),
+                );
+                Settled::Parked(Reason::Nacked)
+            }
+            Outcome::Rejected(detail) => {
+                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
+                let never = Due::Never;
+                self.park(
+                    &entry,
+                    Reason::Rejected,
+                    hold,
+                    attempts + 1,
+                    never,
+                    Some(detail),
+                );
+                Settled::Parked(Reason::Rejected)
+            }
+            Outcome::Unknown { blame } => {
+                entry.strikes = blame.as_ref().map_or(0, |_| entry.strikes + 1);
+                let Some(detail) = blame.filter(|_| entry.strikes >= MOST_STRIKES) else {
+                    self.ready.insert(position, entry);
+                    return Some(Settled::Requeued);
+                };
+                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
+                let never = Due::Never;
+                self.park(
+                    &entry,
+                    Reason::Rejected,
+                    hold,
+                    attempts + 1,
+                    never,
+                    Some(detail),
+                );
+                Settled::Parked(Reason::Rejected)
+            }
+        };
+        if let Some(key) = entry.row.key.clone() {
+            self.key(&key).active = false;
+            self.advance(&key);
+        }
+        Some(settled)
+    }
+
+    /// A row is done for good.
+    fn finish(&mut self, entry: &Entry<M>) {
+        self.release(entry);
+        if matches!(entry.origin, Origin::Parked { .. }) {
+            self.record_forget(entry);
+        }
+    }
+
+    pub(super) fn record_forget(&mut self, entry: &Entry<M>) {
+        self.pending.forgets.push(entry.row.position);
+        self.record_for_key(entry);
+    }
+
+    fn record_for_key(&mut self, entry: &Entry<M>) {
+        if let Some(key) = &entry.row.key {
+            self.pending.keys.push(Arc::clone(key));
+            self.key(key).unwritten += 1;
+        }
+    }
+
+    /// Parks a row, or parks it again.
+    pub(super) fn park(
+        &mut self,
+        entry: &Entry<M>,
+        reason: Reason,
+        hold: Hold,
+        attempts: u32,
+        due: Due,
+        detail: Option<String>,
+    ) {
+        self.release(entry);
+        let position = entry.row.position;
+        let park = Park {
+            position,
+            reason,
+            hold,
+            attempts,
+            due,
+            detail,
+        };
+        if hold != Hold::Nothing {
+            self.record_for_key(entry);
+        }
+        match entry.origin {
+            Origin::Frame(_) => self.pending.parks.push(park),
+            Origin::Parked { .. } => self.pending.reschedules.push(park),
+        }
+        let (Some(key), true) = (entry.row.key.clone(), hold != Hold::Nothing) else {
+            return;
+        };
+        let in_pass = matches!(entry.origin, Origin::Parked { .. });
+        let state = self.key(&key);
+        state.holds.add(hold, &entry.row.topic);
+        if in_pass {
+            match hold {
+                Hold::Key => state.pass.stopped = true,
+                _ => {
+                    state
+                        .pass
+                        .failed_topics
+                        .insert(Arc::clone(&entry.row.topic));
+                }
+            }
+        } else if hold == Hold::Key || !state.pass.failed_topics.contains(&entry.row.topic) {
+            state.pass.parked_since = true;
+        }
+        if reason != Reason::Behind && hold == Hold::Key {
+            // Something failed: what waits behind it waits for its next attempt.
+            state.spilled = false;
+        }
+    }
+}

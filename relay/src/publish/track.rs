@@ -1,0 +1,81 @@
+//! How far each frame is done.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::capture::Position;
+
+/// Number of a frame, counted within a session.
+pub type FrameId = u64;
+
+/// How far frames are done, for a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Last frame that is done, as are all before it.
+    pub finished: Option<FrameId>,
+    /// The frame after it, if it has been opened.
+    pub current: Option<FrameId>,
+    /// Every row of the current frame up to here is delivered or parked.
+    pub watermark: Option<Position>,
+}
+
+/// The rows of one frame between admission and settlement.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) id: FrameId,
+    /// Rows not yet below the watermark, by position; true once settled.
+    rows: VecDeque<(Position, bool)>,
+    watermark: Option<Position>,
+    closed: bool,
+    /// Rows that an earlier session parked above its watermark.
+    already_parked: HashSet<Position>,
+}
+
+impl Track {
+    pub(super) fn new(id: FrameId, already_parked: HashSet<Position>) -> Self {
+        Self {
+            id,
+            rows: VecDeque::new(),
+            watermark: None,
+            closed: false,
+            already_parked,
+        }
+    }
+
+    /// Notes a row; false if it is parked already and need not be looked at again.
+    pub(super) fn admit(&mut self, position: Position) -> bool {
+        debug_assert!(self.rows.back().is_none_or(|(last, _)| *last < position));
+        self.rows.push_back((position, false));
+        if self.already_parked.remove(&position) {
+            self.settle(position);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn settle(&mut self, position: Position) {
+        if let Ok(index) = self.rows.binary_search_by_key(&position, |(row, _)| *row) {
+            self.rows[index].1 = true;
+        }
+        while let Some((position, true)) = self.rows.front() {
+            self.watermark = Some(*position);
+            self.rows.pop_front();
+        }
+    }
+
+    pub(super) const fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.closed && self.rows.is_empty()
+    }
+
+    pub(super) const fn watermark(&self) -> Option<Position> {
+        self.watermark
+    }
+
+    /// Rows between the watermark and the last row read.
+    pub(super) fn span(&self) -> usize {
+        self.rows.len()
+    }
+}

@@ -1,0 +1,99 @@
+//! What must be written through the lease's connection.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use super::Hold;
+use crate::capture::Position;
+
+/// Why a row is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Its time has not come.
+    Scheduled,
+    /// No queue was bound.
+    Unroutable,
+    /// The broker refused it for now.
+    Nacked,
+    /// It can never go; an operator decides.
+    Rejected,
+    /// A row before it, of the same key, is parked.
+    Behind,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Scheduled,
+        Self::Unroutable,
+        Self::Nacked,
+        Self::Rejected,
+        Self::Behind,
+    ];
+
+    /// Name in the table, in metrics and in what people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Unroutable => "unroutable",
+            Self::Nacked => "nacked",
+            Self::Rejected => "rejected",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+/// When a parked row is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// At its `deliver_after`.
+    AsScheduled,
+    /// After this time.
+    In(Duration),
+    /// When the row before it has gone, or when an operator says so.
+    Never,
+}
+
+/// A row to be copied into `outbox.parked`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Park {
+    /// Position of the row.
+    pub position: Position,
+    /// Why.
+    pub reason: Reason,
+    /// What waits behind it.
+    pub hold: Hold,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// When to try again.
+    pub due: Due,
+    /// What was wrong, for people.
+    pub detail: Option<String>,
+}
+
+/// A parked row whose attempt failed again.
+pub type Reschedule = Park;
+
+/// Everything that one statement on the lease's connection records.
+#[derive(Debug, Clone, Default)]
+pub struct Write {
+    /// Rows to park.
+    pub parks: Vec<Park>,
+    /// Parked rows that are delivered.
+    pub forgets: Vec<Position>,
+    /// Parked rows to try again later.
+    pub reschedules: Vec<Reschedule>,
+    pub(super) keys: Vec<Arc<str>>,
+}
+
+impl Write {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
+    }
+
+    /// Positions of parked rows that it settles.
+    pub(super) fn parked_positions(&self) -> HashSet<Position> {
+        let rescheduled = self.reschedules.iter().map(|row| row.position);
+        self.forgets.iter().copied().chain(rescheduled).collect()
+    }
+}
