@@ -1,0 +1,157 @@
+# shellcheck shell=bash
+# up, down, status, env.
+
+# choose: for each server sets FROM_PG and FROM_RMQ to given, private or missing.
+choose() {
+  FROM_PG=given FROM_RMQ=given
+  # Our own URL, sourced from the env file, is no server somebody else cares for.
+  if [ -z "${POSTROOM_DATABASE_URL:-}" ] || [ "$POSTROOM_DATABASE_URL" = "$(pg_url)" ]; then
+    FROM_PG=private
+    pg_find || FROM_PG=missing
+  fi
+  if [ -z "${POSTROOM_AMQP_URL:-}" ] || [ "$POSTROOM_AMQP_URL" = "$(rmq_url)" ]; then
+    FROM_RMQ=private
+    rmq_find || FROM_RMQ=missing
+  fi
+}
+
+# missing: sets MISSING to what has to be installed. Migrations are applied by psql,
+# also on a server that is given.
+missing() {
+  MISSING=()
+  [ "$FROM_PG" != missing ] || MISSING+=(postgres)
+  [ "$FROM_PG" = missing ] || command -v psql >/dev/null || MISSING+=(psql)
+  [ "$FROM_RMQ" != missing ] || MISSING+=(rabbitmq)
+  [ "${#MISSING[@]}" -gt 0 ]
+}
+
+# in_containers: what is still missing, from compose.yaml; psql has to be here.
+in_containers() {
+  local need services=()
+  command -v psql >/dev/null || return 1
+  for need in "${MISSING[@]}"; do
+    services+=("$need")
+  done
+  compose_find && compose_up "${services[@]}" || return 1
+  [ "$FROM_PG" != missing ] || FROM_PG=compose
+  [ "$FROM_RMQ" != missing ] || FROM_RMQ=compose
+}
+
+give_up() {
+  local why=()
+  [ -z "${PG_TOO_OLD:-}" ] || [ "$FROM_PG" != missing ] || why+=("PostgreSQL $PG_TOO_OLD is here, but $MIN_POSTGRES or newer is needed")
+  [ -z "${RMQ_TOO_OLD:-}" ] || [ "$FROM_RMQ" != missing ] || why+=("RabbitMQ $RMQ_TOO_OLD is here, but $MIN_RABBITMQ or newer is needed")
+  why+=("install: $(how_to_install "${MISSING[@]}")")
+  [ "$(package_manager)" != apt-get ] || why+=("or let this do it: scripts/services up --yes")
+  if [ "${MISSING[*]}" = psql ]; then
+    die "psql is missing: migrations are applied by it, also on a given server" "${why[@]}"
+  fi
+  why+=("or start a Docker engine (compose.yaml is used then; psql is needed all the same)"
+    "or point to servers: export POSTROOM_DATABASE_URL=postgres://… POSTROOM_AMQP_URL=amqp://…")
+  die "missing here: ${MISSING[*]} (needed: PostgreSQL >= $MIN_POSTGRES with psql, RabbitMQ >= $MIN_RABBITMQ)" "${why[@]}"
+}
+
+# start: both private servers at once.
+start() {
+  local postgres='' rabbitmq='' failed=no
+  [ "$FROM_PG" != private ] || { pg_up & postgres=$!; }
+  [ "$FROM_RMQ" != private ] || { rmq_up & rabbitmq=$!; }
+  [ -z "$postgres" ] || wait "$postgres" || failed=yes
+  [ -z "$rabbitmq" ] || wait "$rabbitmq" || failed=yes
+  [ "$failed" = no ] || exit 1
+}
+
+command_up() {
+  make_folders
+  lock
+  choose
+  if missing && install "${MISSING[@]}"; then
+    choose
+  fi
+  if missing; then
+    in_containers || give_up
+  fi
+  [ "$FROM_PG" != given ] || check_given_database "$POSTROOM_DATABASE_URL"
+  [ "$FROM_RMQ" != given ] || check_given_amqp "$POSTROOM_AMQP_URL"
+  start
+  local database amqp admin
+  case $FROM_PG in
+    given) database=$POSTROOM_DATABASE_URL ;;
+    private) database=$(pg_url) ;;
+    compose) database=$(compose_database_url) ;;
+  esac
+  case $FROM_RMQ in
+    given)
+      amqp=$POSTROOM_AMQP_URL admin=$(given_admin_url "$POSTROOM_AMQP_URL")
+      check_given_admin "$admin"
+      ;;
+    private) amqp=$(rmq_url) admin=$(rmq_admin_url) ;;
+    compose) amqp=$(compose_amqp_url) admin=$(compose_admin_url) ;;
+  esac
+  remember postgres.from "$FROM_PG"
+  remember rabbitmq.from "$FROM_RMQ"
+  write_env "$database" "$amqp" "$admin"
+}
+
+command_down() {
+  if [ ! -d "$BASE" ]; then
+    rm -f "$ENV_FILE"
+    say services "nothing was started here"
+    return
+  fi
+  make_folders
+  lock
+  local failed=no
+  compose_down || failed=yes
+  pg_down &
+  rmq_down
+  wait $! || failed=yes
+  rm -f "$ENV_FILE"
+  [ "$failed" = no ] || exit 1
+  forget postgres.from rabbitmq.from
+  if [ "$KEEP_DATA" = yes ]; then
+    say services "data kept in $BASE"
+  else
+    rm -rf "${BASE:?}"
+  fi
+}
+
+pg_where() {
+  echo "127.0.0.1:$(recall postgres.port), pid $(pg_pid), data $PG_DATA, log $PG_LOG"
+}
+
+rmq_where() {
+  echo "127.0.0.1:$(recall rabbitmq.port), management $(recall rabbitmq.admin_port), pid $(recall rabbitmq.pid), data $RMQ_HOME/data, log $RMQ_LOG"
+}
+
+# status_line NAME RUNS WHERE
+status_line() {
+  case $(recall "$1.from") in
+    given) good "$1" "given: the last \`up\` was told where it is" ;;
+    compose) good "$1" "in a container of project $PROJECT" ;;
+    *)
+      if "$2"; then
+        good "$1" "runs: $("$3")"
+      else
+        warn "$1" "does not run"
+        return 1
+      fi
+      ;;
+  esac
+}
+
+rmq_serves() {
+  rmq_runs && rmq_ready
+}
+
+command_status() {
+  local status=0
+  status_line postgres pg_ready pg_where || status=1
+  status_line rabbitmq rmq_serves rmq_where || status=1
+  return "$status"
+}
+
+command_env() {
+  [ -f "$ENV_FILE" ] || die "there is no $ENV_FILE" "run: scripts/services up"
+  cat "$ENV_FILE"
+}
