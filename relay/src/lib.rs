@@ -1,3 +1,34 @@
-//! Stub.
+#![doc = include_str!("../README.md")]
+//!
+//! The crate's folders are the stages of a message's way: [`capture`] finds the rows, [`publish`]
+//! decides what is sent and what becomes of it, `broker` sends, `lease` records.
+
+mod broker;
 pub mod capture;
+mod checkpoint;
+mod config;
+mod database;
+mod error;
+mod events;
+mod health;
+mod identity;
+mod lease;
+mod message;
+pub mod ops;
 pub mod publish;
+mod relay;
+mod session;
+mod sql;
+
+pub use broker::{BrokerError, State as BrokerState};
+pub use config::{
+    Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,
+    Publish, Retention, Secret,
+};
+pub use database::DatabaseError;
+pub use error::RelayError;
+pub use events::METRICS;
+pub use health::{Health, Role};
+pub use message::Message;
+
+pub use crate::relay::Relay;

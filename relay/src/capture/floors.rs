@@ -45,7 +45,8 @@ impl Floors {
 
     /// Adds a pair; `xmin` is the lowest id that a floor can still be asked for.
     pub fn add(&mut self, pair: Pair, xmin: u64) {
-        if self.pairs.last().is_some_and(|last| last.xid >= pair.xid) {
+        let newest = self.pairs.last();
+        if newest.is_some_and(|last| last.xid >= pair.xid || last.position == pair.position) {
             return;
         }
         self.pairs.push(pair);

@@ -9,7 +9,7 @@
 mod floors;
 mod frame;
 mod poll;
-
+pub(crate) mod reader;
 mod snapshot;
 
 pub use floors::{Floors, Pair};

@@ -51,6 +51,11 @@ impl Snapshot {
         self.xmax
     }
 
+    /// Transactions between `xmin` and `xmax` that were still running, in ascending order.
+    pub fn running(&self) -> &[u64] {
+        &self.running
+    }
+
     /// Whether the effects of a transaction are seen, if it committed.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())

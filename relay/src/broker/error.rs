@@ -1,0 +1,103 @@
+//! Why the broker cannot be used.
+
+use std::time::Duration;
+
+use lapin::{Error, ErrorKind};
+
+/// Why the broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// The URL is none.
+    #[error("the broker's URL {url} is not understood: {reason}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// It cannot be reached, or refuses the connection.
+    #[error("connecting to {url}: {source}")]
+    Connect {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        source: Error,
+    },
+    /// The credentials or the virtual host are wrong.
+    #[error(
+        "{url} refuses the connection: {source}; check user, password, virtual host and the user's permissions on it"
+    )]
+    Unauthorised {
+        /// The URL, without its password.
+        url: String,
+        /// The broker's words.
+        source: Error,
+    },
+    /// An answer is overdue.
+    #[error("{what}: no answer within {after:?}")]
+    TimedOut {
+        /// What was asked.
+        what: &'static str,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// Another relay of the same outbox publishes on this broker.
+    #[error(
+        "the exclusive queue {queue} is held by another connection: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it"
+    )]
+    Fenced {
+        /// The queue.
+        queue: String,
+    },
+    /// The exchange exists with other properties.
+    #[error(
+        "exchange {exchange:?} exists with other properties than durable, topic and no alternate exchange ({source}); use another amqp.exchange, remove the old one, or set amqp.declare_exchange = false"
+    )]
+    ExchangeDiffers {
+        /// Its name.
+        exchange: String,
+        /// The broker's words.
+        source: Error,
+    },
+    /// The exchange is missing or may not be used.
+    #[error(
+        "exchange {exchange:?} cannot be used: {source}; create it, or let the relay declare it (amqp.declare_exchange) and grant the user configure and write on it"
+    )]
+    RouteDown {
+        /// Its name.
+        exchange: String,
+        /// The broker's words.
+        source: Error,
+    },
+    /// The connection or a channel was closed.
+    #[error("the connection was lost: {0}")]
+    Lost(Error),
+    /// The connection ended without a word.
+    #[error("the connection was lost")]
+    Closed,
+    /// A confirm is overdue.
+    #[error("no confirm within {after:?}; a quorum queue may have lost its majority")]
+    ConfirmOverdue {
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl BrokerError {
+    /// Whether trying again cannot help before somebody changes something.
+    pub const fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            Self::Url { .. } | Self::Unauthorised { .. } | Self::ExchangeDiffers { .. }
+        )
+    }
+}
+
+/// Reply code of an AMQP error (AMQP 0-9-1, section 1.2).
+pub(super) fn reply_code(error: &Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}

@@ -1,0 +1,290 @@
+//! The task that owns the connection.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+use lapin::{
+    Channel, Connection, ConnectionProperties, ExchangeKind,
+    options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions},
+    types::{FieldTable, LongString, ShortString},
+    uri::AMQPUri,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{BrokerError, Event, State, error::reply_code, publisher::Publisher};
+use crate::{
+    config::{Amqp, Secret},
+    events,
+    publish::Backoff,
+};
+
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
+
+/// How long to wait for the broker's farewell.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the link needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) url: Secret,
+    pub(crate) amqp: Amqp,
+    /// Name of the exclusive queue that keeps others of the same outbox and lane away.
+    pub(crate) fence: String,
+    /// A silent connection is given up, by either side, within the lease.
+    pub(crate) lease_timeout: Duration,
+}
+
+/// An open connection with what was opened on it.
+struct Open {
+    connection: Connection,
+    channels: Vec<Channel>,
+    /// Keeps the exclusive queue; nothing is published on it.
+    _fence: Channel,
+}
+
+impl Link {
+    /// Keeps a connection until `stop`; reports to `events`.
+    pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
+        let mut failures = 0_u32;
+        let mut was_ready = false;
+        while !stop.is_cancelled() {
+            report(&events, State::Connecting).await;
+            let error = match self.open().await {
+                Ok(open) => {
+                    failures = 0;
+                    was_ready = true;
+                    match self.serve(open, &events, &stop).await {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) if error.is_permanent() && !was_ready => {
+                    drop(events.send(Event::Refused(error)).await);
+                    return;
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            let retry_in = BACKOFF.wait(failures, i64::from(std::process::id()));
+            report(
+                &events,
+                State::Disconnected {
+                    reason: error.to_string(),
+                    retry_in,
+                },
+            )
+            .await;
+            tokio::select! {
+                () = sleep(retry_in) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Connects, takes the fence, declares the exchange and opens the channels.
+    async fn open(&self) -> Result<Open, BrokerError> {
+        let after = self.amqp.connect_timeout;
+        match timeout(after, self.try_open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(BrokerError::TimedOut {
+                what: "connecting to the broker",
+                after,
+            }),
+        }
+    }
+
+    async fn try_open(&self) -> Result<Open, BrokerError> {
+        let connection = connect(&self.url, self.lease_timeout / 2).await?;
+        let fence = connection
+            .create_channel()
+            .await
+            .map_err(BrokerError::Lost)?;
+        self.take_fence(&fence).await?;
+        if self.amqp.declare_exchange {
+            let channel = connection
+                .create_channel()
+                .await
+                .map_err(BrokerError::Lost)?;
+            declare_exchange(&channel, &self.amqp.exchange, false).await?;
+            drop(channel.close(200, ShortString::default()).await);
+        }
+        let mut channels = Vec::with_capacity(self.amqp.channels);
+        for _ in 0..self.amqp.channels {
+            let channel = connection
+                .create_channel()
+                .await
+                .map_err(BrokerError::Lost)?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await
+                .map_err(BrokerError::Lost)?;
+            channels.push(channel);
+        }
+        Ok(Open {
+            connection,
+            channels,
+            _fence: fence,
+        })
+    }
+
+    async fn take_fence(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = short(&self.fence);
+        match channel
+            .queue_declare(name, options, FieldTable::default())
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if reply_code(&error) == Some(405) => Err(BrokerError::Fenced {
+                queue: self.fence.clone(),
+            }),
+            Err(error) => Err(BrokerError::Lost(error)),
+        }
+    }
+
+    /// Publishes until the connection is lost, or `stop`.
+    async fn serve(
+        &self,
+        open: Open,
+        events: &mpsc::Sender<Event>,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let Open {
+            connection,
+            channels,
+            _fence,
+        } = open;
+        // One listener, always drained: its queue is unbounded.
+        let mut notices = Box::pin(connection.events_listener());
+        let (blocked, is_blocked) = watch::channel(connection.status().blocked());
+        let lost = CancellationToken::new();
+        let mut publishers = JoinSet::new();
+        let mut orders = Vec::with_capacity(channels.len());
+        for (number, channel) in channels.into_iter().enumerate() {
+            let (sender, receiver) = mpsc::channel(1);
+            orders.push(sender);
+            let publisher = Publisher {
+                number,
+                channel,
+                exchange: short(&self.amqp.exchange),
+                source: Arc::from(self.amqp.source.as_str()),
+                confirm_timeout: self.amqp.confirm_timeout,
+                blocked: is_blocked.clone(),
+                lost: lost.clone(),
+            };
+            publishers.spawn(publisher.run(receiver, events.clone()));
+        }
+        report(events, State::Ready).await;
+        drop(events.send(Event::Channels(orders)).await);
+        let ended = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                notice = notices.next() => match notice {
+                    Some(lapin::Event::ConnectionBlocked(reason)) => {
+                        blocked.send_replace(true);
+                        report(events, State::Blocked { reason }).await;
+                    }
+                    Some(lapin::Event::ConnectionUnblocked) => {
+                        blocked.send_replace(false);
+                        report(events, State::Ready).await;
+                    }
+                    Some(lapin::Event::Error(error)) => break Err(BrokerError::Lost(error)),
+                    Some(_) => {}
+                    None => break Err(BrokerError::Closed),
+                },
+                Some(ended) = publishers.join_next() => match ended {
+                    Ok(Err(error)) => break Err(error),
+                    // Orders ended: the engine is gone.
+                    Ok(Ok(())) => break Ok(()),
+                    Err(_) => break Err(BrokerError::Closed),
+                },
+            }
+        };
+        lost.cancel();
+        while publishers.join_next().await.is_some() {}
+        drop(timeout(CLOSE_TIMEOUT, connection.close(200, short("bye"))).await);
+        ended
+    }
+}
+
+/// Connects with a heartbeat that notices silence within about twice its interval.
+pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connection, BrokerError> {
+    let mut uri: AMQPUri = url.expose().parse().map_err(|reason| BrokerError::Url {
+        url: url.to_string(),
+        reason,
+    })?;
+    uri.query
+        .heartbeat
+        .get_or_insert(heartbeat.as_secs().clamp(1, 60) as u16);
+    let name = format!("postroom-relay:{}", std::process::id());
+    let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
+    Connection::connect_uri(uri, properties)
+        .await
+        .map_err(|source| {
+            // access refused, virtual host missing or not allowed
+            match reply_code(&source) {
+                Some(403 | 530) => BrokerError::Unauthorised {
+                    url: url.to_string(),
+                    source,
+                },
+                _ => BrokerError::Connect {
+                    url: url.to_string(),
+                    source,
+                },
+            }
+        })
+}
+
+/// Declares the exchange, or only looks whether it is there.
+pub(crate) async fn declare_exchange(
+    channel: &Channel,
+    exchange: &str,
+    passive: bool,
+) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        passive,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(
+            short(exchange),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .map_err(|source| match reply_code(&source) {
+            Some(406) => BrokerError::ExchangeDiffers {
+                exchange: exchange.to_owned(),
+                source,
+            },
+            Some(403 | 404) => BrokerError::RouteDown {
+                exchange: exchange.to_owned(),
+                source,
+            },
+            _ => BrokerError::Lost(source),
+        })
+}
+
+async fn report(events: &mpsc::Sender<Event>, state: State) {
+    events::BrokerState { state: &state }.emit();
+    // If the engine is gone, the link is about to be stopped.
+    drop(events.send(Event::State(state)).await);
+}
+
+/// Names are checked when they are configured; one that is too long is cut, never a panic.
+fn short(name: &str) -> ShortString {
+    ShortString::try_new(name).unwrap_or_default()
+}

@@ -1,0 +1,56 @@
+//! The connection to RabbitMQ.
+//!
+//! ```text
+//!            ┌──────────── refused, cut, closed, confirm overdue ───────────┐
+//!            ▼                                                              │
+//!  Disconnected{reason, retry_in} ─▶ Connecting ─▶ Ready ◀──────────▶ Blocked{reason}
+//! ```
+//!
+//! [`link`] owns the connection and walks through these states; [`publisher`] owns one channel.
+//! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
+//! the state machine in `crate::publish` may decide what is sent again.
+
+mod error;
+pub(crate) mod link;
+mod publisher;
+
+use std::time::Duration;
+
+pub use error::BrokerError;
+pub(crate) use publisher::{Order, Returned};
+
+use tokio::sync::mpsc;
+
+/// Where the connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// There is none; the next attempt follows after a while.
+    Disconnected {
+        /// Why.
+        reason: String,
+        /// Wait until the next attempt.
+        retry_in: Duration,
+    },
+    /// It is being made.
+    Connecting,
+    /// Messages can be published.
+    Ready,
+    /// The broker takes no messages for now: it is short of memory or disk.
+    Blocked {
+        /// The broker's words.
+        reason: String,
+    },
+}
+
+/// What the link reports.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Its state changed.
+    State(State),
+    /// Channels are open: each takes one order at a time.
+    Channels(Vec<mpsc::Sender<Order>>),
+    /// An order came back. Every order does, exactly once.
+    Returned(Returned),
+    /// The broker refuses for good.
+    Refused(BrokerError),
+}

@@ -1,0 +1,245 @@
+//! The task that owns one channel.
+//!
+//! lapin hands a returned message to whichever confirm completes next, so a single confirm says
+//! nothing about its own message. Once *all* confirms of a batch are in and nothing else is in
+//! flight on the channel, all its returns are in too, and each names its message id. Therefore:
+//! one task, one channel, one batch at a time; several channels keep the broker busy.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use futures_util::future::{join_all, try_join_all};
+use lapin::{Channel, Confirmation, options::BasicPublishOptions, types::ShortString};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{BrokerError, Event, error::reply_code};
+use crate::{
+    capture::Position,
+    events,
+    message::Message,
+    publish::{Batch, Outcome},
+};
+
+/// A batch to publish.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) batch: Batch<Message>,
+}
+
+impl Order {
+    /// Age of its oldest message, by this machine's clock: for the metric only.
+    fn delay(&self) -> Duration {
+        let written = self
+            .batch
+            .iter()
+            .map(|(_, message)| message.occurred_at)
+            .min();
+        let age = written.and_then(|written| (Utc::now() - written).to_std().ok());
+        age.unwrap_or_default()
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    /// The channel, as numbered by [`Event::Channels`].
+    pub(crate) channel: usize,
+    pub(crate) outcomes: Vec<(Position, Outcome)>,
+}
+
+/// What a publisher needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Publisher {
+    pub(super) number: usize,
+    pub(super) channel: Channel,
+    pub(super) exchange: ShortString,
+    pub(super) source: Arc<str>,
+    pub(super) confirm_timeout: Duration,
+    /// Whether the broker takes no messages for now; no confirm is overdue then.
+    pub(super) blocked: watch::Receiver<bool>,
+    /// The connection is being given up.
+    pub(super) lost: CancellationToken,
+}
+
+impl Publisher {
+    /// Publishes one order after another, until the connection is lost or the orders end.
+    pub(super) async fn run(
+        self,
+        mut orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(), BrokerError> {
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                () = self.lost.cancelled() => {
+                    // What was sent before the engine knew comes back unpublished.
+                    orders.close();
+                    while let Some(order) = orders.recv().await {
+                        self.give_back(&events, unknown(&order, None)).await;
+                    }
+                    return Ok(());
+                }
+            };
+            let Some(order) = order else { return Ok(()) };
+            let started = Instant::now();
+            let (outcomes, error) = self.publish(&order).await;
+            if error.is_none() {
+                events::BatchConfirmed {
+                    took: started.elapsed(),
+                    delay: order.delay(),
+                }
+                .emit();
+            }
+            self.give_back(&events, outcomes).await;
+            if let Some(error) = error {
+                orders.close();
+                while let Some(order) = orders.recv().await {
+                    self.give_back(&events, unknown(&order, None)).await;
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    async fn give_back(&self, events: &mpsc::Sender<Event>, outcomes: Vec<(Position, Outcome)>) {
+        let returned = Returned {
+            channel: self.number,
+            outcomes,
+        };
+        // If the engine is gone, so is everything that could be done about it.
+        drop(events.send(Event::Returned(returned)).await);
+    }
+
+    async fn publish(&self, order: &Order) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
+        let mut rejected = Vec::new();
+        let mut encoded = Vec::with_capacity(order.batch.len());
+        for (position, message) in &order.batch {
+            match message.encode(&self.source) {
+                Ok(published) => encoded.push((*position, message, published)),
+                Err(error) => rejected.push((*position, Outcome::Rejected(error.to_string()))),
+            }
+        }
+        // Issued together: the client wakes and writes once for many messages.
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let issue = join_all(encoded.iter().map(|(_, message, published)| {
+            self.channel.basic_publish(
+                self.exchange.clone(),
+                published.routing_key.clone(),
+                options,
+                &message.payload,
+                published.properties.clone(),
+            )
+        }));
+        let confirm = async {
+            let mut confirms = Vec::with_capacity(encoded.len());
+            for issued in issue.await {
+                confirms.push(issued?);
+            }
+            try_join_all(confirms).await
+        };
+        let confirmations = tokio::select! {
+            confirmations = confirm => confirmations.map_err(Some),
+            () = self.overdue() => Err(None),
+            () = self.lost.cancelled() => return (unknown(order, None), None),
+        };
+        match confirmations {
+            Ok(confirmations) => {
+                let returned: HashSet<ShortString> = confirmations
+                    .iter()
+                    .filter_map(|confirmation| match confirmation {
+                        Confirmation::Ack(message) | Confirmation::Nack(message) => {
+                            message.as_ref()?.delivery.properties.message_id().clone()
+                        }
+                        Confirmation::NotRequested => None,
+                    })
+                    .collect();
+                let outcomes = encoded
+                    .iter()
+                    .zip(&confirmations)
+                    .map(|(sent, confirmation)| {
+                        let (position, _, published) = sent;
+                        let id = published.properties.message_id().as_ref();
+                        let outcome = if confirmation.is_nack() {
+                            Outcome::Nacked
+                        } else if id.is_some_and(|id| returned.contains(id)) {
+                            Outcome::Unroutable
+                        } else {
+                            Outcome::Confirmed
+                        };
+                        (*position, outcome)
+                    });
+                (rejected.into_iter().chain(outcomes).collect(), None)
+            }
+            Err(Some(error)) => {
+                let blame = blame(&error);
+                let error = match reply_code(&error) {
+                    Some(403 | 404) => BrokerError::RouteDown {
+                        exchange: self.exchange.to_string(),
+                        source: error,
+                    },
+                    _ => BrokerError::Lost(error),
+                };
+                (unknown(order, blame.as_deref()), Some(error))
+            }
+            Err(None) => {
+                let overdue = BrokerError::ConfirmOverdue {
+                    after: self.confirm_timeout,
+                };
+                (unknown(order, None), Some(overdue))
+            }
+        }
+    }
+
+    /// Ends once confirms are overdue. While the broker blocks, none is.
+    async fn overdue(&self) {
+        let mut blocked = self.blocked.clone();
+        loop {
+            tokio::select! {
+                () = sleep(self.confirm_timeout), if !*blocked.borrow() => return,
+                changed = blocked.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Nothing is known of a batch: not even its acknowledged messages can be trusted, since their
+/// returns may not have come.
+fn unknown(order: &Order, blame: Option<&str>) -> Vec<(Position, Outcome)> {
+    let outcome = |position: &Position| {
+        (
+            *position,
+            Outcome::Unknown {
+                blame: blame.map(str::to_owned),
+            },
+        )
+    };
+    order
+        .batch
+        .iter()
+        .map(|(position, _)| outcome(position))
+        .collect()
+}
+
+/// The broker's words, if it closed the channel or connection over what was published: not for a
+/// missing or refused exchange (404, 403), nor when an operator or a shutdown closed it (320).
+fn blame(error: &lapin::Error) -> Option<String> {
+    match reply_code(error) {
+        None | Some(320 | 403 | 404) => None,
+        Some(_) => Some(error.to_string()),
+    }
+}

@@ -1,0 +1,247 @@
+//! The task that reads frames.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep},
+};
+
+use super::{Floors, Frame, PollInterval, Position, Snapshot};
+use crate::{
+    checkpoint::Checkpoint,
+    error::RelayError,
+    events,
+    message::Message,
+    publish::{FrameId, Row},
+    sql::{
+        message::{self, PageLimit},
+        server::{self, Look},
+    },
+};
+
+/// How long to wait for the write-ahead log before asking for a commit instead.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(2);
+
+/// What the reader reports, in order: a frame is opened, its rows follow, it is closed.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Opened(Opened),
+    Rows {
+        frame: FrameId,
+        rows: Vec<Row<Message>>,
+    },
+    Closed {
+        frame: FrameId,
+    },
+    /// Reading failed; nothing more will come.
+    Lost(RelayError),
+}
+
+/// A frame that holds rows.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: FrameId,
+    /// Whether it is the walk to the anchor of a rebase.
+    pub(crate) walk: bool,
+    pub(crate) to: Snapshot,
+    pub(crate) upper: Position,
+    /// Rows up to here were done by an earlier session.
+    pub(crate) done: Position,
+    /// Whether a crash can no longer take back what the frame's snapshot sees. If not, a commit
+    /// must be recorded before any of its rows is published.
+    pub(crate) durable: bool,
+}
+
+/// Where the lease is held, for proving that this connection reads from the same server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) lane: i16,
+    pub(crate) pid: i32,
+    /// How often to prove it.
+    pub(crate) every: Duration,
+}
+
+/// Reads frame after frame, never ahead of what the channel takes: no statement is open while it
+/// waits.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) connection: PgConnection,
+    pub(crate) holder: Holder,
+    pub(crate) limit: PageLimit,
+    pub(crate) interval: PollInterval,
+    pub(crate) floors: watch::Receiver<Floors>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+impl Reader {
+    /// Runs until reading fails or the events' receiver is gone.
+    pub(crate) async fn run(mut self, start: Checkpoint) {
+        if let Err(error) = self.read(start).await {
+            // The session ends with it; nobody is left to tell if this fails.
+            drop(self.events.send(Event::Lost(error)).await);
+        }
+    }
+
+    async fn read(&mut self, start: Checkpoint) -> Result<(), RelayError> {
+        let Checkpoint {
+            mut delivered,
+            unfinished,
+            walk,
+            ..
+        } = start;
+        let mut id: FrameId = 0;
+        if let Some((anchor, done)) = walk {
+            id += 1;
+            let frame = Frame::walk(delivered.clone(), anchor, done);
+            if !self.deliver(id, frame, done, false).await? {
+                return Ok(());
+            }
+        }
+        if let Some(unfinished) = unfinished {
+            id += 1;
+            let floors = self.floors.borrow().clone();
+            let done = unfinished.watermark;
+            let (to, upper) = (unfinished.to, unfinished.upper);
+            let frame = Frame::new(&delivered, to.clone(), upper, &floors, Some(done));
+            // Its snapshot was recorded by a synchronous commit.
+            if !self.deliver(id, frame, done, true).await? {
+                return Ok(());
+            }
+            delivered = to;
+        }
+        let mut proven = Instant::now();
+        loop {
+            if proven.elapsed() >= self.holder.every {
+                prove(&mut self.connection, self.holder).await?;
+                proven = Instant::now();
+            }
+            let look = server::look(&mut self.connection).await?;
+            if !delivered.misses_any_of(&look.snapshot) {
+                sleep(self.interval.idle()).await;
+                continue;
+            }
+            let floors = self.floors.borrow().clone();
+            let frame = Frame::new(&delivered, look.snapshot.clone(), look.upper, &floors, None);
+            let before = id;
+            id += 1;
+            delivered = look.snapshot.clone();
+            let Some(rows) = self.pages(id, frame, 0, &mut Some(look)).await? else {
+                return Ok(());
+            };
+            if rows == 0 {
+                id = before;
+                sleep(self.interval.idle()).await;
+            } else {
+                sleep(self.interval.busy()).await;
+            }
+        }
+    }
+
+    /// Reads a frame of an earlier session; false if nobody listens any more.
+    async fn deliver(
+        &mut self,
+        id: FrameId,
+        frame: Frame,
+        done: Position,
+        durable: bool,
+    ) -> Result<bool, RelayError> {
+        // It is reported even if it is empty: it may have been recorded as unfinished.
+        let opened = Opened {
+            id,
+            walk: frame.is_walk(),
+            to: frame.to().clone(),
+            upper: frame.upper(),
+            done,
+            durable,
+        };
+        if self.events.send(Event::Opened(opened)).await.is_err() {
+            return Ok(false);
+        }
+        let read = self.pages(id, frame, done, &mut None).await?;
+        let closed = self.events.send(Event::Closed { frame: id }).await;
+        Ok(read.is_some() && closed.is_ok())
+    }
+
+    /// Reads the pages of a frame. With `gate` the frame is opened at its first row and closed
+    /// after its last. Returns the number of rows, or `None` if nobody listens any more.
+    async fn pages(
+        &mut self,
+        id: FrameId,
+        mut frame: Frame,
+        done: Position,
+        gate: &mut Option<Look>,
+    ) -> Result<Option<usize>, RelayError> {
+        let reports = gate.is_some();
+        let mut count = 0;
+        while let Some(request) = frame.next_page() {
+            let (connection, lane) = (&mut self.connection, self.holder.lane);
+            let page = message::page(connection, &frame, request, lane, self.limit).await?;
+            frame.advance(request, page.rows.last().map(|row| row.position), page.full);
+            if page.rows.is_empty() {
+                continue;
+            }
+            if let Some(look) = gate.take() {
+                let durable = self.is_durable(&look).await?;
+                let (to, upper) = (frame.to().clone(), frame.upper());
+                let opened = Opened {
+                    id,
+                    walk: false,
+                    to,
+                    upper,
+                    done,
+                    durable,
+                };
+                if self.events.send(Event::Opened(opened)).await.is_err() {
+                    return Ok(None);
+                }
+            }
+            count += page.rows.len();
+            if self
+                .events
+                .send(Event::Rows {
+                    frame: id,
+                    rows: page.rows,
+                })
+                .await
+                .is_err()
+            {
+                return Ok(None);
+            }
+        }
+        if count > 0 {
+            events::FrameRead { rows: count }.emit();
+            if reports && self.events.send(Event::Closed { frame: id }).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(count))
+    }
+
+    /// Whether all that the look saw is flushed, or is so within a moment. Visible is not yet
+    /// durable under `synchronous_commit = off`.
+    async fn is_durable(&mut self, look: &Look) -> Result<bool, RelayError> {
+        if look.synchronous_standbys {
+            return Ok(false);
+        }
+        let asked = Instant::now();
+        let mut flushed = look.flushed;
+        while flushed < look.inserted {
+            if asked.elapsed() >= FLUSH_PATIENCE {
+                return Ok(false);
+            }
+            flushed = server::flushed(&mut self.connection).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Checks that a connection reads from the primary on which this relay holds the lease.
+pub(crate) async fn prove(connection: &mut PgConnection, holder: Holder) -> Result<(), RelayError> {
+    if server::holds_lock(connection, holder.lane, holder.pid).await? {
+        Ok(())
+    } else {
+        Err(RelayError::Elsewhere)
+    }
+}

@@ -1,0 +1,379 @@
+//! Reading the configuration.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Config, Secret};
+
+/// Environment variables and the keys that they set, over the file's.
+pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
+    ("POSTROOM_DATABASE_URL", "database", "url"),
+    ("POSTROOM_DATABASE_URL_FILE", "database", "url_file"),
+    ("POSTROOM_AMQP_URL", "amqp", "url"),
+    ("POSTROOM_AMQP_URL_FILE", "amqp", "url_file"),
+    ("POSTROOM_AMQP_EXCHANGE", "amqp", "exchange"),
+    ("POSTROOM_AMQP_DECLARE_EXCHANGE", "amqp", "declare_exchange"),
+    ("POSTROOM_AMQP_SOURCE", "amqp", "source"),
+    ("POSTROOM_AMQP_CHANNELS", "amqp", "channels"),
+    ("POSTROOM_AMQP_BATCH", "amqp", "batch"),
+    ("POSTROOM_AMQP_CONFIRM_TIMEOUT", "amqp", "confirm_timeout"),
+    ("POSTROOM_AMQP_CONNECT_TIMEOUT", "amqp", "connect_timeout"),
+    ("POSTROOM_CAPTURE_POLL_SHORTEST", "capture", "poll_shortest"),
+    ("POSTROOM_CAPTURE_POLL_LONGEST", "capture", "poll_longest"),
+    ("POSTROOM_CAPTURE_PAGE_ROWS", "capture", "page_rows"),
+    ("POSTROOM_CAPTURE_PAGE_BYTES", "capture", "page_bytes"),
+    ("POSTROOM_PUBLISH_WINDOW_ROWS", "publish", "window_rows"),
+    ("POSTROOM_PUBLISH_WINDOW_BYTES", "publish", "window_bytes"),
+    ("POSTROOM_PUBLISH_KEY_ROWS", "publish", "key_rows"),
+    ("POSTROOM_PUBLISH_RETRY_FIRST", "publish", "retry_first"),
+    ("POSTROOM_PUBLISH_RETRY_LONGEST", "publish", "retry_longest"),
+    (
+        "POSTROOM_PUBLISH_DROP_UNROUTABLE",
+        "publish",
+        "drop_unroutable",
+    ),
+    (
+        "POSTROOM_PUBLISH_CHECKPOINT_INTERVAL",
+        "publish",
+        "checkpoint_interval",
+    ),
+    ("POSTROOM_LEASE_TIMEOUT", "lease", "timeout"),
+    ("POSTROOM_LEASE_DRAIN_TIMEOUT", "lease", "drain_timeout"),
+    ("POSTROOM_RETENTION_KEEP", "retention", "keep"),
+    ("POSTROOM_RETENTION_SEGMENT_AGE", "retention", "segment_age"),
+    (
+        "POSTROOM_RETENTION_SEGMENT_ROWS",
+        "retention",
+        "segment_rows",
+    ),
+    (
+        "POSTROOM_RETENTION_CHECK_INTERVAL",
+        "retention",
+        "check_interval",
+    ),
+    ("POSTROOM_ADMIN_LISTEN", "admin", "listen"),
+    ("POSTROOM_LOG_FORMAT", "log", "format"),
+    ("POSTROOM_LOG_FILTER", "log", "filter"),
+];
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("reading the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The text is no configuration.
+    #[error("configuration {origin}: {message}")]
+    Invalid {
+        /// The file, or the environment variable.
+        origin: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A URL is missing.
+    #[error(
+        "no {section}.url: set it in the file, or set {variable}, or {variable}_FILE to a file that holds it"
+    )]
+    MissingUrl {
+        /// Section of the file.
+        section: &'static str,
+        /// Environment variable.
+        variable: &'static str,
+    },
+    /// A value is out of its range.
+    #[error("configuration {key} = {value}: must be {range}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file, if one is given, and lets `environment` override it.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, holds an unknown key or a value of the wrong kind, or if
+    /// a URL is missing.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = match file {
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                // Once by itself, so that an error shows the line in the file.
+                let invalid = |error: toml::de::Error| ConfigError::Invalid {
+                    origin: path.display().to_string(),
+                    message: error.to_string(),
+                };
+                toml::from_str::<Self>(&text).map_err(invalid)?;
+                toml::from_str::<toml::Table>(&text).map_err(invalid)?
+            }
+            None => toml::Table::new(),
+        };
+        for &(variable, section, key) in ENVIRONMENT {
+            if let Some(text) = environment(variable) {
+                set(&mut table, section, key, &text);
+                toml::Value::Table(table.clone())
+                    .try_into::<Self>()
+                    .map_err(|error| ConfigError::Invalid {
+                        origin: variable.to_owned(),
+                        message: error.to_string(),
+                    })?;
+            }
+        }
+        let mut config: Self =
+            toml::Value::Table(table)
+                .try_into()
+                .map_err(|error: toml::de::Error| ConfigError::Invalid {
+                    origin: "values".to_owned(),
+                    message: error.to_string(),
+                })?;
+        config.read_url_files()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The database's URL.
+    ///
+    /// # Errors
+    /// Fails if none is set.
+    pub fn database_url(&self) -> Result<&Secret, ConfigError> {
+        let missing = ConfigError::MissingUrl {
+            section: "database",
+            variable: "POSTROOM_DATABASE_URL",
+        };
+        self.database.url.as_ref().ok_or(missing)
+    }
+
+    /// The broker's URL.
+    ///
+    /// # Errors
+    /// Fails if none is set.
+    pub fn amqp_url(&self) -> Result<&Secret, ConfigError> {
+        let missing = ConfigError::MissingUrl {
+            section: "amqp",
+            variable: "POSTROOM_AMQP_URL",
+        };
+        self.amqp.url.as_ref().ok_or(missing)
+    }
+
+    fn read_url_files(&mut self) -> Result<(), ConfigError> {
+        let files = [
+            (&self.database.url_file, &mut self.database.url),
+            (&self.amqp.url_file, &mut self.amqp.url),
+        ];
+        for (file, url) in files {
+            if let (Some(path), None) = (file, &url) {
+                let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                    path: path.clone(),
+                    source,
+                })?;
+                *url = Some(Secret::from(text.trim()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let out_of_range =
+            |key, value: String, range| ConfigError::OutOfRange { key, value, range };
+        let duration = |value: Duration| humantime::format_duration(value).to_string();
+        if self.lease.timeout < Duration::from_secs(1) {
+            return Err(out_of_range(
+                "lease.timeout",
+                duration(self.lease.timeout),
+                "at least 1s",
+            ));
+        }
+        let counts = [
+            ("amqp.channels", self.amqp.channels, 1, 64, "1 to 64"),
+            ("amqp.batch", self.amqp.batch, 1, 10_000, "1 to 10000"),
+            (
+                "capture.page_rows",
+                self.capture.page_rows as usize,
+                1,
+                100_000,
+                "1 to 100000",
+            ),
+            (
+                "publish.window_rows",
+                self.publish.window_rows,
+                1,
+                1_000_000,
+                "1 to 1000000",
+            ),
+            (
+                "publish.window_bytes",
+                self.publish.window_bytes,
+                1,
+                1 << 40,
+                "at least 1",
+            ),
+            (
+                "publish.key_rows",
+                self.publish.key_rows,
+                1,
+                1_000_000,
+                "1 to 1000000",
+            ),
+        ];
+        for (key, value, least, most, range) in counts {
+            if value < least || value > most {
+                return Err(out_of_range(key, value.to_string(), range));
+            }
+        }
+        if self.capture.poll_shortest > self.capture.poll_longest {
+            let value = duration(self.capture.poll_shortest);
+            return Err(out_of_range(
+                "capture.poll_shortest",
+                value,
+                "at most poll_longest",
+            ));
+        }
+        for (key, name) in [
+            ("amqp.exchange", &self.amqp.exchange),
+            ("amqp.source", &self.amqp.source),
+        ] {
+            if name.is_empty() || name.len() > 255 {
+                return Err(out_of_range(
+                    key,
+                    format!("{name:?}"),
+                    "1 to 255 bytes long",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets a key from the text of an environment variable.
+fn set(table: &mut toml::Table, section: &str, key: &str, text: &str) {
+    let defaults = (section, key);
+    let value = match defaults {
+        ("publish", "drop_unroutable") => toml::Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|pattern| !pattern.is_empty())
+                .map(toml::Value::from)
+                .collect(),
+        ),
+        ("amqp", "declare_exchange") => match text.parse::<bool>() {
+            Ok(value) => toml::Value::Boolean(value),
+            Err(_) => toml::Value::from(text),
+        },
+        ("amqp", "channels" | "batch")
+        | ("capture", "page_rows" | "page_bytes")
+        | ("publish", "window_rows" | "window_bytes" | "key_rows")
+        | ("retention", "segment_rows") => match text.parse::<i64>() {
+            Ok(value) => toml::Value::Integer(value),
+            Err(_) => toml::Value::from(text),
+        },
+        _ => toml::Value::from(text),
+    };
+    let section = table
+        .entry(section)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let toml::Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::{Config, ENVIRONMENT};
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let name = format!(
+            "postroom-config-{}-{:?}.toml",
+            std::process::id(),
+            std::thread::current().id()
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        let lookup = |name: &str| {
+            environment
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        let loaded = Config::load(Some(&path), lookup).map_err(|error| error.to_string());
+        fs::remove_file(path).unwrap();
+        loaded
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let config = load(
+            "[amqp]\nexchange = 'shop'\nchannels = 2\n[lease]\ntimeout = '3s'",
+            &[
+                ("POSTROOM_AMQP_CHANNELS", "7"),
+                ("POSTROOM_PUBLISH_DROP_UNROUTABLE", "a.#, b"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.amqp.exchange, "shop");
+        assert_eq!(config.amqp.channels, 7);
+        assert_eq!(config.lease.timeout, Duration::from_secs(3));
+        assert_eq!(config.publish.drop_unroutable, ["a.#", "b"]);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let error = load("[amqp]\nexchnge = 'shop'", &[]).unwrap_err();
+        assert!(
+            error.contains("exchnge") && error.contains("line 2"),
+            "{error}"
+        );
+        let error = load("", &[("POSTROOM_AMQP_CHANNELS", "many")]).unwrap_err();
+        assert!(error.contains("POSTROOM_AMQP_CHANNELS"), "{error}");
+        let error = load("[lease]\ntimeout = '10ms'", &[]).unwrap_err();
+        assert!(
+            error.contains("lease.timeout") && error.contains("at least 1s"),
+            "{error}"
+        );
+        let error = load("", &[]).unwrap().amqp_url().unwrap_err().to_string();
+        assert!(error.contains("POSTROOM_AMQP_URL"), "{error}");
+    }
+
+    #[test]
+    fn every_variable_sets_a_key_that_exists() {
+        for (variable, section, key) in ENVIRONMENT {
+            let value = match *key {
+                "url" | "exchange" | "source" | "filter" | "url_file" | "drop_unroutable" => "x",
+                "declare_exchange" => "false",
+                "listen" => "127.0.0.1:1",
+                "format" => "json",
+                "channels" | "batch" | "page_rows" | "page_bytes" | "window_rows"
+                | "window_bytes" | "key_rows" | "segment_rows" => "3",
+                _ => "2s",
+            };
+            let mut environment = vec![(*variable, value)];
+            if *key == "url_file" {
+                environment[0].1 = "/dev/null";
+            }
+            if *key == "poll_shortest" {
+                environment.push(("POSTROOM_CAPTURE_POLL_LONGEST", "2s"));
+            }
+            load("", &environment).unwrap_or_else(|error| panic!("{section}.{key}: {error}"));
+        }
+    }
+}

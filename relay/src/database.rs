@@ -1,0 +1,174 @@
+//! Connections to the outbox's database.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::timeout;
+use tracing::log::LevelFilter;
+
+use crate::{config::Secret, sql::server};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a connection cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// The URL is none.
+    #[error("the database's URL {url} is not understood: {source}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The server cannot be reached, or refuses.
+    #[error("connecting to {url}: {source}")]
+    Connect {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The server does not answer.
+    #[error("connecting to {url}: no answer within {CONNECT_TIMEOUT:?}")]
+    TimedOut {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// A pooler stands between.
+    #[error(
+        "{url} leads to a connection pooler: the lease needs a connection of its own; point the relay at PostgreSQL itself"
+    )]
+    Pooler {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// The server is a standby.
+    #[error(
+        "{url} is a standby: only a primary shows all transactions; point the relay at the primary"
+    )]
+    Standby {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// A statement failed.
+    #[error(transparent)]
+    Query(#[from] sqlx::Error),
+}
+
+impl DatabaseError {
+    /// Whether trying again cannot help before somebody changes something.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Url { .. } | Self::Pooler { .. } => true,
+            Self::Connect { source, .. } | Self::Query(source) => {
+                let code = source
+                    .as_database_error()
+                    .and_then(sqlx::error::DatabaseError::code);
+                // invalid authorization, invalid password, no such database, no privilege
+                matches!(code.as_deref(), Some("28000" | "28P01" | "3D000" | "42501"))
+            }
+            Self::TimedOut { .. } | Self::Standby { .. } => false,
+        }
+    }
+}
+
+/// What a connection is for; decides its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Holds the lease and records everything. The server ends it when it falls silent.
+    Lease {
+        /// Silence after which the server ends it.
+        timeout: Duration,
+    },
+    /// Reads.
+    Reader,
+}
+
+/// Connects, with the settings that the purpose needs.
+pub(crate) async fn connect(
+    url: &Secret,
+    purpose: Purpose,
+    name: &str,
+) -> Result<PgConnection, DatabaseError> {
+    let options = PgConnectOptions::from_str(url.expose())
+        .map_err(|source| DatabaseError::Url {
+            url: url.to_string(),
+            source,
+        })?
+        .application_name(name)
+        .options(settings(purpose))
+        .log_statements(LevelFilter::Trace)
+        .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
+    let connected = timeout(CONNECT_TIMEOUT, options.connect())
+        .await
+        .map_err(|_| DatabaseError::TimedOut {
+            url: url.to_string(),
+        })?;
+    let mut connection = connected.map_err(|source| {
+        // PgBouncer: "unsupported startup parameter: options"
+        if source.to_string().contains("startup parameter") {
+            DatabaseError::Pooler {
+                url: url.to_string(),
+            }
+        } else {
+            DatabaseError::Connect {
+                url: url.to_string(),
+                source,
+            }
+        }
+    })?;
+    if let Purpose::Lease { timeout } = purpose {
+        // A pooler told to ignore the start-up options would swallow them.
+        let in_force: String = sqlx::query_scalar(
+            "SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if in_force != timeout.as_millis().to_string() {
+            return Err(DatabaseError::Pooler {
+                url: url.to_string(),
+            });
+        }
+    }
+    if server::in_recovery(&mut connection).await? {
+        return Err(DatabaseError::Standby {
+            url: url.to_string(),
+        });
+    }
+    Ok(connection)
+}
+
+/// Settings sent with the start-up packet, which a transaction pooler refuses.
+fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
+    // Plans must not depend on statistics: those of an empty table would walk a full one.
+    let mut settings: Vec<(&'static str, String)> = [
+        ("plan_cache_mode", "force_custom_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("enable_sort", "off"),
+        ("jit", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "10000"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .to_vec();
+    match purpose {
+        Purpose::Lease { timeout } => {
+            let silence = timeout.as_millis().to_string();
+            settings.push(("synchronous_commit", "on".to_owned()));
+            settings.push(("idle_session_timeout", silence.clone()));
+            settings.push(("tcp_user_timeout", silence));
+        }
+        Purpose::Reader => settings.push(("idle_session_timeout", "0".to_owned())),
+    }
+    settings
+}

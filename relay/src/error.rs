@@ -1,0 +1,80 @@
+//! Why a relay stops.
+
+use std::{error::Error as _, fmt::Write as _};
+
+use crate::{broker::BrokerError, config::ConfigError, database::DatabaseError};
+
+/// Why a relay stopped, or lost a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The schema is not one that this release knows.
+    #[error(transparent)]
+    Schema(#[from] outbox::schema::SchemaError),
+    /// The broker refuses for good.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The checkpoint belongs to another database.
+    #[error(
+        "the outbox's checkpoint was recorded on another database (restored, copied or moved): going on from it could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
+    )]
+    Foreign,
+    /// A reader reached another server than the lease's.
+    #[error(
+        "a reader connection reached a server on which this relay does not hold the lease; the URL must lead to one primary"
+    )]
+    Elsewhere,
+    /// The address for health and metrics is taken.
+    #[error(
+        "listening on {address} for health and metrics: {source}; set admin.listen to a free address"
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A task of the relay panicked.
+    #[error("a task of the relay ended unexpectedly")]
+    Task,
+}
+
+impl From<sqlx::Error> for RelayError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(DatabaseError::Query(error))
+    }
+}
+
+impl RelayError {
+    /// Whether trying again cannot help before somebody changes something.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Foreign | Self::Listen { .. } => true,
+            Self::Schema(error) => !matches!(error, outbox::schema::SchemaError::Database(_)),
+            Self::Database(error) => error.is_permanent(),
+            Self::Broker(error) => error.is_permanent(),
+            Self::Elsewhere | Self::Task => false,
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn chain(error: &RelayError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {message}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,88 @@
+//! What this relay is doing, for health checks.
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Whether this relay publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It has not reached the database yet, or lost it.
+    #[default]
+    Starting,
+    /// Another relay holds the lease; this one would take over.
+    Standby,
+    /// It holds the lease.
+    Active,
+}
+
+/// What this relay is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Whether it publishes.
+    pub role: Role,
+    /// State of its connection to the broker: `disconnected`, `connecting`, `ready` or `blocked`.
+    pub broker: &'static str,
+    /// What is wrong, if anything is.
+    pub problem: Option<String>,
+}
+
+impl Health {
+    /// Whether it does what it is there for: stand by, or publish.
+    pub fn is_ready(&self) -> bool {
+        match self.role {
+            Role::Starting => false,
+            Role::Standby => true,
+            Role::Active => self.broker == "ready",
+        }
+    }
+}
+
+/// Tells what this relay is doing.
+#[derive(Debug, Clone)]
+pub(crate) struct Reporter(watch::Sender<Health>);
+
+impl Reporter {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(Health::default()))
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
+        self.0.subscribe()
+    }
+
+    pub(crate) fn role(&self, role: Role) {
+        self.0.send_modify(|health| {
+            *health = Health {
+                role,
+                ..Health::default()
+            };
+        });
+    }
+
+    pub(crate) fn lost(&self, problem: String) {
+        self.0.send_modify(|health| {
+            *health = Health {
+                problem: Some(problem),
+                ..Health::default()
+            };
+        });
+    }
+
+    pub(crate) fn broker(&self, state: &crate::broker::State) {
+        use crate::broker::State;
+        let (name, problem) = match state {
+            State::Disconnected { reason, .. } => ("disconnected", Some(reason.clone())),
+            State::Connecting => ("connecting", None),
+            State::Ready => ("ready", None),
+            State::Blocked { reason } => ("blocked", Some(reason.clone())),
+        };
+        self.0.send_modify(|health| {
+            health.broker = name;
+            // While it tries again, the reason of the last loss is still what to know.
+            if name != "connecting" {
+                health.problem = problem;
+            }
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! The task that owns the lease's connection.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Candidate, Proof};
+use crate::{
+    capture::Position,
+    checkpoint::Checkpoint,
+    config::Retention,
+    database::DatabaseError,
+    events,
+    publish::Write,
+    sql::{checkpoint, segment},
+};
+
+/// Checkpoints kept behind the newest, and how many more may gather before they are trimmed.
+const KEPT: i64 = 20;
+const TRIM_EVERY: i64 = 100;
+
+/// What the keeper is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Record a checkpoint and, in the same statement, everything in `write`.
+    Record {
+        checkpoint: Box<Checkpoint>,
+        write: Write,
+    },
+    /// Rotate and expire segments.
+    Maintain { settled_below: Position },
+}
+
+/// What the keeper reports.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A record is durable. Its transaction's id was assigned after it was asked for.
+    Recorded { xid: u64, write: Write },
+    /// The lease is lost, or may be.
+    Lost(DatabaseError),
+}
+
+/// Records, keeps the lease alive, and rotates the ring.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    connection: PgConnection,
+    proof: Proof,
+    lane: i16,
+    lease_timeout: Duration,
+    retention: Retention,
+    trimmed: i64,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        candidate: Candidate,
+        lease_timeout: Duration,
+        retention: Retention,
+        latest_checkpoint: i64,
+    ) -> Self {
+        let Candidate {
+            connection,
+            proof,
+            lane,
+        } = candidate;
+        // Older rows may have been left by a relay that was killed.
+        let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
+        Self {
+            connection,
+            proof,
+            lane,
+            lease_timeout,
+            retention,
+            trimmed,
+        }
+    }
+
+    /// Runs until the commands end or the lease is lost. Closing the connection gives it up.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) {
+        let mut ping = interval(self.lease_timeout / 4);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked;
+            let done = tokio::select! {
+                command = commands.recv() => {
+                    let Some(command) = command else { break };
+                    asked = self.proof.now();
+                    // Commits may wait for a synchronous standby, so longer than for an answer.
+                    timeout(self.lease_timeout * 6, self.obey(command)).await
+                }
+                _ = ping.tick() => {
+                    asked = self.proof.now();
+                    let answer = timeout(self.lease_timeout, self.connection.ping()).await;
+                    answer.map(|pinged| pinged.map(|()| None))
+                }
+            };
+            let lost = match done {
+                Ok(Ok(event)) => {
+                    self.proof.renew(asked);
+                    if let Some(event) = event
+                        && events.send(event).await.is_err()
+                    {
+                        break;
+                    }
+                    continue;
+                }
+                Ok(Err(error)) => DatabaseError::Query(error),
+                Err(_) => DatabaseError::Query(sqlx::Error::PoolTimedOut),
+            };
+            // The session ends with it; nobody is left to tell if this fails.
+            drop(events.send(Event::Lost(lost)).await);
+            return;
+        }
+        drop(timeout(Duration::from_secs(1), self.connection.close()).await);
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<Option<Event>, sqlx::Error> {
+        match command {
+            Command::Record { checkpoint, write } => {
+                let recorded =
+                    checkpoint::record(&mut self.connection, self.lane, &checkpoint, &write)
+                        .await?;
+                self.trim(recorded.id).await?;
+                Ok(Some(Event::Recorded {
+                    xid: recorded.xid,
+                    write,
+                }))
+            }
+            Command::Maintain { settled_below } => {
+                self.maintain(settled_below).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Deletes old checkpoints, never looking at those deleted before: while an old transaction
+    /// keeps them from being vacuumed, that would cost more each time.
+    async fn trim(&mut self, newest: i64) -> Result<(), sqlx::Error> {
+        if newest - self.trimmed >= KEPT + TRIM_EVERY {
+            let upto = newest - KEPT;
+            checkpoint::trim(&mut self.connection, self.lane, self.trimmed, upto).await?;
+            self.trimmed = upto;
+        }
+        Ok(())
+    }
+
+    async fn maintain(&mut self, settled_below: Position) -> Result<(), sqlx::Error> {
+        let connection = &mut self.connection;
+        let current = segment::current(connection).await?;
+        let is_old = current.age_seconds >= self.retention.segment_age.as_secs() as i64;
+        let is_full = current.used >= self.retention.segment_rows;
+        if current.used > 0 && (is_old || is_full) {
+            if !segment::next_is_free(connection, current.segment).await? {
+                events::RingFull {
+                    segment: current.segment,
+                }
+                .emit();
+            } else if segment::rotate(connection, current.segment).await? {
+                events::Rotated {
+                    segment: current.segment + 1,
+                }
+                .emit();
+            }
+        }
+        let keep = self.retention.keep.as_secs() as i64;
+        for expired in segment::expirable(connection, settled_below, keep).await? {
+            if segment::expire(connection, expired).await? {
+                events::Expired { segment: expired }.emit();
+            }
+        }
+        Ok(())
+    }
+}

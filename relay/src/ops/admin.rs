@@ -1,0 +1,52 @@
+//! Health and metrics over HTTP.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{error::RelayError, health::Health};
+
+/// Serves `/health/live`, `/health/ready` and `/metrics`.
+pub(super) async fn serve(
+    address: SocketAddr,
+    health: watch::Receiver<Health>,
+    metrics: PrometheusHandle,
+) -> Result<JoinHandle<()>, RelayError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RelayError::Listen { address, source })?;
+    let router = Router::new()
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(move || ready(health.clone())))
+        .route("/metrics", get(move || render(metrics.clone())));
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!("health and metrics are no longer served: {error}");
+        }
+    }))
+}
+
+async fn ready(health: watch::Receiver<Health>) -> impl IntoResponse {
+    let health = health.borrow().clone();
+    let status = if health.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_string(&health).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], body)
+}
+
+async fn render(metrics: PrometheusHandle) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        metrics.render(),
+    )
+}

@@ -1,0 +1,73 @@
+//! `relay migrate`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use migrations::{MIGRATIONS, ROLES};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use super::cli::{Source, say};
+
+/// How to migrate.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Print the SQL that would be applied to an empty database, and apply nothing
+    #[arg(long)]
+    print: bool,
+    /// Also create the roles and grants of migrations/roles.sql; needs CREATEROLE
+    #[arg(long)]
+    roles: bool,
+}
+
+pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
+    if options.print {
+        for migration in MIGRATIONS {
+            say(migration.sql)?;
+        }
+        if options.roles {
+            say(ROLES)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = source.load()?;
+    let url = config.database_url()?;
+    let mut connection = PgConnection::connect(url.expose())
+        .await
+        .with_context(|| format!("connecting to {url}"))?;
+    let applied = applied_version(&mut connection).await?;
+    for migration in MIGRATIONS {
+        if migration.version <= applied {
+            say(format!("{} is applied already", migration.name))?;
+            continue;
+        }
+        connection
+            .execute(AssertSqlSafe(migration.sql))
+            .await
+            .with_context(|| format!("applying {} as the schema's owner", migration.name))?;
+        say(format!("{} applied", migration.name))?;
+    }
+    if options.roles {
+        connection
+            .execute(AssertSqlSafe(ROLES))
+            .await
+            .context("creating roles; a user with CREATEROLE can, or apply the GRANTs of migrations/roles.sql to roles of your own")?;
+        say("roles applied")?;
+    }
+    connection.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn applied_version(connection: &mut PgConnection) -> anyhow::Result<i32> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('outbox.migration') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Ok(0);
+    }
+    Ok(
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM outbox.migration")
+            .fetch_one(connection)
+            .await?,
+    )
+}

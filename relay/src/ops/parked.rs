@@ -1,0 +1,172 @@
+//! `relay parked`.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{
+    cli::{Source, say},
+    table::table,
+};
+
+/// What to do with parked messages.
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// List them, oldest first
+    List(List),
+    /// Show one with its headers and body
+    Show {
+        /// Position of the message
+        position: i64,
+    },
+    /// Try them again at once
+    Retry(Which),
+    /// Give them up for good; what waits behind them goes on
+    Discard(Which),
+}
+
+/// Which ones to list.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those with this reason: scheduled, unroutable, nacked, rejected, behind
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those of this key
+    #[arg(long)]
+    key: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: i64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which ones to act on.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Which {
+    /// Positions of messages
+    positions: Vec<i64>,
+    /// All with this reason
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+const LIST: &str = "
+SELECT position, reason, attempts, due_at, topic, key, message_id::text, detail
+FROM outbox.parked
+WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR key = $2)
+ORDER BY position LIMIT $3";
+
+const SHOW: &str = "
+SELECT jsonb_pretty(to_jsonb(p) - 'payload'
+                    || jsonb_build_object('payload', outbox.payload_as_json(payload, content_type)))
+FROM outbox.parked AS p WHERE position = $1";
+
+const RETRY: &str = "
+UPDATE outbox.parked SET due_at = clock_timestamp()
+WHERE position = ANY ($1) OR reason = $2";
+
+// The row that stood behind is called: nobody else would.
+const DISCARD: &str = "
+WITH gone AS (
+    DELETE FROM outbox.parked WHERE position = ANY ($1) OR reason = $2
+    RETURNING position, lane, key, holds
+), next AS (
+    UPDATE outbox.parked AS p SET due_at = clock_timestamp()
+    WHERE p.due_at IS NULL AND p.reason = 'behind' AND p.position IN (
+        SELECT (SELECT b.position FROM outbox.parked AS b
+                WHERE b.lane = g.lane AND b.key = g.key AND b.holds <> 'nothing'
+                  AND NOT EXISTS (SELECT FROM gone WHERE gone.position = b.position)
+                ORDER BY b.position LIMIT 1)
+        FROM (SELECT DISTINCT lane, key FROM gone WHERE holds <> 'nothing') AS g)
+)
+SELECT count(*) FROM gone";
+
+#[derive(Debug, Serialize, sqlx::FromRow)]
+struct Row {
+    position: i64,
+    reason: String,
+    attempts: i32,
+    due_at: Option<DateTime<Utc>>,
+    topic: String,
+    key: Option<String>,
+    message_id: String,
+    detail: Option<String>,
+}
+
+pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<ExitCode> {
+    let mut connection = source.connect().await?;
+    outbox::schema::check(&mut connection).await?;
+    match action {
+        Action::List(list) => show_list(&mut connection, list).await?,
+        Action::Show { position } => {
+            let shown: Option<String> = sqlx::query_scalar(SHOW)
+                .bind(position)
+                .fetch_optional(&mut connection)
+                .await?;
+            match shown {
+                Some(shown) => say(shown)?,
+                None => anyhow::bail!(
+                    "no message is parked at position {position}; see `relay parked list`"
+                ),
+            }
+        }
+        Action::Retry(which) => {
+            let done = sqlx::query(RETRY)
+                .bind(&which.positions)
+                .bind(&which.reason)
+                .execute(&mut connection)
+                .await?;
+            say(format!(
+                "{} to be tried again at once",
+                done.rows_affected()
+            ))?;
+        }
+        Action::Discard(which) => {
+            let gone: i64 = sqlx::query_scalar(DISCARD)
+                .bind(&which.positions)
+                .bind(&which.reason)
+                .fetch_one(&mut connection)
+                .await?;
+            say(format!("{gone} discarded"))?;
+        }
+    }
+    connection.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result<()> {
+    let rows: Vec<Row> = sqlx::query_as(LIST)
+        .bind(&list.reason)
+        .bind(&list.key)
+        .bind(list.limit)
+        .fetch_all(connection)
+        .await?;
+    if list.json {
+        return say(serde_json::to_string_pretty(&rows)?);
+    }
+    if rows.is_empty() {
+        return say("nothing is parked");
+    }
+    let mut shown = table(&[
+        "position", "reason", "tries", "next try", "topic", "key", "detail",
+    ]);
+    for row in rows {
+        shown.add_row([
+            row.position.to_string(),
+            row.reason,
+            row.attempts.to_string(),
+            row.due_at
+                .map_or("-".to_owned(), |due| due.format("%F %T").to_string()),
+            row.topic,
+            row.key.unwrap_or_else(|| "-".to_owned()),
+            row.detail.unwrap_or_default(),
+        ]);
+    }
+    say(shown)
+}

@@ -1,0 +1,110 @@
+//! `relay rebase`.
+//!
+//! The rows of a restored database carry transaction ids of the old one, and positions that still
+//! hold. So everything up to an *anchor* is walked by position, and frames begin above it:
+//!
+//! 1. take a snapshot; transactions below its `xmin` have finished;
+//! 2. read the sequence: the anchor; what they wrote lies at or below it;
+//! 3. have a transaction id assigned and wait until all lower ones have finished: whatever lies at
+//!    or below the anchor is now decided;
+//! 4. record a checkpoint: walk to the anchor, then deliver whatever transactions from that `xmin`
+//!    on wrote above it.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::time::{Instant, sleep};
+
+use super::cli::{Source, say};
+use crate::{
+    capture::{Floors, Pair, Snapshot},
+    checkpoint::Checkpoint,
+    database::{self, Purpose},
+    publish::Write,
+    sql::{checkpoint, server},
+};
+
+const LANE: i16 = 0;
+
+/// How to rebase.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Rebase although the database is the one that the checkpoint was recorded on: everything
+    /// retained is published again from the checkpoint's floor on
+    #[arg(long)]
+    force: bool,
+    /// How long to wait for open transactions to end
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
+    let config = source.load()?;
+    let purpose = Purpose::Lease {
+        timeout: Duration::from_mins(1),
+    };
+    let url = config.database_url()?;
+    let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
+    outbox::schema::check(&mut connection).await?;
+    if !server::try_lock(&mut connection, LANE).await? {
+        bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
+    }
+    let identity = server::identity(&mut connection).await?;
+    let before = server::look(&mut connection).await?;
+    let recorded = checkpoint::latest(&mut connection, LANE)
+        .await?
+        .map(|(_, recorded)| recorded);
+    let Some(recorded) = recorded else {
+        say("nothing to do: no checkpoint is recorded, a relay begins with the first message")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let is_same = recorded.identity.system_identifier == identity.system_identifier
+        && recorded.identity.database_oid == identity.database_oid
+        && recorded.delivered.xmax() <= before.snapshot.xmax();
+    if is_same && !options.force {
+        bail!(
+            "the checkpoint belongs to this very database: nothing needs a rebase (--force does it all the same)"
+        );
+    }
+    let anchor = server::look(&mut connection).await?.upper;
+    let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+        .fetch_one(&mut connection)
+        .await?;
+    let xid: u64 = xid.parse().context("reading a transaction id")?;
+    wait_for_older(&mut connection, xid, options.wait).await?;
+    let done = recorded.settled_below();
+    let rebased = Checkpoint {
+        identity,
+        delivered: Snapshot::before(before.snapshot.xmin()),
+        unfinished: None,
+        walk: Some((anchor, done)),
+        // All that the frames after the walk may deliver lies above the anchor.
+        floors: Floors::from_pairs(vec![Pair {
+            xid: 0,
+            position: anchor,
+        }]),
+    };
+    checkpoint::record(&mut connection, LANE, &rebased, &Write::default()).await?;
+    say(format!(
+        "rebased: the next relay publishes what lies above position {done} up to {anchor} again, then goes on"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn wait_for_older(
+    connection: &mut sqlx::PgConnection,
+    xid: u64,
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while server::look(connection).await?.snapshot.xmin() <= xid {
+        if began.elapsed() >= patience {
+            bail!(
+                "transactions that began earlier are still open after {patience:?}; end them (pg_stat_activity, pg_prepared_xacts) and run this again"
+            );
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `relay status`.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::{
+    cli::{Source, say},
+    table::{age, table},
+};
+use crate::sql::{checkpoint, message, server::LOCK_CLASS};
+
+const LANE: i16 = 0;
+
+const HOLDER: &str = "
+SELECT a.application_name, a.client_addr::text, a.backend_start
+FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
+  AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
+
+const PARKED: &str = "
+SELECT reason, count(*) AS messages, min(occurred_at) AS oldest, min(due_at) AS next_due
+FROM outbox.parked WHERE lane = $1
+GROUP BY reason ORDER BY reason";
+
+const BLOCKED: &str = "
+SELECT key, count(*) AS messages, min(position) AS first_position FROM outbox.parked
+WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
+GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
+
+/// How the outbox is doing.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// The relay that holds the lease.
+    active: Option<Active>,
+    /// Undelivered messages; counted up to 100,000.
+    waiting: i64,
+    oldest_waiting: Option<DateTime<Utc>>,
+    oldest_waiting_seconds: Option<i64>,
+    parked: Vec<Parked>,
+    blocked_keys: Vec<Blocked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Active {
+    name: String,
+    address: Option<String>,
+    since: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize, sqlx::FromRow)]
+struct Parked {
+    reason: String,
+    messages: i64,
+    oldest: DateTime<Utc>,
+    next_due: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize, sqlx::FromRow)]
+struct Blocked {
+    key: String,
+    messages: i64,
+    first_position: i64,
+}
+
+pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
+    let mut connection = source.connect().await?;
+    outbox::schema::check(&mut connection).await?;
+    let status = Status::read(&mut connection).await?;
+    if json {
+        say(serde_json::to_string_pretty(&status)?)?;
+    } else {
+        status.print()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Status {
+    async fn read(connection: &mut PgConnection) -> anyhow::Result<Self> {
+        let holder: Option<(String, Option<String>, DateTime<Utc>)> = sqlx::query_as(HOLDER)
+            .bind(LOCK_CLASS)
+            .bind(i32::from(LANE))
+            .fetch_optional(&mut *connection)
+            .await?;
+        let (waiting, oldest) = match checkpoint::latest(connection, LANE).await? {
+            None => message::waiting(connection, LANE, 0, 0, &[]).await?,
+            Some((_, checkpoint)) => {
+                let delivered = checkpoint.unfinished.as_ref();
+                let above = match delivered {
+                    Some(frame) => frame.watermark,
+                    None => checkpoint.floors.below(checkpoint.delivered.xmin()),
+                };
+                let snapshot = &checkpoint.delivered;
+                message::waiting(connection, LANE, above, snapshot.xmax(), snapshot.running())
+                    .await?
+            }
+        };
+        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(&mut *connection)
+            .await?;
+        let parked = sqlx::query_as(PARKED)
+            .bind(LANE)
+            .fetch_all(&mut *connection)
+            .await?;
+        let blocked_keys = sqlx::query_as(BLOCKED)
+            .bind(LANE)
+            .fetch_all(&mut *connection)
+            .await?;
+        Ok(Self {
+            active: holder.map(|(name, address, since)| Active {
+                name,
+                address,
+                since,
+            }),
+            waiting,
+            oldest_waiting: oldest,
+            oldest_waiting_seconds: oldest.map(|oldest| (now - oldest).num_seconds()),
+            parked,
+            blocked_keys,
+        })
+    }
+
+    fn print(&self) -> anyhow::Result<()> {
+        match &self.active {
+            Some(active) => say(format!(
+                "active   {} from {} since {}",
+                active.name,
+                active.address.as_deref().unwrap_or("a local socket"),
+                active.since.format("%F %T UTC")
+            ))?,
+            None => say("active   none: no relay holds the lease; start one with `relay run`")?,
+        }
+        let more = if self.waiting >= 100_000 {
+            " or more"
+        } else {
+            ""
+        };
+        let oldest = self
+            .oldest_waiting_seconds
+            .map_or(String::new(), |seconds| {
+                format!(", the oldest for {}", age(seconds))
+            });
+        say(format!("waiting  {}{more}{oldest}", self.waiting))?;
+        if self.parked.is_empty() {
+            return say("parked   none");
+        }
+        let mut parked = table(&["parked", "messages", "oldest", "next try"]);
+        for row in &self.parked {
+            parked.add_row([
+                row.reason.clone(),
+                row.messages.to_string(),
+                row.oldest.format("%F %T").to_string(),
+                row.next_due
+                    .map_or("-".to_owned(), |due| due.format("%F %T").to_string()),
+            ]);
+        }
+        say(parked)?;
+        if !self.blocked_keys.is_empty() {
+            let mut blocked = table(&["blocked key", "messages", "first position"]);
+            for row in &self.blocked_keys {
+                let counts = (row.messages.to_string(), row.first_position.to_string());
+                blocked.add_row([row.key.clone(), counts.0, counts.1]);
+            }
+            say(blocked)?;
+        }
+        Ok(())
+    }
+}

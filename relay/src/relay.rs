@@ -1,0 +1,137 @@
+//! The relay as a whole: stand by, become active, lose it, begin again.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    error::{self, RelayError},
+    events,
+    health::{Health, Reporter, Role},
+    lease::Candidate,
+    publish::Backoff,
+    session,
+};
+
+/// The lane that this relay serves. One for now; tables and lock are keyed by it already.
+const LANE: i16 = 0;
+
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
+
+/// A session that lasted so long was a success: the next loss is retried quickly again.
+const LASTED: Duration = Duration::from_secs(30);
+
+/// Brings messages from an outbox to a broker.
+///
+/// Of several relays for one outbox, one is active; the others stand by and take over.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), relay::RelayError> {
+/// let mut config = relay::Config::default();
+/// config.database.url = Some("postgres://relay:secret@localhost/shop".into());
+/// config.amqp.url = Some("amqp://relay:secret@localhost".into());
+/// relay::Relay::new(config).run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Relay {
+    config: Config,
+    reporter: Reporter,
+}
+
+impl Relay {
+    /// Makes a relay; nothing is connected yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            reporter: Reporter::new(),
+        }
+    }
+
+    /// Tells what the relay is doing, as it changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.reporter.subscribe()
+    }
+
+    /// Runs until `shutdown` completes: then what is in flight is confirmed and recorded.
+    ///
+    /// Servers that cannot be reached are tried again for ever, so services may start in any order.
+    ///
+    /// # Errors
+    /// Returns what only a person can mend: a wrong configuration, schema, credential or pooler,
+    /// or a checkpoint of another database.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
+        let stop = CancellationToken::new();
+        let work = self.serve(&stop);
+        tokio::pin!(work);
+        tokio::select! {
+            ended = &mut work => ended,
+            () = shutdown => {
+                stop.cancel();
+                work.await
+            }
+        }
+    }
+
+    async fn serve(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+        self.config.amqp_url()?;
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let began = Instant::now();
+            let Err(lost) = self.term(stop).await else {
+                return Ok(());
+            };
+            self.reporter.lost(error::chain(&lost));
+            if lost.is_permanent() {
+                return Err(lost);
+            }
+            failures = if began.elapsed() >= LASTED {
+                1
+            } else {
+                failures + 1
+            };
+            let retry_in = BACKOFF.wait(failures, i64::from(std::process::id()));
+            events::SessionLost {
+                error: &lost,
+                retry_in,
+            }
+            .emit();
+            stop.run_until_cancelled(sleep(retry_in)).await;
+        }
+        Ok(())
+    }
+
+    /// Stands by until the lease is free, then is active until it is lost.
+    async fn term(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+        let connecting = Candidate::connect(&self.config, LANE);
+        let Some(candidate) = stop.run_until_cancelled(connecting).await else {
+            return Ok(());
+        };
+        let mut candidate = candidate?;
+        let mut stood_by = false;
+        // Tried again and again rather than waited for: a waiting statement would hold a snapshot,
+        // and with it back vacuum, for as long as this relay stands by.
+        while !candidate.try_take().await? {
+            if !stood_by {
+                stood_by = true;
+                self.reporter.role(Role::Standby);
+                events::StandingBy { lane: LANE }.emit();
+            }
+            let wait = self.config.lease.timeout / 20;
+            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return Ok(());
+            }
+        }
+        self.reporter.role(Role::Active);
+        events::BecameActive { lane: LANE }.emit();
+        session::run(&self.config, candidate, LANE, &self.reporter, stop).await
+    }
+}

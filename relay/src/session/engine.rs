@@ -1,0 +1,352 @@
+//! The loop between the machine and the tasks that do its I/O. It decides nothing itself.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{frames::Frames, retries};
+use crate::{
+    broker::{self, Order, State},
+    capture::{Floors, Position, reader},
+    config::Config,
+    error::RelayError,
+    events,
+    health::Reporter,
+    lease::{self, Proof},
+    message::Message,
+    publish::{Machine, Progress, Settled},
+};
+
+/// How often parked rows are looked at.
+const DUE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the tasks report.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) reader: mpsc::Receiver<reader::Event>,
+    pub(super) retries: mpsc::Receiver<retries::Event>,
+    pub(super) keeper: mpsc::Receiver<lease::Event>,
+    pub(super) link: mpsc::Receiver<broker::Event>,
+}
+
+/// Whether rows may be taken from the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// What is visible is durable.
+    Open,
+    /// A commit must be recorded first.
+    Wanted,
+    /// It has been asked for.
+    Asked,
+}
+
+/// The engine's own state.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// Channels of the broker's connection that wait for an order, and all of them.
+    idle: Vec<usize>,
+    channels: Vec<mpsc::Sender<Order>>,
+    blocked: bool,
+    gate: Gate,
+    /// A record is under way: the position to pair with its transaction.
+    recording: Option<Position>,
+    recorded: Option<Progress>,
+    record_after: Instant,
+    /// There is something to record, and it waits for its time.
+    record_wanted: bool,
+    polling: bool,
+    stopping: Option<Instant>,
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self {
+            idle: Vec::new(),
+            channels: Vec::new(),
+            blocked: false,
+            gate: Gate::Open,
+            recording: None,
+            recorded: None,
+            record_after: Instant::now(),
+            record_wanted: false,
+            polling: false,
+            stopping: None,
+        }
+    }
+}
+
+/// Feeds the machine and carries out what it decides.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) machine: Machine<Message>,
+    pub(super) frames: Frames,
+    pub(super) already_parked: HashSet<Position>,
+    pub(super) floors: watch::Sender<Floors>,
+    pub(super) proof: Proof,
+    pub(super) to_keeper: mpsc::Sender<lease::Command>,
+    pub(super) to_retries: mpsc::Sender<retries::Command>,
+    pub(super) reporter: Reporter,
+    pub(super) config: Config,
+    pub(super) work: Work,
+}
+
+impl Engine {
+    /// Runs until everything in flight is recorded after `shutdown`, or until something is lost.
+    pub(super) async fn run(
+        mut self,
+        mut inputs: Inputs,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RelayError> {
+        let mut due = interval(DUE_INTERVAL);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut maintenance = interval(self.config.retention.check_interval);
+        maintenance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.order();
+            self.record();
+            self.ask_for_drains();
+            if self.is_done() {
+                return Ok(());
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                event = inputs.keeper.recv() => {
+                    self.on_keeper(event.ok_or(RelayError::Task)?)?;
+                }
+                event = inputs.link.recv() => {
+                    self.on_link(event.ok_or(RelayError::Task)?)?;
+                }
+                event = inputs.reader.recv(), if self.wants_rows() => {
+                    self.on_reader(event.ok_or(RelayError::Task)?)?;
+                }
+                event = inputs.retries.recv() => {
+                    self.on_retries(event.ok_or(RelayError::Task)?)?;
+                }
+                () = shutdown.cancelled(), if self.work.stopping.is_none() => {
+                    self.work.stopping = Some(Instant::now() + self.config.lease.drain_timeout);
+                }
+                _ = due.tick() => {
+                    self.poll();
+                    let (rows, held_keys) = (self.machine.rows(), self.machine.held_keys());
+                    events::Window { rows, held_keys }.emit();
+                }
+                _ = maintenance.tick() => {
+                    let settled_below = self.frames.settled_below();
+                    // If the keeper is busy, another time will do.
+                    drop(self.to_keeper.try_send(lease::Command::Maintain { settled_below }));
+                }
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Hands batches to channels that wait for one.
+    fn order(&mut self) {
+        let stopping = self.work.stopping.is_some();
+        while !stopping
+            && !self.work.blocked
+            && self.machine.has_ready()
+            && let Some(&channel) = self.work.idle.last()
+        {
+            // Checked before every batch: a relay that may have lost its lease publishes nothing.
+            if !self.proof.is_fresh() {
+                return;
+            }
+            let batch = self.machine.next_batch(self.config.amqp.batch);
+            if batch.is_empty() {
+                return;
+            }
+            self.work.idle.pop();
+            if let Err(refused) = self.work.channels[channel].try_send(Order { batch }) {
+                // The link gave the connection up a moment ago.
+                let (mpsc::error::TrySendError::Full(order)
+                | mpsc::error::TrySendError::Closed(order)) = refused;
+                for (position, _) in order.batch {
+                    self.machine
+                        .settle(position, crate::publish::Outcome::Unknown { blame: None });
+                }
+                return;
+            }
+        }
+    }
+
+    /// Records progress, parked rows and the gate's commit, all in one statement.
+    fn record(&mut self) {
+        if self.work.recording.is_some() {
+            return;
+        }
+        let progress = self.machine.progress();
+        let changed = self.machine.has_records() || self.work.recorded != Some(progress);
+        let due = Instant::now() >= self.work.record_after || self.work.stopping.is_some();
+        self.work.record_wanted = changed;
+        if self.work.gate != Gate::Wanted && !(changed && due) {
+            return;
+        }
+        let Ok(permit) = self.to_keeper.try_reserve() else {
+            return;
+        };
+        let checkpoint = Box::new(self.frames.checkpoint(progress));
+        let write = self.machine.take_write();
+        permit.send(lease::Command::Record { checkpoint, write });
+        if self.work.gate == Gate::Wanted {
+            self.work.gate = Gate::Asked;
+            events::GateCommit.emit();
+        }
+        self.work.recording = Some(self.frames.upper());
+        self.work.recorded = Some(progress);
+        self.work.record_after = Instant::now() + self.config.publish.checkpoint_interval;
+    }
+
+    fn ask_for_drains(&mut self) {
+        while self.machine.has_room()
+            && self.work.stopping.is_none()
+            && let Ok(permit) = self.to_retries.try_reserve()
+        {
+            let Some(request) = self.machine.next_drain() else {
+                return;
+            };
+            permit.send(retries::Command::Drain(request));
+        }
+    }
+
+    fn poll(&mut self) {
+        let ready = !self.work.channels.is_empty() && !self.work.blocked;
+        if !self.work.polling && ready && self.machine.has_room() && self.work.stopping.is_none() {
+            self.work.polling = self.to_retries.try_send(retries::Command::Poll).is_ok();
+        }
+    }
+
+    fn wants_rows(&self) -> bool {
+        self.machine.has_room() && self.work.gate == Gate::Open && self.work.stopping.is_none()
+    }
+
+    /// Whether a graceful stop is complete, or has taken too long.
+    fn is_done(&mut self) -> bool {
+        let Some(deadline) = self.work.stopping else {
+            return false;
+        };
+        let settled = self.machine.in_flight() == 0;
+        let progress = self.machine.progress();
+        let recorded = self.work.recording.is_none()
+            && !self.machine.has_records()
+            && self.work.recorded == Some(progress);
+        (settled && recorded) || Instant::now() >= deadline
+    }
+
+    fn next_wake(&self) -> Instant {
+        let soon = Instant::now() + Duration::from_millis(50);
+        let record = self
+            .work
+            .record_after
+            .max(Instant::now() + Duration::from_millis(1));
+        if self.work.recording.is_some() {
+            soon
+        } else {
+            soon.min(record)
+        }
+    }
+
+    fn on_keeper(&mut self, event: lease::Event) -> Result<(), RelayError> {
+        match event {
+            lease::Event::Recorded { xid, write } => {
+                events::Checkpointed.emit();
+                self.machine.written(&write);
+                if let Some(position) = self.work.recording.take() {
+                    let floors = self.frames.recorded(xid, position).clone();
+                    self.floors.send_replace(floors);
+                }
+                if self.work.gate == Gate::Asked {
+                    self.work.gate = Gate::Open;
+                }
+                Ok(())
+            }
+            lease::Event::Lost(error) => Err(error.into()),
+        }
+    }
+
+    fn on_link(&mut self, event: broker::Event) -> Result<(), RelayError> {
+        match event {
+            broker::Event::State(state) => {
+                self.work.blocked = matches!(state, State::Blocked { .. });
+                if matches!(state, State::Disconnected { .. } | State::Connecting) {
+                    self.work.idle.clear();
+                    self.work.channels.clear();
+                }
+                self.reporter.broker(&state);
+            }
+            broker::Event::Channels(channels) => {
+                self.work.idle = (0..channels.len()).collect();
+                self.work.channels = channels;
+            }
+            broker::Event::Returned(returned) => {
+                for (position, outcome) in returned.outcomes {
+                    if let Some(settled) = self.machine.settle(position, outcome) {
+                        events::MessageSettled { settled }.emit();
+                    }
+                }
+                if returned.channel < self.work.channels.len() {
+                    self.work.idle.push(returned.channel);
+                }
+            }
+            broker::Event::Refused(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn on_reader(&mut self, event: reader::Event) -> Result<(), RelayError> {
+        match event {
+            reader::Event::Opened(frame) => {
+                if !frame.durable {
+                    self.work.gate = Gate::Wanted;
+                }
+                self.machine
+                    .open_frame(frame.id, std::mem::take(&mut self.already_parked));
+                self.frames.opened(frame);
+            }
+            reader::Event::Rows { frame, rows } => {
+                for row in rows {
+                    if let Some(settled) = self.machine.admit(frame, row) {
+                        events::MessageSettled { settled }.emit();
+                    }
+                }
+            }
+            reader::Event::Closed { frame } => self.machine.close_frame(frame),
+            reader::Event::Lost(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn on_retries(&mut self, event: retries::Event) -> Result<(), RelayError> {
+        match event {
+            retries::Event::Due { keys, singles } => {
+                self.work.polling = false;
+                for key in keys {
+                    self.machine.drain(&key);
+                }
+                for single in singles {
+                    if let Some(settled) = self.machine.retry(single) {
+                        events::MessageSettled { settled }.emit();
+                    }
+                }
+            }
+            retries::Event::Drained {
+                request,
+                rows,
+                more,
+            } => {
+                for _ in 0..self.machine.drained(&request.key, rows, more) {
+                    events::MessageSettled {
+                        settled: Settled::Dropped,
+                    }
+                    .emit();
+                }
+            }
+            retries::Event::Lost(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

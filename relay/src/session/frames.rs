@@ -1,0 +1,138 @@
+//! Which frames are open, and the checkpoint that follows from how far they are done.
+
+use std::collections::VecDeque;
+
+use crate::{
+    capture::{Floors, Pair, Position, reader::Opened},
+    checkpoint::{Checkpoint, Unfinished},
+    publish::Progress,
+};
+
+/// The frames of a session. Pure.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// The checkpoint as of the last finished frame.
+    checkpoint: Checkpoint,
+    open: VecDeque<Opened>,
+    /// Highest position known to have been handed out.
+    upper: Position,
+}
+
+impl Frames {
+    pub(super) fn new(checkpoint: Checkpoint) -> Self {
+        Self {
+            checkpoint,
+            open: VecDeque::new(),
+            upper: 0,
+        }
+    }
+
+    pub(super) fn opened(&mut self, frame: Opened) {
+        self.upper = self.upper.max(frame.upper);
+        self.open.push_back(frame);
+    }
+
+    /// Returns what to record, given how far the frames are done.
+    pub(super) fn checkpoint(&mut self, progress: Progress) -> Checkpoint {
+        while let Some(frame) = self
+            .open
+            .pop_front_if(|frame| Some(frame.id) <= progress.finished)
+        {
+            if frame.walk {
+                self.checkpoint.walk = None;
+            } else {
+                self.checkpoint.delivered = frame.to;
+                self.checkpoint.unfinished = None;
+            }
+        }
+        let mut checkpoint = self.checkpoint.clone();
+        if let Some(frame) = self.open.front() {
+            debug_assert_eq!(Some(frame.id), progress.current);
+            let watermark = progress.watermark.unwrap_or(frame.done);
+            if frame.walk {
+                checkpoint.walk = Some((frame.upper, watermark));
+            } else {
+                let (to, upper) = (frame.to.clone(), frame.upper);
+                checkpoint.unfinished = Some(Unfinished {
+                    to,
+                    upper,
+                    watermark,
+                });
+            }
+        }
+        checkpoint
+    }
+
+    /// The position to pair with the id of a transaction that is about to begin.
+    pub(super) const fn upper(&self) -> Position {
+        self.upper
+    }
+
+    /// Notes that a transaction recorded a checkpoint after `position` had been handed out.
+    pub(super) fn recorded(&mut self, xid: u64, position: Position) -> &Floors {
+        let xmin = self.checkpoint.delivered.xmin();
+        self.checkpoint.floors.add(Pair { xid, position }, xmin);
+        &self.checkpoint.floors
+    }
+
+    pub(super) fn settled_below(&self) -> Position {
+        self.checkpoint.settled_below()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Frames;
+    use crate::{
+        capture::{Snapshot, reader::Opened},
+        checkpoint::{Checkpoint, Unfinished},
+        identity::Identity,
+        publish::Progress,
+    };
+
+    fn opened(id: u64, to: u64, upper: i64) -> Opened {
+        Opened {
+            id,
+            walk: false,
+            to: Snapshot::before(to),
+            upper,
+            done: 0,
+            durable: true,
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_names_the_oldest_unfinished_frame() {
+        let identity = Identity {
+            system_identifier: 1,
+            database_oid: 2,
+            timeline: 3,
+        };
+        let mut frames = Frames::new(Checkpoint::beginning(identity));
+        frames.opened(opened(1, 10, 100));
+        frames.opened(opened(2, 20, 200));
+        let progress = Progress {
+            finished: None,
+            current: Some(1),
+            watermark: Some(50),
+        };
+        let checkpoint = frames.checkpoint(progress);
+        assert_eq!(checkpoint.delivered, Snapshot::beginning());
+        let expected = Unfinished {
+            to: Snapshot::before(10),
+            upper: 100,
+            watermark: 50,
+        };
+        assert_eq!(checkpoint.unfinished, Some(expected));
+        let progress = Progress {
+            finished: Some(2),
+            current: None,
+            watermark: None,
+        };
+        let checkpoint = frames.checkpoint(progress);
+        assert_eq!(checkpoint.delivered, Snapshot::before(20));
+        assert_eq!(checkpoint.unfinished, None);
+        assert_eq!(frames.upper(), 200);
+        assert_eq!(frames.recorded(25, 200).below(26), 200);
+    }
+}

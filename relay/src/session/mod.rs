@@ -1,0 +1,189 @@
+//! One term as the active relay: from taking the lease to losing or giving it up.
+//!
+//! A session owns everything that may not outlive a connection: snapshots, floors, the machine's
+//! memory. After any loss all of it is forgotten, and the next session begins at the durable
+//! checkpoint: transaction ids that left no trace on disk are handed out again after a crash, and
+//! what was remembered would hide new rows.
+
+mod engine;
+mod frames;
+mod retries;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::link::Link,
+    capture::{
+        PollInterval,
+        reader::{self, Holder, Reader},
+    },
+    checkpoint::Checkpoint,
+    config::Config,
+    database::{self, Purpose},
+    error::RelayError,
+    events,
+    health::Reporter,
+    identity::Recognised,
+    lease::{Candidate, Keeper},
+    publish::{Backoff, Machine, Settings},
+    sql::{checkpoint, message::PageLimit, parked, server},
+};
+use engine::{Engine, Inputs};
+use retries::Retries;
+
+/// Most rows that a frame may hold settled above one that is not.
+const SPAN: usize = 200_000;
+
+/// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled
+/// and everything in flight is recorded, or with the error that ended it.
+pub(crate) async fn run(
+    config: &Config,
+    mut candidate: Candidate,
+    lane: i16,
+    reporter: &Reporter,
+    shutdown: &CancellationToken,
+) -> Result<(), RelayError> {
+    let url = config.database_url()?;
+    let connection = &mut candidate.connection;
+    let identity = server::identity(connection).await?;
+    let holder = Holder {
+        lane,
+        pid: server::backend_pid(connection).await?,
+        every: config.lease.timeout / 4,
+    };
+    let (latest, start) = match checkpoint::latest(connection, lane).await? {
+        None => (0, Checkpoint::beginning(identity)),
+        Some((id, recorded)) => {
+            match recorded.identity.recognise(&identity) {
+                Recognised::Same => {}
+                Recognised::Promoted => {
+                    let (from, to) = (recorded.identity.timeline, identity.timeline);
+                    events::Promoted { from, to }.emit();
+                }
+                Recognised::Foreign => return Err(RelayError::Foreign),
+            }
+            // A checkpoint from the future of this server: it was restored to an earlier time.
+            if recorded.delivered.xmax() > server::look(connection).await?.snapshot.xmax() {
+                return Err(RelayError::Foreign);
+            }
+            (
+                id,
+                Checkpoint {
+                    identity,
+                    ..recorded
+                },
+            )
+        }
+    };
+
+    let mut machine = Machine::new(settings(config));
+    let mut orphaned = Vec::new();
+    for held in parked::held(connection, lane).await? {
+        machine.hold(&held.key, &held.topic, held.hold);
+        if held.orphaned {
+            orphaned.push(held.key);
+        }
+    }
+    for key in orphaned {
+        machine.drain(&key);
+    }
+    let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
+
+    let limit = PageLimit {
+        rows: i64::from(config.capture.page_rows),
+        bytes: i64::from(config.capture.page_bytes),
+    };
+    let mut reading = database::connect(url, Purpose::Reader, "postroom-relay reader").await?;
+    reader::prove(&mut reading, holder).await?;
+    let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;
+    reader::prove(&mut parking, holder).await?;
+    let retries = Retries::new(parking, lane, limit).await?;
+
+    // Tasks end when the engine drops its ends of their channels, or at `over`.
+    let over = CancellationToken::new();
+    let _ends_with_the_session = over.clone().drop_guard();
+    let (floors, floors_seen) = watch::channel(start.floors.clone());
+    let (reader_events, from_reader) = mpsc::channel(2);
+    let reader = Reader {
+        connection: reading,
+        holder,
+        limit,
+        interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
+        floors: floors_seen,
+        events: reader_events,
+    };
+    let (to_retries, retry_commands) = mpsc::channel(64);
+    let (retry_events, from_retries) = mpsc::channel(4);
+    let (to_keeper, keeper_commands) = mpsc::channel(2);
+    let (keeper_events, from_keeper) = mpsc::channel(4);
+    let (link_events, from_link) = mpsc::channel(config.amqp.channels * 2 + 8);
+    let proof = candidate.proof.clone();
+    let keeper = Keeper::new(
+        candidate,
+        config.lease.timeout,
+        config.retention.clone(),
+        latest,
+    );
+    let link = Link {
+        url: config.amqp_url()?.clone(),
+        amqp: config.amqp.clone(),
+        fence: identity.fence(lane),
+        lease_timeout: config.lease.timeout,
+    };
+
+    let reading = tokio::spawn(
+        over.clone()
+            .run_until_cancelled_owned(reader.run(start.clone())),
+    );
+    let retrying = tokio::spawn(
+        over.clone()
+            .run_until_cancelled_owned(retries.run(retry_commands, retry_events)),
+    );
+    let keeping = tokio::spawn(keeper.run(keeper_commands, keeper_events));
+    let linking = tokio::spawn(link.run(link_events, over.clone()));
+
+    // Until the broker's connection is closed, nobody else may publish: the lease goes last.
+    let lease = to_keeper.clone();
+    let inputs = Inputs {
+        reader: from_reader,
+        retries: from_retries,
+        keeper: from_keeper,
+        link: from_link,
+    };
+    let engine = Engine {
+        machine,
+        frames: frames::Frames::new(start),
+        already_parked,
+        floors,
+        proof,
+        to_keeper,
+        to_retries,
+        reporter: reporter.clone(),
+        config: config.clone(),
+        work: engine::Work::new(),
+    };
+    let ended = engine.run(inputs, shutdown).await;
+
+    over.cancel();
+    drop(linking.await);
+    drop(lease);
+    drop(keeping.await);
+    drop(reading.await);
+    drop(retrying.await);
+    ended
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        window_rows: config.publish.window_rows,
+        window_bytes: config.publish.window_bytes,
+        key_rows: config.publish.key_rows,
+        span: SPAN,
+        backoff: Backoff {
+            first: config.publish.retry_first,
+            longest: config.publish.retry_longest,
+        },
+        drop_unroutable: |_| false,
+    }
+}

@@ -1,0 +1,137 @@
+//! The task that reads parked rows.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    capture::Position,
+    error::RelayError,
+    message::Message,
+    publish::{DrainRequest, ParkedRow},
+    sql::{
+        message::PageLimit,
+        parked::{self, DueRow},
+    },
+};
+
+/// Most due rows looked at together.
+const DUE_ROWS: i64 = 500;
+
+/// Rows that became due so long ago have been seen: an operator's change commits within this.
+const SLACK: Duration = Duration::from_mins(1);
+
+/// What is asked of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Look for rows that are due.
+    Poll,
+    /// Read the rows of a key.
+    Drain(DrainRequest),
+}
+
+/// What the task reports.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Rows that are due: keys to be drained, and rows that stand for themselves.
+    Due {
+        keys: Vec<std::sync::Arc<str>>,
+        singles: Vec<ParkedRow<Message>>,
+    },
+    /// Rows of a key.
+    Drained {
+        request: DrainRequest,
+        rows: Vec<ParkedRow<Message>>,
+        more: bool,
+    },
+    /// Reading failed; nothing more will come.
+    Lost(RelayError),
+}
+
+/// Reads `outbox.parked`.
+#[derive(Debug)]
+pub(super) struct Retries {
+    connection: PgConnection,
+    lane: i16,
+    limit: PageLimit,
+    /// The database's clock when the session began, and how long ago that is.
+    began: (DateTime<Utc>, Instant),
+    /// Rows due before this have been seen.
+    seen: DateTime<Utc>,
+}
+
+impl Retries {
+    pub(super) async fn new(
+        mut connection: PgConnection,
+        lane: i16,
+        limit: PageLimit,
+    ) -> Result<Self, RelayError> {
+        let began = (parked::now(&mut connection).await?, Instant::now());
+        let limit = PageLimit {
+            rows: limit.rows.min(500),
+            bytes: limit.bytes / 2,
+        };
+        Ok(Self {
+            connection,
+            lane,
+            limit,
+            began,
+            seen: DateTime::UNIX_EPOCH,
+        })
+    }
+
+    /// Runs until the commands end or reading fails.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) {
+        while let Some(command) = commands.recv().await {
+            let event = match command {
+                Command::Poll => self.poll().await,
+                Command::Drain(request) => self.drain(request).await,
+            };
+            let event = event.unwrap_or_else(Event::Lost);
+            let lost = matches!(event, Event::Lost(_));
+            if events.send(event).await.is_err() || lost {
+                return;
+            }
+        }
+    }
+
+    async fn poll(&mut self) -> Result<Event, RelayError> {
+        let now = self.began.0 + self.began.1.elapsed();
+        let due = parked::due(&mut self.connection, self.lane, self.seen, DUE_ROWS).await?;
+        if (due.len() as i64) < DUE_ROWS {
+            self.seen = self.seen.max(now - SLACK);
+        }
+        let mut keys = Vec::new();
+        let mut positions: Vec<Position> = Vec::new();
+        for row in due {
+            match row {
+                DueRow::Key(key) => keys.push(key),
+                DueRow::Single(position) => positions.push(position),
+            }
+        }
+        keys.dedup();
+        let singles = if positions.is_empty() {
+            Vec::new()
+        } else {
+            parked::by_position(&mut self.connection, &positions, self.limit.bytes).await?
+        };
+        Ok(Event::Due { keys, singles })
+    }
+
+    async fn drain(&mut self, request: DrainRequest) -> Result<Event, RelayError> {
+        let (connection, limit) = (&mut self.connection, self.limit);
+        let (rows, more) =
+            parked::by_key(connection, self.lane, &request.key, request.after, limit).await?;
+        Ok(Event::Drained {
+            request,
+            rows,
+            more,
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! `outbox.message`.
+
+use std::sync::Arc;
+
+use outbox::Headers;
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+
+use crate::{
+    capture::{Frame, Page, Position},
+    message::Message,
+    publish::{Disposition, Row},
+};
+
+// Two sets, merged by position. Each must be read by its own index and end at the limit, on an
+// empty table as on a huge one whose statistics are old:
+//  - new rows by (position), the only index that gives the order without a sort;
+//  - each straggler's rows by (xid, position): position is compared as part of a row, so the
+//    other index has no condition to offer.
+// The last condition of the outer query ends a page once its bodies are large; sizes are known
+// without fetching the bodies themselves.
+pub(crate) const FRAME_PAGE: &str = "
+SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
+       q.payload, q.scheduled, q.expired, q.found
+FROM (
+    SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
+           coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
+           count(*) OVER () AS found,
+           sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
+               - octet_length(f.payload) AS bytes_before
+    FROM (
+        (SELECT m.* FROM outbox.message AS m
+         WHERE ((m.position >> 40) & 15) = $1 AND m.position > greatest($2, $5)
+           AND m.position <= $3 AND m.xid >= $6::text::xid8
+           AND pg_visible_in_snapshot(m.xid, $7::text::pg_snapshot) AND m.lane = $4
+         ORDER BY m.position LIMIT $10)
+        UNION ALL
+        (SELECT s.* FROM unnest($8::text[], $9::bigint[]) AS r (xid, floor)
+         CROSS JOIN LATERAL (
+             SELECT m.* FROM outbox.message AS m
+             WHERE ((m.position >> 40) & 15) = $1 AND m.xid = r.xid::xid8
+               AND (m.xid, m.position) > (r.xid::xid8, greatest($2, r.floor))
+               AND (m.xid, m.position) <= (r.xid::xid8, $3) AND m.lane = $4
+             ORDER BY m.xid, m.position LIMIT $10) AS s)
+        ORDER BY position LIMIT $10
+    ) AS f
+) AS q
+WHERE q.bytes_before < $11
+ORDER BY q.position";
+
+pub(crate) const WALK_PAGE: &str = "
+SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
+       q.payload, q.scheduled, q.expired, q.found
+FROM (
+    SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
+           coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
+           count(*) OVER () AS found,
+           sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
+               - octet_length(f.payload) AS bytes_before
+    FROM (SELECT m.* FROM outbox.message AS m
+          WHERE ((m.position >> 40) & 15) = $1 AND m.position > $2 AND m.position <= $3
+            AND m.lane = $4
+          ORDER BY m.position LIMIT $5) AS f
+) AS q
+WHERE q.bytes_before < $6
+ORDER BY q.position";
+
+// At most a hundred thousand, so that a huge backlog does not make the question expensive.
+pub(crate) const WAITING: &str = "
+SELECT count(*), min(w.occurred_at)
+FROM (SELECT m.occurred_at FROM outbox.message AS m
+      WHERE m.position > $1 AND m.lane = $2
+        AND (m.xid >= $3::text::xid8 OR m.xid = ANY($4::text[]::xid8[]))
+      ORDER BY m.position LIMIT 100000) AS w";
+
+/// Bounds of a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageLimit {
+    pub(crate) rows: i64,
+    pub(crate) bytes: i64,
+}
+
+/// Rows of a page, and whether more may follow within its bounds.
+#[derive(Debug)]
+pub(crate) struct PageRows {
+    pub(crate) rows: Vec<Row<Message>>,
+    pub(crate) full: bool,
+}
+
+pub(crate) async fn page(
+    connection: &mut PgConnection,
+    frame: &Frame,
+    page: Page,
+    lane: i16,
+    limit: PageLimit,
+) -> Result<PageRows, sqlx::Error> {
+    let found = if frame.is_walk() {
+        sqlx::query(WALK_PAGE)
+            .bind(i64::from(page.slot))
+            .bind(page.after)
+            .bind(page.upto)
+            .bind(lane)
+            .bind(limit.rows)
+            .bind(limit.bytes)
+            .fetch_all(connection)
+            .await?
+    } else {
+        let stragglers = frame.stragglers();
+        sqlx::query(FRAME_PAGE)
+            .bind(i64::from(page.slot))
+            .bind(page.after)
+            .bind(page.upto)
+            .bind(lane)
+            .bind(frame.new_floor())
+            .bind(frame.new_from().to_string())
+            .bind(frame.to().to_string())
+            .bind(
+                stragglers
+                    .iter()
+                    .map(|s| s.xid.to_string())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(stragglers.iter().map(|s| s.floor).collect::<Vec<_>>())
+            .bind(limit.rows)
+            .bind(limit.bytes)
+            .fetch_all(connection)
+            .await?
+    };
+    let total: i64 = found.first().map_or(Ok(0), |row| row.try_get(11))?;
+    let rows = found.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let full = total >= limit.rows || (rows.len() as i64) < total;
+    Ok(PageRows { rows, full })
+}
+
+/// Reads a row whose first eleven columns are those of [`FRAME_PAGE`].
+pub(crate) fn read(row: &PgRow) -> Result<Row<Message>, sqlx::Error> {
+    let position: Position = row.try_get(0)?;
+    let topic: Arc<str> = row.try_get::<&str, _>(2)?.into();
+    let key: Option<Arc<str>> = row.try_get::<Option<&str>, _>(3)?.map(Into::into);
+    let headers = match row.try_get::<serde_json::Value, _>(6)? {
+        serde_json::Value::Object(object) => Headers::from_json(object),
+        _ => Headers::new(),
+    };
+    let message = Message {
+        position,
+        message_id: row.try_get(1)?,
+        topic: Arc::clone(&topic),
+        key: key.clone(),
+        type_name: row.try_get(4)?,
+        content_type: row.try_get(5)?,
+        headers,
+        occurred_at: row.try_get(7)?,
+        payload: row.try_get(8)?,
+    };
+    let disposition = match (row.try_get(10)?, row.try_get(9)?) {
+        (true, _) => Disposition::Expired,
+        (false, true) => Disposition::Scheduled,
+        (false, false) => Disposition::Due,
+    };
+    let bytes = message.bytes();
+    Ok(Row {
+        position,
+        key,
+        topic,
+        bytes,
+        disposition,
+        message,
+    })
+}
+
+/// Number of undelivered rows, up to 100,000, and the time of the oldest.
+pub(crate) async fn waiting(
+    connection: &mut PgConnection,
+    lane: i16,
+    above: Position,
+    from_xid: u64,
+    running: &[u64],
+) -> Result<(i64, Option<chrono::DateTime<chrono::Utc>>), sqlx::Error> {
+    sqlx::query_as(WAITING)
+        .bind(above)
+        .bind(lane)
+        .bind(from_xid.to_string())
+        .bind(running.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .fetch_one(connection)
+        .await
+}

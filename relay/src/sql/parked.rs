@@ -1,0 +1,173 @@
+//! `outbox.parked`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+
+use super::message;
+use crate::{
+    capture::Position,
+    message::Message,
+    publish::{Disposition, Hold, ParkedRow},
+};
+
+pub(crate) const HELD: &str = "
+SELECT key, topic, bool_or(holds = 'key'), (array_agg(reason ORDER BY position))[1] = 'behind'
+FROM outbox.parked WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
+GROUP BY key, topic";
+
+pub(crate) const ABOVE: &str =
+    "SELECT position FROM outbox.parked WHERE lane = $1 AND position > $2";
+
+// Bounded below too: rows that were due, gone or moved on long ago leave dead entries in the index.
+pub(crate) const DUE: &str = "
+SELECT position, key, holds <> 'nothing' AND key IS NOT NULL
+FROM outbox.parked
+WHERE lane = $1 AND due_at > $2 AND due_at <= clock_timestamp()
+ORDER BY due_at LIMIT $3";
+
+pub(crate) const BY_POSITION: &str = "
+SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.attempts
+FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.position ROWS UNBOUNDED PRECEDING)
+                      - octet_length(p.payload) AS bytes_before
+      FROM outbox.parked AS p WHERE p.position = ANY ($1)) AS q
+WHERE q.bytes_before < $2
+ORDER BY q.position";
+
+pub(crate) const BY_KEY: &str = "
+SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.attempts, q.found
+FROM (SELECT f.*, count(*) OVER () AS found,
+             sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
+                 - octet_length(f.payload) AS bytes_before
+      FROM (SELECT p.* FROM outbox.parked AS p
+            WHERE p.lane = $1 AND p.key = $2 AND p.holds <> 'nothing' AND p.position > $3
+            ORDER BY p.position LIMIT $4) AS f) AS q
+WHERE q.bytes_before < $5
+ORDER BY q.position";
+
+pub(crate) const NOW: &str = "SELECT clock_timestamp()";
+
+/// What parked rows hold of one key and topic.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) key: Arc<str>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) hold: Hold,
+    /// The row before its first is gone, and nobody will call it.
+    pub(crate) orphaned: bool,
+}
+
+/// A row that is due.
+#[derive(Debug)]
+pub(crate) enum DueRow {
+    /// All rows of its key are wanted, in order.
+    Key(Arc<str>),
+    /// It stands for itself.
+    Single(Position),
+}
+
+pub(crate) async fn held(
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<Vec<Held>, sqlx::Error> {
+    let rows = sqlx::query(HELD).bind(lane).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Held {
+                key: row.try_get::<&str, _>(0)?.into(),
+                topic: row.try_get::<&str, _>(1)?.into(),
+                hold: if row.try_get(2)? {
+                    Hold::Key
+                } else {
+                    Hold::Topic
+                },
+                orphaned: row.try_get(3)?,
+            })
+        })
+        .collect()
+}
+
+pub(crate) async fn above(
+    connection: &mut PgConnection,
+    lane: i16,
+    position: Position,
+) -> Result<HashSet<Position>, sqlx::Error> {
+    let rows: Vec<(Position,)> = sqlx::query_as(ABOVE)
+        .bind(lane)
+        .bind(position)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|(position,)| position).collect())
+}
+
+pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar(NOW).fetch_one(connection).await
+}
+
+pub(crate) async fn due(
+    connection: &mut PgConnection,
+    lane: i16,
+    after: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<DueRow>, sqlx::Error> {
+    let rows = sqlx::query(DUE)
+        .bind(lane)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| match row.try_get::<Option<&str>, _>(1)? {
+            Some(key) if row.try_get(2)? => Ok(DueRow::Key(key.into())),
+            _ => Ok(DueRow::Single(row.try_get(0)?)),
+        })
+        .collect()
+}
+
+pub(crate) async fn by_position(
+    connection: &mut PgConnection,
+    positions: &[Position],
+    bytes: i64,
+) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
+    let rows = sqlx::query(BY_POSITION)
+        .bind(positions)
+        .bind(bytes)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Rows of a key above a position, and whether more may follow.
+pub(crate) async fn by_key(
+    connection: &mut PgConnection,
+    lane: i16,
+    key: &str,
+    after: Position,
+    limit: message::PageLimit,
+) -> Result<(Vec<ParkedRow<Message>>, bool), sqlx::Error> {
+    let rows = sqlx::query(BY_KEY)
+        .bind(lane)
+        .bind(key)
+        .bind(after)
+        .bind(limit.rows)
+        .bind(limit.bytes)
+        .fetch_all(connection)
+        .await?;
+    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(12))?;
+    let more = found >= limit.rows || (rows.len() as i64) < found;
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, more))
+}
+
+fn read(row: &PgRow) -> Result<ParkedRow<Message>, sqlx::Error> {
+    let mut message = message::read(row)?;
+    if message.disposition == Disposition::Scheduled {
+        message.disposition = Disposition::Due;
+    }
+    Ok(ParkedRow {
+        row: message,
+        attempts: row.try_get::<i32, _>(11)? as u32,
+    })
+}

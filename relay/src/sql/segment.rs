@@ -1,0 +1,143 @@
+//! `outbox.segment`, the sequence and the ring: rotation and expiry.
+
+use sqlx::{Connection as _, PgConnection};
+
+use crate::capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of};
+
+// Guarded by the segment that was seen: positions only ever move forward.
+pub(crate) const ROTATE: &str = "
+WITH moved AS (
+    SELECT setval('outbox.message_position', $2, true)
+    FROM outbox.message_position AS s
+    WHERE (s.last_value >> 40) = $1
+)
+INSERT INTO outbox.segment (segment) SELECT $1 + 1 FROM moved ON CONFLICT DO NOTHING";
+
+pub(crate) const CURRENT: &str = "
+SELECT s.last_value, extract(epoch FROM clock_timestamp() - g.started_at)::bigint
+FROM outbox.message_position AS s
+LEFT JOIN outbox.segment AS g ON g.segment = (s.last_value >> 40)";
+
+pub(crate) const EXPIRABLE: &str = "
+SELECT g.segment FROM outbox.segment AS g
+JOIN outbox.segment AS next ON next.segment = g.segment + 1
+WHERE ((g.segment + 1) << 40) - 1 <= $1
+  AND next.started_at < clock_timestamp() - $2 * interval '1 second'
+ORDER BY g.segment";
+
+/// Names of the sixteen leaves cannot be bound, so the statements are spelled out.
+macro_rules! leaves {
+    ($template:literal) => {
+        [
+            concat!($template, "00"),
+            concat!($template, "01"),
+            concat!($template, "02"),
+            concat!($template, "03"),
+            concat!($template, "04"),
+            concat!($template, "05"),
+            concat!($template, "06"),
+            concat!($template, "07"),
+            concat!($template, "08"),
+            concat!($template, "09"),
+            concat!($template, "10"),
+            concat!($template, "11"),
+            concat!($template, "12"),
+            concat!($template, "13"),
+            concat!($template, "14"),
+            concat!($template, "15"),
+        ]
+    };
+}
+
+pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!("TRUNCATE outbox.message_");
+
+/// The segment being written, its positions used, and its age in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Current {
+    pub(crate) segment: i64,
+    pub(crate) used: i64,
+    pub(crate) age_seconds: i64,
+}
+
+pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sqlx::Error> {
+    let (last, age): (Position, Option<i64>) =
+        sqlx::query_as(CURRENT).fetch_one(connection).await?;
+    let segment = segment_of(last);
+    Ok(Current {
+        segment,
+        used: last - (segment << SEGMENT_BITS),
+        age_seconds: age.unwrap_or(0),
+    })
+}
+
+/// Segments that end at or below a position and were left for the next one so long ago.
+pub(crate) async fn expirable(
+    connection: &mut PgConnection,
+    settled_below: Position,
+    keep_seconds: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(EXPIRABLE)
+        .bind(settled_below)
+        .bind(keep_seconds)
+        .fetch_all(connection)
+        .await
+}
+
+/// Whether the leaf of the segment after `segment` is free.
+pub(crate) async fn next_is_free(
+    connection: &mut PgConnection,
+    segment: i64,
+) -> Result<bool, sqlx::Error> {
+    let taken: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM outbox.segment WHERE segment <= $1 AND (segment & 15) = $2)",
+    )
+    .bind(segment)
+    .bind((segment + 1) % RING)
+    .fetch_one(connection)
+    .await?;
+    Ok(!taken)
+}
+
+/// Moves the sequence to the start of the next segment; false if somebody did already.
+pub(crate) async fn rotate(
+    connection: &mut PgConnection,
+    segment: i64,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(ROTATE)
+        .bind(segment)
+        .bind(segment_end(segment) + 1)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Empties the leaf of a segment, unless somebody is using it.
+pub(crate) async fn expire(
+    connection: &mut PgConnection,
+    segment: i64,
+) -> Result<bool, sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    sqlx::query("SET LOCAL lock_timeout = '50ms'")
+        .execute(&mut *tx)
+        .await?;
+    let emptied = sqlx::query(TRUNCATE[(segment % RING) as usize])
+        .execute(&mut *tx)
+        .await;
+    if let Err(error) = emptied {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        // lock_not_available: a writer or a reader is there; another time.
+        return if code.as_deref() == Some("55P03") {
+            Ok(false)
+        } else {
+            Err(error)
+        };
+    }
+    sqlx::query("DELETE FROM outbox.segment WHERE segment = $1")
+        .bind(segment)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,118 @@
+//! What the relay asks the server about itself.
+
+use sqlx::PgConnection;
+
+use crate::{
+    capture::{Position, Snapshot},
+    identity::Identity,
+};
+
+/// Class of the advisory locks that leases are; the object is the lane.
+pub(crate) const LOCK_CLASS: i32 = 0x706f_7374;
+
+pub(crate) const IDENTITY: &str = "
+SELECT s.system_identifier, d.oid::bigint,
+       ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
+FROM pg_control_system() AS s, pg_database AS d
+WHERE d.datname = current_database()";
+
+// The statement's snapshot is taken before it reads the sequence: whatever the snapshot sees lies
+// at or below the position. An unused sequence reads 1 and not called.
+pub(crate) const LOOK: &str = "
+SELECT pg_current_snapshot()::text,
+       (pg_current_wal_insert_lsn() - '0/0')::bigint,
+       (pg_current_wal_flush_lsn() - '0/0')::bigint,
+       CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END,
+       current_setting('synchronous_standby_names') <> ''
+FROM outbox.message_position AS s";
+
+pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
+
+pub(crate) const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
+
+pub(crate) const HOLDS_LOCK: &str = "
+SELECT NOT pg_is_in_recovery() AND EXISTS (
+    SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
+      AND l.classid = $1::integer::oid AND l.objid = $2::integer::oid AND l.objsubid = 2
+      AND l.pid = $3)";
+
+/// What one look at the server returns.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    pub(crate) snapshot: Snapshot,
+    /// End of the write-ahead log when the snapshot was taken, in bytes.
+    pub(crate) inserted: i64,
+    /// How far it was flushed.
+    pub(crate) flushed: i64,
+    /// Highest position handed out.
+    pub(crate) upper: Position,
+    /// Whether commits wait for standbys.
+    pub(crate) synchronous_standbys: bool,
+}
+
+pub(crate) async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
+    let (snapshot, inserted, flushed, upper, synchronous_standbys): (String, _, _, _, _) =
+        sqlx::query_as(LOOK).fetch_one(connection).await?;
+    let snapshot = snapshot
+        .parse()
+        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
+    Ok(Look {
+        snapshot,
+        inserted,
+        flushed,
+        upper,
+        synchronous_standbys,
+    })
+}
+
+pub(crate) async fn flushed(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(FLUSHED).fetch_one(connection).await
+}
+
+pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, sqlx::Error> {
+    let (system_identifier, database_oid, timeline) =
+        sqlx::query_as(IDENTITY).fetch_one(connection).await?;
+    Ok(Identity {
+        system_identifier,
+        database_oid,
+        timeline,
+    })
+}
+
+pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_is_in_recovery()")
+        .fetch_one(connection)
+        .await
+}
+
+pub(crate) async fn try_lock(
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(TRY_LOCK)
+        .bind(LOCK_CLASS)
+        .bind(i32::from(lane))
+        .fetch_one(connection)
+        .await
+}
+
+/// Whether this connection talks to a primary on which the backend `pid` holds the lane's lease.
+pub(crate) async fn holds_lock(
+    connection: &mut PgConnection,
+    lane: i16,
+    pid: i32,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(HOLDS_LOCK)
+        .bind(LOCK_CLASS)
+        .bind(i32::from(lane))
+        .bind(pid)
+        .fetch_one(connection)
+        .await
+}
+
+pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(connection)
+        .await
+}
