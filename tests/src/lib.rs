@@ -1,1 +1,96 @@
-//! Stub.
+//! What integration tests share: a database and a virtual host per test, real processes, and
+//! waiting on conditions.
+//!
+//! Servers come from `scripts/services up`; `make test` exports their URLs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
+
+mod broker;
+mod database;
+pub mod load;
+mod process;
+mod tap;
+mod wait;
+
+pub use broker::VirtualHost;
+pub use database::{Database, Login};
+pub use process::{RelayProcess, binary};
+pub use tap::{Seen, Tap, declare, short};
+pub use wait::{DEADLINE, eventually};
+
+/// An environment variable that `scripts/services env` prints.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `scripts/services up`, then `source target/services/env`")
+    })
+}
+
+/// A name that no other test uses.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A database and a virtual host of one test's own, removed when dropped.
+#[derive(Debug)]
+pub struct Stack {
+    /// The database, migrated.
+    pub database: Database,
+    /// The virtual host, empty.
+    pub broker: VirtualHost,
+}
+
+impl Stack {
+    /// Makes both.
+    pub async fn new() -> Self {
+        Self {
+            database: Database::new().await,
+            broker: VirtualHost::new(),
+        }
+    }
+
+    /// Starts a relay for them as a process of its own and waits until it is ready.
+    pub async fn relay(&self) -> RelayProcess {
+        self.relay_with(&[]).await
+    }
+
+    /// As [`Stack::relay`], with environment variables on top.
+    pub async fn relay_with(&self, environment: &[(&str, &str)]) -> RelayProcess {
+        let relay = self.start_relay(environment);
+        relay.ready().await;
+        relay
+    }
+
+    /// As [`Stack::relay_with`], without waiting.
+    pub fn start_relay(&self, environment: &[(&str, &str)]) -> RelayProcess {
+        let mut all = vec![
+            (
+                "POSTROOM_DATABASE_URL".to_owned(),
+                self.database.url(Login::Relay),
+            ),
+            ("POSTROOM_AMQP_URL".to_owned(), self.broker.url()),
+            (
+                "POSTROOM_PUBLISH_RETRY_FIRST".to_owned(),
+                "100ms".to_owned(),
+            ),
+            (
+                "POSTROOM_PUBLISH_RETRY_LONGEST".to_owned(),
+                "500ms".to_owned(),
+            ),
+        ];
+        all.extend(
+            environment
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        );
+        RelayProcess::start(&all)
+    }
+
+    /// Waits until nothing waits in the outbox and nothing is parked.
+    pub async fn delivered(&self) {
+        let pool = self.database.pool(Login::Owner).await;
+        eventually("the outbox is delivered", async || {
+            let status = self.database.relay_status(&pool).await;
+            status == (0, 0)
+        })
+        .await;
+    }
+}

@@ -9,6 +9,7 @@ mod engine;
 mod frames;
 mod retries;
 
+use sqlx::PgConnection;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,9 @@ use crate::{
     error::RelayError,
     events,
     health::Reporter,
-    identity::Recognised,
+    identity::{Identity, Recognised},
     lease::{Candidate, Keeper},
+    message::Message,
     publish::{Backoff, Machine, Settings},
     sql::{checkpoint, message::PageLimit, parked, server},
 };
@@ -52,42 +54,8 @@ pub(crate) async fn run(
         pid: server::backend_pid(connection).await?,
         every: config.lease.timeout / 4,
     };
-    let (latest, start) = match checkpoint::latest(connection, lane).await? {
-        None => (0, Checkpoint::beginning(identity)),
-        Some((id, recorded)) => {
-            match recorded.identity.recognise(&identity) {
-                Recognised::Same => {}
-                Recognised::Promoted => {
-                    let (from, to) = (recorded.identity.timeline, identity.timeline);
-                    events::Promoted { from, to }.emit();
-                }
-                Recognised::Foreign => return Err(RelayError::Foreign),
-            }
-            // A checkpoint from the future of this server: it was restored to an earlier time.
-            if recorded.delivered.xmax() > server::look(connection).await?.snapshot.xmax() {
-                return Err(RelayError::Foreign);
-            }
-            (
-                id,
-                Checkpoint {
-                    identity,
-                    ..recorded
-                },
-            )
-        }
-    };
-
-    let mut machine = Machine::new(settings(config));
-    let mut orphaned = Vec::new();
-    for held in parked::held(connection, lane).await? {
-        machine.hold(&held.key, &held.topic, held.hold);
-        if held.orphaned {
-            orphaned.push(held.key);
-        }
-    }
-    for key in orphaned {
-        machine.drain(&key);
-    }
+    let (latest, start) = starting_point(connection, identity, lane).await?;
+    let machine = machine(config, connection, lane).await?;
     let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
 
     let limit = PageLimit {
@@ -172,6 +140,56 @@ pub(crate) async fn run(
     drop(reading.await);
     drop(retrying.await);
     ended
+}
+
+/// Where the last session left off, if this is still its database.
+async fn starting_point(
+    connection: &mut PgConnection,
+    identity: Identity,
+    lane: i16,
+) -> Result<(i64, Checkpoint), RelayError> {
+    let Some((id, recorded)) = checkpoint::latest(connection, lane).await? else {
+        return Ok((0, Checkpoint::beginning(identity)));
+    };
+    match recorded.identity.recognise(&identity) {
+        Recognised::Same => {}
+        Recognised::Promoted => {
+            let (from, to) = (recorded.identity.timeline, identity.timeline);
+            events::Promoted { from, to }.emit();
+        }
+        Recognised::Foreign => return Err(RelayError::Foreign),
+    }
+    // A checkpoint from this server's future: the server went back to an earlier time.
+    if recorded.delivered.xmax() > server::look(connection).await?.snapshot.xmax() {
+        return Err(RelayError::Foreign);
+    }
+    Ok((
+        id,
+        Checkpoint {
+            identity,
+            ..recorded
+        },
+    ))
+}
+
+/// A machine that knows what parked rows hold back: before the first message is published.
+async fn machine(
+    config: &Config,
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<Machine<Message>, RelayError> {
+    let mut machine = Machine::new(settings(config));
+    let mut orphaned = Vec::new();
+    for held in parked::held(connection, lane).await? {
+        machine.hold(&held.key, &held.topic, held.hold);
+        if held.orphaned {
+            orphaned.push(held.key);
+        }
+    }
+    for key in orphaned {
+        machine.drain(&key);
+    }
+    Ok(machine)
 }
 
 fn settings(config: &Config) -> Settings {

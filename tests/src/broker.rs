@@ -1,0 +1,97 @@
+//! A virtual host per test.
+
+use lapin::{Channel, Connection, ConnectionProperties};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{unique, variable};
+
+/// A virtual host of one test's own; deleted with this.
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// Its name.
+    pub name: String,
+}
+
+impl VirtualHost {
+    /// Makes one.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let name = unique("test");
+        request("PUT", &format!("vhosts/{name}"), Some(&json!({})));
+        Self { name }
+    }
+
+    /// URL for AMQP.
+    pub fn url(&self) -> String {
+        let mut url: Url = variable("POSTROOM_AMQP_URL")
+            .parse()
+            .expect("POSTROOM_AMQP_URL");
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// Opens a connection that nothing of ours is involved in.
+    pub async fn connect(&self) -> Connection {
+        Connection::connect(&self.url(), ConnectionProperties::default())
+            .await
+            .expect("connecting to the test's virtual host")
+    }
+
+    /// Opens a connection and a channel.
+    pub async fn channel(&self) -> (Connection, Channel) {
+        let connection = self.connect().await;
+        let channel = connection
+            .create_channel()
+            .await
+            .expect("opening a channel");
+        (connection, channel)
+    }
+
+    /// Names of the connections to this virtual host.
+    pub fn connections(&self) -> Vec<String> {
+        let all = request("GET", "connections", None);
+        let mine = all
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|c| c["vhost"] == *self.name);
+        mine.filter_map(|c| c["name"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// Closes all connections to this virtual host, as an operator would.
+    pub fn close_connections(&self) {
+        for name in self.connections() {
+            let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+            request(
+                "DELETE",
+                &format!("connections/{}", escaped.replace('+', "%20")),
+                None,
+            );
+        }
+    }
+}
+
+impl Drop for VirtualHost {
+    fn drop(&mut self) {
+        request("DELETE", &format!("vhosts/{}", self.name), None);
+    }
+}
+
+/// Asks the management API.
+fn request(method: &str, path: &str, body: Option<&Value>) -> Value {
+    let admin = variable("POSTROOM_AMQP_ADMIN_URL");
+    let url = format!("{}/api/{path}", admin.trim_end_matches('/'));
+    let answer = match (method, body) {
+        ("GET", _) => ureq::get(&url).call(),
+        ("DELETE", _) => ureq::delete(&url).call(),
+        (_, Some(body)) => ureq::put(&url).send_json(body),
+        (_, None) => ureq::put(&url).send_empty(),
+    };
+    match answer {
+        Ok(mut answer) => answer.body_mut().read_json().unwrap_or(Value::Null),
+        Err(_) if std::thread::panicking() || method == "DELETE" => Value::Null,
+        Err(error) => panic!("{method} {path}: {error}"),
+    }
+}

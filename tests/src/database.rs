@@ -1,0 +1,250 @@
+//! A database per test, migrated by psql as its owner.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest as _, Sha256};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions,
+};
+use url::Url;
+
+use crate::{unique, variable};
+
+const PASSWORD: &str = "postroom";
+
+/// Who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Owns the schemas and the test's tables; no superuser.
+    Owner,
+    /// A service that publishes.
+    Producer,
+    /// A relay.
+    Relay,
+    /// A service that consumes and publishes.
+    Consumer,
+    /// The server's administrator, for what no role of ours may do.
+    Admin,
+}
+
+impl Login {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Owner, "CREATEROLE"),
+        (Self::Producer, "IN ROLE outbox_producer"),
+        (Self::Relay, "IN ROLE outbox_relay"),
+        (Self::Consumer, "IN ROLE outbox_producer, inbox_consumer"),
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "postroom_test_owner",
+            Self::Producer => "postroom_test_producer",
+            Self::Relay => "postroom_test_relay",
+            Self::Consumer => "postroom_test_consumer",
+            Self::Admin => "",
+        }
+    }
+}
+
+/// A database of one test's own; dropped with this.
+#[derive(Debug)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+}
+
+impl Database {
+    /// Makes a copy of the migrated template.
+    pub async fn new() -> Self {
+        let mut admin = PgConnection::connect(&variable("POSTROOM_DATABASE_URL"))
+            .await
+            .expect("connecting to POSTROOM_DATABASE_URL");
+        let template = template(&mut admin).await;
+        let name = unique("test");
+        let owner = Login::Owner.name();
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {owner}");
+        admin
+            .execute(AssertSqlSafe(sql))
+            .await
+            .expect("creating the test's database");
+        Self { name }
+    }
+
+    /// URL of this database for a login.
+    pub fn url(&self, login: Login) -> String {
+        url_of(&self.name, login)
+    }
+
+    /// Connects.
+    pub async fn connect(&self, login: Login) -> PgConnection {
+        PgConnection::connect(&self.url(login))
+            .await
+            .expect("connecting to the test's database")
+    }
+
+    /// Makes a pool of up to 40 connections.
+    pub async fn pool(&self, login: Login) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(40)
+            .connect(&self.url(login))
+            .await
+            .expect("connecting to the test's database")
+    }
+
+    /// Runs SQL as the owner; what it creates may be used by everybody.
+    pub async fn ddl(&self, sql: &str) {
+        let mut owner = self.connect(Login::Owner).await;
+        owner
+            .execute(AssertSqlSafe(sql.to_owned()))
+            .await
+            .expect("the test's own tables");
+        owner
+            .execute(
+                "GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
+                 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC",
+            )
+            .await
+            .expect("granting the test's own tables");
+    }
+
+    /// Number of undelivered rows (as the newest checkpoint tells) and of parked ones.
+    pub async fn relay_status(&self, pool: &PgPool) -> (i64, i64) {
+        sqlx::query_as(
+            "WITH c AS (SELECT * FROM outbox.checkpoint WHERE lane = 0 ORDER BY id DESC LIMIT 1)
+             SELECT (SELECT count(*) FROM outbox.message AS m
+                     WHERE NOT EXISTS (SELECT FROM c WHERE (anchor IS NULL AND pg_visible_in_snapshot(m.xid, c.delivered))
+                                       OR (anchor IS NULL AND frame IS NOT NULL AND pg_visible_in_snapshot(m.xid, c.frame)
+                                           AND m.position <= c.watermark))),
+                    (SELECT count(*) FROM outbox.parked)",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("asking for undelivered messages")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        psql(&variable("POSTROOM_DATABASE_URL"), |psql| {
+            psql.arg("-c").arg(format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                self.name
+            ))
+        });
+    }
+}
+
+fn url_of(database: &str, login: Login) -> String {
+    let mut url: Url = variable("POSTROOM_DATABASE_URL")
+        .parse()
+        .expect("POSTROOM_DATABASE_URL");
+    url.set_path(database);
+    if login != Login::Admin {
+        url.set_username(login.name()).expect("a URL with a host");
+        url.set_password(Some(PASSWORD)).expect("a URL with a host");
+    }
+    url.into()
+}
+
+/// The migrated database that tests copy; made once for each state of the migrations.
+async fn template(admin: &mut PgConnection) -> String {
+    let mut hash = Sha256::new();
+    for file in files() {
+        hash.update(std::fs::read(&file).expect("a migration file"));
+    }
+    let mut name = String::from("postroom_template_");
+    for byte in &hash.finalize()[..8] {
+        write!(name, "{byte:02x}").expect("writing to a string");
+    }
+    // Tests run in many processes; one makes the template, the others wait.
+    admin
+        .execute("SELECT pg_advisory_lock(7431)")
+        .await
+        .expect("locking the template");
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(&name)
+            .fetch_one(&mut *admin)
+            .await
+            .expect("looking for the template");
+    if !exists {
+        make_template(admin, &name).await;
+    }
+    admin
+        .execute("SELECT pg_advisory_unlock(7431)")
+        .await
+        .expect("unlocking the template");
+    name
+}
+
+async fn make_template(admin: &mut PgConnection, name: &str) {
+    let making = format!("{name}_making");
+    let owner = Login::Owner.name();
+    for role in ["outbox_producer", "outbox_relay", "inbox_consumer"] {
+        create_role(admin, role, "NOLOGIN").await;
+    }
+    for (login, options) in Login::ALL {
+        let options = format!("LOGIN PASSWORD '{PASSWORD}' {options}");
+        create_role(admin, login.name(), &options).await;
+    }
+    for sql in [
+        format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)"),
+        format!("CREATE DATABASE {making} OWNER {owner}"),
+    ] {
+        admin
+            .execute(AssertSqlSafe(sql))
+            .await
+            .expect("creating the template");
+    }
+    for file in files() {
+        psql(&url_of(&making, Login::Owner), |psql| {
+            psql.arg("-f").arg(&file)
+        });
+    }
+    let sql = format!("ALTER DATABASE {making} RENAME TO {name}");
+    admin
+        .execute(AssertSqlSafe(sql))
+        .await
+        .expect("naming the template");
+}
+
+async fn create_role(admin: &mut PgConnection, name: &str, options: &str) {
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(name)
+            .fetch_one(&mut *admin)
+            .await
+            .expect("looking for a role");
+    if !exists {
+        let sql = format!("CREATE ROLE {name} {options}");
+        admin
+            .execute(AssertSqlSafe(sql))
+            .await
+            .expect("creating a role");
+    }
+}
+
+/// The files that a database administrator would apply, in order.
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let numbered = migrations::MIGRATIONS
+        .iter()
+        .map(|m| folder.join(format!("{}.sql", m.name)));
+    numbered.chain([folder.join("roles.sql")]).collect()
+}
+
+fn psql(url: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) {
+    let mut command = Command::new("psql");
+    command
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", url])
+        .env("PGOPTIONS", "-c client_min_messages=warning");
+    let output = arguments(&mut command).output().expect("running psql");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && !std::thread::panicking() {
+        panic!("psql failed: {said}");
+    }
+}

@@ -1,0 +1,298 @@
+//! Producers of every kind at once: a ledger, a serialised counter per key, and all ways to write.
+
+use std::time::Duration;
+
+use history::Committed;
+use outbox::{Message, MessageId, Outbox};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{Database, Login};
+
+/// Tables that [`Load`] writes beside the outbox.
+const TABLES: &str = "
+CREATE TABLE account (key text PRIMARY KEY, place bigint NOT NULL DEFAULT 0);
+CREATE TABLE ledger (id uuid PRIMARY KEY, key text NOT NULL, place bigint NOT NULL);
+CREATE TABLE elsewhere (note text);";
+
+/// Producers that all work at once.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Number of producers.
+    pub writers: usize,
+    /// Number of keys.
+    pub keys: usize,
+    /// Transactions of each producer.
+    pub rounds: usize,
+    /// Seed; printed, so that a run can be repeated.
+    pub seed: u64,
+    /// Whether some transactions stay open for a second or two, prepared or not.
+    pub slow: bool,
+    /// `synchronous_commit` of the producers: `on` or `off`.
+    pub synchronous_commit: &'static str,
+}
+
+impl Load {
+    /// Two dozen writers on twenty keys, as slow and as odd as they come.
+    pub fn new(rounds: usize) -> Self {
+        Self {
+            writers: 24,
+            keys: 20,
+            rounds,
+            seed: rand::rng().random(),
+            slow: true,
+            synchronous_commit: "on",
+        }
+    }
+
+    /// Makes the tables.
+    pub async fn prepare(&self, database: &Database) {
+        database.ddl(TABLES).await;
+        let mut owner = database.connect(Login::Owner).await;
+        sqlx::query(
+            "INSERT INTO account (key) SELECT 'key-' || i FROM generate_series(1, $1) AS i",
+        )
+        .bind(self.keys as i32)
+        .execute(&mut owner)
+        .await
+        .expect("making accounts");
+    }
+
+    /// Runs all producers to their end. Failed transactions are taken as not committed, unless the
+    /// ledger says otherwise: it is the judge.
+    pub async fn run(&self, database: &Database) {
+        // Shown for a failed test.
+        #[allow(clippy::print_stdout)]
+        {
+            println!("load: seed {}", self.seed);
+        }
+        let pool = database.pool(Login::Producer).await;
+        let mut tasks = JoinSet::new();
+        for number in 0..self.writers {
+            let writer = Writer {
+                load: self.clone(),
+                number,
+                pool: pool.clone(),
+                random: StdRng::seed_from_u64(self.seed.wrapping_add(number as u64)),
+            };
+            tasks.spawn(writer.run());
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("a producer ends");
+        }
+    }
+}
+
+/// What the ledger says was committed.
+pub async fn committed(database: &Database) -> Vec<Committed> {
+    let mut owner = database.connect(Login::Owner).await;
+    let rows: Vec<(uuid::Uuid, String, i64)> = sqlx::query_as("SELECT id, key, place FROM ledger")
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+    rows.into_iter()
+        .map(|(id, key, place)| Committed {
+            id: id.to_string(),
+            key: Some(key),
+            place,
+        })
+        .collect()
+}
+
+struct Writer {
+    load: Load,
+    number: usize,
+    pool: PgPool,
+    random: StdRng,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        for round in 0..self.load.rounds {
+            let result = self.transaction(round).await;
+            if result.is_err() {
+                // The server is being restarted by the test: later rounds try again.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    async fn transaction(&mut self, round: usize) -> Result<(), sqlx::Error> {
+        let mut tx = outbox::transaction::begin(&self.pool).await?;
+        let mode = self.load.synchronous_commit;
+        tx.execute(AssertSqlSafe(format!(
+            "SET LOCAL synchronous_commit = {mode}"
+        )))
+        .await?;
+        if self.random.random_bool(0.4) {
+            // Takes a transaction id long before the key's lock.
+            sqlx::query("INSERT INTO elsewhere VALUES ('early')")
+                .execute(&mut *tx)
+                .await?;
+            self.pause(5).await;
+        }
+        if self.random.random_bool(0.2) {
+            tx.execute("SAVEPOINT undone").await?;
+            self.write(&mut tx).await?;
+            tx.execute("ROLLBACK TO SAVEPOINT undone").await?;
+        }
+        for _ in 0..self.random.random_range(1..=2) {
+            tx.execute("SAVEPOINT kept").await?;
+            self.write(&mut tx).await?;
+        }
+        self.pause(3).await;
+        if self.load.slow && self.random.random_bool(0.03) {
+            self.pause(1_500).await;
+        }
+        match self.random.random_range(0..10) {
+            0 => tx.rollback().await,
+            1 => self.prepare(tx, round).await,
+            _ => tx.commit().await,
+        }
+    }
+
+    /// Takes a key's next places and writes messages for them, one way or another.
+    async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let key = format!("key-{}", self.random.random_range(1..=self.load.keys));
+        let count: i64 = self.random.random_range(1..=3);
+        let last: i64 = sqlx::query_scalar(
+            "UPDATE account SET place = place + $2 WHERE key = $1 RETURNING place",
+        )
+        .bind(&key)
+        .bind(count)
+        .fetch_one(&mut *connection)
+        .await?;
+        let places: Vec<i64> = (last - count + 1..=last).collect();
+        let ids: Vec<uuid::Uuid> = places.iter().map(|_| MessageId::new().as_uuid()).collect();
+        sqlx::query(
+            "INSERT INTO ledger (id, key, place)
+             SELECT i.id, $2, i.place FROM unnest($1::uuid[], $3::bigint[]) AS i (id, place)",
+        )
+        .bind(&ids)
+        .bind(&key)
+        .bind(&places)
+        .execute(&mut *connection)
+        .await?;
+        match self.random.random_range(0..5) {
+            0 => by_insert_select(connection, &key, &ids).await,
+            1 => by_copy(connection, &key, &ids).await,
+            2 => by_function(connection, &key, &ids).await,
+            3 => by_values(connection, &key, &ids).await,
+            _ => by_library(connection, &key, &ids).await,
+        }
+    }
+
+    /// Ends a transaction in two phases.
+    async fn prepare(
+        &mut self,
+        mut tx: sqlx::Transaction<'static, sqlx::Postgres>,
+        round: usize,
+    ) -> Result<(), sqlx::Error> {
+        let name = format!("{}-{}-{round}", self.load.seed, self.number);
+        tx.execute(AssertSqlSafe(format!("PREPARE TRANSACTION '{name}'")))
+            .await?;
+        // The session is outside a transaction now; this only ends the wrapper.
+        tx.rollback().await?;
+        self.pause(if self.load.slow { 300 } else { 5 }).await;
+        let verb = if self.random.random_bool(0.8) {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        };
+        self.pool
+            .execute(AssertSqlSafe(format!("{verb} PREPARED '{name}'")))
+            .await?;
+        Ok(())
+    }
+
+    /// Lets others get ahead; nothing waits for the end of this pause.
+    async fn pause(&mut self, most_ms: u64) {
+        sleep(Duration::from_millis(self.random.random_range(0..=most_ms))).await;
+    }
+}
+
+async fn by_library(
+    connection: &mut PgConnection,
+    key: &str,
+    ids: &[uuid::Uuid],
+) -> Result<(), sqlx::Error> {
+    let messages = ids.iter().map(|&id| {
+        let message = Message::bytes("load", "text/plain", "library").expect("a message");
+        message.key(key).expect("a key").id(id)
+    });
+    let published = Outbox::new()
+        .publish_all_without_transaction_check(connection, messages)
+        .await;
+    match published {
+        Ok(_) => Ok(()),
+        Err(outbox::PublishError::Database(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn by_values(
+    connection: &mut PgConnection,
+    key: &str,
+    ids: &[uuid::Uuid],
+) -> Result<(), sqlx::Error> {
+    for id in ids {
+        sqlx::query(
+            "INSERT INTO outbox.message (message_id, topic, key, type, payload)
+             VALUES ($1, 'load', $2, 'load', 'values')",
+        )
+        .bind(id)
+        .bind(key)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn by_insert_select(
+    connection: &mut PgConnection,
+    key: &str,
+    ids: &[uuid::Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO outbox.message (message_id, topic, key, type, payload)
+         SELECT l.id, 'load', l.key, 'load', 'select' FROM ledger AS l
+         WHERE l.id = ANY ($1) AND l.key = $2 ORDER BY l.place",
+    )
+    .bind(ids)
+    .bind(key)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn by_function(
+    connection: &mut PgConnection,
+    key: &str,
+    ids: &[uuid::Uuid],
+) -> Result<(), sqlx::Error> {
+    for id in ids {
+        sqlx::query("SELECT outbox.publish('load', '{}', key => $2, message_id => $1)")
+            .bind(id)
+            .bind(key)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn by_copy(
+    connection: &mut PgConnection,
+    key: &str,
+    ids: &[uuid::Uuid],
+) -> Result<(), sqlx::Error> {
+    let rows: String = ids.iter().fold(String::new(), |rows, id| {
+        rows + &format!("{id}\tload\t{key}\tload\tcopy\n")
+    });
+    let mut copy = connection
+        .copy_in_raw("COPY outbox.message (message_id, topic, key, type, payload) FROM STDIN")
+        .await?;
+    copy.send(rows.as_bytes()).await?;
+    copy.finish().await?;
+    Ok(())
+}

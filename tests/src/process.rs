@@ -1,0 +1,149 @@
+//! The relay as a real process.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::process::Child;
+
+use crate::{eventually, unique};
+
+/// A running relay; killed when dropped.
+#[derive(Debug)]
+pub struct RelayProcess {
+    child: Child,
+    port: u16,
+    /// File that its log goes to.
+    pub log: PathBuf,
+}
+
+impl RelayProcess {
+    /// Starts one with nothing but these environment variables.
+    pub fn start(environment: &[(String, String)]) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let log = std::env::temp_dir().join(format!("{}.log", unique("postroom_relay")));
+        let file = std::fs::File::create(&log).expect("creating a log file");
+        let mut command = Command::new(binary("relay"));
+        command
+            .arg("run")
+            .env_clear()
+            .envs(environment.iter().cloned())
+            .env("POSTROOM_ADMIN_LISTEN", format!("127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file);
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("starting the relay; build it first: cargo build -p postroom-relay");
+        Self { child, port, log }
+    }
+
+    /// Asks `/health/ready`.
+    pub fn health(&self) -> Option<(bool, Value)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(2)))
+            .build()
+            .into();
+        let mut answer = agent
+            .get(format!("http://127.0.0.1:{}/health/ready", self.port))
+            .call()
+            .ok()?;
+        let ready = answer.status() == 200;
+        Some((ready, answer.body_mut().read_json().ok()?))
+    }
+
+    /// Text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let mut answer = ureq::get(url).call().expect("asking for metrics");
+        answer.body_mut().read_to_string().expect("reading metrics")
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        eventually("the relay is ready", async || {
+            self.health().is_some_and(|(ready, _)| ready)
+        })
+        .await;
+    }
+
+    /// Waits until it has a role.
+    pub async fn role(&self, role: &str) {
+        eventually(&format!("the relay is {role}"), async || {
+            self.health()
+                .is_some_and(|(_, health)| health["role"] == role)
+        })
+        .await;
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("a running relay")
+    }
+
+    /// Sends a signal, for example `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("running kill").success(), "the relay is gone");
+    }
+
+    /// Kills it outright.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killing the relay");
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.exited().await
+    }
+
+    /// Waits for its end.
+    pub async fn exited(&mut self) -> ExitStatus {
+        tokio::time::timeout(crate::DEADLINE, self.child.wait())
+            .await
+            .expect("the relay ends")
+            .expect("waiting for the relay")
+    }
+
+    /// What it has logged.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("reading the relay's log")
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            let tail: String = tail
+                .into_iter()
+                .rev()
+                .fold(String::new(), |all, line| all + line + "\n");
+            std::io::Write::write_all(&mut std::io::stderr(), tail.as_bytes()).unwrap_or_default();
+        }
+        // Best effort: a log left behind harms nobody.
+        drop(std::fs::remove_file(&self.log));
+    }
+}
+
+/// A binary of the workspace, built for the profile of the running test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let profile = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("target/<profile>/deps");
+    profile.join(name)
+}

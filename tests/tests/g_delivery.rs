@@ -1,0 +1,180 @@
+//! G1 to G4 and G7 with a real relay process, PostgreSQL and RabbitMQ.
+
+use outbox::{Message, Outbox};
+use support::{Login, Stack, Tap, eventually};
+
+fn message(topic: &str, key: Option<&str>, number: i64) -> Message {
+    let message = Message::bytes(topic, "text/plain", number.to_string()).unwrap();
+    match key {
+        Some(key) => message.key(key).unwrap(),
+        None => message,
+    }
+}
+
+#[tokio::test]
+async fn g1_a_message_exists_if_and_only_if_its_transaction_committed() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay().await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let outbox = Outbox::new();
+    let mut committed = Vec::new();
+    for number in 0..40 {
+        let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+        let id = outbox
+            .publish(&mut tx, message("t", None, number))
+            .await
+            .unwrap();
+        if number % 2 == 0 {
+            tx.commit().await.unwrap();
+            committed.push(id.to_string());
+        } else {
+            tx.rollback().await.unwrap();
+        }
+    }
+    tap.distinct(committed.len()).await;
+    stack.delivered().await;
+    let mut seen: Vec<String> = tap.ids().into_iter().collect();
+    seen.sort();
+    committed.sort();
+    assert_eq!(seen, committed);
+}
+
+#[tokio::test]
+async fn g3_a_message_without_a_queue_waits_for_one_and_keeps_its_order() {
+    let stack = Stack::new().await;
+    let relay = stack.relay().await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let messages = (0..30).map(|n| message("late", Some(["a", "b", "c"][n as usize % 3]), n));
+    Outbox::new().publish_all(&mut tx, messages).await.unwrap();
+    tx.commit().await.unwrap();
+    let owner = stack.database.pool(Login::Owner).await;
+    eventually("all are parked", async || {
+        stack.database.relay_status(&owner).await == (0, 30)
+    })
+    .await;
+    let reasons: Vec<(String, i64)> =
+        sqlx::query_as("SELECT reason, count(*) FROM outbox.parked GROUP BY 1 ORDER BY 1")
+            .fetch_all(&owner)
+            .await
+            .unwrap();
+    assert_eq!(
+        reasons,
+        [("behind".to_owned(), 27), ("unroutable".to_owned(), 3)]
+    );
+    // Parked rows survive the relay that parked them.
+    relay.kill().await;
+    let _relay = stack.relay().await;
+    let tap = Tap::open(&stack.broker, "tap", "late").await;
+    tap.distinct(30).await;
+    stack.delivered().await;
+    for (_, seen) in tap.first_by_key() {
+        let numbers: Vec<i64> = seen
+            .iter()
+            .map(|s| String::from_utf8_lossy(&s.body).parse().unwrap())
+            .collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+        assert_eq!(numbers.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn g7_a_standby_takes_over_within_the_lease_when_the_active_relay_is_killed() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let lease = [("POSTROOM_LEASE_TIMEOUT", "2s")];
+    let first = stack.relay_with(&lease).await;
+    let second = stack.relay_with(&lease).await;
+    second.role("standby").await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let publish = async |n: i64| {
+        let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+        Outbox::new()
+            .publish(&mut tx, message("t", Some("k"), n))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    publish(1).await;
+    tap.distinct(1).await;
+    first.kill().await;
+    publish(2).await;
+    second.role("active").await;
+    tap.distinct(2).await;
+    stack.delivered().await;
+}
+
+#[tokio::test]
+async fn g7_a_frozen_relay_loses_its_lease_and_cannot_record_when_it_wakes() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let lease = [("POSTROOM_LEASE_TIMEOUT", "2s")];
+    let first = stack.relay_with(&lease).await;
+    let second = stack.relay_with(&lease).await;
+    second.role("standby").await;
+    first.signal("STOP");
+    second.role("active").await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let all = (0..100).map(|n| message("t", Some("k"), n));
+    Outbox::new().publish_all(&mut tx, all).await.unwrap();
+    tx.commit().await.unwrap();
+    first.signal("CONT");
+    tap.distinct(100).await;
+    stack.delivered().await;
+    first.role("standby").await;
+    let order: Vec<i64> = tap.first_by_key()["k"]
+        .iter()
+        .map(|s| String::from_utf8_lossy(&s.body).parse().unwrap())
+        .collect();
+    assert_eq!(order, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_graceful_stop_records_everything_and_nothing_is_sent_twice() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut relay = Some(stack.relay().await);
+    for round in 0..3 {
+        let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+        let keys: Vec<String> = (0..3_000).map(|n| format!("k{}", n % 50)).collect();
+        let all = keys
+            .iter()
+            .enumerate()
+            .map(|(n, key)| message("t", Some(key), n as i64));
+        Outbox::new().publish_all(&mut tx, all).await.unwrap();
+        tx.commit().await.unwrap();
+        tap.distinct(round * 3_000 + 500).await;
+        let status = relay.take().unwrap().stop().await;
+        assert!(status.success());
+        relay = Some(stack.relay().await);
+    }
+    tap.distinct(9_000).await;
+    stack.delivered().await;
+    assert_eq!(
+        tap.seen().len(),
+        9_000,
+        "a graceful stop leaves nothing to repeat"
+    );
+}
+
+#[tokio::test]
+async fn the_broker_connection_is_made_again_after_an_operator_closed_it() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "before", "#").await;
+    let relay = stack.relay().await;
+    drop(tap);
+    stack.broker.close_connections();
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    Outbox::new()
+        .publish(&mut tx, message("t", Some("k"), 1))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    tap.distinct(1).await;
+    relay.ready().await;
+}
