@@ -102,3 +102,46 @@ async fn trap_3_the_first_row_of_an_unused_sequence_is_delivered() {
     sqlx::query(publish).execute(&mut producer).await.unwrap();
     tap.distinct(2).await;
 }
+
+#[tokio::test]
+async fn trap_8_an_open_writer_does_not_make_frames_read_old_rows_again() {
+    let stack = Stack::new().await;
+    stack
+        .database
+        .ddl("CREATE TABLE elsewhere (note text)")
+        .await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay().await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut open = outbox::transaction::begin(&pool).await.unwrap();
+    sqlx::query("INSERT INTO elsewhere VALUES ('open')")
+        .execute(&mut *open)
+        .await
+        .unwrap();
+    let (rounds, rows) = (60, 100);
+    for round in 1..=rounds {
+        sqlx::query("SELECT outbox.publish('t', '1') FROM generate_series(1, $1)")
+            .bind(rows)
+            .execute(&pool)
+            .await
+            .unwrap();
+        tap.distinct((round * rows) as usize).await;
+    }
+    stack.delivered().await;
+    open.rollback().await.unwrap();
+    let written = i64::from(rounds * rows);
+    let owner = stack.database.pool(Login::Owner).await;
+    let read = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables
+             WHERE schemaname = 'outbox' AND relname LIKE 'message\\___'",
+        )
+        .fetch_one(&owner)
+        .await
+        .unwrap()
+    };
+    // Statistics arrive with a delay.
+    eventually("the reads are counted", async || read().await >= written).await;
+    let factor = read().await as f64 / written as f64;
+    assert!(factor < 10.0, "each row was read {factor:.1} times");
+}
