@@ -1,1 +1,35 @@
-//! Stub.
+#![doc = include_str!("../README.md")]
+
+mod backoff;
+mod broker;
+mod builder;
+mod consumer;
+mod context;
+mod dedup;
+mod delivery;
+mod engine;
+mod error;
+pub mod events;
+mod handler;
+mod janitor;
+mod keyed;
+mod outcome;
+mod parked;
+mod policy;
+mod reason;
+mod sql;
+mod transaction;
+
+pub use broker::{BrokerError, QueueKind};
+pub use builder::ConsumerBuilder;
+pub use consumer::Consumer;
+pub use context::Context;
+pub use delivery::Delivery;
+pub use engine::DeliveryService;
+pub use error::{BuildError, RunError};
+pub use handler::{Handler, HandlerError, Router};
+pub use outbox::wire::Incoming;
+pub use outcome::Outcome;
+pub use parked::{Parked, ParkedDelivery};
+pub use reason::Reason;
+pub use transaction::{HandlerFailure, Transaction, TransactionError, TransactionLayer};

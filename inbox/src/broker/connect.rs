@@ -1,0 +1,87 @@
+//! Connecting, and waiting for the broker's answers.
+
+use std::{future::Future, io, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{BasicConsumeOptions, BasicQosOptions},
+    types::{FieldTable, LongString},
+};
+
+use super::{
+    address::Address,
+    refusal::Failure,
+    server::{self, DeliveryLimit},
+    session::Session,
+    topology::Topology,
+};
+
+/// Longest wait for one answer of the broker.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// How to connect.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) address: Address,
+    pub(super) consumer: String,
+    pub(super) topology: Topology,
+    pub(super) prefetch: u16,
+    /// The server's habit, once it is known.
+    pub(super) delivery_limit: Option<DeliveryLimit>,
+}
+
+impl Connector {
+    /// Connects, declares everything and begins to consume.
+    pub(super) async fn connect(&mut self) -> Result<Session, Failure> {
+        let limit = self.delivery_limit().await?;
+        let name = format!("postroom-inbox {}", self.consumer);
+        let properties =
+            ConnectionProperties::default().with_connection_name(LongString::from(name));
+        let connecting = Connection::connect_uri(self.address.uri().clone(), properties);
+        let connection = answer("connecting to the broker", connecting).await?;
+        let opening = connection.create_channel();
+        let channel = answer("opening a channel", opening).await?;
+        self.topology.declare(&channel, limit).await?;
+        let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
+        answer("setting the prefetch", qos).await?;
+        let consuming = channel.basic_consume(
+            self.topology.queue.as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let deliveries = answer("consuming from the queue", consuming).await?;
+        Ok(Session::new(connection, channel, deliveries))
+    }
+
+    async fn delivery_limit(&mut self) -> Result<DeliveryLimit, Failure> {
+        if let Some(known) = self.delivery_limit {
+            return Ok(known);
+        }
+        if !self.topology.wants_no_delivery_limit() {
+            return Ok(DeliveryLimit::None);
+        }
+        let asking = async {
+            server::ask(self.address.uri())
+                .await
+                .map_err(lapin::Error::from)
+        };
+        let limit = answer("asking the broker for its version", asking).await?;
+        self.delivery_limit = Some(limit);
+        Ok(limit)
+    }
+}
+
+/// Waits for an answer of the broker, but not for ever.
+pub(super) async fn answer<T>(
+    doing: &'static str,
+    answer: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, Failure> {
+    let answered = tokio::time::timeout(ANSWER, answer).await;
+    answered
+        .unwrap_or_else(|_| {
+            let text = format!("the broker gave no answer within {ANSWER:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+        })
+        .map_err(|error| Failure::new(doing, error))
+}

@@ -1,0 +1,16 @@
+//! The broker's side: a queue with its bindings, and the deliveries that come from it.
+
+mod address;
+mod connect;
+mod refusal;
+mod server;
+mod session;
+mod stream;
+mod topology;
+mod workers;
+
+pub(crate) use address::Address;
+pub use refusal::BrokerError;
+pub(crate) use stream::Stream;
+pub use topology::QueueKind;
+pub(crate) use topology::{DELIVERY_LIMIT, Topology};

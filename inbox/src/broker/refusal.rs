@@ -1,0 +1,86 @@
+//! What the broker refuses for good, told apart from what may work later.
+
+use lapin::ErrorKind;
+
+/// Why the broker will not serve this consumer until somebody changes something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// The queue exists with other arguments.
+    #[error(
+        "queue {queue:?} exists with other arguments than this consumer asks for; make the consumer's settings match it, or drain and delete the queue so that it is declared anew"
+    )]
+    Queue {
+        /// Name of the queue.
+        queue: String,
+        /// The broker's words, which name the argument.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+
+    /// The exchange exists with another type or other arguments.
+    #[error(
+        "exchange {exchange:?} exists, but is no durable topic exchange; name another with `exchange`, or delete it so that it is declared anew"
+    )]
+    Exchange {
+        /// Name of the exchange.
+        exchange: String,
+        /// The broker's words, which name the argument.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+
+    /// The broker knows the user, or the virtual host, and refuses.
+    #[error(
+        "{doing}: the broker refused; check user, password, virtual host and its permissions (configure, write and read on queue and exchange)"
+    )]
+    Refused {
+        /// What was being done.
+        doing: &'static str,
+        /// The broker's words.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It makes no sense to try again.
+    #[error(transparent)]
+    Refused(#[from] BrokerError),
+    /// It may work later.
+    #[error("{doing}")]
+    Unreachable {
+        doing: &'static str,
+        #[source]
+        source: Box<lapin::Error>,
+    },
+}
+
+/// AMQP 0-9-1, section 1.2 (constants).
+const ACCESS_REFUSED: u16 = 403;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+
+impl Failure {
+    pub(super) fn new(doing: &'static str, source: lapin::Error) -> Self {
+        let source = Box::new(source);
+        match reply_code(&source) {
+            Some(ACCESS_REFUSED | NOT_ALLOWED) => BrokerError::Refused { doing, source }.into(),
+            _ => Self::Unreachable { doing, source },
+        }
+    }
+}
+
+/// Returns whether something exists with other arguments.
+pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(PRECONDITION_FAILED)
+}
+
+fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}

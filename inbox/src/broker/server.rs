@@ -1,0 +1,120 @@
+//! Which server answers, read from the greeting that the client library keeps to itself.
+//!
+//! Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries unless the queue says
+//! `x-delivery-limit: -1`. Before, the same argument makes it drop a message at the first one.
+
+use std::io;
+
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use lapin::{runtime, tcp::AMQPUriTcpExt, tcp::TLSConfig, uri::AMQPUri};
+
+/// The first bytes of a client (AMQP 0-9-1, section 4.2.2).
+const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// Type, channel and size (section 4.2.3).
+const FRAME_HEADER: usize = 7;
+
+/// A greeting takes some 500 bytes.
+const LARGEST_GREETING: usize = 64 * 1024;
+
+/// What a server does with a message that is delivered again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeliveryLimit {
+    /// None, unless the queue asks for one.
+    None,
+    /// One, unless the queue says that there is none.
+    Default,
+}
+
+/// Connects, reads the greeting, and hangs up.
+pub(super) async fn ask(uri: &AMQPUri) -> io::Result<DeliveryLimit> {
+    let runtime = runtime::default_runtime().map_err(io::Error::other)?;
+    let mut stream = uri
+        .connect_with_config_async(TLSConfig::default(), &runtime)
+        .await?;
+    Ok(delivery_limit(&greeting(&mut stream).await?))
+}
+
+async fn greeting(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Vec<u8>> {
+    stream.write_all(PROTOCOL_HEADER).await?;
+    stream.flush().await?;
+    let mut header = [0; FRAME_HEADER];
+    stream.read_exact(&mut header).await?;
+    let [.., a, b, c, d] = header;
+    let size = u32::from_be_bytes([a, b, c, d]) as usize;
+    let mut greeting = vec![0; size.min(LARGEST_GREETING)];
+    stream.read_exact(&mut greeting).await?;
+    Ok(greeting)
+}
+
+/// Reads `connection.start` (section 1.4.2.1), whose server properties name product and version.
+fn delivery_limit(greeting: &[u8]) -> DeliveryLimit {
+    let is_rabbitmq = property(greeting, "product").is_some_and(|name| name == b"RabbitMQ");
+    let major = property(greeting, "version")
+        .and_then(|version| version.split(|byte| *byte == b'.').next())
+        .and_then(|major| std::str::from_utf8(major).ok())
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if is_rabbitmq && major >= 4 => DeliveryLimit::Default,
+        _ => DeliveryLimit::None,
+    }
+}
+
+/// Finds a long string of a field table: the name's length, the name, `S`, the value's length.
+fn property<'a>(table: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut field = vec![name.len() as u8];
+    field.extend_from_slice(name.as_bytes());
+    field.push(b'S');
+    let at = table
+        .windows(field.len())
+        .position(|window| window == field)?;
+    let (length, rest) = table[at + field.len()..].split_first_chunk::<4>()?;
+    rest.get(..u32::from_be_bytes(*length) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeliveryLimit, delivery_limit};
+
+    fn greeting(product: &str, version: &str) -> Vec<u8> {
+        let mut bytes =
+            b"\x00\x0a\x00\x0a\x00\x09\x00\x00\x01\xd8\x08platformS\x00\x00\x00\x06Erlang".to_vec();
+        for (name, value) in [("product", product), ("version", version)] {
+            bytes.push(name.len() as u8);
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(b'S');
+            bytes.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn rabbitmq_has_a_limit_of_its_own_since_4() {
+        assert_eq!(
+            delivery_limit(&greeting("RabbitMQ", "3.10.8")),
+            DeliveryLimit::None
+        );
+        assert_eq!(
+            delivery_limit(&greeting("RabbitMQ", "4.0.1")),
+            DeliveryLimit::Default
+        );
+        assert_eq!(
+            delivery_limit(&greeting("RabbitMQ", "10.2")),
+            DeliveryLimit::Default
+        );
+        assert_eq!(
+            delivery_limit(&greeting("LavinMQ", "5.0")),
+            DeliveryLimit::None
+        );
+    }
+
+    #[test]
+    fn a_broken_greeting_is_no_rabbitmq() {
+        let whole = greeting("RabbitMQ", "4.0.1");
+        for end in 0..whole.len() {
+            let cut = delivery_limit(&whole[..end]);
+            assert!(cut == DeliveryLimit::None || end + 5 > whole.len());
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Staying connected.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Address, BrokerError, Topology,
+    connect::Connector,
+    refusal::Failure,
+    session::{End, Session},
+    workers::Workers,
+};
+use crate::{backoff::Backoff, engine::Engine, events, handler::chain};
+
+/// Between tries to connect.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+
+/// A session that lasted as long as this is no failed try.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The connection to the broker.
+#[derive(Debug)]
+enum State {
+    /// Waiting for the next try; `tries` have failed one after another.
+    Disconnected { tries: u32, error: String },
+    /// Trying.
+    Connecting { tries: u32 },
+    /// Consuming.
+    Ready { tries: u32, session: Box<Session> },
+    /// Done.
+    Stopped,
+}
+
+/// A consumer's deliveries, over all its connections.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    connector: Connector,
+    workers: Workers,
+    engine: Arc<Engine>,
+    grace: Duration,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        address: Address,
+        topology: Topology,
+        prefetch: u16,
+        workers: usize,
+        grace: Duration,
+    ) -> Self {
+        Self {
+            connector: Connector {
+                address,
+                consumer: engine.consumer().to_owned(),
+                topology,
+                prefetch,
+                delivery_limit: None,
+            },
+            workers: Workers::new(Arc::clone(&engine), workers),
+            engine,
+            grace,
+        }
+    }
+
+    /// Consumes until `stop`, through lost connections; then finishes what runs.
+    pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let mut state = State::Connecting { tries: 0 };
+        loop {
+            state = match state {
+                State::Disconnected { tries, error } => self.wait(tries, &error, stop).await,
+                State::Connecting { tries } => self.connect(tries, stop).await?,
+                State::Ready { tries, session } => self.consume(tries, *session, stop).await,
+                State::Stopped => return Ok(()),
+            }
+        }
+    }
+
+    async fn wait(&mut self, tries: u32, error: &str, stop: &CancellationToken) -> State {
+        let retry_in = RECONNECT.delay(tries);
+        let consumer = self.engine.consumer();
+        events::Disconnected {
+            consumer,
+            error,
+            retry_in,
+        }
+        .emit();
+        tokio::select! {
+            () = stop.cancelled() => self.stop().await,
+            () = sleep(retry_in) => State::Connecting { tries: tries.saturating_add(1) },
+        }
+    }
+
+    async fn connect(
+        &mut self,
+        tries: u32,
+        stop: &CancellationToken,
+    ) -> Result<State, BrokerError> {
+        let connected = tokio::select! {
+            () = stop.cancelled() => None,
+            connected = self.connector.connect() => Some(connected),
+        };
+        match connected {
+            None => Ok(self.stop().await),
+            Some(Ok(session)) => {
+                let consumer = self.engine.consumer();
+                let queue = &self.connector.topology.queue;
+                events::Connected { consumer, queue }.emit();
+                let session = Box::new(session);
+                Ok(State::Ready { tries, session })
+            }
+            Some(Err(Failure::Refused(refused))) => Err(refused),
+            Some(Err(failure)) => Ok(State::Disconnected {
+                tries,
+                error: chain(&failure),
+            }),
+        }
+    }
+
+    async fn consume(&mut self, tries: u32, session: Session, stop: &CancellationToken) -> State {
+        let began = Instant::now();
+        match session.run(&mut self.workers, stop, self.grace).await {
+            End::Stopped => State::Stopped,
+            End::Lost(error) => State::Disconnected {
+                tries: if began.elapsed() > STEADY { 0 } else { tries },
+                error,
+            },
+        }
+    }
+
+    /// Finishes what still runs although its connection is gone.
+    async fn stop(&mut self) -> State {
+        self.workers.finish(self.grace).await;
+        State::Stopped
+    }
+}

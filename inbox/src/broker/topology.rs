@@ -1,0 +1,184 @@
+//! Which queue a consumer reads, and how messages come into it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, LongString},
+};
+use outbox::HeaderValue;
+
+use super::{
+    connect::answer,
+    refusal::{BrokerError, Failure, is_mismatch},
+    server::DeliveryLimit,
+};
+
+/// Name of the argument after how many redeliveries a queue drops or dead-letters a message.
+pub(crate) const DELIVERY_LIMIT: &str = "x-delivery-limit";
+
+/// The kind of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum QueueKind {
+    /// Replicated, and counts redeliveries: a handler that ends its process is found out.
+    #[default]
+    Quorum,
+    /// Kept by one node. Does not count redeliveries.
+    Classic,
+}
+
+/// Exchange, queue and bindings.
+#[derive(Debug, Clone)]
+pub(crate) struct Topology {
+    pub(crate) exchange: String,
+    pub(crate) queue: String,
+    pub(crate) kind: QueueKind,
+    pub(crate) single_active_consumer: bool,
+    /// Whether the broker's policies say that there is no delivery limit.
+    pub(crate) limit_by_policy: bool,
+    /// The user's own arguments, which win over those of this crate.
+    pub(crate) arguments: BTreeMap<String, HeaderValue>,
+    /// Routing patterns.
+    pub(crate) bindings: BTreeSet<String>,
+}
+
+impl Topology {
+    /// Returns whether the queue must say that it has no delivery limit, where servers have one.
+    pub(super) fn wants_no_delivery_limit(&self) -> bool {
+        self.kind == QueueKind::Quorum
+            && !self.limit_by_policy
+            && !self.arguments.contains_key(DELIVERY_LIMIT)
+    }
+
+    /// Declares everything, where it does not exist yet.
+    pub(super) async fn declare(
+        &self,
+        channel: &Channel,
+        limit: DeliveryLimit,
+    ) -> Result<(), Failure> {
+        self.declare_exchange(channel).await?;
+        self.declare_queue(channel, limit).await?;
+        for pattern in &self.bindings {
+            let bind = channel.queue_bind(
+                self.queue.as_str().into(),
+                self.exchange.as_str().into(),
+                pattern.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            );
+            answer("binding the queue to the exchange", bind).await?;
+        }
+        Ok(())
+    }
+
+    async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declare = channel.exchange_declare(
+            self.exchange.as_str().into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        );
+        let declared = answer("declaring the exchange", declare).await;
+        declared.map_err(|failure| match failure {
+            Failure::Unreachable { source, .. } if is_mismatch(&source) => {
+                let exchange = self.exchange.clone();
+                BrokerError::Exchange { exchange, source }.into()
+            }
+            failure => failure,
+        })
+    }
+
+    async fn declare_queue(&self, channel: &Channel, limit: DeliveryLimit) -> Result<(), Failure> {
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let arguments = self.queue_arguments(limit);
+        let declare = channel.queue_declare(self.queue.as_str().into(), options, arguments);
+        let declared = answer("declaring the queue", declare).await;
+        declared.map(drop).map_err(|failure| match failure {
+            Failure::Unreachable { source, .. } if is_mismatch(&source) => {
+                let queue = self.queue.clone();
+                BrokerError::Queue { queue, source }.into()
+            }
+            failure => failure,
+        })
+    }
+
+    fn queue_arguments(&self, limit: DeliveryLimit) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        let kind = match self.kind {
+            QueueKind::Quorum => "quorum",
+            QueueKind::Classic => "classic",
+        };
+        arguments.insert("x-queue-type".into(), value(&HeaderValue::from(kind)));
+        if self.single_active_consumer {
+            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        }
+        if limit == DeliveryLimit::Default && self.wants_no_delivery_limit() {
+            arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongLongInt(-1));
+        }
+        for (name, user) in &self.arguments {
+            arguments.insert(name.as_str().into(), value(user));
+        }
+        arguments
+    }
+}
+
+fn value(value: &HeaderValue) -> AMQPValue {
+    match value {
+        HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
+        HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+        HeaderValue::Float(value) => AMQPValue::Double(*value),
+        HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use lapin::types::AMQPValue;
+    use outbox::HeaderValue;
+
+    use super::{DELIVERY_LIMIT, DeliveryLimit, QueueKind, Topology};
+
+    fn topology() -> Topology {
+        Topology {
+            exchange: "postroom".into(),
+            queue: "billing".into(),
+            kind: QueueKind::Quorum,
+            single_active_consumer: true,
+            limit_by_policy: false,
+            arguments: BTreeMap::new(),
+            bindings: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_with_a_limit_is_told_that_there_is_none() {
+        let limit = |topology: &Topology, server| {
+            let arguments = topology.queue_arguments(server);
+            arguments.inner().get(DELIVERY_LIMIT).cloned()
+        };
+        let none = Some(AMQPValue::LongLongInt(-1));
+        assert_eq!(limit(&topology(), DeliveryLimit::Default), none);
+        assert_eq!(limit(&topology(), DeliveryLimit::None), None);
+        let classic = Topology {
+            kind: QueueKind::Classic,
+            ..topology()
+        };
+        assert_eq!(limit(&classic, DeliveryLimit::Default), None);
+        let mut own = topology();
+        own.arguments
+            .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(50));
+        let fifty = Some(AMQPValue::LongLongInt(50));
+        assert_eq!(limit(&own, DeliveryLimit::Default), fifty);
+    }
+}

@@ -1,0 +1,55 @@
+//! Handlers, and the layers around them.
+
+use outbox::{Event, Outbox};
+use serde::de::DeserializeOwned;
+use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{ConsumerBuilder, Delivery, DeliveryService, Handler, Outcome, handler::BoxError};
+
+impl ConsumerBuilder {
+    /// Handles the events `E` with an async function, and binds the queue to their topic.
+    ///
+    /// Messages find their handler by the name of their type (`E::TYPE`), whatever topic they come
+    /// by; their body is read as JSON.
+    #[must_use]
+    pub fn on<E, H, Error>(mut self, handler: H) -> Self
+    where
+        E: Event + DeserializeOwned + Send + 'static,
+        H: Handler<E, Error>,
+        Error: 'static,
+    {
+        if !self.router.insert(handler) {
+            self.handled_twice = Some(E::TYPE);
+        }
+        self.bind(E::TOPIC)
+    }
+
+    /// Adds a tower layer around everything so far: each attempt at a message passes it, before
+    /// its transaction begins and after that ended. A layer added later is further outside.
+    ///
+    /// An error that a layer makes itself fails the attempt. A layer must not turn an error into
+    /// an [`Outcome`]: the message would be acknowledged and lost.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<DeliveryService> + Send + 'static,
+        L::Service: Service<Delivery, Response = Outcome> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Delivery>>::Error: Into<BoxError>,
+        <L::Service as Service<Delivery>>::Future: Send,
+    {
+        self.layers.push(Box::new(move |inner| {
+            BoxCloneSyncService::new(layer.layer(inner).map_err(Into::into))
+        }));
+        self
+    }
+
+    /// Sets the outbox that [`Context::publish`](crate::Context::publish) uses. Defaults to
+    /// `Outbox::new()`.
+    #[must_use]
+    pub fn outbox(mut self, outbox: Outbox) -> Self {
+        self.outbox = outbox;
+        self
+    }
+}

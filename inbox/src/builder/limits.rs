@@ -1,0 +1,123 @@
+//! Settings of time, number and patience.
+
+use std::time::Duration;
+
+use crate::{ConsumerBuilder, backoff::Backoff};
+
+impl ConsumerBuilder {
+    /// Sets how many messages are handled at the same time. Defaults to 8.
+    ///
+    /// Messages of one key are handled one after another, whatever the number.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets how many parked messages are tried again at the same time. Defaults to 1.
+    ///
+    /// More make the backlogs of many keys drain faster after an outage. One of them alone runs
+    /// messages that may end the process.
+    #[must_use]
+    pub fn parked_workers(mut self, workers: usize) -> Self {
+        self.parked_workers = workers;
+        self
+    }
+
+    /// Sets the longest time that a handler may take; then it is dropped and has failed, and a
+    /// statement of its own that still runs is cancelled. Defaults to 30 seconds.
+    #[must_use]
+    pub fn handler_timeout(mut self, limit: Duration) -> Self {
+        self.handler_timeout = limit;
+        self
+    }
+
+    /// Sets for how long running handlers may go on after the shutdown; then they are aborted, and
+    /// their messages come again. Defaults to 20 seconds.
+    #[must_use]
+    pub fn grace_period(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets how often a message is tried before it is parked. Defaults to 3.
+    ///
+    /// Its key and a worker wait meanwhile.
+    #[must_use]
+    pub fn attempts_in_place(mut self, attempts: u32) -> Self {
+        self.limits.attempts_in_place = attempts;
+        self
+    }
+
+    /// Sets the waits between those attempts: the first one, doubled each time, and the longest.
+    /// Defaults to 100 milliseconds and 2 seconds. All waits vary by up to a half.
+    #[must_use]
+    pub fn backoff_in_place(mut self, first: Duration, longest: Duration) -> Self {
+        self.limits.in_place = Backoff::new(first, longest);
+        self
+    }
+
+    /// Sets how often a message is tried at all; then it is dead, and waits for an operator.
+    /// Defaults to 10, those in place included.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.limits.max_attempts = attempts;
+        self
+    }
+
+    /// Sets the waits between attempts of a parked message: the first one, doubled each time, and
+    /// the longest. Defaults to 10 seconds and 1 hour.
+    #[must_use]
+    pub fn backoff_parked(mut self, first: Duration, longest: Duration) -> Self {
+        self.limits.parked = Backoff::new(first, longest);
+        self
+    }
+
+    /// Sets after how many redeliveries a message is taken for one whose handler ends the process,
+    /// and parked to be run by itself. Defaults to 3.
+    ///
+    /// The broker counts them, for quorum queues. It counts lost connections too.
+    #[must_use]
+    pub fn max_crashes(mut self, redeliveries: u64) -> Self {
+        self.limits.max_crashes = redeliveries;
+        self
+    }
+
+    /// Sets for how long a handler may put a message off, from its first parking; then it is dead.
+    /// Defaults to 24 hours.
+    #[must_use]
+    pub fn max_deferral(mut self, longest: Duration) -> Self {
+        self.limits.max_deferral = longest;
+        self
+    }
+
+    /// Sets whether the key of a dead message goes on without it. Defaults to false: order is a
+    /// promise, and later messages wait for the operator too.
+    #[must_use]
+    pub fn release_dead_keys(mut self, release: bool) -> Self {
+        self.limits.release_dead_keys = release;
+        self
+    }
+
+    /// Sets for how long handled messages are remembered. Defaults to 30 days, at most 58.
+    ///
+    /// An older message is not handled: it is parked dead as `stale`. So the window must be longer
+    /// than any message is held back, by `deliver_after` or by an outage. All processes of a
+    /// consumer use the same window.
+    ///
+    /// Ids that are no UUID version 7 tell no time; where such a message tells none either, it is
+    /// handled again once it has been forgotten.
+    #[must_use]
+    pub fn dedup_window(mut self, length: Duration) -> Self {
+        self.window = length;
+        self
+    }
+
+    /// Sets how far a message may lie in the future, by the database's clock. Defaults to 1 day,
+    /// at most 2. Beyond, it is parked dead as `future`.
+    #[must_use]
+    pub fn future_skew(mut self, skew: Duration) -> Self {
+        self.skew = skew;
+        self
+    }
+}

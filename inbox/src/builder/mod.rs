@@ -1,0 +1,154 @@
+//! Settings of a consumer, and their checks.
+
+mod broker;
+mod check;
+mod handlers;
+mod limits;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use outbox::{HeaderValue, Outbox};
+use sqlx::PgPool;
+use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower_layer::Layer;
+
+use crate::{
+    BuildError, Consumer, DeliveryService, QueueKind, Router, TransactionLayer, broker::Topology,
+    dedup::Window, engine::Engine, handler::BoxError, policy::Limits, transaction::Settings,
+};
+
+type AddLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Send>;
+
+/// Settings of a [`Consumer`].
+///
+/// Nothing is checked before [`ConsumerBuilder::build`]. Only [`database`](Self::database),
+/// [`amqp_url`](Self::amqp_url) and one handler ([`on`](Self::on)) have no default.
+pub struct ConsumerBuilder {
+    name: String,
+    pool: Option<PgPool>,
+    amqp_url: Option<String>,
+    exchange: String,
+    queue: Option<String>,
+    kind: QueueKind,
+    single_active_consumer: bool,
+    limit_by_policy: bool,
+    arguments: BTreeMap<String, HeaderValue>,
+    bindings: BTreeSet<String>,
+    prefetch: u16,
+    workers: usize,
+    parked_workers: usize,
+    router: Router,
+    handled_twice: Option<&'static str>,
+    layers: Vec<AddLayer>,
+    outbox: Outbox,
+    limits: Limits,
+    handler_timeout: Duration,
+    grace: Duration,
+    window: Duration,
+    skew: Duration,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            pool: None,
+            amqp_url: None,
+            exchange: "postroom".to_owned(),
+            queue: None,
+            kind: QueueKind::default(),
+            single_active_consumer: true,
+            limit_by_policy: false,
+            arguments: BTreeMap::new(),
+            bindings: BTreeSet::new(),
+            prefetch: 64,
+            workers: 8,
+            parked_workers: 1,
+            router: Router::new(),
+            handled_twice: None,
+            layers: Vec::new(),
+            outbox: Outbox::new(),
+            limits: Limits::default(),
+            handler_timeout: Settings::DEFAULT_TIMEOUT,
+            grace: Duration::from_secs(20),
+            window: Settings::DEFAULT_WINDOW,
+            skew: Settings::DEFAULT_SKEW,
+        }
+    }
+
+    /// Sets the pool of the database in which messages are recorded and handlers work. Required.
+    ///
+    /// It needs a connection for each worker and each parked worker, and one more. The inbox begins every
+    /// transaction on it; `test_before_acquire(false)` spares a round trip for each, and a
+    /// connection that turns out to be dead costs one rerun.
+    #[must_use]
+    pub fn database(mut self, pool: PgPool) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
+    /// Checks the settings and makes the consumer. Connects to nothing.
+    ///
+    /// # Errors
+    /// Returns the first setting that is missing or makes no sense.
+    pub fn build(self) -> Result<Consumer, BuildError> {
+        self.check_names()?;
+        self.check_handlers()?;
+        self.check_counts()?;
+        self.check_window()?;
+        self.check_delivery_limit()?;
+        let address = self.address()?;
+        let pool = self.pool()?;
+        let topology = Topology {
+            exchange: self.exchange,
+            queue: self.queue.unwrap_or_else(|| self.name.clone()),
+            kind: self.kind,
+            single_active_consumer: self.single_active_consumer,
+            limit_by_policy: self.limit_by_policy,
+            arguments: self.arguments,
+            bindings: self.bindings,
+        };
+        let settings = Settings {
+            pool,
+            consumer: self.name.into(),
+            window: Window::new(self.window, self.skew),
+            handler_timeout: self.handler_timeout,
+            outbox: self.outbox,
+        };
+        let transaction = TransactionLayer::with_settings(settings.clone());
+        let inner = transaction.layer(self.router.clone());
+        let inner = BoxCloneSyncService::new(inner.map_err(BoxError::from));
+        let service = self.layers.into_iter().fold(inner, |inner, add| add(inner));
+        Ok(Consumer {
+            engine: Arc::new(Engine {
+                settings,
+                limits: self.limits,
+                router: self.router,
+                service,
+            }),
+            address,
+            topology,
+            prefetch: self.prefetch,
+            workers: self.workers,
+            parked_workers: self.parked_workers,
+            grace: self.grace,
+        })
+    }
+}
+
+impl fmt::Debug for ConsumerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL, which may hold a password.
+        f.debug_struct("ConsumerBuilder")
+            .field("name", &self.name)
+            .field("exchange", &self.exchange)
+            .field("queue", &self.queue)
+            .field("router", &self.router)
+            .finish_non_exhaustive()
+    }
+}

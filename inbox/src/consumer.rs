@@ -1,0 +1,152 @@
+//! A consumer, ready to run.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use outbox::schema::{self, SchemaError};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ConsumerBuilder, Parked, RunError,
+    broker::{Address, Stream, Topology},
+    engine::Engine,
+    events,
+    handler::chain,
+    janitor::Janitor,
+    parked::Worker,
+};
+
+/// Handles the messages of a queue, each once.
+///
+/// Made by [`Consumer::builder`].
+#[derive(Debug)]
+pub struct Consumer {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) address: Address,
+    pub(crate) topology: Topology,
+    pub(crate) prefetch: u16,
+    pub(crate) workers: usize,
+    pub(crate) parked_workers: usize,
+    pub(crate) grace: Duration,
+}
+
+impl Consumer {
+    /// Begins a consumer. Its name stands in the tables, and is the queue's unless that is set.
+    ///
+    /// Processes with the same name share the work. A service that is renamed handles everything
+    /// anew: the name is part of the record of what was handled.
+    pub fn builder(name: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(name.into())
+    }
+
+    /// Returns the deliveries that this consumer parked.
+    pub fn parked(&self) -> Parked {
+        Parked::new(self.engine.settings.pool.clone(), self.engine.consumer())
+    }
+
+    /// Consumes until `shutdown` ends.
+    ///
+    /// Broker and database may be started in any order, before or after: the consumer waits for
+    /// them, and reconnects with growing waits. Then no new handler starts; those that run are
+    /// finished and acknowledged within the grace period, and everything else comes again.
+    ///
+    /// # Errors
+    /// Returns what will not pass by itself: a schema of another release, a queue or exchange with
+    /// other arguments, refused access.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let stop = CancellationToken::new();
+        let mut running = pin!(self.run_until(stop.clone()));
+        tokio::select! {
+            ended = &mut running => return ended,
+            () = shutdown => stop.cancel(),
+        }
+        running.await
+    }
+
+    async fn run_until(self, stop: CancellationToken) -> Result<(), RunError> {
+        let consumer = self.engine.consumer().to_owned();
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            checked = self.check_schema() => checked.map_err(|source| RunError::Schema {
+                consumer: consumer.clone(),
+                source,
+            })?,
+        }
+        let mut background = JoinSet::new();
+        for number in 0..self.parked_workers {
+            let worker = Worker::new(Arc::clone(&self.engine), number == 0);
+            background.spawn(worker.run(stop.clone()));
+        }
+        background.spawn(Janitor::new(Arc::clone(&self.engine)).run(stop.clone()));
+        let grace = self.grace;
+        let stream = Stream::new(
+            self.engine,
+            self.address,
+            self.topology,
+            self.prefetch,
+            self.workers,
+            grace,
+        );
+        let stream = async {
+            let ended = stream.run(&stop).await;
+            stop.cancel();
+            ended
+        };
+        let (ended, ()) = tokio::join!(stream, supervise(background, &stop, grace));
+        ended.map_err(|source| RunError::Broker { consumer, source })
+    }
+
+    /// Checks the schema, however long it takes to reach the database.
+    async fn check_schema(&self) -> Result<(), SchemaError> {
+        let settings = &self.engine.settings;
+        let mut tries = 0;
+        loop {
+            let check = async {
+                let connection = settings.pool.acquire().await;
+                let mut connection = connection.map_err(SchemaError::Database)?;
+                schema::check(&mut connection).await
+            };
+            match check.await {
+                Err(SchemaError::Database(error)) => events::DatabaseUnavailable {
+                    consumer: self.engine.consumer(),
+                    doing: "checking the schema",
+                    error: &chain(&error),
+                }
+                .emit(),
+                checked => return checked,
+            }
+            sleep(self.engine.limits.outage.delay(tries)).await;
+            tries += 1;
+        }
+    }
+}
+
+/// Waits for tasks that end when they are told to; aborts those that take longer than `grace`.
+async fn supervise(mut tasks: JoinSet<()>, stop: &CancellationToken, grace: Duration) {
+    let stopped = async {
+        stop.cancelled().await;
+        sleep(grace).await;
+    };
+    let mut stopped = pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            ended = tasks.join_next() => match ended {
+                Some(Err(error)) => pass_on_panic(error),
+                Some(Ok(())) => {}
+                None => return,
+            },
+        }
+    }
+    let _ = timeout(grace, tasks.shutdown()).await;
+}
+
+/// A panic in a background task is a bug of this crate, not something to go on after.
+fn pass_on_panic(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}

@@ -1,0 +1,128 @@
+//! What a handler works with.
+
+use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::Delivery;
+
+/// A message's transaction and the message itself.
+///
+/// Everything done on [`Context::connection`] and published with [`Context::publish`] commits
+/// together with the record that the message was handled, or not at all. The transaction goes
+/// back to the inbox when the context is dropped: a handler that keeps its context beyond its
+/// end (in a task that it spawned, say) has failed, and nothing commits.
+#[derive(Debug)]
+pub struct Context {
+    /// The inbox waits for this guard to be dropped before it commits.
+    transaction: OwnedMutexGuard<Transaction<'static, Postgres>>,
+    delivery: Delivery,
+    inherited: MessageContext,
+    outbox: Outbox,
+}
+
+impl Context {
+    pub(crate) fn new(
+        transaction: OwnedMutexGuard<Transaction<'static, Postgres>>,
+        delivery: Delivery,
+        outbox: Outbox,
+    ) -> Self {
+        Self {
+            transaction,
+            inherited: inherited(delivery.message()),
+            delivery,
+            outbox,
+        }
+    }
+
+    /// Returns the connection on which the transaction is open.
+    ///
+    /// Savepoints are welcome. Ending the transaction is not: a `COMMIT` or `ROLLBACK` of the
+    /// handler's own is found out and fails the handler.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// Publishes a follow-up message with the transaction.
+    ///
+    /// It names the handled message as its cause, and continues its correlation and trace.
+    /// Returns its id.
+    ///
+    /// # Errors
+    /// As [`Outbox::publish`].
+    pub async fn publish(&mut self, message: impl IntoMessage) -> Result<MessageId, PublishError> {
+        let publish = self.outbox.publish(&mut self.transaction, message);
+        outbox::context::scope(self.inherited.clone(), publish).await
+    }
+
+    /// Publishes many follow-up messages with the transaction, in order and in one statement.
+    ///
+    /// Returns their ids, in the same order.
+    ///
+    /// # Errors
+    /// As [`Outbox::publish_all`].
+    pub async fn publish_all<I>(&mut self, messages: I) -> Result<Vec<MessageId>, PublishError>
+    where
+        I: IntoIterator<Item: IntoMessage>,
+    {
+        let publish = self.outbox.publish_all(&mut self.transaction, messages);
+        outbox::context::scope(self.inherited.clone(), publish).await
+    }
+
+    /// Returns the message, without its body.
+    pub fn message(&self) -> &Incoming {
+        self.delivery.message()
+    }
+
+    /// Returns the message's body as it came.
+    pub fn body(&self) -> &[u8] {
+        self.delivery.body()
+    }
+
+    /// Returns the number of this attempt, from 1. Reruns after a conflict are not counted.
+    pub const fn attempt(&self) -> u32 {
+        self.delivery.attempt()
+    }
+
+    pub(crate) const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Returns what messages published by the handler inherit.
+    pub(crate) const fn inherited(&self) -> &MessageContext {
+        &self.inherited
+    }
+}
+
+/// The handled message causes the follow-ups. A message that belongs to no process begins one.
+fn inherited(message: &Incoming) -> MessageContext {
+    let mut context = MessageContext::new();
+    context.causation_id.clone_from(&message.message_id);
+    context.correlation_id = message
+        .correlation_id
+        .clone()
+        .or_else(|| message.message_id.clone());
+    context.traceparent.clone_from(&message.traceparent);
+    context
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox::wire::Incoming;
+
+    use super::inherited;
+
+    #[test]
+    fn follow_ups_name_their_cause_and_continue_the_process() {
+        let mut message = Incoming::default();
+        message.message_id = Some("m-1".into());
+        message.traceparent = Some("00-a-b-01".into());
+        let first = inherited(&message);
+        assert_eq!(first.causation_id.as_deref(), Some("m-1"));
+        assert_eq!(first.correlation_id.as_deref(), Some("m-1"));
+        assert_eq!(first.traceparent.as_deref(), Some("00-a-b-01"));
+        message.correlation_id = Some("process".into());
+        let second = inherited(&message);
+        assert_eq!(second.correlation_id.as_deref(), Some("process"));
+    }
+}

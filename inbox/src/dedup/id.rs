@@ -1,0 +1,125 @@
+//! From a message's id to the row that remembers it: a pure function of the id.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::window::slot;
+
+/// The identity of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id {
+    /// A UUID version 7 (RFC 9562, section 5.7), which holds the time at which it was made.
+    V7 { uuid: Uuid, hash: [u8; 32] },
+    /// Anything else: other versions of UUID, and any text.
+    Other { hash: [u8; 32] },
+}
+
+/// Where an id is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// In a leaf of `inbox.processed`, the ring of 64 days.
+    Ring { uuid: Uuid, slot: i16 },
+    /// In `inbox.processed_other`.
+    Hashed { hash: [u8; 32] },
+}
+
+impl Id {
+    /// Reads the id that a message of `source` carries.
+    pub(crate) fn new(message_id: &str, source: Option<&str>) -> Self {
+        match Uuid::try_parse(message_id) {
+            Ok(uuid) => {
+                // However it was spelled.
+                let hash = hash(&uuid.hyphenated().to_string(), source);
+                match uuid.get_version_num() {
+                    7 => Self::V7 { uuid, hash },
+                    _ => Self::Other { hash },
+                }
+            }
+            Err(_) => Self::Other {
+                hash: hash(message_id, source),
+            },
+        }
+    }
+
+    /// Returns when the id was made, if it says so.
+    pub(crate) fn made_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::V7 { uuid, .. } => DateTime::from_timestamp_millis(millis(uuid)),
+            Self::Other { .. } => None,
+        }
+    }
+
+    /// Returns where a message inside the dedup window is remembered.
+    pub(crate) fn record(&self) -> Record {
+        match *self {
+            Self::V7 { uuid, .. } => Record::Ring {
+                uuid,
+                slot: slot(millis(&uuid)),
+            },
+            Self::Other { hash } => Record::Hashed { hash },
+        }
+    }
+
+    /// Returns where a message outside the dedup window is remembered.
+    ///
+    /// Not in the ring: its slot may belong to a day whose leaf is about to be truncated.
+    pub(crate) fn record_outside_window(&self) -> Record {
+        match *self {
+            Self::V7 { hash, .. } | Self::Other { hash } => Record::Hashed { hash },
+        }
+    }
+}
+
+/// The first 48 bits of a UUID version 7: milliseconds since 1970.
+fn millis(uuid: &Uuid) -> i64 {
+    (uuid.as_u128() >> 80) as i64
+}
+
+fn hash(message_id: &str, source: Option<&str>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    if let Some(source) = source {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hasher.update((source.len() as u64).to_be_bytes());
+        hasher.update(source);
+    }
+    hasher.update(message_id);
+    hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{Id, Record};
+
+    #[test]
+    fn a_uuid_version_7_is_remembered_by_its_day() {
+        let day = 20_000_u128;
+        let uuid = Uuid::from_u128(((day * 86_400_000 + 5) << 80) | (7 << 76) | (2 << 62));
+        let id = Id::new(&uuid.to_string(), Some("orders"));
+        let slot = (day % 64) as i16;
+        assert_eq!(id.record(), Record::Ring { uuid, slot });
+        assert_eq!(
+            id.made_at().unwrap().timestamp_millis(),
+            (day * 86_400_000 + 5) as i64
+        );
+        assert_eq!(
+            id,
+            Id::new(&uuid.simple().to_string().to_uppercase(), Some("orders"))
+        );
+    }
+
+    #[test]
+    fn other_ids_are_remembered_with_their_source() {
+        let id = |id, source| Id::new(id, source).record();
+        assert_eq!(id("7", Some("a")), id("7", Some("a")));
+        assert_ne!(id("7", Some("a")), id("7", Some("b")));
+        assert_ne!(id("7", Some("a")), id("7", None));
+        assert_ne!(id("bc", Some("a")), id("c", Some("ab")));
+        let v4 = "936da01f-9abd-4d9d-80c7-02af85c822a8";
+        assert!(matches!(id(v4, None), Record::Hashed { .. }));
+        assert_eq!(id(v4, None), id(&v4.to_uppercase(), None));
+        assert_eq!(Id::new(v4, None).made_at(), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! A message on its way to a handler.
+
+use std::{fmt, fmt::Write, sync::Arc};
+
+use outbox::{Headers, limits::NAME_BYTES, wire::Incoming};
+use sha2::{Digest, Sha256};
+
+/// A message as the inbox hands it through its services.
+///
+/// Cheap to clone: the message is shared.
+#[derive(Clone)]
+pub struct Delivery {
+    message: Arc<Incoming>,
+    body: Arc<[u8]>,
+    origin: Origin,
+    attempt: u32,
+}
+
+/// Where a delivery comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From the queue: recorded before it is handled.
+    Queue,
+    /// From `inbox.parked`: recorded when it was parked.
+    Parked {
+        /// The row.
+        id: i64,
+        /// The row's attempts, this one included: another claim of the row has another number.
+        attempts: i32,
+    },
+}
+
+impl Delivery {
+    /// Makes a delivery, as if it came from the queue for the first time.
+    ///
+    /// NUL characters, which PostgreSQL has no place for, are replaced by U+FFFD. An empty id is
+    /// none, since all messages that have it would be duplicates of the first; so is an empty key.
+    /// A key of more than 255 bytes is replaced by its SHA-256, which keeps the order.
+    pub fn new(message: Incoming, body: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            message: Arc::new(clean(message)),
+            body: body.into(),
+            origin: Origin::Queue,
+            attempt: 1,
+        }
+    }
+
+    pub(crate) fn parked(message: Incoming, body: Vec<u8>, id: i64, attempts: i32) -> Self {
+        Self {
+            message: Arc::new(message),
+            body: body.into(),
+            origin: Origin::Parked { id, attempts },
+            attempt: attempts.max(1) as u32,
+        }
+    }
+
+    pub(crate) fn with_attempt(&self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            ..self.clone()
+        }
+    }
+
+    /// Returns everything but the body.
+    pub fn message(&self) -> &Incoming {
+        &self.message
+    }
+
+    /// Returns the body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Returns the number of this attempt, from 1.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Returns the type by which a handler is chosen: the message's, or its topic if it has none.
+    pub(crate) fn type_name(&self) -> &str {
+        let topic = &self.message.topic;
+        self.message.type_name.as_ref().unwrap_or(topic)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("message", &self.message)
+            .field("body_bytes", &self.body.len())
+            .field("origin", &self.origin)
+            .field("attempt", &self.attempt)
+            .finish()
+    }
+}
+
+fn clean(mut message: Incoming) -> Incoming {
+    message.message_id = message.message_id.filter(|id| !id.is_empty());
+    message.key = message.key.filter(|key| !key.is_empty()).map(short_key);
+    let texts = [
+        &mut message.message_id,
+        &mut message.source,
+        &mut message.key,
+        &mut message.type_name,
+        &mut message.content_type,
+        &mut message.correlation_id,
+        &mut message.causation_id,
+        &mut message.traceparent,
+    ];
+    for text in texts.into_iter().flatten() {
+        replace_nul(text);
+    }
+    replace_nul(&mut message.topic);
+    if let Ok(serde_json::Value::Object(headers)) = serde_json::to_value(&message.headers) {
+        let clean = headers.into_iter().map(|(mut name, mut value)| {
+            replace_nul(&mut name);
+            if let serde_json::Value::String(text) = &mut value {
+                replace_nul(text);
+            }
+            (name, value)
+        });
+        message.headers = Headers::from_json(clean.collect());
+    }
+    message
+}
+
+/// Keeps keys within what an index entry holds. Others' publishers may set longer ones than ours.
+fn short_key(key: String) -> String {
+    if key.len() <= NAME_BYTES {
+        return key;
+    }
+    let mut short = String::from("sha256:");
+    for byte in Sha256::digest(key) {
+        // Writing to a string does not fail.
+        let _ = write!(short, "{byte:02x}");
+    }
+    short
+}
+
+fn replace_nul(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{FFFD}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox::wire::Incoming;
+
+    use super::Delivery;
+
+    #[test]
+    fn what_postgresql_cannot_store_is_replaced() {
+        let mut message = Incoming::default();
+        message.topic = "a\0b".into();
+        message.key = Some("\0".into());
+        let mut headers = serde_json::Map::new();
+        headers.insert("x\0".into(), "y\0".into());
+        headers.insert("n".into(), 1.into());
+        message.headers = outbox::Headers::from_json(headers);
+        let delivery = Delivery::new(message, Vec::new());
+        assert_eq!(delivery.message().topic, "a\u{FFFD}b");
+        assert_eq!(delivery.message().key.as_deref(), Some("\u{FFFD}"));
+        assert_eq!(delivery.type_name(), "a\u{FFFD}b");
+        let text = delivery.message().headers.text("x\u{FFFD}");
+        assert_eq!(text, Some("y\u{FFFD}"));
+    }
+
+    #[test]
+    fn a_key_too_long_for_an_index_is_hashed() {
+        let key = |length| {
+            let mut message = Incoming::default();
+            message.key = Some("x".repeat(length));
+            let delivery = Delivery::new(message, Vec::new());
+            delivery.message().key.clone().unwrap()
+        };
+        assert_eq!(key(255), "x".repeat(255));
+        assert_eq!(key(256).len(), 71);
+        assert_ne!(key(256), key(257));
+    }
+
+    #[test]
+    fn an_empty_id_is_none() {
+        let mut message = Incoming::default();
+        message.message_id = Some(String::new());
+        message.key = Some(String::new());
+        let delivery = Delivery::new(message, Vec::new());
+        assert_eq!(delivery.message().message_id, None);
+        assert_eq!(delivery.message().key, None);
+    }
+}

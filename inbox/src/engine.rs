@@ -1,0 +1,224 @@
+//! A delivery's way through its attempts.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures_util::FutureExt;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt, util::BoxCloneSyncService};
+use tracing::{Instrument, Span, info_span};
+
+use crate::{
+    Delivery, Outcome, Reason, Router,
+    delivery::Origin,
+    events,
+    handler::{BoxError, chain},
+    parked,
+    policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
+    transaction::{Settings, panic_text},
+};
+
+/// The services around the handlers, the user's layers included.
+pub type DeliveryService = BoxCloneSyncService<Delivery, Outcome, BoxError>;
+
+/// Everything that runs deliveries, whether they come from the queue or were parked.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+    /// The same as inside `service`: to know before the transaction that no handler takes a type.
+    pub(crate) router: Router,
+    pub(crate) service: DeliveryService,
+}
+
+/// What is to be told to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// What became of the delivery is committed.
+    Acknowledge,
+    /// Nothing became of it; it is to come again.
+    Leave,
+}
+
+impl Engine {
+    pub(crate) fn consumer(&self) -> &str {
+        &self.settings.consumer
+    }
+
+    /// Runs a delivery from the queue until it is handled or parked, or until `ended`.
+    pub(crate) async fn deliver(&self, delivery: &Delivery, ended: &CancellationToken) -> Settled {
+        if let Some(verdict) = self.triage(delivery) {
+            return self.park(delivery, &verdict, ended).await;
+        }
+        let keyed = delivery.message().key.is_some();
+        let mut progress = Progress::default();
+        loop {
+            let attempt = delivery.with_attempt(progress.attempt());
+            let fault = match self.attempt(attempt).await {
+                Ok(outcome) => {
+                    self.emit_outcome(outcome);
+                    return Settled::Acknowledge;
+                }
+                Err(fault) => fault,
+            };
+            match progress.next(&self.limits, fault, keyed) {
+                Next::Again(wait) => {
+                    tokio::select! {
+                        () = ended.cancelled() => return Settled::Leave,
+                        () = sleep(wait) => {}
+                    }
+                }
+                Next::Park(verdict) => return self.park(delivery, &verdict, ended).await,
+            }
+        }
+    }
+
+    /// Runs a delivery once, through the user's layers.
+    pub(crate) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, Fault> {
+        let began = Instant::now();
+        let origin = match delivery.origin() {
+            Origin::Queue => "queue",
+            Origin::Parked { .. } => "parked",
+        };
+        let number = delivery.attempt();
+        // On a clone, which `oneshot` makes ready before it is called.
+        let service = self.service.clone();
+        let work = async move { service.oneshot(delivery).await };
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(outcome)) => {
+                if outcome == Outcome::Handled {
+                    let (consumer, took) = (self.consumer(), began.elapsed());
+                    events::Handled {
+                        consumer,
+                        origin,
+                        took,
+                    }
+                    .emit();
+                }
+                Ok(outcome)
+            }
+            Ok(Err(error)) => Err(self.emit_fault(Fault::read(error.as_ref()), number)),
+            Err(panic) => {
+                let fault = Fault::panicked(&panic_text(panic.as_ref()));
+                Err(self.emit_fault(fault, number))
+            }
+        }
+    }
+
+    /// Finds the deliveries that no handler is to see.
+    fn triage(&self, delivery: &Delivery) -> Option<Verdict> {
+        let message = delivery.message();
+        if message.message_id.is_none() {
+            let text = "its publisher set no AMQP message-id";
+            return Some(Verdict::hopeless(Reason::NoId, text.to_owned()));
+        }
+        let type_name = delivery.type_name();
+        if !self.router.handles(type_name) {
+            let text = format!("no handler takes the type {type_name:?}");
+            return Some(Verdict::hopeless(Reason::Unhandled, text));
+        }
+        let deliveries = message.delivery_count;
+        (deliveries >= self.limits.max_crashes)
+            .then(|| self.limits.crashed(deliveries, message.key.is_some()))
+    }
+
+    /// Parks a delivery from the queue, however long the database takes.
+    async fn park(
+        &self,
+        delivery: &Delivery,
+        verdict: &Verdict,
+        ended: &CancellationToken,
+    ) -> Settled {
+        let mut tries = 0;
+        loop {
+            match parked::park(&self.settings, delivery, verdict).await {
+                Ok(outcome) => {
+                    self.emit_outcome(outcome);
+                    if verdict.is_dead() && outcome != Outcome::Duplicate {
+                        self.emit_dead(verdict);
+                    }
+                    return Settled::Acknowledge;
+                }
+                Err(error) => self.emit_unavailable("parking a message", &error),
+            }
+            tokio::select! {
+                () = ended.cancelled() => return Settled::Leave,
+                () = sleep(self.limits.outage.delay(tries)) => tries += 1,
+            }
+        }
+    }
+
+    pub(crate) fn emit_unavailable(&self, doing: &'static str, error: &sqlx::Error) {
+        let (consumer, error) = (self.consumer(), &chain(error));
+        events::DatabaseUnavailable {
+            consumer,
+            doing,
+            error,
+        }
+        .emit();
+    }
+
+    pub(crate) fn emit_dead(&self, verdict: &Verdict) {
+        let (consumer, reason) = (self.consumer(), verdict.reason);
+        let error = verdict.error.as_deref();
+        events::Dead {
+            consumer,
+            reason,
+            error,
+        }
+        .emit();
+    }
+
+    fn emit_outcome(&self, outcome: Outcome) {
+        let consumer = self.consumer();
+        match outcome {
+            Outcome::Handled | Outcome::Gone => {}
+            Outcome::Duplicate => events::Duplicate { consumer }.emit(),
+            Outcome::Parked(reason) => events::Parked { consumer, reason }.emit(),
+        }
+    }
+
+    fn emit_fault(&self, fault: Fault, attempt: u32) -> Fault {
+        let (consumer, error) = (self.consumer(), fault.text.as_str());
+        match fault.meaning {
+            Meaning::Unavailable => events::DatabaseUnavailable {
+                consumer,
+                doing: "handling a message",
+                error,
+            }
+            .emit(),
+            Meaning::Rerun => events::Rerun { consumer, error }.emit(),
+            Meaning::Failed => events::AttemptFailed {
+                consumer,
+                attempt,
+                error,
+            }
+            .emit(),
+            // Reported when they are parked.
+            Meaning::Deferred(_) | Meaning::Hopeless(_) => {}
+        }
+        fault
+    }
+}
+
+/// The span in which everything about a delivery happens.
+pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
+    let message = delivery.message();
+    info_span!(
+        "delivery",
+        consumer,
+        message_id = message.message_id,
+        topic = message.topic,
+        key = message.key,
+    )
+}
+
+/// Runs a delivery from the queue in a span of its own.
+pub(crate) async fn deliver(
+    engine: Arc<Engine>,
+    delivery: Delivery,
+    ended: CancellationToken,
+) -> Settled {
+    let span = span(engine.consumer(), &delivery);
+    engine.deliver(&delivery, &ended).instrument(span).await
+}

@@ -1,0 +1,108 @@
+//! A message as a row of `inbox.parked`, in both directions.
+//!
+//! What has no column of its own goes into `headers`, under names that a message's own headers
+//! never have: the wire's mapping keeps the prefix `cloudEvents_` to itself.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use outbox::{Headers, wire::Incoming};
+use serde_json::{Map, Value};
+
+use crate::sql::parked::MessageColumns;
+
+const CORRELATION_ID: &str = "cloudEvents_correlationid";
+const CAUSATION_ID: &str = "cloudEvents_causationid";
+const EVENT_VERSION: &str = "cloudEvents_eventversion";
+const TIME: &str = "cloudEvents_time";
+const TRACEPARENT: &str = "traceparent";
+
+/// Returns the value of the column `headers`.
+pub(super) fn headers(message: &Incoming) -> Value {
+    let mut headers = match serde_json::to_value(&message.headers) {
+        Ok(Value::Object(headers)) => headers,
+        _ => Map::new(),
+    };
+    let time = message
+        .occurred_at
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let extras = [
+        (
+            CORRELATION_ID,
+            message.correlation_id.clone().map(Value::from),
+        ),
+        (CAUSATION_ID, message.causation_id.clone().map(Value::from)),
+        (TRACEPARENT, message.traceparent.clone().map(Value::from)),
+        (EVENT_VERSION, message.version.map(Value::from)),
+        (TIME, time.map(Value::from)),
+    ];
+    for (name, value) in extras {
+        if let Some(value) = value {
+            headers.insert(name.to_owned(), value);
+        }
+    }
+    Value::Object(headers)
+}
+
+/// Returns the message of a row, and its body.
+pub(super) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
+    let mut headers = match columns.headers {
+        Value::Object(headers) => headers,
+        _ => Map::new(),
+    };
+    let mut text = |name| match headers.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let mut message = Incoming::default();
+    message.correlation_id = text(CORRELATION_ID);
+    message.causation_id = text(CAUSATION_ID);
+    message.traceparent = text(TRACEPARENT);
+    message.occurred_at = text(TIME)
+        .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
+        .map(|time| time.with_timezone(&Utc));
+    message.version = headers.remove(EVENT_VERSION).and_then(|v| v.as_i64());
+    message.headers = Headers::from_json(headers);
+    message.message_id = columns.message_id;
+    message.source = columns.source;
+    message.topic = columns.topic;
+    message.key = columns.key;
+    message.type_name = columns.type_name;
+    message.content_type = columns.content_type;
+    (message, columns.payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use outbox::{Headers, wire::Incoming};
+
+    use super::{MessageColumns, headers, message};
+
+    #[test]
+    fn a_message_comes_back_as_it_was_parked() {
+        let mut parked = Incoming::default();
+        parked.message_id = Some("id".into());
+        parked.source = Some("orders".into());
+        parked.topic = "orders.placed".into();
+        parked.key = Some("7".into());
+        parked.version = Some(2);
+        parked.correlation_id = Some("c".into());
+        parked.causation_id = Some("d".into());
+        parked.traceparent = Some("00-a-b-01".into());
+        parked.occurred_at = DateTime::from_timestamp_micros(1_800_000_000_123_456);
+        let mut user = serde_json::Map::new();
+        user.insert("correlation_id".into(), "the user's own".into());
+        user.insert("ratio".into(), 1.5.into());
+        parked.headers = Headers::from_json(user);
+        let columns = MessageColumns {
+            message_id: parked.message_id.clone(),
+            source: parked.source.clone(),
+            topic: parked.topic.clone(),
+            key: parked.key.clone(),
+            type_name: None,
+            content_type: None,
+            headers: headers(&parked),
+            payload: vec![1],
+        };
+        assert_eq!(message(columns), (parked, vec![1]));
+    }
+}

@@ -1,0 +1,182 @@
+//! Trying parked deliveries again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::row;
+use crate::{
+    Delivery, Reason,
+    backoff::Backoff,
+    engine::{Engine, span},
+    policy::{Failed, Meaning, Next, Progress, Verdict},
+    sql::{self, parked::Claimed},
+    transaction::within,
+};
+
+/// Between looks for due rows, while there are none.
+const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// Time beyond the longest transaction in which a claimed row is not claimed again.
+const LEASE_MARGIN: Duration = Duration::from_mins(1);
+
+/// Tries parked deliveries again when they are due, one after another.
+///
+/// Each process of a consumer has one or more. They share the rows: a claim skips what another
+/// worker has claimed.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    engine: Arc<Engine>,
+    /// Whether it takes deliveries that may end the process: one worker does, one at a time.
+    crashed: bool,
+}
+
+impl Worker {
+    pub(crate) const fn new(engine: Arc<Engine>, crashed: bool) -> Self {
+        Self { engine, crashed }
+    }
+
+    /// Works until `stop`; a delivery under way is finished.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut idle = 0;
+        while !stop.is_cancelled() {
+            let wait = match self.claim().await {
+                Ok(Some(claimed)) => {
+                    idle = 0;
+                    self.run_claimed(claimed, &stop).await;
+                    continue;
+                }
+                Ok(None) => IDLE.delay(idle),
+                Err(error) => {
+                    let doing = "looking for parked messages that are due";
+                    self.engine.emit_unavailable(doing, &error);
+                    self.engine.limits.outage.delay(idle)
+                }
+            };
+            idle += 1;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Option<Claimed>, sqlx::Error> {
+        let settings = &self.engine.settings;
+        let lease = settings.longest_transaction() + LEASE_MARGIN;
+        within(async {
+            let mut connection = settings.pool.acquire().await?;
+            sql::parked::claim(&mut connection, &settings.consumer, lease, self.crashed).await
+        })
+        .await
+    }
+
+    async fn run_claimed(&self, claimed: Claimed, stop: &CancellationToken) {
+        let (id, attempts) = (claimed.id, claimed.attempts);
+        let failed = Failed {
+            attempts: attempts.max(0) as u32,
+            age: Duration::from_secs_f64(claimed.age.max(0.0)),
+            in_order: claimed.holds_key,
+            reason: Reason::Failed,
+        };
+        let (message, body) = row::message(claimed.message);
+        let delivery = Delivery::parked(message, body, id, attempts);
+        let span = span(self.engine.consumer(), &delivery);
+        async {
+            let verdict = match self.spent(failed) {
+                Some(verdict) => Some(verdict),
+                None => self.attempt(&delivery, failed, stop).await,
+            };
+            if let Some(verdict) = verdict {
+                self.settle(&delivery, id, attempts, &verdict, stop).await;
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Gives up a delivery whose attempts all ended with the process: nobody has settled it.
+    fn spent(&self, failed: Failed) -> Option<Verdict> {
+        let limits = &self.engine.limits;
+        (failed.attempts > limits.max_attempts).then(|| {
+            let crashed = Failed {
+                attempts: limits.max_attempts,
+                reason: Reason::Crashed,
+                ..failed
+            };
+            let text = "the process ended during its last attempt";
+            limits.verdict(Meaning::Failed, crashed, text.to_owned())
+        })
+    }
+
+    /// Runs a delivery; returns how to park it again, if it was not handled.
+    async fn attempt(
+        &self,
+        delivery: &Delivery,
+        failed: Failed,
+        stop: &CancellationToken,
+    ) -> Option<Verdict> {
+        let mut progress = Progress::default();
+        loop {
+            let fault = self.engine.attempt(delivery.clone()).await.err()?;
+            match progress.next_parked(&self.engine.limits, fault, failed) {
+                Next::Again(wait) => {
+                    tokio::select! {
+                        // Its lease ends, and somebody claims it again.
+                        () = stop.cancelled() => return None,
+                        () = sleep(wait) => {}
+                    }
+                }
+                Next::Park(verdict) => return Some(verdict),
+            }
+        }
+    }
+
+    /// Writes what became of a delivery, however long the database takes.
+    async fn settle(
+        &self,
+        delivery: &Delivery,
+        id: i64,
+        attempts: i32,
+        verdict: &Verdict,
+        stop: &CancellationToken,
+    ) {
+        let mut tries = 0;
+        loop {
+            let settled = within(self.write(delivery, id, attempts, verdict)).await;
+            match settled {
+                Ok(()) => break,
+                Err(error) => {
+                    let doing = "parking a message again";
+                    self.engine.emit_unavailable(doing, &error);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(self.engine.limits.outage.delay(tries)) => tries += 1,
+            }
+        }
+        if verdict.is_dead() {
+            self.engine.emit_dead(verdict);
+        }
+    }
+
+    async fn write(
+        &self,
+        delivery: &Delivery,
+        id: i64,
+        attempts: i32,
+        verdict: &Verdict,
+    ) -> Result<(), sqlx::Error> {
+        let settings = &self.engine.settings;
+        let mut tx = outbox::transaction::begin(&settings.pool).await?;
+        let held = sql::parked::settle(&mut tx, id, attempts, verdict).await?;
+        let lets_go = held == Some(true) && !verdict.holds_key;
+        if let (Some(key), true) = (&delivery.message().key, lets_go) {
+            sql::parked::release_next(&mut tx, &settings.consumer, key).await?;
+        }
+        tx.commit().await
+    }
+}

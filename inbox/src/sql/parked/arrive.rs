@@ -1,0 +1,85 @@
+//! Statements of deliveries that are parked.
+
+use outbox::wire::Incoming;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::policy::Verdict;
+
+// KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that
+// the parked worker holds while a handler runs: this never waits for a handler.
+const LOCK_HOLDER: &str = "
+SELECT p.id FROM inbox.parked AS p
+WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key
+ORDER BY p.id DESC LIMIT 1 FOR KEY SHARE";
+
+const IS_HELD: &str = "
+SELECT EXISTS (SELECT FROM inbox.parked AS p
+               WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key)";
+
+const INSERT: &str = "
+INSERT INTO inbox.parked (consumer, state, reason, holds_key, attempts, due_at, error, message_id,
+                          source, topic, key, type, content_type, headers, payload)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 second', $7, $8, $9, $10, $11,
+        $12, $13, $14, $15)";
+
+/// Returns whether a parked row holds the key, and if so locks one: it cannot leave, and so
+/// cannot release what is behind it, before the transaction ends.
+///
+/// Without the lock, a row inserted behind one that leaves at the same moment would be behind
+/// nothing, and wait for ever.
+pub(crate) async fn lock_holder(
+    connection: &mut PgConnection,
+    consumer: &str,
+    key: &str,
+) -> Result<bool, sqlx::Error> {
+    loop {
+        let holder: Option<i64> = sqlx::query_scalar(LOCK_HOLDER)
+            .bind(consumer)
+            .bind(key)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if holder.is_some() {
+            return Ok(true);
+        }
+        // Those that the statement saw have left while it waited; look again.
+        let held: bool = sqlx::query_scalar(IS_HELD)
+            .bind(consumer)
+            .bind(key)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !held {
+            return Ok(false);
+        }
+    }
+}
+
+/// Parks a message.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    consumer: &str,
+    message: &Incoming,
+    headers: &Value,
+    body: &[u8],
+    verdict: &Verdict,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(INSERT)
+        .bind(consumer)
+        .bind(verdict.state())
+        .bind(verdict.reason.as_str())
+        .bind(verdict.holds_key)
+        .bind(verdict.attempts as i32)
+        .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
+        .bind(&verdict.error)
+        .bind(&message.message_id)
+        .bind(&message.source)
+        .bind(&message.topic)
+        .bind(&message.key)
+        .bind(&message.type_name)
+        .bind(&message.content_type)
+        .bind(headers)
+        .bind(body)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The statements on `inbox.parked`.
+
+mod arrive;
+mod operate;
+mod retry;
+
+use serde_json::Value;
+use sqlx::FromRow;
+
+pub(crate) use arrive::{insert, lock_holder};
+pub(crate) use operate::{Listed, discard, list, retry};
+pub(crate) use retry::{
+    Claimed, claim, delete, lock_claimed, release_next, release_orphans, settle,
+};
+
+/// The columns that hold the message itself.
+#[derive(Debug, FromRow)]
+pub(crate) struct MessageColumns {
+    pub(crate) message_id: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) key: Option<String>,
+    pub(crate) type_name: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) headers: Value,
+    pub(crate) payload: Vec<u8>,
+}

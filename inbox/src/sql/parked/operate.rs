@@ -1,0 +1,80 @@
+//! Statements of operators.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use super::MessageColumns;
+
+const LIST: &str = "
+SELECT p.id, p.state, p.reason, p.holds_key, p.attempts, p.due_at, p.error, p.parked_at,
+       p.message_id, p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers,
+       p.payload
+FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id > $2 ORDER BY p.id LIMIT $3";
+
+const RETRY: &str = "
+SELECT inbox.retry(p.id) FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id = $2";
+
+const DISCARD: &str = "
+SELECT inbox.discard(p.id) FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id = $2";
+
+/// A row as operators see it.
+#[derive(Debug, FromRow)]
+pub(crate) struct Listed {
+    pub(crate) id: i64,
+    pub(crate) state: String,
+    pub(crate) reason: String,
+    pub(crate) holds_key: bool,
+    pub(crate) attempts: i32,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) error: Option<String>,
+    pub(crate) parked_at: DateTime<Utc>,
+    #[sqlx(flatten)]
+    pub(crate) message: MessageColumns,
+}
+
+/// Returns up to `limit` rows with an id above `after`, in the order of their ids.
+pub(crate) async fn list(
+    connection: &mut PgConnection,
+    consumer: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Listed>, sqlx::Error> {
+    sqlx::query_as(LIST)
+        .bind(consumer)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+}
+
+/// Makes a row due at once, with its attempts forgotten; false if there is none.
+pub(crate) async fn retry(
+    connection: &mut PgConnection,
+    consumer: &str,
+    id: i64,
+) -> Result<bool, sqlx::Error> {
+    flag(connection, RETRY, consumer, id).await
+}
+
+/// Deletes a row and lets its key go on; false if there is none.
+pub(crate) async fn discard(
+    connection: &mut PgConnection,
+    consumer: &str,
+    id: i64,
+) -> Result<bool, sqlx::Error> {
+    flag(connection, DISCARD, consumer, id).await
+}
+
+async fn flag(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    consumer: &str,
+    id: i64,
+) -> Result<bool, sqlx::Error> {
+    let done: Option<bool> = sqlx::query_scalar(statement)
+        .bind(consumer)
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(done.unwrap_or(false))
+}

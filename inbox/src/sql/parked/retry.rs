@@ -1,0 +1,159 @@
+//! Statements of parked deliveries that are tried again.
+
+use std::time::Duration;
+
+use sqlx::{FromRow, PgConnection};
+
+use super::MessageColumns;
+use crate::policy::Verdict;
+
+// Committed before the handler runs, so that an attempt which ends the process is counted.
+const CLAIM: &str = "
+UPDATE inbox.parked AS p
+SET attempts = p.attempts + 1, due_at = clock_timestamp() + $2 * interval '1 second'
+WHERE p.id = (SELECT d.id FROM inbox.parked AS d
+              WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= clock_timestamp()
+                AND ($3 OR d.reason <> 'crashed')
+              ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING p.id, p.holds_key, p.attempts,
+          extract(epoch FROM clock_timestamp() - p.parked_at)::float8 AS age, p.message_id,
+          p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers, p.payload";
+
+// Waits rather than skips: the claim of another worker locks the row for a moment even where it
+// does not take it, and a claimed row that nobody runs waits for the end of its lease.
+const LOCK_CLAIMED: &str = "
+SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
+FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
+FOR NO KEY UPDATE";
+
+const DELETE: &str = "DELETE FROM inbox.parked WHERE id = $1";
+
+const RELEASE_NEXT: &str = "SELECT inbox.release_next($1, $2)";
+
+// The whole row, KEY SHARE included: nobody may queue up behind it while it lets its key go.
+const LOCK_SETTLED: &str = "
+SELECT p.holds_key FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 FOR UPDATE";
+
+const SETTLE: &str = "
+UPDATE inbox.parked SET state = $2, reason = $3, holds_key = $4, attempts = $5,
+       due_at = clock_timestamp() + $6 * interval '1 second', error = $7
+WHERE id = $1";
+
+// Rows that wait for a row which is gone: deleted by hand, or by two transactions at once.
+const RELEASE_ORPHANS: &str = "
+UPDATE inbox.parked AS p SET due_at = clock_timestamp()
+FROM (SELECT DISTINCT ON (h.key) h.id, h.reason, h.due_at FROM inbox.parked AS h
+      WHERE h.consumer = $1 AND h.holds_key ORDER BY h.key, h.id) AS first
+WHERE p.id = first.id AND first.reason = 'behind' AND first.due_at IS NULL
+  AND p.due_at IS NULL AND p.state = 'waiting'";
+
+/// A parked delivery that this process is about to try again.
+#[derive(Debug, FromRow)]
+pub(crate) struct Claimed {
+    pub(crate) id: i64,
+    pub(crate) holds_key: bool,
+    /// Attempts, the coming one included.
+    pub(crate) attempts: i32,
+    /// Seconds since it was parked.
+    pub(crate) age: f64,
+    #[sqlx(flatten)]
+    pub(crate) message: MessageColumns,
+}
+
+/// The session that holds a claimed row locked.
+#[derive(Debug, FromRow)]
+pub(crate) struct Locked {
+    /// The transaction's id.
+    pub(crate) xid: String,
+    /// The session's process at the server.
+    pub(crate) pid: i32,
+}
+
+/// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for `lease`.
+/// Leaves those that may end the process, unless `crashed`.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    consumer: &str,
+    lease: Duration,
+    crashed: bool,
+) -> Result<Option<Claimed>, sqlx::Error> {
+    sqlx::query_as(CLAIM)
+        .bind(consumer)
+        .bind(lease.as_secs_f64())
+        .bind(crashed)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Locks a claimed row; `None` if it is gone or claimed by somebody else.
+pub(crate) async fn lock_claimed(
+    connection: &mut PgConnection,
+    id: i64,
+    attempts: i32,
+) -> Result<Option<Locked>, sqlx::Error> {
+    sqlx::query_as(LOCK_CLAIMED)
+        .bind(id)
+        .bind(attempts)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Deletes a row that was handled.
+pub(crate) async fn delete(connection: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(DELETE).bind(id).execute(connection).await?;
+    Ok(())
+}
+
+/// Makes the key's next row due, if it waits for the one before it.
+pub(crate) async fn release_next(
+    connection: &mut PgConnection,
+    consumer: &str,
+    key: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(RELEASE_NEXT)
+        .bind(consumer)
+        .bind(key)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes what became of a claimed row that was not handled; returns whether it held its key.
+/// `None` if it is gone or claimed by somebody else.
+pub(crate) async fn settle(
+    connection: &mut PgConnection,
+    id: i64,
+    attempts: i32,
+    verdict: &Verdict,
+) -> Result<Option<bool>, sqlx::Error> {
+    let held: Option<bool> = sqlx::query_scalar(LOCK_SETTLED)
+        .bind(id)
+        .bind(attempts)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if held.is_some() {
+        sqlx::query(SETTLE)
+            .bind(id)
+            .bind(verdict.state())
+            .bind(verdict.reason.as_str())
+            .bind(verdict.holds_key)
+            .bind(verdict.attempts as i32)
+            .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
+            .bind(&verdict.error)
+            .execute(connection)
+            .await?;
+    }
+    Ok(held)
+}
+
+/// Makes rows due whose key nobody is going to release; returns how many there were.
+pub(crate) async fn release_orphans(
+    connection: &mut PgConnection,
+    consumer: &str,
+) -> Result<u64, sqlx::Error> {
+    let released = sqlx::query(RELEASE_ORPHANS)
+        .bind(consumer)
+        .execute(connection)
+        .await?;
+    Ok(released.rows_affected())
+}

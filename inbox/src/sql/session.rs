@@ -1,0 +1,54 @@
+//! Statements on no table of the inbox.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+const NOW: &str = "SELECT clock_timestamp()";
+
+const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
+
+const CANCEL: &str = "SELECT pg_cancel_backend($1)";
+
+// Gives way to everybody who holds the leaf, within the transaction alone.
+const LOCK_JANITOR: &str = "
+SELECT pg_try_advisory_xact_lock(hashtextextended('postroom inbox janitor', 0))
+       AND set_config('lock_timeout', '50ms', true) IS NOT NULL";
+
+// Only while the transaction is open: afterwards the session may be somebody else's.
+const TERMINATE: &str = "
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
+WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
+
+/// Returns the database's time.
+pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar(NOW).fetch_one(connection).await
+}
+
+/// Returns the id of the open transaction; fails if the transaction is aborted.
+pub(crate) async fn transaction(
+    connection: &mut PgConnection,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(TRANSACTION).fetch_one(connection).await
+}
+
+/// Ends the statement that a session of this user is running, if it runs one.
+pub(crate) async fn cancel(pool: &PgPool, pid: i32) -> Result<(), sqlx::Error> {
+    sqlx::query(CANCEL).bind(pid).execute(pool).await?;
+    Ok(())
+}
+
+/// Ends a session of this user, if the transaction is still open on it.
+pub(crate) async fn terminate(pool: &PgPool, pid: i32, xid: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(TERMINATE)
+        .bind(pid)
+        .bind(xid)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Takes the lock that one janitor of a database has at a time, until the transaction ends, and
+/// lets the transaction wait at most 50 ms for other locks. Returns false if another has it.
+pub(crate) async fn lock_janitor(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(LOCK_JANITOR).fetch_one(connection).await
+}

@@ -1,0 +1,111 @@
+//! From a fresh transaction to the handler: the record, and whether the key must wait.
+
+use sqlx::PgConnection;
+
+use super::{Settings, TransactionError, settings::within_time};
+use crate::{
+    Delivery, Outcome, Reason,
+    dedup::{Age, Id},
+    delivery::Origin,
+    parked,
+    policy::Verdict,
+    sql,
+};
+
+/// The session whose transaction a handler runs in.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The transaction's id.
+    pub(super) xid: String,
+    /// The session's process at the server.
+    pub(super) pid: i32,
+}
+
+/// What is to happen in the transaction.
+#[derive(Debug)]
+pub(super) enum Entered {
+    /// The handler is to run.
+    Run(Session),
+    /// Nothing more; what was done is to be committed.
+    Settled(Outcome),
+}
+
+pub(super) async fn enter(
+    settings: &Settings,
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+) -> Result<Entered, TransactionError> {
+    match delivery.origin() {
+        Origin::Queue => record(settings, connection, delivery).await,
+        Origin::Parked { id, attempts } => {
+            let locked = sql::parked::lock_claimed(connection, id, attempts);
+            let locked = super::within(locked)
+                .await
+                .map_err(TransactionError::Unavailable)?;
+            Ok(match locked {
+                Some(locked) => Entered::Run(Session {
+                    xid: locked.xid,
+                    pid: locked.pid,
+                }),
+                None => Entered::Settled(Outcome::Gone),
+            })
+        }
+    }
+}
+
+async fn record(
+    settings: &Settings,
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+) -> Result<Entered, TransactionError> {
+    let message = delivery.message();
+    let message_id = message.message_id.as_deref();
+    let message_id = message_id.ok_or(TransactionError::NoId)?;
+    let id = Id::new(message_id, message.source.as_deref());
+    let key = message.key.as_deref();
+    let record = id.record();
+    // Another process may be handling the same message: then this waits for its end.
+    let recorded = within_time(
+        settings.longest_transaction(),
+        sql::processed::record(connection, &settings.consumer, &record, key),
+    )
+    .await
+    .map_err(TransactionError::Unavailable)?;
+    if !recorded.is_new {
+        return Ok(Entered::Settled(Outcome::Duplicate));
+    }
+    if let Some(written_at) = id.made_at().or(message.occurred_at) {
+        match settings.window.age(written_at, recorded.now) {
+            Age::Known => {}
+            Age::Stale => return Err(TransactionError::Stale),
+            Age::Future => return Err(TransactionError::Future),
+        }
+    }
+    if let (Some(key), true) = (key, recorded.held) {
+        let parked = super::within(park_behind(settings, connection, delivery, key))
+            .await
+            .map_err(TransactionError::Unavailable)?;
+        if parked {
+            return Ok(Entered::Settled(Outcome::Parked(Reason::Behind)));
+        }
+    }
+    Ok(Entered::Run(Session {
+        xid: recorded.xid,
+        pid: recorded.pid,
+    }))
+}
+
+/// Parks the message behind the one that holds its key, unless that has left in the meantime.
+async fn park_behind(
+    settings: &Settings,
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+    key: &str,
+) -> Result<bool, sqlx::Error> {
+    if !sql::parked::lock_holder(connection, &settings.consumer, key).await? {
+        return Ok(false);
+    }
+    let verdict = Verdict::behind(0, None);
+    parked::insert(connection, &settings.consumer, delivery, &verdict).await?;
+    Ok(true)
+}

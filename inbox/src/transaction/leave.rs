@@ -1,0 +1,48 @@
+//! From the handler to the commit.
+
+use sqlx::PgConnection;
+
+use super::{Settings, TransactionError, enter::Session, within};
+use crate::{Delivery, delivery::Origin, sql};
+
+/// Checks that a commit would commit.
+///
+/// PostgreSQL answers `COMMIT` in an aborted transaction by rolling back, without an error: a
+/// handler that passed over a failed statement would lose its message. One that ended the
+/// transaction itself would lose the record.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    session: &Session,
+) -> Result<(), TransactionError> {
+    match within(sql::session::transaction(connection)).await {
+        Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
+        Ok(_) => Err(TransactionError::Ended),
+        Err(error) => {
+            // in_failed_sql_transaction
+            match sql::state(&error).as_deref() {
+                Some("25P02") => Err(TransactionError::Aborted(error)),
+                _ => Err(TransactionError::Lost(error)),
+            }
+        }
+    }
+}
+
+/// Removes a delivery that was parked, and lets the next one of its key go.
+pub(super) async fn settle(
+    settings: &Settings,
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+) -> Result<(), TransactionError> {
+    let Origin::Parked { id, .. } = delivery.origin() else {
+        return Ok(());
+    };
+    let leave = async {
+        sql::parked::delete(connection, id).await?;
+        // In a statement after the deletion's: it sees what was parked behind the row until then.
+        if let Some(key) = &delivery.message().key {
+            sql::parked::release_next(connection, &settings.consumer, key).await?;
+        }
+        Ok(())
+    };
+    within(leave).await.map_err(TransactionError::Lost)
+}

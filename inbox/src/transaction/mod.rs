@@ -1,0 +1,19 @@
+//! The middleware that makes a handler's effect happen once.
+//!
+//! [`Transaction`] begins a transaction, records the message's id, calls the service inside with
+//! the transaction, and commits. A duplicate finds its record and is not handled again; a failure
+//! rolls the record back with everything else.
+
+mod enter;
+mod error;
+mod layer;
+mod leave;
+mod service;
+mod settings;
+mod work;
+
+pub use error::{HandlerFailure, TransactionError};
+pub use layer::TransactionLayer;
+pub use service::Transaction;
+pub(crate) use settings::{Settings, within};
+pub(crate) use work::panic_text;

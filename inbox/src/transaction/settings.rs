@@ -1,0 +1,63 @@
+//! What the transaction of a delivery needs to know.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use outbox::Outbox;
+use sqlx::PgPool;
+
+use crate::dedup::Window;
+
+/// Longest wait for one answer of the database, apart from a handler's own statements.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// What the transaction of a delivery needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) pool: PgPool,
+    pub(crate) consumer: Arc<str>,
+    pub(crate) window: Window,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) outbox: Outbox,
+}
+
+impl Settings {
+    pub(crate) const DEFAULT_WINDOW: Duration = Duration::from_hours(30 * 24);
+    pub(crate) const DEFAULT_SKEW: Duration = Duration::from_hours(24);
+    pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    pub(crate) fn new(pool: PgPool, consumer: &str) -> Self {
+        Self {
+            pool,
+            consumer: consumer.into(),
+            window: Window::new(Self::DEFAULT_WINDOW, Self::DEFAULT_SKEW),
+            handler_timeout: Self::DEFAULT_TIMEOUT,
+            outbox: Outbox::new(),
+        }
+    }
+
+    /// Longest time that a delivery's transaction can take.
+    pub(crate) fn longest_transaction(&self) -> Duration {
+        self.handler_timeout + ANSWER
+    }
+}
+
+/// Waits for the database's answer, but not for ever: a server that is gone without a word would
+/// hold a worker and a key.
+pub(crate) async fn within<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    within_time(ANSWER, answer).await
+}
+
+pub(super) async fn within_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| {
+            let text = format!("the database gave no answer within {limit:?}");
+            let timed_out = io::Error::new(io::ErrorKind::TimedOut, text);
+            Err(sqlx::Error::Io(timed_out))
+        })
+}

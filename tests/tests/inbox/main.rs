@@ -1,0 +1,12 @@
+//! The inbox against a real PostgreSQL and a real RabbitMQ.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod broker;
+mod effect;
+mod order;
+mod outage;
+mod parking;
+mod races;
+mod untaken;
+mod upkeep;
+mod world;
