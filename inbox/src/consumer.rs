@@ -58,7 +58,8 @@ impl Consumer {
     /// other arguments, refused access.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
-        let mut running = pin!(self.run_until(stop.clone()));
+        // Boxed: it is large, and whoever awaits this would carry it.
+        let mut running = Box::pin(self.run_until(stop.clone()));
         tokio::select! {
             ended = &mut running => return ended,
             () = shutdown => stop.cancel(),

@@ -20,7 +20,7 @@ pub enum PublishError {
     ContentType(String),
 
     /// A header cannot be carried.
-    #[error("publishing a message: header {name:?} {problem}; choose another name")]
+    #[error("publishing a message: header {name:?} {problem}")]
     Header {
         /// Name of the header.
         name: String,
@@ -33,7 +33,7 @@ pub enum PublishError {
         "publishing a message: {field} of {bytes} bytes, the limit is {limit}; keep large data elsewhere and publish a reference to it"
     )]
     TooLarge {
-        /// `payload` or `headers`.
+        /// `payload`, `headers` or `correlation id`.
         field: &'static str,
         /// Its size in bytes.
         bytes: usize,

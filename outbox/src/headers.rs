@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{PublishError, limits::HEADERS_BYTES};
+use crate::{
+    PublishError,
+    limits::{HEADERS_BYTES, NAME_BYTES},
+};
+
+const NUL: &str = "holds a NUL character, which PostgreSQL cannot store";
 
 /// Names that Postroom sets itself, stored beside the user's headers.
 pub(crate) mod reserved {
@@ -113,11 +118,13 @@ impl Headers {
     /// Checks a name that a user chose.
     pub(crate) fn check_name(name: &str) -> Result<(), PublishError> {
         let problem = if name.is_empty() || name.len() > 128 {
-            "must have 1 to 128 bytes"
+            "must have a name of 1 to 128 bytes"
         } else if name == "CC" || name == "BCC" {
-            "would route the message elsewhere (RabbitMQ's sender-selected distribution)"
+            "would route the message elsewhere (RabbitMQ's sender-selected distribution); choose another name"
         } else if name.starts_with("cloudEvents") || reserved::ALL.contains(&name) {
-            "is set by Postroom itself"
+            "is set by Postroom itself; choose another name"
+        } else if name.contains('\0') {
+            NUL
         } else {
             return Ok(());
         };
@@ -127,10 +134,36 @@ impl Headers {
         })
     }
 
+    /// Checks what neither the table nor the broker could carry as it is.
+    fn check_values(&self) -> Result<(), PublishError> {
+        for (name, value) in self.iter() {
+            let problem = match value {
+                HeaderValue::Text(text) if text.contains('\0') => NUL,
+                HeaderValue::Float(number) if !number.is_finite() => "is not a finite number",
+                _ => continue,
+            };
+            return Err(PublishError::Header {
+                name: name.to_owned(),
+                problem,
+            });
+        }
+        let correlation_id = self.text(reserved::CORRELATION_ID).unwrap_or_default();
+        if correlation_id.len() > NAME_BYTES {
+            return Err(PublishError::TooLarge {
+                field: "correlation id",
+                bytes: correlation_id.len(),
+                limit: NAME_BYTES,
+            });
+        }
+        Ok(())
+    }
+
     /// Returns the JSON text that the table stores.
     pub(crate) fn to_json(&self) -> Result<serde_json::Value, PublishError> {
+        self.check_values()?;
         let value = serde_json::to_value(self).map_err(PublishError::Serialize)?;
-        let bytes = value.to_string().len();
+        // The table measures its own text, which has a space after each colon and comma.
+        let bytes = value.to_string().len() + (2 * self.0.len()).saturating_sub(1);
         if bytes > HEADERS_BYTES {
             return Err(PublishError::TooLarge {
                 field: "headers",

@@ -11,6 +11,8 @@ mod name;
 mod publish;
 pub mod schema;
 mod sql;
+#[doc(hidden)]
+pub mod statements;
 pub mod transaction;
 #[cfg(feature = "amqp")]
 pub mod wire;

@@ -36,6 +36,17 @@ impl Outbox {
     ///
     /// Returns the message's id.
     ///
+    /// Without a transaction there is nothing that the message could be one with, so this does not
+    /// compile:
+    ///
+    /// ```compile_fail,E0308
+    /// # use outbox::{Message, Outbox, PublishError};
+    /// async fn outside(connection: &mut sqlx::PgConnection, message: Message) -> Result<(), PublishError> {
+    ///     Outbox::new().publish(connection, message).await?; // expected `Transaction`
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// Fails if a field cannot be carried, which leaves the transaction usable, or if the
     /// database refuses, which aborts it.

@@ -36,12 +36,14 @@ pub enum SchemaError {
     Database(#[source] sqlx::Error),
 }
 
+pub(crate) const VERSION: &str = "SELECT outbox.schema_version()";
+
 /// Checks that the schema has the version that this release works with.
 ///
 /// # Errors
 /// Returns what is wrong and what to do about it.
 pub async fn check(connection: &mut PgConnection) -> Result<(), SchemaError> {
-    let found: i32 = sqlx::query_scalar("SELECT outbox.schema_version()")
+    let found: i32 = sqlx::query_scalar(VERSION)
         .fetch_one(connection)
         .await
         .map_err(|error| {

@@ -4,19 +4,19 @@ use sqlx::PgConnection;
 
 use crate::{Key, Message, PublishError};
 
-const INSERT_ONE: &str = "
+pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
                             expires_at, payload)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
-const INSERT_ALL: &str = "
+pub(crate) const INSERT_ALL: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
                             expires_at, payload)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[],
                      $7::timestamptz[], $8::timestamptz[], $9::bytea[])";
 
 // Sorted, so that no two calls can wait for each other in a circle.
-const LOCK_KEYS: &str = "
+pub(crate) const LOCK_KEYS: &str = "
 SELECT pg_advisory_xact_lock(k.lock)
 FROM (SELECT DISTINCT outbox.key_lock(key) AS lock FROM unnest($1::text[]) AS key
       ORDER BY lock OFFSET 0) AS k";

@@ -31,6 +31,14 @@ pub enum DatabaseError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The credentials or the database's name are wrong.
+    #[error("{url} refuses the connection: {source}; check user, password and database")]
+    Unauthorised {
+        /// The URL, without its password.
+        url: String,
+        /// The server's words.
+        source: sqlx::Error,
+    },
     /// The server does not answer.
     #[error("connecting to {url}: no answer within {CONNECT_TIMEOUT:?}")]
     TimedOut {
@@ -53,25 +61,57 @@ pub enum DatabaseError {
         /// The URL, without its password.
         url: String,
     },
+    /// The user lacks a privilege.
+    #[error(
+        "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
+    )]
+    Denied(#[source] sqlx::Error),
     /// A statement failed.
     #[error(transparent)]
-    Query(#[from] sqlx::Error),
+    Query(sqlx::Error),
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error).as_deref() {
+            // insufficient privilege
+            Some("42501") => Self::Denied(error),
+            _ => Self::Query(error),
+        }
+    }
 }
 
 impl DatabaseError {
     /// Whether trying again cannot help before somebody changes something.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Url { .. } | Self::Pooler { .. } => true,
-            Self::Connect { source, .. } | Self::Query(source) => {
-                let code = source
-                    .as_database_error()
-                    .and_then(sqlx::error::DatabaseError::code);
-                // invalid authorization, invalid password, no such database, no privilege
-                matches!(code.as_deref(), Some("28000" | "28P01" | "3D000" | "42501"))
-            }
-            Self::TimedOut { .. } | Self::Standby { .. } => false,
+            Self::Url { .. }
+            | Self::Pooler { .. }
+            | Self::Unauthorised { .. }
+            | Self::Denied(_) => true,
+            Self::Connect { .. }
+            | Self::Query(_)
+            | Self::TimedOut { .. }
+            | Self::Standby { .. } => false,
         }
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// Why a connection could not be made.
+fn refused(url: String, source: sqlx::Error) -> DatabaseError {
+    // PgBouncer: "unsupported startup parameter: options"
+    if source.to_string().contains("startup parameter") {
+        return DatabaseError::Pooler { url };
+    }
+    match code(&source).as_deref() {
+        // invalid authorization, invalid password, no such database, no privilege to connect
+        Some("28000" | "28P01" | "3D000" | "42501") => DatabaseError::Unauthorised { url, source },
+        _ => DatabaseError::Connect { url, source },
     }
 }
 
@@ -107,26 +147,11 @@ pub(crate) async fn connect(
         .map_err(|_| DatabaseError::TimedOut {
             url: url.to_string(),
         })?;
-    let mut connection = connected.map_err(|source| {
-        // PgBouncer: "unsupported startup parameter: options"
-        if source.to_string().contains("startup parameter") {
-            DatabaseError::Pooler {
-                url: url.to_string(),
-            }
-        } else {
-            DatabaseError::Connect {
-                url: url.to_string(),
-                source,
-            }
-        }
-    })?;
+    let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
     if let Purpose::Lease { timeout } = purpose {
-        // A pooler told to ignore the start-up options would swallow them.
-        let in_force: String = sqlx::query_scalar(
-            "SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'",
-        )
-        .fetch_one(&mut connection)
-        .await?;
+        let in_force: String = sqlx::query_scalar(server::IDLE_SESSION_TIMEOUT)
+            .fetch_one(&mut connection)
+            .await?;
         if in_force != timeout.as_millis().to_string() {
             return Err(DatabaseError::Pooler {
                 url: url.to_string(),
@@ -142,7 +167,7 @@ pub(crate) async fn connect(
 }
 
 /// Settings sent with the start-up packet, which a transaction pooler refuses.
-fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
+pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
     // Plans must not depend on statistics: those of an empty table would walk a full one.
     let mut settings: Vec<(&'static str, String)> = [
         ("plan_cache_mode", "force_custom_plan"),

@@ -47,7 +47,7 @@ pub enum RelayError {
 
 impl From<sqlx::Error> for RelayError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(DatabaseError::Query(error))
+        Self::Database(error.into())
     }
 }
 

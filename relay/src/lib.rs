@@ -19,6 +19,8 @@ pub mod publish;
 mod relay;
 mod session;
 mod sql;
+#[doc(hidden)]
+pub mod statements;
 
 pub use broker::{BrokerError, State as BrokerState};
 pub use config::{

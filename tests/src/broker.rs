@@ -11,22 +11,49 @@ use crate::{unique, variable};
 pub struct VirtualHost {
     /// Its name.
     pub name: String,
+    /// Whether it is deleted with this.
+    owned: bool,
+    amqp_url: String,
+    admin_url: String,
 }
 
 impl VirtualHost {
     /// Makes one.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
+        Self::new_on(
+            &variable("POSTROOM_AMQP_URL"),
+            &variable("POSTROOM_AMQP_ADMIN_URL"),
+        )
+    }
+
+    /// Makes one on the broker that these URLs lead to.
+    pub fn new_on(amqp_url: &str, admin_url: &str) -> Self {
         let name = unique("test");
-        request("PUT", &format!("vhosts/{name}"), Some(&json!({})));
-        Self { name }
+        let made = Self {
+            owned: true,
+            name,
+            amqp_url: amqp_url.to_owned(),
+            admin_url: admin_url.to_owned(),
+        };
+        made.request("PUT", &format!("vhosts/{}", made.name), Some(&json!({})));
+        made
+    }
+
+    /// The same virtual host once more; only the original deletes it.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            owned: false,
+            amqp_url: self.amqp_url.clone(),
+            admin_url: self.admin_url.clone(),
+        }
     }
 
     /// URL for AMQP.
     pub fn url(&self) -> String {
-        let mut url: Url = variable("POSTROOM_AMQP_URL")
-            .parse()
-            .expect("POSTROOM_AMQP_URL");
+        let mut url: Url = self.amqp_url.parse().expect("the broker's URL");
         url.set_path(&self.name);
         url.into()
     }
@@ -50,7 +77,7 @@ impl VirtualHost {
 
     /// Names of the connections to this virtual host.
     pub fn connections(&self) -> Vec<String> {
-        let all = request("GET", "connections", None);
+        let all = self.request("GET", "connections", None);
         let mine = all
             .as_array()
             .expect("a list")
@@ -64,34 +91,35 @@ impl VirtualHost {
     pub fn close_connections(&self) {
         for name in self.connections() {
             let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
-            request(
+            self.request(
                 "DELETE",
                 &format!("connections/{}", escaped.replace('+', "%20")),
                 None,
             );
         }
     }
+
+    /// Asks the management API.
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let url = format!("{}/api/{path}", self.admin_url.trim_end_matches('/'));
+        let answer = match (method, body) {
+            ("GET", _) => ureq::get(&url).call(),
+            ("DELETE", _) => ureq::delete(&url).call(),
+            (_, Some(body)) => ureq::put(&url).send_json(body),
+            (_, None) => ureq::put(&url).send_empty(),
+        };
+        match answer {
+            Ok(mut answer) => answer.body_mut().read_json().unwrap_or(Value::Null),
+            Err(_) if std::thread::panicking() || method == "DELETE" => Value::Null,
+            Err(error) => panic!("{method} {path}: {error}"),
+        }
+    }
 }
 
 impl Drop for VirtualHost {
     fn drop(&mut self) {
-        request("DELETE", &format!("vhosts/{}", self.name), None);
-    }
-}
-
-/// Asks the management API.
-fn request(method: &str, path: &str, body: Option<&Value>) -> Value {
-    let admin = variable("POSTROOM_AMQP_ADMIN_URL");
-    let url = format!("{}/api/{path}", admin.trim_end_matches('/'));
-    let answer = match (method, body) {
-        ("GET", _) => ureq::get(&url).call(),
-        ("DELETE", _) => ureq::delete(&url).call(),
-        (_, Some(body)) => ureq::put(&url).send_json(body),
-        (_, None) => ureq::put(&url).send_empty(),
-    };
-    match answer {
-        Ok(mut answer) => answer.body_mut().read_json().unwrap_or(Value::Null),
-        Err(_) if std::thread::panicking() || method == "DELETE" => Value::Null,
-        Err(error) => panic!("{method} {path}: {error}"),
+        if self.owned {
+            self.request("DELETE", &format!("vhosts/{}", self.name), None);
+        }
     }
 }

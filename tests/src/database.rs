@@ -55,15 +55,22 @@ impl Login {
 pub struct Database {
     /// Its name.
     pub name: String,
+    /// URL of the server's administrator.
+    server: String,
 }
 
 impl Database {
-    /// Makes a copy of the migrated template.
+    /// Makes a copy of the migrated template on the shared server.
     pub async fn new() -> Self {
-        let mut admin = PgConnection::connect(&variable("POSTROOM_DATABASE_URL"))
+        Self::new_on(&variable("POSTROOM_DATABASE_URL")).await
+    }
+
+    /// Makes one on the server that this administrator's URL leads to.
+    pub async fn new_on(server: &str) -> Self {
+        let mut admin = PgConnection::connect(server)
             .await
-            .expect("connecting to POSTROOM_DATABASE_URL");
-        let template = template(&mut admin).await;
+            .expect("connecting to the server");
+        let template = template(&mut admin, server).await;
         let name = unique("test");
         let owner = Login::Owner.name();
         let sql = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {owner}");
@@ -71,12 +78,46 @@ impl Database {
             .execute(AssertSqlSafe(sql))
             .await
             .expect("creating the test's database");
-        Self { name }
+        Self {
+            name,
+            server: server.to_owned(),
+        }
+    }
+
+    /// The database of this name on another server: a standby, a copy, a restore.
+    #[must_use]
+    pub fn at(&self, server: &str) -> Self {
+        Self {
+            name: self.name.clone(),
+            server: server.to_owned(),
+        }
+    }
+
+    /// Makes an empty one that nothing of Postroom is in. The logins exist.
+    pub async fn empty() -> Self {
+        let server = variable("POSTROOM_DATABASE_URL");
+        let mut admin = PgConnection::connect(&server)
+            .await
+            .expect("connecting to the server");
+        template(&mut admin, &server).await;
+        let name = unique("test");
+        let sql = format!("CREATE DATABASE {name} OWNER {}", Login::Owner.name());
+        admin
+            .execute(AssertSqlSafe(sql))
+            .await
+            .expect("creating the test's database");
+        Self { name, server }
+    }
+
+    /// Applies a file of `migrations/` as a database administrator would, as the owner.
+    pub fn apply(&self, file: &str) {
+        let file = folder().join(file);
+        psql(&self.url(Login::Owner), |psql| psql.arg("-f").arg(&file));
     }
 
     /// URL of this database for a login.
     pub fn url(&self, login: Login) -> String {
-        url_of(&self.name, login)
+        url_of(&self.server, &self.name, login)
     }
 
     /// Connects.
@@ -90,6 +131,7 @@ impl Database {
     pub async fn pool(&self, login: Login) -> PgPool {
         PgPoolOptions::new()
             .max_connections(40)
+            .acquire_timeout(std::time::Duration::from_secs(20))
             .connect(&self.url(login))
             .await
             .expect("connecting to the test's database")
@@ -129,19 +171,14 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        psql(&variable("POSTROOM_DATABASE_URL"), |psql| {
-            psql.arg("-c").arg(format!(
-                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-                self.name
-            ))
-        });
+        // Best effort: the test may have ended the server.
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        drop(psql_command(&self.server).arg("-c").arg(sql).output());
     }
 }
 
-fn url_of(database: &str, login: Login) -> String {
-    let mut url: Url = variable("POSTROOM_DATABASE_URL")
-        .parse()
-        .expect("POSTROOM_DATABASE_URL");
+fn url_of(server: &str, database: &str, login: Login) -> String {
+    let mut url: Url = server.parse().expect("the server's URL");
     url.set_path(database);
     if login != Login::Admin {
         url.set_username(login.name()).expect("a URL with a host");
@@ -151,7 +188,7 @@ fn url_of(database: &str, login: Login) -> String {
 }
 
 /// The migrated database that tests copy; made once for each state of the migrations.
-async fn template(admin: &mut PgConnection) -> String {
+async fn template(admin: &mut PgConnection, server: &str) -> String {
     let mut hash = Sha256::new();
     for file in files() {
         hash.update(std::fs::read(&file).expect("a migration file"));
@@ -172,7 +209,7 @@ async fn template(admin: &mut PgConnection) -> String {
             .await
             .expect("looking for the template");
     if !exists {
-        make_template(admin, &name).await;
+        make_template(admin, server, &name).await;
     }
     admin
         .execute("SELECT pg_advisory_unlock(7431)")
@@ -181,7 +218,7 @@ async fn template(admin: &mut PgConnection) -> String {
     name
 }
 
-async fn make_template(admin: &mut PgConnection, name: &str) {
+async fn make_template(admin: &mut PgConnection, server: &str, name: &str) {
     let making = format!("{name}_making");
     let owner = Login::Owner.name();
     for role in ["outbox_producer", "outbox_relay", "inbox_consumer"] {
@@ -201,7 +238,7 @@ async fn make_template(admin: &mut PgConnection, name: &str) {
             .expect("creating the template");
     }
     for file in files() {
-        psql(&url_of(&making, Login::Owner), |psql| {
+        psql(&url_of(server, &making, Login::Owner), |psql| {
             psql.arg("-f").arg(&file)
         });
     }
@@ -230,21 +267,30 @@ async fn create_role(admin: &mut PgConnection, name: &str, options: &str) {
 
 /// The files that a database administrator would apply, in order.
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let folder = folder();
     let numbered = migrations::MIGRATIONS
         .iter()
         .map(|m| folder.join(format!("{}.sql", m.name)));
     numbered.chain([folder.join("roles.sql")]).collect()
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
+}
+
 fn psql(url: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) {
+    let output = arguments(&mut psql_command(url))
+        .output()
+        .expect("running psql");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "psql failed: {said}");
+}
+
+fn psql_command(url: &str) -> Command {
     let mut command = Command::new("psql");
     command
         .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", url])
-        .env("PGOPTIONS", "-c client_min_messages=warning");
-    let output = arguments(&mut command).output().expect("running psql");
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() && !std::thread::panicking() {
-        panic!("psql failed: {said}");
-    }
+        .env("PGOPTIONS", "-c client_min_messages=warning")
+        .env("PGCONNECT_TIMEOUT", "5");
+    command
 }

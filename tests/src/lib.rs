@@ -5,15 +5,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod broker;
+pub mod command;
 mod database;
+mod judge;
 pub mod load;
+pub mod private;
 mod process;
+mod proxy;
 mod tap;
 mod wait;
 
 pub use broker::VirtualHost;
 pub use database::{Database, Login};
+pub use judge::judged;
+pub use private::{PgServer, RabbitNode};
 pub use process::{RelayProcess, binary};
+pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};
 pub use wait::{DEADLINE, eventually};
 
@@ -47,6 +54,18 @@ impl Stack {
         }
     }
 
+    /// Makes both on servers of the test's own.
+    pub async fn on(postgres: &PgServer, rabbitmq: Option<&RabbitNode>) -> Self {
+        let broker = match rabbitmq {
+            Some(node) => VirtualHost::new_on(&node.url(), &node.admin_url()),
+            None => VirtualHost::new(),
+        };
+        Self {
+            database: Database::new_on(&postgres.url()).await,
+            broker,
+        }
+    }
+
     /// Starts a relay for them as a process of its own and waits until it is ready.
     pub async fn relay(&self) -> RelayProcess {
         self.relay_with(&[]).await
@@ -61,27 +80,30 @@ impl Stack {
 
     /// As [`Stack::relay_with`], without waiting.
     pub fn start_relay(&self, environment: &[(&str, &str)]) -> RelayProcess {
-        let mut all = vec![
-            (
-                "POSTROOM_DATABASE_URL".to_owned(),
-                self.database.url(Login::Relay),
-            ),
-            ("POSTROOM_AMQP_URL".to_owned(), self.broker.url()),
-            (
-                "POSTROOM_PUBLISH_RETRY_FIRST".to_owned(),
-                "100ms".to_owned(),
-            ),
-            (
-                "POSTROOM_PUBLISH_RETRY_LONGEST".to_owned(),
-                "500ms".to_owned(),
-            ),
-        ];
+        let mut all = self.environment();
         all.extend(
             environment
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
         );
         RelayProcess::start(&all)
+    }
+
+    /// Runs a command of the relay to its end.
+    pub async fn command(&self, arguments: &[&str]) -> command::Ended {
+        command::relay(arguments, &self.environment()).await
+    }
+
+    /// Environment variables that lead a relay here and make it try again soon.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("POSTROOM_DATABASE_URL", self.database.url(Login::Relay)),
+            ("POSTROOM_AMQP_URL", self.broker.url()),
+            ("POSTROOM_PUBLISH_RETRY_FIRST", "100ms".to_owned()),
+            ("POSTROOM_PUBLISH_RETRY_LONGEST", "500ms".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
     }
 
     /// Waits until nothing waits in the outbox and nothing is parked.

@@ -59,6 +59,24 @@ impl Load {
         .expect("making accounts");
     }
 
+    /// Ends what producers prepared and were cut short before they could end.
+    pub async fn end_orphans(&self, database: &Database) {
+        let mut admin = database.connect(Login::Admin).await;
+        let orphans: Vec<String> = sqlx::query_scalar(
+            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
+        )
+        .fetch_all(&mut admin)
+        .await
+        .expect("looking for prepared transactions");
+        for name in orphans {
+            let sql = format!("ROLLBACK PREPARED '{name}'");
+            admin
+                .execute(AssertSqlSafe(sql))
+                .await
+                .expect("ending a prepared transaction");
+        }
+    }
+
     /// Runs all producers to their end. Failed transactions are taken as not committed, unless the
     /// ledger says otherwise: it is the judge.
     pub async fn run(&self, database: &Database) {
@@ -200,9 +218,21 @@ impl Writer {
         } else {
             "ROLLBACK"
         };
-        self.pool
+        // It holds its key's lock until it is ended, whatever happens to the server meanwhile.
+        while let Err(error) = self
+            .pool
             .execute(AssertSqlSafe(format!("{verb} PREPARED '{name}'")))
-            .await?;
+            .await
+        {
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
+            // undefined_object: it was ended although the answer got lost, or never prepared.
+            if code.as_deref() == Some("42704") {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
         Ok(())
     }
 

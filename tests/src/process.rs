@@ -60,11 +60,29 @@ impl RelayProcess {
         Some((ready, answer.body_mut().read_json().ok()?))
     }
 
+    /// Whether `/health/live` says so.
+    pub fn is_live(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/health/live", self.port);
+        ureq::get(url)
+            .call()
+            .is_ok_and(|answer| answer.status() == 200)
+    }
+
     /// Text of `/metrics`.
     pub fn metrics(&self) -> String {
         let url = format!("http://127.0.0.1:{}/metrics", self.port);
         let mut answer = ureq::get(url).call().expect("asking for metrics");
         answer.body_mut().read_to_string().expect("reading metrics")
+    }
+
+    /// Value of a metric, summed over its labels; 0 before it is first counted.
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = self.metrics();
+        let values = metrics.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+        });
+        values.sum()
     }
 
     /// Waits until it is ready.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Ends a hung test. No test asserts how fast something is.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits until a condition holds; panics with its name after [`DEADLINE`].
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

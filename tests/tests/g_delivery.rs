@@ -1,4 +1,5 @@
 //! G1 to G4 and G7 with a real relay process, PostgreSQL and RabbitMQ.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use outbox::{Message, Outbox};
 use support::{Login, Stack, Tap, eventually};

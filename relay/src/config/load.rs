@@ -74,7 +74,7 @@ pub enum ConfigError {
     /// The text is no configuration.
     #[error("configuration {origin}: {message}")]
     Invalid {
-        /// The file, or the environment variable.
+        /// The file and the line, or the environment variable.
         origin: String,
         /// What is wrong.
         message: String,
@@ -117,10 +117,11 @@ impl Config {
                     path: path.to_owned(),
                     source,
                 })?;
-                // Once by itself, so that an error shows the line in the file.
+                // Once by itself, so that an error names the line in the file. The line itself is
+                // not shown: it may hold a password.
                 let invalid = |error: toml::de::Error| ConfigError::Invalid {
-                    origin: path.display().to_string(),
-                    message: error.to_string(),
+                    origin: place(path, &text, &error),
+                    message: one_line(&error),
                 };
                 toml::from_str::<Self>(&text).map_err(invalid)?;
                 toml::from_str::<toml::Table>(&text).map_err(invalid)?
@@ -134,7 +135,7 @@ impl Config {
                     .try_into::<Self>()
                     .map_err(|error| ConfigError::Invalid {
                         origin: variable.to_owned(),
-                        message: error.to_string(),
+                        message: one_line(&error),
                     })?;
             }
         }
@@ -143,7 +144,7 @@ impl Config {
                 .try_into()
                 .map_err(|error: toml::de::Error| ConfigError::Invalid {
                     origin: "values".to_owned(),
-                    message: error.to_string(),
+                    message: one_line(&error),
                 })?;
         config.read_url_files()?;
         config.check()?;
@@ -261,6 +262,20 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The file and the line that an error points to.
+fn place(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let path = path.display();
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("{path}, line {}", before.matches('\n').count() + 1),
+        None => path.to_string(),
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().trim().replace('\n', ": ")
 }
 
 /// Sets a key from the text of an environment variable.

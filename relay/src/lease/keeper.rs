@@ -112,7 +112,7 @@ impl Keeper {
                     }
                     continue;
                 }
-                Ok(Err(error)) => DatabaseError::Query(error),
+                Ok(Err(error)) => error.into(),
                 Err(_) => DatabaseError::Query(sqlx::Error::PoolTimedOut),
             };
             // The session ends with it; nobody is left to tell if this fails.

@@ -24,8 +24,8 @@ pub(super) async fn serve(
         .map_err(|source| RelayError::Listen { address, source })?;
     let router = Router::new()
         .route("/health/live", get(|| async { "live\n" }))
-        .route("/health/ready", get(move || ready(health.clone())))
-        .route("/metrics", get(move || render(metrics.clone())));
+        .route("/health/ready", get(move || async move { ready(&health) }))
+        .route("/metrics", get(move || async move { render(&metrics) }));
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!("health and metrics are no longer served: {error}");
@@ -33,7 +33,7 @@ pub(super) async fn serve(
     }))
 }
 
-async fn ready(health: watch::Receiver<Health>) -> impl IntoResponse {
+fn ready(health: &watch::Receiver<Health>) -> impl IntoResponse + use<> {
     let health = health.borrow().clone();
     let status = if health.is_ready() {
         StatusCode::OK
@@ -44,7 +44,7 @@ async fn ready(health: watch::Receiver<Health>) -> impl IntoResponse {
     (status, [(header::CONTENT_TYPE, "application/json")], body)
 }
 
-async fn render(metrics: PrometheusHandle) -> impl IntoResponse {
+fn render(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
         metrics.render(),

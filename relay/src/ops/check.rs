@@ -16,7 +16,7 @@ use crate::{
 
 const LANE: i16 = 0;
 
-const PRIVILEGES: &str = "
+pub(crate) const PRIVILEGES: &str = "
 SELECT p.what FROM (VALUES
     ('USAGE on schema outbox', has_schema_privilege('outbox', 'USAGE')),
     ('SELECT on outbox.message', has_table_privilege('outbox.message', 'SELECT')),

@@ -1,14 +1,14 @@
 //! What operators use: the command line, health and metrics.
 
 mod admin;
-mod check;
+pub(crate) mod check;
 mod cli;
 mod logs;
 mod migrate;
-mod parked;
+pub(crate) mod parked;
 mod rebase;
 mod run;
-mod status;
+pub(crate) mod status;
 mod table;
 
 pub use cli::Cli;

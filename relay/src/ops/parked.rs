@@ -56,36 +56,33 @@ pub(super) struct Which {
     reason: Option<String>,
 }
 
-const LIST: &str = "
+pub(crate) const LIST: &str = "
 SELECT position, reason, attempts, due_at, topic, key, message_id::text, detail
 FROM outbox.parked
 WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR key = $2)
 ORDER BY position LIMIT $3";
 
-const SHOW: &str = "
+pub(crate) const SHOW: &str = "
 SELECT jsonb_pretty(to_jsonb(p) - 'payload'
                     || jsonb_build_object('payload', outbox.payload_as_json(payload, content_type)))
 FROM outbox.parked AS p WHERE position = $1";
 
-const RETRY: &str = "
+pub(crate) const RETRY: &str = "
 UPDATE outbox.parked SET due_at = clock_timestamp()
 WHERE position = ANY ($1) OR reason = $2";
 
-// The row that stood behind is called: nobody else would.
-const DISCARD: &str = "
+// A row that holds its key is not deleted here: the relay remembers the hold, and calls what stands
+// behind it only when the row passes through its own hands. It drops an expired one.
+pub(crate) const DISCARD: &str = "
 WITH gone AS (
-    DELETE FROM outbox.parked WHERE position = ANY ($1) OR reason = $2
-    RETURNING position, lane, key, holds
-), next AS (
-    UPDATE outbox.parked AS p SET due_at = clock_timestamp()
-    WHERE p.due_at IS NULL AND p.reason = 'behind' AND p.position IN (
-        SELECT (SELECT b.position FROM outbox.parked AS b
-                WHERE b.lane = g.lane AND b.key = g.key AND b.holds <> 'nothing'
-                  AND NOT EXISTS (SELECT FROM gone WHERE gone.position = b.position)
-                ORDER BY b.position LIMIT 1)
-        FROM (SELECT DISTINCT lane, key FROM gone WHERE holds <> 'nothing') AS g)
+    DELETE FROM outbox.parked
+    WHERE (position = ANY ($1) OR reason = $2) AND holds = 'nothing' RETURNING 1
+), marked AS (
+    UPDATE outbox.parked
+    SET due_at = clock_timestamp(), expires_at = clock_timestamp(), detail = 'discarded'
+    WHERE (position = ANY ($1) OR reason = $2) AND holds <> 'nothing' RETURNING 1
 )
-SELECT count(*) FROM gone";
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM marked)";
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
 struct Row {

@@ -68,7 +68,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         );
     }
     let anchor = server::look(&mut connection).await?.upper;
-    let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+    let xid: String = sqlx::query_scalar(server::ASSIGN_XID)
         .fetch_one(&mut connection)
         .await?;
     let xid: u64 = xid.parse().context("reading a transaction id")?;

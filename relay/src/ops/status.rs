@@ -10,22 +10,22 @@ use super::{
     cli::{Source, say},
     table::{age, table},
 };
-use crate::sql::{checkpoint, message, server::LOCK_CLASS};
+use crate::sql::{checkpoint, message, parked, server::LOCK_CLASS};
 
 const LANE: i16 = 0;
 
-const HOLDER: &str = "
+pub(crate) const HOLDER: &str = "
 SELECT a.application_name, a.client_addr::text, a.backend_start
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
   AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
 
-const PARKED: &str = "
+pub(crate) const PARKED: &str = "
 SELECT reason, count(*) AS messages, min(occurred_at) AS oldest, min(due_at) AS next_due
 FROM outbox.parked WHERE lane = $1
 GROUP BY reason ORDER BY reason";
 
-const BLOCKED: &str = "
+pub(crate) const BLOCKED: &str = "
 SELECT key, count(*) AS messages, min(position) AS first_position FROM outbox.parked
 WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
 GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
@@ -97,9 +97,7 @@ impl Status {
                     .await?
             }
         };
-        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
-            .fetch_one(&mut *connection)
-            .await?;
+        let now: DateTime<Utc> = parked::now(&mut *connection).await?;
         let parked = sqlx::query_as(PARKED)
             .bind(LANE)
             .fetch_all(&mut *connection)

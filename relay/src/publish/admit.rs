@@ -27,6 +27,11 @@ impl<M> Machine<M> {
         if !track.admit(row.position) {
             return None;
         }
+        if self.parked_in_hand.contains(&row.position) {
+            // An earlier session parked it out of a frame that is read again.
+            track.settle(row.position);
+            return None;
+        }
         let entry = self.take_in(row, Origin::Frame(frame));
         match entry.row.disposition {
             Disposition::Expired => {
@@ -94,14 +99,19 @@ impl<M> Machine<M> {
             state.spilled = true;
             hold = Some(Hold::Key);
         }
-        if let Some(hold) = hold {
+        let Some(hold) = hold else {
+            state.waiting.push_back(entry);
+            state.from_frames += 1;
+            self.advance(&key);
+            return None;
+        };
+        if state.from_frames > 0 || !state.followers.is_empty() {
+            self.follow(&key, entry, hold);
+        } else {
             self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
             self.advance(&key);
-            return Some(Settled::Parked(Reason::Behind));
         }
-        self.key(&key).waiting.push_back(entry);
-        self.advance(&key);
-        None
+        Some(Settled::Parked(Reason::Behind))
     }
 
     /// Makes the next row of a key ready, if none is under way, and steps its drain.
@@ -116,7 +126,7 @@ impl<M> Machine<M> {
             };
             match entry.origin {
                 Origin::Parked { .. } => {
-                    if state.pass.stopped || state.pass.failed_topics.contains(&entry.row.topic) {
+                    if state.pass.skips(&entry.row.topic) {
                         // It stays parked as it is.
                         self.parked_in_hand.remove(&entry.row.position);
                         self.release(&entry);
@@ -131,6 +141,7 @@ impl<M> Machine<M> {
                         state.holds.over(&entry.row.topic)
                     };
                     if let Some(hold) = hold {
+                        state.from_frames -= 1;
                         self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
                         continue;
                     }
@@ -141,6 +152,7 @@ impl<M> Machine<M> {
             self.ready.insert(entry.row.position, entry);
             return;
         }
+        self.park_followers(key);
         self.step_drain(key);
         self.forget_idle(key);
     }

@@ -43,7 +43,7 @@ mod tests {
     fn it_doubles_up_to_its_longest_with_jitter_of_a_fifth() {
         let backoff = Backoff {
             first: Duration::from_secs(1),
-            longest: Duration::from_secs(60),
+            longest: Duration::from_mins(1),
         };
         for (attempts, base) in [(1, 1.0), (2, 2.0), (5, 16.0), (7, 60.0), (1000, 60.0)] {
             for position in 0..100 {

@@ -34,7 +34,7 @@ pub(super) enum Drain {
     /// No pass is under way.
     #[default]
     Idle,
-    /// A page is wanted, once all records of the key are written.
+    /// A page is wanted, once all rows behind others are parked and all records are written.
     Wanted { after: Position },
     /// A page has been asked for.
     Loading,
@@ -51,6 +51,8 @@ pub(super) struct Pass {
     pub(super) failed_topics: HashSet<Arc<str>>,
     /// Rows of the key were parked since the pass began: it must look again.
     pub(super) parked_since: bool,
+    /// A row expired that may be the one that failed: another pass must tell what still holds.
+    pub(super) in_doubt: bool,
 }
 
 /// What to do once the rows of a page have been tried.
@@ -63,6 +65,11 @@ pub(super) enum Next {
 }
 
 impl Pass {
+    /// Whether a row of a topic is not to be tried, since one before it failed.
+    pub(super) fn skips(&self, topic: &Arc<str>) -> bool {
+        self.stopped || self.failed_topics.contains(topic)
+    }
+
     /// Decides what follows a page.
     pub(super) fn next(&self, last: Position, more: bool) -> Next {
         if self.stopped {

@@ -23,7 +23,12 @@ impl<M> Machine<M> {
     ///
     /// A row that is in hand already is ignored.
     pub fn retry(&mut self, parked: ParkedRow<M>) -> Option<Settled> {
-        if !self.parked_in_hand.insert(parked.row.position) {
+        let position = parked.row.position;
+        // A frame that is read again may have brought it too.
+        if self.tracks.iter().any(|track| track.is_open(position)) {
+            return None;
+        }
+        if !self.parked_in_hand.insert(position) {
             return None;
         }
         let mut row = parked.row;
@@ -53,7 +58,8 @@ impl<M> Machine<M> {
             let Drain::Wanted { after } = state.drain else {
                 continue;
             };
-            if state.unwritten > 0 {
+            // A page must not reach above rows that are still to be parked.
+            if state.unwritten > 0 || !state.followers.is_empty() {
                 self.wants_drain.push_back(key);
                 continue;
             }
@@ -85,6 +91,8 @@ impl<M> Machine<M> {
             if entry.row.disposition == Disposition::Expired {
                 self.release(&entry);
                 self.record_forget(&entry);
+                let pass = &mut self.key(key).pass;
+                pass.in_doubt |= pass.skips(&entry.row.topic);
                 expired += 1;
                 continue;
             }
@@ -111,6 +119,9 @@ impl<M> Machine<M> {
                         state.spilled = false;
                         state.holds.key = false;
                         state.holds.topics = pass.failed_topics;
+                    }
+                    if pass.in_doubt {
+                        self.want_drain(key);
                     }
                 }
             },

@@ -10,6 +10,7 @@ use super::{
     drain::{Drain, Pass},
     track::FrameId,
 };
+use crate::capture::Position;
 
 /// What waits behind a parked row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,16 @@ pub(super) struct Entry<M> {
     pub(super) origin: Origin,
     /// Times that its batch ended in an error of the broker; above zero it is sent alone.
     pub(super) strikes: u8,
+}
+
+/// A row that is to be parked once the rows before it are out of memory, and whose message is
+/// dropped already.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) position: Position,
+    pub(super) topic: Arc<str>,
+    pub(super) frame: FrameId,
+    pub(super) hold: Hold,
 }
 
 /// Parked rows that stand before whatever comes next.
@@ -95,6 +106,10 @@ impl Holds {
 pub(super) struct KeyState<M> {
     pub(super) active: bool,
     pub(super) waiting: VecDeque<Entry<M>>,
+    /// How many of them, and of the active one, came from frames.
+    pub(super) from_frames: usize,
+    /// Parked ahead of those from frames, they would overtake them after a crash.
+    pub(super) followers: Vec<Follower>,
     pub(super) holds: Holds,
     /// Rows were parked only because the window was full of this key: nothing failed, so they are
     /// fetched as soon as the window has none of it.
@@ -110,6 +125,8 @@ impl<M> KeyState<M> {
         Self {
             active: false,
             waiting: VecDeque::new(),
+            from_frames: 0,
+            followers: Vec::new(),
             holds: Holds::default(),
             spilled: false,
             drain: Drain::Idle,
@@ -122,6 +139,7 @@ impl<M> KeyState<M> {
     pub(super) fn is_idle(&self) -> bool {
         !self.active
             && self.waiting.is_empty()
+            && self.followers.is_empty()
             && self.holds.is_empty()
             && self.drain == Drain::Idle
             && self.unwritten == 0

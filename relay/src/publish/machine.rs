@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    Backoff, FrameId, Progress, Write,
+    Backoff, FrameId, Progress, TopicPatterns, Write,
     key::{Entry, KeyState, Origin},
     track::Track,
 };
 use crate::capture::Position;
 
 /// Bounds of the machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Most rows in memory.
     pub window_rows: usize,
@@ -26,7 +26,7 @@ pub struct Settings {
     /// Waits between attempts of parked rows.
     pub backoff: Backoff,
     /// Drops what no queue takes, by topic, instead of parking it.
-    pub drop_unroutable: fn(&str) -> bool,
+    pub drop_unroutable: TopicPatterns,
 }
 
 /// Messages to publish together.
@@ -149,10 +149,15 @@ impl<M> Machine<M> {
     pub(super) fn release(&mut self, entry: &Entry<M>) {
         self.rows -= 1;
         self.bytes -= entry.row.bytes;
-        if let Origin::Frame(frame) = entry.origin
-            && let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame)
-        {
-            track.settle(entry.row.position);
+        if let Origin::Frame(frame) = entry.origin {
+            self.pass_watermark(frame, entry.row.position);
+        }
+    }
+
+    /// Lets the watermark of a frame pass a row.
+    pub(super) fn pass_watermark(&mut self, frame: FrameId, position: Position) {
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame) {
+            track.settle(position);
         }
     }
 }

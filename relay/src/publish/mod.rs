@@ -11,6 +11,8 @@ mod drains;
 mod key;
 mod machine;
 mod outcome;
+mod park;
+mod patterns;
 mod settle;
 mod track;
 mod write;
@@ -20,6 +22,7 @@ pub use drain::{DrainRequest, ParkedRow};
 pub use key::Hold;
 pub use machine::{Batch, Machine, Settings};
 pub use outcome::{Disposition, Outcome, Settled};
+pub use patterns::TopicPatterns;
 pub use track::{FrameId, Progress};
 pub use write::{Due, Park, Reason, Reschedule, Write};
 
@@ -30,7 +33,9 @@ use crate::capture::Position;
 pub struct Row<M> {
     /// Position of the row.
     pub position: Position,
-    /// What it is ordered by.
+    /// What it is ordered by. None for a scheduled row, also once its time has come: when a frame
+    /// is read again after a crash, such a row may stand in `outbox.parked` as one that holds
+    /// nothing, and must not hold its key here.
     pub key: Option<std::sync::Arc<str>>,
     /// What it is about.
     pub topic: std::sync::Arc<str>,

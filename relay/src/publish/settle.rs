@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Hold, Machine, Outcome, Park, Reason, Settled,
+    Hold, Machine, Outcome, Reason, Settled,
     key::{Entry, Origin},
     machine::Batch,
     write::Due,
@@ -58,7 +58,7 @@ impl<M> Machine<M> {
                 self.finish(&entry);
                 Settled::Delivered
             }
-            Outcome::Unroutable if (self.settings.drop_unroutable)(&entry.row.topic) => {
+            Outcome::Unroutable if self.settings.drop_unroutable.matches(&entry.row.topic) => {
                 self.finish(&entry);
                 Settled::Dropped
             }
@@ -125,7 +125,11 @@ impl<M> Machine<M> {
             }
         };
         if let Some(key) = entry.row.key.clone() {
-            self.key(&key).active = false;
+            let state = self.key(&key);
+            state.active = false;
+            if matches!(entry.origin, Origin::Frame(_)) {
+                state.from_frames -= 1;
+            }
             self.advance(&key);
         }
         Some(settled)
@@ -136,70 +140,6 @@ impl<M> Machine<M> {
         self.release(entry);
         if matches!(entry.origin, Origin::Parked { .. }) {
             self.record_forget(entry);
-        }
-    }
-
-    pub(super) fn record_forget(&mut self, entry: &Entry<M>) {
-        self.pending.forgets.push(entry.row.position);
-        self.record_for_key(entry);
-    }
-
-    fn record_for_key(&mut self, entry: &Entry<M>) {
-        if let Some(key) = &entry.row.key {
-            self.pending.keys.push(Arc::clone(key));
-            self.key(key).unwritten += 1;
-        }
-    }
-
-    /// Parks a row, or parks it again.
-    pub(super) fn park(
-        &mut self,
-        entry: &Entry<M>,
-        reason: Reason,
-        hold: Hold,
-        attempts: u32,
-        due: Due,
-        detail: Option<String>,
-    ) {
-        self.release(entry);
-        let position = entry.row.position;
-        let park = Park {
-            position,
-            reason,
-            hold,
-            attempts,
-            due,
-            detail,
-        };
-        if hold != Hold::Nothing {
-            self.record_for_key(entry);
-        }
-        match entry.origin {
-            Origin::Frame(_) => self.pending.parks.push(park),
-            Origin::Parked { .. } => self.pending.reschedules.push(park),
-        }
-        let (Some(key), true) = (entry.row.key.clone(), hold != Hold::Nothing) else {
-            return;
-        };
-        let in_pass = matches!(entry.origin, Origin::Parked { .. });
-        let state = self.key(&key);
-        state.holds.add(hold, &entry.row.topic);
-        if in_pass {
-            match hold {
-                Hold::Key => state.pass.stopped = true,
-                _ => {
-                    state
-                        .pass
-                        .failed_topics
-                        .insert(Arc::clone(&entry.row.topic));
-                }
-            }
-        } else if hold == Hold::Key || !state.pass.failed_topics.contains(&entry.row.topic) {
-            state.pass.parked_since = true;
-        }
-        if reason != Reason::Behind && hold == Hold::Key {
-            // Something failed: what waits behind it waits for its next attempt.
-            state.spilled = false;
         }
     }
 }

@@ -62,6 +62,12 @@ impl Track {
         }
     }
 
+    /// Whether it has a row that is not settled.
+    pub(super) fn is_open(&self, position: Position) -> bool {
+        let found = self.rows.binary_search_by_key(&position, |(row, _)| *row);
+        found.is_ok_and(|index| !self.rows[index].1)
+    }
+
     pub(super) const fn close(&mut self) {
         self.closed = true;
     }

@@ -28,7 +28,7 @@ use crate::{
     identity::{Identity, Recognised},
     lease::{Candidate, Keeper},
     message::Message,
-    publish::{Backoff, Machine, Settings},
+    publish::{Backoff, Machine, Settings, TopicPatterns},
     sql::{checkpoint, message::PageLimit, parked, server},
 };
 use engine::{Engine, Inputs};
@@ -202,6 +202,6 @@ fn settings(config: &Config) -> Settings {
             first: config.publish.retry_first,
             longest: config.publish.retry_longest,
         },
-        drop_unroutable: |_| false,
+        drop_unroutable: TopicPatterns::new(config.publish.drop_unroutable.clone()),
     }
 }

@@ -104,9 +104,7 @@ impl Retries {
     async fn poll(&mut self) -> Result<Event, RelayError> {
         let now = self.began.0 + self.began.1.elapsed();
         let due = parked::due(&mut self.connection, self.lane, self.seen, DUE_ROWS).await?;
-        if (due.len() as i64) < DUE_ROWS {
-            self.seen = self.seen.max(now - SLACK);
-        }
+        let mut all = (due.len() as i64) < DUE_ROWS;
         let mut keys = Vec::new();
         let mut positions: Vec<Position> = Vec::new();
         for row in due {
@@ -121,6 +119,11 @@ impl Retries {
         } else {
             parked::by_position(&mut self.connection, &positions, self.limit.bytes).await?
         };
+        // A page that its bytes cut short leaves rows for the next look.
+        all &= singles.len() == positions.len();
+        if all {
+            self.seen = self.seen.max(now - SLACK);
+        }
         Ok(Event::Due { keys, singles })
     }
 

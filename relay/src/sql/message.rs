@@ -20,7 +20,7 @@ use crate::{
 // without fetching the bodies themselves.
 pub(crate) const FRAME_PAGE: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, q.scheduled, q.expired, q.found
+       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL, q.found
 FROM (
     SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
            coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
@@ -29,7 +29,7 @@ FROM (
                - octet_length(f.payload) AS bytes_before
     FROM (
         (SELECT m.* FROM outbox.message AS m
-         WHERE ((m.position >> 40) & 15) = $1 AND m.position > greatest($2, $5)
+         WHERE ((m.position >> 40) & 15) = $1 AND m.position > greatest($2::bigint, $5::bigint)
            AND m.position <= $3 AND m.xid >= $6::text::xid8
            AND pg_visible_in_snapshot(m.xid, $7::text::pg_snapshot) AND m.lane = $4
          ORDER BY m.position LIMIT $10)
@@ -49,7 +49,7 @@ ORDER BY q.position";
 
 pub(crate) const WALK_PAGE: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, q.scheduled, q.expired, q.found
+       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL, q.found
 FROM (
     SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
            coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
@@ -125,13 +125,13 @@ pub(crate) async fn page(
             .fetch_all(connection)
             .await?
     };
-    let total: i64 = found.first().map_or(Ok(0), |row| row.try_get(11))?;
+    let total: i64 = found.first().map_or(Ok(0), |row| row.try_get(12))?;
     let rows = found.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let full = total >= limit.rows || (rows.len() as i64) < total;
     Ok(PageRows { rows, full })
 }
 
-/// Reads a row whose first eleven columns are those of [`FRAME_PAGE`].
+/// Reads a row whose first twelve columns are those of [`FRAME_PAGE`].
 pub(crate) fn read(row: &PgRow) -> Result<Row<Message>, sqlx::Error> {
     let position: Position = row.try_get(0)?;
     let topic: Arc<str> = row.try_get::<&str, _>(2)?.into();
@@ -157,9 +157,11 @@ pub(crate) fn read(row: &PgRow) -> Result<Row<Message>, sqlx::Error> {
         (false, false) => Disposition::Due,
     };
     let bytes = message.bytes();
+    // A message with a time of its own leaves the order of its key, now and whenever it is read.
+    let is_timed: bool = row.try_get(11)?;
     Ok(Row {
         position,
-        key,
+        key: key.filter(|_| !is_timed),
         topic,
         bytes,
         disposition,

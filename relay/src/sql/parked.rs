@@ -29,7 +29,8 @@ ORDER BY due_at LIMIT $3";
 
 pub(crate) const BY_POSITION: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.attempts
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after IS NOT NULL,
+       q.attempts
 FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.position ROWS UNBOUNDED PRECEDING)
                       - octet_length(p.payload) AS bytes_before
       FROM outbox.parked AS p WHERE p.position = ANY ($1)) AS q
@@ -38,7 +39,8 @@ ORDER BY q.position";
 
 pub(crate) const BY_KEY: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.attempts, q.found
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after IS NOT NULL,
+       q.attempts, q.found
 FROM (SELECT f.*, count(*) OVER () AS found,
              sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
                  - octet_length(f.payload) AS bytes_before
@@ -156,7 +158,7 @@ pub(crate) async fn by_key(
         .bind(limit.bytes)
         .fetch_all(connection)
         .await?;
-    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(12))?;
+    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(13))?;
     let more = found >= limit.rows || (rows.len() as i64) < found;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, more))
 }
@@ -168,6 +170,6 @@ fn read(row: &PgRow) -> Result<ParkedRow<Message>, sqlx::Error> {
     }
     Ok(ParkedRow {
         row: message,
-        attempts: row.try_get::<i32, _>(11)? as u32,
+        attempts: row.try_get::<i32, _>(12)? as u32,
     })
 }

@@ -25,6 +25,13 @@ WHERE ((g.segment + 1) << 40) - 1 <= $1
   AND next.started_at < clock_timestamp() - $2 * interval '1 second'
 ORDER BY g.segment";
 
+pub(crate) const IS_TAKEN: &str =
+    "SELECT EXISTS (SELECT FROM outbox.segment WHERE segment <= $1 AND (segment & 15) = $2)";
+
+pub(crate) const FORGET: &str = "DELETE FROM outbox.segment WHERE segment = $1";
+
+pub(crate) const STEP_BACK: &str = "SET LOCAL lock_timeout = '50ms'";
+
 /// Names of the sixteen leaves cannot be bound, so the statements are spelled out.
 macro_rules! leaves {
     ($template:literal) => {
@@ -88,13 +95,11 @@ pub(crate) async fn next_is_free(
     connection: &mut PgConnection,
     segment: i64,
 ) -> Result<bool, sqlx::Error> {
-    let taken: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM outbox.segment WHERE segment <= $1 AND (segment & 15) = $2)",
-    )
-    .bind(segment)
-    .bind((segment + 1) % RING)
-    .fetch_one(connection)
-    .await?;
+    let taken: bool = sqlx::query_scalar(IS_TAKEN)
+        .bind(segment)
+        .bind((segment + 1) % RING)
+        .fetch_one(connection)
+        .await?;
     Ok(!taken)
 }
 
@@ -117,9 +122,7 @@ pub(crate) async fn expire(
     segment: i64,
 ) -> Result<bool, sqlx::Error> {
     let mut tx = connection.begin().await?;
-    sqlx::query("SET LOCAL lock_timeout = '50ms'")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(STEP_BACK).execute(&mut *tx).await?;
     let emptied = sqlx::query(TRUNCATE[(segment % RING) as usize])
         .execute(&mut *tx)
         .await;
@@ -134,10 +137,7 @@ pub(crate) async fn expire(
             Err(error)
         };
     }
-    sqlx::query("DELETE FROM outbox.segment WHERE segment = $1")
-        .bind(segment)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(FORGET).bind(segment).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -37,6 +37,16 @@ SELECT NOT pg_is_in_recovery() AND EXISTS (
       AND l.classid = $1::integer::oid AND l.objid = $2::integer::oid AND l.objsubid = 2
       AND l.pid = $3)";
 
+pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
+
+pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
+
+// A pooler told to ignore the start-up options would swallow them.
+pub(crate) const IDLE_SESSION_TIMEOUT: &str =
+    "SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'";
+
+pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
+
 /// What one look at the server returns.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
@@ -81,9 +91,7 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
 }
 
 pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_is_in_recovery()")
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar(IN_RECOVERY).fetch_one(connection).await
 }
 
 pub(crate) async fn try_lock(
@@ -112,7 +120,5 @@ pub(crate) async fn holds_lock(
 }
 
 pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar(BACKEND_PID).fetch_one(connection).await
 }

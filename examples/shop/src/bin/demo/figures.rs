@@ -1,0 +1,140 @@
+//! What the services hold.
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::{
+    databases::{Databases, Service},
+    totals::Totals,
+};
+
+/// The answer of one service.
+#[derive(Debug, Clone, Default, FromRow)]
+pub(crate) struct Figures {
+    #[sqlx(flatten)]
+    pub(crate) totals: Totals,
+    /// What only this service knows: orders marked invoiced, or customers out of order.
+    pub(crate) own: i64,
+    /// Effects that one message had beyond its first.
+    pub(crate) twice: i64,
+    pub(crate) last_effect: Option<DateTime<Utc>>,
+    #[sqlx(skip)]
+    pub(crate) outbox: Outbox,
+    /// Deliveries parked in the inbox, by reason, with an error of one.
+    #[sqlx(skip)]
+    pub(crate) parked: Vec<Parked>,
+}
+
+/// Messages that the service committed.
+#[derive(Debug, Clone, Default, FromRow)]
+pub(crate) struct Outbox {
+    pub(crate) messages: i64,
+    pub(crate) first: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Parked {
+    pub(crate) reason: String,
+    pub(crate) deliveries: i64,
+    pub(crate) error: Option<String>,
+}
+
+/// The answers of all services.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct All {
+    pub(crate) orders: Figures,
+    pub(crate) billing: Figures,
+    pub(crate) loyalty: Figures,
+}
+
+const ORDERS: &str = "
+SELECT count(*) AS orders, count(DISTINCT customer) AS customers,
+       coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
+       count(*) FILTER (WHERE times_invoiced > 0) AS own,
+       coalesce(sum(greatest(times_invoiced - 1, 0)), 0) AS twice,
+       max(invoiced_at) AS last_effect
+FROM orders";
+
+const BILLING: &str = "
+SELECT count(*) AS orders, count(DISTINCT customer) AS customers,
+       coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
+       0::bigint AS own,
+       count(*) - count(DISTINCT order_id) AS twice,
+       max(invoiced_at) AS last_effect
+FROM invoices";
+
+const LOYALTY: &str = "
+SELECT coalesce(sum(orders), 0)::bigint AS orders, count(*) AS customers,
+       coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
+       count(*) FILTER (WHERE out_of_order > 0) AS own,
+       coalesce(sum(greatest(orders - last_number, 0)), 0)::bigint AS twice,
+       max(updated_at) AS last_effect
+FROM members";
+
+const OUTBOX: &str = "SELECT count(*) AS messages, min(occurred_at) AS first FROM outbox.message";
+
+const PARKED: &str = "
+SELECT reason, count(*) AS deliveries, min(error) AS error FROM inbox.parked
+GROUP BY reason ORDER BY reason";
+
+/// Asks all services' databases.
+pub(crate) async fn read(databases: &Databases) -> anyhow::Result<All> {
+    Ok(All {
+        orders: read_one(databases, Service::Orders, ORDERS).await?,
+        billing: read_one(databases, Service::Billing, BILLING).await?,
+        loyalty: read_one(databases, Service::Loyalty, LOYALTY).await?,
+    })
+}
+
+async fn read_one(
+    databases: &Databases,
+    service: Service,
+    sql: &'static str,
+) -> anyhow::Result<Figures> {
+    let mut database = databases.connect(service).await?;
+    let read = read_on(&mut database, sql).await;
+    read.with_context(|| format!("asking the database of {}", service.name()))
+}
+
+async fn read_on(database: &mut PgConnection, sql: &'static str) -> sqlx::Result<Figures> {
+    let figures: Figures = sqlx::query_as(sql).fetch_one(&mut *database).await?;
+    Ok(Figures {
+        outbox: sqlx::query_as(OUTBOX).fetch_one(&mut *database).await?,
+        parked: sqlx::query_as(PARKED).fetch_all(database).await?,
+        ..figures
+    })
+}
+
+/// Number of orders placed so far.
+pub(crate) async fn orders_placed(databases: &Databases) -> anyhow::Result<i64> {
+    let mut database = databases.connect(Service::Orders).await?;
+    let count = sqlx::query_scalar("SELECT count(*) FROM orders");
+    Ok(count.fetch_one(&mut database).await?)
+}
+
+impl All {
+    /// Messages committed in all outboxes.
+    pub(crate) fn committed(&self) -> i64 {
+        self.each().iter().map(|one| one.outbox.messages).sum()
+    }
+
+    pub(crate) fn twice(&self) -> i64 {
+        self.each().iter().map(|one| one.twice).sum()
+    }
+
+    /// From the first commit to the last effect, by the server's clock.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        let first = self
+            .each()
+            .iter()
+            .filter_map(|one| one.outbox.first)
+            .min()?;
+        let last = self.each().iter().filter_map(|one| one.last_effect).max()?;
+        Some((last - first).as_seconds_f64())
+    }
+
+    fn each(&self) -> [&Figures; 3] {
+        [&self.orders, &self.billing, &self.loyalty]
+    }
+}

@@ -1,0 +1,134 @@
+//! The tables at the end.
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets::UTF8_HORIZONTAL_ONLY};
+use shop::terminal::{dollars, say, thousands};
+
+use crate::{figures::All, settle::TapReport, totals::Totals};
+
+/// A row of sums: its name, its value, and how that is shown.
+type Row = (&'static str, fn(&Totals) -> i64, fn(i64) -> String);
+
+/// Everything that was found out.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) file: Totals,
+    pub(crate) figures: All,
+    pub(crate) tap: TapReport,
+}
+
+impl Report {
+    /// Prints the tables; tells whether every figure is right.
+    pub(crate) fn print(&self) -> bool {
+        let (sums, sums_right) = self.sums();
+        let (checks, checks_right) = self.checks();
+        say(format!("\n{sums}\n{checks}\n{}", self.speed()));
+        if let Some(first) = &self.tap.first_broken {
+            say(format!("first key out of order: {first}"));
+        }
+        sums_right && checks_right
+    }
+
+    /// What the file holds beside what the services hold.
+    fn sums(&self) -> (Table, bool) {
+        let mut table = empty();
+        table.set_header(["", "file", "orders service", "billing", "loyalty"].map(heading));
+        let holders = [
+            self.figures.orders.totals,
+            self.figures.billing.totals,
+            self.figures.loyalty.totals,
+        ];
+        let rows: [Row; 4] = [
+            ("orders", |totals| totals.orders, thousands),
+            ("customers", |totals| totals.customers, thousands),
+            ("CDs", |totals| totals.cds, thousands),
+            ("dollars", |totals| totals.cents, dollars),
+        ];
+        let mut right = true;
+        for (name, value, shown) in rows {
+            let expected = value(&self.file);
+            let mut row = vec![Cell::new(name), number(shown(expected))];
+            for holder in &holders {
+                let held = value(holder);
+                right &= held == expected;
+                row.push(judged(shown(held), held == expected));
+            }
+            table.add_row(row);
+        }
+        (table, right)
+    }
+
+    /// What must hold besides.
+    fn checks(&self) -> (Table, bool) {
+        let Self { file, figures, tap } = self;
+        let mut table = empty();
+        table.set_header(["", "found", "expected"].map(heading));
+        let mut all_right = true;
+        for (name, found, expected) in [
+            ("orders marked invoiced", figures.orders.own, file.orders),
+            ("effects beyond one per message", figures.twice(), 0),
+            ("customers out of order (loyalty)", figures.loyalty.own, 0),
+            (
+                "messages committed in both outboxes",
+                figures.committed(),
+                2 * file.orders,
+            ),
+            (
+                "distinct messages the tap saw",
+                tap.distinct,
+                figures.committed(),
+            ),
+            ("keys out of order at the tap", tap.broken_keys, 0),
+        ] {
+            let right = found == expected;
+            all_right &= right;
+            let found = judged(thousands(found), right);
+            table.add_row(vec![Cell::new(name), found, number(thousands(expected))]);
+        }
+        for (name, count) in [
+            ("messages published again", tap.repeats),
+            ("redelivered to the tap", tap.redelivered),
+        ] {
+            let count = number(thousands(count));
+            table.add_row(vec![Cell::new(name), count, number("any".to_owned())]);
+        }
+        (table, all_right)
+    }
+
+    fn speed(&self) -> String {
+        let committed = self.figures.committed();
+        match self.figures.seconds() {
+            Some(seconds) if seconds > 0.0 => format!(
+                "{} messages per second: {} in {seconds:.1} s from first commit to last effect",
+                thousands((committed as f64 / seconds).round() as i64),
+                thousands(committed),
+            ),
+            _ => "no effect, so no messages per second".to_owned(),
+        }
+    }
+}
+
+fn empty() -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    if std::env::var_os("NO_COLOR").is_some() {
+        table.force_no_tty();
+    }
+    table
+}
+
+fn heading(text: &str) -> Cell {
+    let cell = Cell::new(text).add_attribute(Attribute::Bold);
+    cell.set_alignment(CellAlignment::Right)
+}
+
+fn number(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn judged(text: String, right: bool) -> Cell {
+    if right {
+        number(text).fg(Color::Green)
+    } else {
+        number(format!("WRONG {text}")).fg(Color::Red)
+    }
+}

@@ -1,0 +1,205 @@
+//! Waiting until everything is ready, and until everything has settled: by asking, again and again.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use shop::terminal::thousands;
+use tokio::time::sleep;
+
+use crate::{
+    broker::{Broker, QUEUES},
+    databases::Service,
+    figures::{self, All},
+    fleet::Fleet,
+    programs::{Programs, relay_name},
+};
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What the tap saw.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct TapReport {
+    pub(crate) distinct: i64,
+    pub(crate) repeats: i64,
+    pub(crate) redelivered: i64,
+    pub(crate) broken_keys: i64,
+    pub(crate) first_broken: Option<String>,
+}
+
+/// What `relay status --json` tells.
+#[derive(Debug, Deserialize)]
+struct RelayStatus {
+    waiting: i64,
+    parked: Vec<ParkedMessages>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ParkedMessages {
+    reason: String,
+    messages: i64,
+}
+
+/// Asks until nothing is missing any more. Fails at the deadline with what still is, and at once
+/// when a process ends.
+pub(crate) async fn until(
+    fleet: &mut Fleet,
+    deadline: Duration,
+    what: &str,
+    mut missing: impl AsyncFnMut(&Fleet) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let spinner = ProgressBar::new_spinner().with_message(format!("waiting until {what}"));
+    spinner.enable_steady_tick(PAUSE);
+    loop {
+        fleet.check()?;
+        let missing = missing(fleet).await?;
+        let Some(first) = missing.first() else {
+            spinner.finish_and_clear();
+            return Ok(());
+        };
+        spinner.set_message(format!("waiting until {what}: {first}"));
+        if began.elapsed() > deadline {
+            spinner.finish_and_clear();
+            bail!(
+                "not within {} seconds: {what}; missing: {} (logs: {})",
+                deadline.as_secs(),
+                missing.join("; "),
+                fleet.logs().display()
+            );
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// What is not ready yet. A queue bound only later would not get the messages before it.
+pub(crate) async fn not_ready(
+    fleet: &Fleet,
+    broker: &Broker,
+    tap_report: &Path,
+) -> anyhow::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for service in Service::PUBLISHING {
+        let name = relay_name(service);
+        match fleet.health(&name).await {
+            Some(health) if health.ready => {}
+            Some(health) => missing.push(format!(
+                "{name} is {}{}",
+                health.role,
+                health
+                    .problem
+                    .map_or(String::new(), |why| format!(", {why}"))
+            )),
+            None => missing.push(format!("{name} does not answer")),
+        }
+    }
+    for (queue, name) in broker.queues().await?.iter().zip(QUEUES) {
+        match queue {
+            Some(queue) if queue.consumers > 0 => {}
+            Some(_) => missing.push(format!("queue {name} has no consumer")),
+            None => missing.push(format!("queue {name} does not exist")),
+        }
+    }
+    if !tap_report.exists() {
+        missing.push("the tap has not bound its queue".to_owned());
+    }
+    Ok(missing)
+}
+
+/// What has not arrived yet, `orders` orders having been placed.
+pub(crate) async fn unsettled(
+    fleet: &Fleet,
+    programs: Programs<'_>,
+    tap_report: &Path,
+) -> anyhow::Result<Vec<String>> {
+    let figures = figures::read(programs.databases).await?;
+    let mut missing = behind(&figures);
+    let tap = read_tap(tap_report)?;
+    if tap.distinct < figures.committed() {
+        missing.push(format!(
+            "the tap saw {} of {} messages",
+            thousands(tap.distinct),
+            thousands(figures.committed())
+        ));
+    }
+    if !missing.is_empty() {
+        return Ok(missing);
+    }
+    for service in Service::PUBLISHING {
+        let output = fleet.output(&programs.relay_status(service)?).await?;
+        let status: RelayStatus = serde_json::from_slice(&output)
+            .with_context(|| format!("reading the status of {}", relay_name(service)))?;
+        if status.waiting > 0 {
+            let waiting = thousands(status.waiting);
+            missing.push(format!(
+                "{waiting} messages wait in the outbox of {}",
+                service.name()
+            ));
+        }
+        for parked in status.parked {
+            missing.push(format!(
+                "{} messages are parked in the outbox of {} ({})",
+                thousands(parked.messages),
+                service.name(),
+                parked.reason
+            ));
+        }
+    }
+    // A broker that cannot be asked just now is asked again.
+    let queues = programs.broker.queues().await;
+    let queues = queues.map_err(|error| missing.push(format!("{error:#}")));
+    for (queue, name) in queues.unwrap_or_default().iter().zip(QUEUES) {
+        let messages = queue.map_or(0, |queue| queue.messages);
+        if messages > 0 {
+            missing.push(format!("{messages} messages wait in queue {name}"));
+        }
+    }
+    Ok(missing)
+}
+
+/// Which services are behind, and what they parked.
+fn behind(figures: &All) -> Vec<String> {
+    let placed = figures.orders.totals.orders;
+    let mut missing = Vec::new();
+    for (what, count) in [
+        ("invoices", figures.billing.totals.orders),
+        ("orders in loyalty", figures.loyalty.totals.orders),
+        ("orders marked invoiced", figures.orders.own),
+    ] {
+        if count < placed {
+            missing.push(format!(
+                "{what}: {} of {}",
+                thousands(count),
+                thousands(placed)
+            ));
+        }
+    }
+    for (service, figures) in
+        Service::ALL
+            .iter()
+            .zip([&figures.orders, &figures.billing, &figures.loyalty])
+    {
+        for parked in &figures.parked {
+            let error = parked.error.as_deref().unwrap_or("no error recorded");
+            missing.push(format!(
+                "{} deliveries are parked in the inbox of {} ({}: {error})",
+                thousands(parked.deliveries),
+                service.name(),
+                parked.reason
+            ));
+        }
+    }
+    missing
+}
+
+/// Reads what the tap saw so far.
+pub(crate) fn read_tap(report: &Path) -> anyhow::Result<TapReport> {
+    let text = fs::read(report).with_context(|| format!("reading {}", report.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("reading {}", report.display()))
+}

@@ -1,0 +1,149 @@
+//! The orders service: places orders and says so, and hears which of them were invoiced.
+
+use std::{collections::HashSet, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use inbox::{Consumer, Context, HandlerError};
+use outbox::Outbox;
+use shop::{
+    OrderInvoiced, OrderPlaced, parallel,
+    progress::Progress,
+    purchases::{self, Purchase},
+    service::{self, Broker, Database},
+    terminal::exit_code,
+};
+use sqlx::PgPool;
+
+/// Places the shop's orders, and marks those that were invoiced
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
+struct Args {
+    #[command(flatten)]
+    database: Database,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Place an order for each line of a file; lines that were placed before are passed over
+    Import {
+        /// Purchases: customer, date, CDs, dollars
+        file: PathBuf,
+        /// How many orders to place at the same time
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+        producers: u16,
+    },
+    /// Mark orders as invoiced when billing says so, until stopped
+    Serve(Broker),
+}
+
+/// Places one order. The order and its announcement commit together, or neither exists.
+async fn place(pool: &PgPool, purchase: &Purchase) -> anyhow::Result<()> {
+    // Not `pool.begin()`, which sqlx does not let you cancel safely.
+    let mut tx = outbox::transaction::begin(pool).await?;
+
+    // Takes the next number, and locks the customer's row until the commit: orders of the same
+    // customer wait here for each other. So they are announced in the order of their numbers.
+    let number: i32 = sqlx::query_scalar(
+        "INSERT INTO customers AS c (customer, orders) VALUES ($1, 1)
+         ON CONFLICT (customer) DO UPDATE SET orders = c.orders + 1 RETURNING orders",
+    )
+    .bind(purchase.customer)
+    .fetch_one(&mut *tx)
+    .await?;
+
+    let inserted = sqlx::query(
+        "INSERT INTO orders (order_id, customer, number, date, cds, cents)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (order_id) DO NOTHING",
+    )
+    .bind(purchase.line)
+    .bind(purchase.customer)
+    .bind(number)
+    .bind(purchase.date)
+    .bind(purchase.cds)
+    .bind(purchase.cents)
+    .execute(&mut *tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        // Another import was faster. Its announcement is enough; the number goes back.
+        return Ok(tx.rollback().await?);
+    }
+
+    let event = OrderPlaced {
+        order_id: purchase.line,
+        customer: purchase.customer,
+        number,
+        date: purchase.date,
+        cds: purchase.cds,
+        cents: purchase.cents,
+    };
+    Outbox::new().publish(&mut tx, &event).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Places the orders of a file, `producers` at a time, those of one customer in the file's order.
+///
+/// A malformed line ends the import with an error that names it. The lines before it are placed
+/// first, and once it is mended, another import goes on from there.
+async fn import(pool: PgPool, file: PathBuf, producers: u16) -> anyhow::Result<()> {
+    let placed = sqlx::query_scalar("SELECT order_id FROM orders");
+    let placed = placed.fetch_all(&pool).await;
+    let placed: HashSet<i64> = placed
+        .context("looking which orders are placed already")?
+        .into_iter()
+        .collect();
+    let progress = Progress::new("placing orders", purchases::count(&file)?);
+
+    let purchases = purchases::read(&file)?;
+    let customer = |purchase: &Purchase| purchase.customer;
+    parallel::for_each(purchases, producers.into(), customer, async |purchase| {
+        if !placed.contains(&purchase.line) {
+            let place = place(&pool, &purchase).await;
+            place.with_context(|| format!("placing the order of line {}", purchase.line))?;
+        }
+        progress.advance();
+        Ok(())
+    })
+    .await
+}
+
+/// Handles billing's message about one order.
+async fn mark_invoiced(mut ctx: Context, invoice: OrderInvoiced) -> Result<(), HandlerError> {
+    sqlx::query(
+        "UPDATE orders SET times_invoiced = times_invoiced + 1, invoiced_at = clock_timestamp()
+         WHERE order_id = $1",
+    )
+    .bind(invoice.order_id)
+    .execute(ctx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn serve(pool: PgPool, broker: Broker) -> anyhow::Result<()> {
+    let consumer = Consumer::builder("orders")
+        .database(pool)
+        .amqp_url(broker.amqp_url)
+        .on::<OrderInvoiced, _, _>(mark_invoiced)
+        .build()?;
+    Ok(consumer.run(service::stop_signal()?).await?)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Import { file, producers } => {
+            let pool = args.database.pool(producers.into())?;
+            import(pool, file, producers).await
+        }
+        Command::Serve(broker) => {
+            service::logs();
+            serve(args.database.pool(10)?, broker).await
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    exit_code(run(Args::parse()).await)
+}

@@ -1,0 +1,83 @@
+//! What every service of the shop needs: where its servers are, logs, and when to stop.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use clap::Args;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Where the service's database is.
+#[derive(Args)]
+pub struct Database {
+    /// The service's own database: `postgres://user:password@host/database`
+    #[arg(long, env = "POSTROOM_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+/// Where the broker is.
+#[derive(Args)]
+pub struct Broker {
+    /// The broker: `amqp://user:password@host/vhost`
+    #[arg(long, env = "POSTROOM_AMQP_URL", hide_env_values = true)]
+    pub amqp_url: String,
+}
+
+impl Database {
+    /// Makes a pool. Connects to nothing: the database may be started later.
+    ///
+    /// # Errors
+    /// Fails if the URL is none.
+    pub fn pool(&self, connections: u32) -> anyhow::Result<PgPool> {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .test_before_acquire(false)
+            .connect_lazy(&self.database_url)
+            .context("reading the database's URL (--database-url, POSTROOM_DATABASE_URL)")
+    }
+}
+
+// Neither shows its URL, which may hold a password.
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
+
+/// Writes logs to standard error. `RUST_LOG` filters them; `info` by default.
+pub fn logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match "lapin=off".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// Ends when the process is asked to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP.
+///
+/// # Errors
+/// Fails if signals cannot be watched.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,127 @@
+//! A machine on the bench, for single cases.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use crate::{
+    capture::Position,
+    publish::{
+        Backoff, Disposition, DrainRequest, Machine, Outcome, ParkedRow, Row, Settings, Settled,
+        TopicPatterns, Write,
+    },
+};
+
+pub(super) const FRAME: u64 = 1;
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        window_rows: 100,
+        window_bytes: 100,
+        key_rows: 10,
+        span: 100,
+        backoff: Backoff {
+            first: Duration::from_secs(1),
+            longest: Duration::from_mins(1),
+        },
+        drop_unroutable: TopicPatterns::default(),
+    }
+}
+
+pub(super) fn row(position: Position, key: &str, topic: &str) -> Row<Position> {
+    Row {
+        position,
+        key: Some(key.into()).filter(|_| !key.is_empty()),
+        topic: topic.into(),
+        bytes: 1,
+        disposition: Disposition::Due,
+        message: position,
+    }
+}
+
+pub(super) fn unkeyed(position: Position) -> Row<Position> {
+    row(position, "", "t")
+}
+
+pub(super) fn expired(row: Row<Position>) -> Row<Position> {
+    let disposition = Disposition::Expired;
+    Row { disposition, ..row }
+}
+
+pub(super) fn blame() -> Outcome {
+    let blame = Some("unexpected frame".to_owned());
+    Outcome::Unknown { blame }
+}
+
+/// A machine that reads one frame.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) machine: Machine<Position>,
+}
+
+impl Bench {
+    pub(super) fn new(settings: Settings) -> Self {
+        let mut machine = Machine::new(settings);
+        machine.open_frame(FRAME, HashSet::new());
+        Self { machine }
+    }
+
+    pub(super) fn admit(&mut self, rows: impl IntoIterator<Item = Row<Position>>) {
+        for row in rows {
+            self.machine.admit(FRAME, row);
+        }
+    }
+
+    pub(super) fn batch(&mut self) -> Vec<Position> {
+        let batch = self.machine.next_batch(100);
+        batch.into_iter().map(|(position, _)| position).collect()
+    }
+
+    pub(super) fn settle(&mut self, position: Position, outcome: Outcome) -> Settled {
+        let settled = self.machine.settle(position, outcome);
+        settled.expect("it was in flight")
+    }
+
+    /// Publishes what is ready, and confirms it, until nothing is; in the order of publishing.
+    pub(super) fn deliver_all(&mut self) -> Vec<Position> {
+        let mut delivered = Vec::new();
+        loop {
+            let batch = self.batch();
+            if batch.is_empty() {
+                return delivered;
+            }
+            for position in batch {
+                self.settle(position, Outcome::Confirmed);
+                delivered.push(position);
+            }
+        }
+    }
+
+    /// Commits what is to be recorded.
+    pub(super) fn commit(&mut self) -> Write {
+        let write = self.machine.take_write();
+        self.machine.written(&write);
+        write
+    }
+
+    /// The positions that a commit parks.
+    pub(super) fn parked(&mut self) -> Vec<Position> {
+        let write = self.commit();
+        write.parks.iter().map(|park| park.position).collect()
+    }
+
+    pub(super) fn watermark(&mut self) -> Option<Position> {
+        self.machine.progress().watermark
+    }
+
+    /// Answers a request for the rows of key `k`, and asserts where the page begins.
+    pub(super) fn page(&mut self, after: Position, rows: Vec<Row<Position>>, more: bool) {
+        let key: Arc<str> = "k".into();
+        let request = DrainRequest { key, after };
+        assert_eq!(self.machine.next_drain(), Some(request.clone()));
+        let rows = rows.into_iter().map(|row| ParkedRow { row, attempts: 1 });
+        self.machine.drained(&request.key, rows.collect(), more);
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.machine.drain(&"k".into());
+    }
+}

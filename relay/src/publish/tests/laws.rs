@@ -1,0 +1,106 @@
+//! What must hold, always and in the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{message::Harm, world::World};
+use crate::capture::Position;
+
+impl World {
+    /// The window is bounded; only pages and due rows that were asked for may come on top.
+    pub(super) fn check_bounds(&self) {
+        assert!(self.machine.rows() <= self.settings.window_rows);
+        for (key, state) in &self.machine.keys {
+            let pages = self.page_rows;
+            let waiting = state.waiting.len();
+            assert!(
+                waiting <= self.settings.key_rows + pages,
+                "{key} fills the window with {waiting}"
+            );
+        }
+    }
+
+    /// One message of a key is in flight at most; scheduled ones have left their order.
+    pub(super) fn check_one_in_flight_per_key(&self) {
+        let mut keys = BTreeSet::new();
+        for position in self.flying.iter().flatten() {
+            let message = &self.outbox[position];
+            if message.is_ordered() {
+                assert!(keys.insert(&message.key), "two of {:?}", message.key);
+            }
+        }
+    }
+
+    fn is_settled(&self, position: Position) -> bool {
+        self.confirmed.contains(&position)
+            || self.dropped.contains(&position)
+            || self.outbox[&position].is_expired(self.now)
+    }
+
+    /// The committed watermark passes nothing but what is delivered, dropped or parked.
+    pub(super) fn check_watermark(&self) {
+        let (done, current) = self.frames.split_at(self.checkpoint.finished);
+        let watermark = self.checkpoint.watermark;
+        let passed = current.first().into_iter().flatten();
+        let passed = passed.filter(|&&position| position <= watermark);
+        for position in done.iter().flatten().chain(passed) {
+            let parked = self.table.rows.contains_key(position);
+            assert!(
+                parked || self.is_settled(*position),
+                "{position} was passed over"
+            );
+        }
+    }
+
+    pub(super) fn check_in_the_end(&self) {
+        assert!(self.machine.is_idle());
+        assert_eq!(self.machine.held_keys(), 0);
+        assert_eq!(self.checkpoint.finished, self.frames.len());
+        assert!(self.machine.keys.is_empty(), "keys are forgotten");
+        assert!(self.machine.parked_in_hand.is_empty());
+        for (&position, message) in &self.outbox {
+            assert!(self.is_settled(position), "{position} is lost");
+            if message.harm != Harm::None {
+                assert!(!self.confirmed.contains(&position));
+            }
+            if self.confirmed.contains(&position) {
+                let seen = |queue: &Vec<Position>| queue.contains(&position);
+                assert!(self.broker.queues.iter().any(seen), "{position} is nowhere");
+            }
+        }
+        self.check_order();
+    }
+
+    /// A queue first sees a key's messages in order: over all topics that it was bound to from
+    /// the start, and within a topic that was bound later and then stayed so.
+    fn check_order(&self) {
+        for (queue, seen) in self.broker.queues.iter().enumerate() {
+            let mut highest: BTreeMap<(Arc<str>, Option<Arc<str>>), Position> = BTreeMap::new();
+            let mut first_seen = BTreeSet::new();
+            for &position in seen {
+                let message = &self.outbox[&position];
+                let Some(anchor) = self.broker.anchors.get(&message.topic) else {
+                    continue;
+                };
+                // After a crash, what a policy skipped may be met again.
+                let fits = message.is_ordered()
+                    && anchor.queues.contains(&queue)
+                    && !self.dropped.contains(&position);
+                let (true, Some(key)) = (fits, message.key.clone()) else {
+                    continue;
+                };
+                let topic = (!anchor.from_start).then(|| Arc::clone(&message.topic));
+                if first_seen.insert(position) {
+                    let last = highest.entry((key, topic)).or_insert(0);
+                    assert!(
+                        *last < position,
+                        "queue {queue} saw {position} after {last}"
+                    );
+                    *last = position;
+                }
+            }
+        }
+    }
+}

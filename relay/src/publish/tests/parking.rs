@@ -1,0 +1,194 @@
+//! What a parked row holds back, and how its key goes on.
+
+use super::bench::{Bench, expired, row, settings};
+use crate::publish::{Due, Hold, Outcome, Reason, Settings};
+
+#[test]
+fn g4_an_unroutable_message_holds_only_its_topic() {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "k", "a"), row(2, "k", "b"), row(3, "k", "a")]);
+    assert_eq!(bench.batch(), [1]);
+    bench.settle(1, Outcome::Unroutable);
+    assert_eq!(bench.deliver_all(), [2]);
+    let write = bench.commit();
+    let parks: Vec<_> = write
+        .parks
+        .iter()
+        .map(|park| (park.position, park.reason, park.hold))
+        .collect();
+    let expected = [
+        (1, Reason::Unroutable, Hold::Topic),
+        (3, Reason::Behind, Hold::Topic),
+    ];
+    assert_eq!(parks, expected);
+    assert_eq!(bench.watermark(), Some(3));
+}
+
+#[test]
+fn g4_a_nacked_message_holds_its_key() {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "k", "a"), row(2, "k", "b"), row(3, "other", "b")]);
+    assert_eq!(bench.batch(), [1, 3]);
+    bench.settle(1, Outcome::Nacked);
+    bench.admit([row(4, "k", "c")]);
+    assert!(bench.batch().is_empty());
+    let write = bench.commit();
+    assert!(write.parks.iter().all(|park| park.hold == Hold::Key));
+    let due: Vec<_> = write
+        .parks
+        .iter()
+        .map(|park| park.due != Due::Never)
+        .collect();
+    assert_eq!(due, [true, false, false]);
+}
+
+/// Row 1 is nacked, 2 and 3 wait behind it.
+fn held() -> Bench {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "k", "a")]);
+    bench.batch();
+    bench.settle(1, Outcome::Nacked);
+    bench.admit([row(2, "k", "a"), row(3, "k", "b")]);
+    assert_eq!(bench.parked(), [1, 2, 3]);
+    bench
+}
+
+#[test]
+fn g4_rows_behind_drain_in_order_after_the_head() {
+    let mut bench = held();
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], true);
+    assert_eq!(bench.batch(), [1]);
+    // What comes meanwhile goes behind, and is found by looking again.
+    bench.admit([row(4, "k", "a")]);
+    bench.settle(1, Outcome::Confirmed);
+    assert_eq!(bench.deliver_all(), [2]);
+    assert_eq!(bench.machine.next_drain(), None, "row 4 is not written yet");
+    bench.commit();
+    bench.page(2, vec![row(3, "k", "b"), row(4, "k", "a")], false);
+    assert_eq!(bench.deliver_all(), [3, 4]);
+    bench.commit();
+    bench.page(0, Vec::new(), false);
+    assert_eq!(bench.machine.held_keys(), 0);
+    bench.admit([row(5, "k", "a")]);
+    assert_eq!(bench.batch(), [5]);
+}
+
+#[test]
+fn g4_a_head_that_fails_again_keeps_the_others_and_waits_for_its_time() {
+    let mut bench = held();
+    bench.drain();
+    let rows = vec![row(1, "k", "a"), row(2, "k", "a"), row(3, "k", "b")];
+    bench.page(0, rows, false);
+    assert_eq!(bench.batch(), [1]);
+    bench.settle(1, Outcome::Nacked);
+    assert!(bench.batch().is_empty());
+    let write = bench.commit();
+    assert_eq!(write.reschedules.len(), 1);
+    assert_eq!(write.reschedules[0].attempts, 2);
+    assert_eq!(bench.machine.next_drain(), None);
+    assert_eq!(bench.machine.held_keys(), 1);
+}
+
+#[test]
+fn g4_a_late_commit_below_the_cursor_of_a_drain_is_found() {
+    let mut bench = Bench::new(settings());
+    bench.machine.hold(&"k".into(), &"a".into(), Hold::Key);
+    bench.drain();
+    bench.page(0, vec![row(10, "k", "a")], false);
+    assert_eq!(bench.batch(), [10]);
+    bench.admit([row(5, "k", "a")]);
+    bench.settle(10, Outcome::Confirmed);
+    bench.commit();
+    bench.page(0, vec![row(5, "k", "a")], false);
+    assert_eq!(bench.deliver_all(), [5]);
+    assert_eq!(bench.machine.held_keys(), 0);
+}
+
+#[test]
+fn g4_a_hot_key_spills_and_its_rows_follow_in_order() {
+    let key_rows = 1;
+    let mut bench = Bench::new(Settings {
+        key_rows,
+        ..settings()
+    });
+    bench.admit((1..=4).map(|position| row(position, "k", "t")));
+    assert_eq!(bench.machine.rows(), 2, "it fills no more of the window");
+    // Recorded before 1 and 2 are out, rows 3 and 4 would overtake them after a crash.
+    assert_eq!(bench.parked(), [0; 0]);
+    assert_eq!(bench.deliver_all(), [1, 2]);
+    assert_eq!(bench.watermark(), Some(4));
+    assert_eq!(bench.parked(), [3, 4]);
+    bench.page(0, vec![row(3, "k", "t"), row(4, "k", "t")], false);
+    assert_eq!(bench.deliver_all(), [3, 4]);
+    assert_eq!(bench.machine.held_keys(), 0);
+}
+
+#[test]
+fn a_new_failure_is_not_tried_again_by_the_drain_that_it_meets() {
+    let mut bench = Bench::new(settings());
+    bench.machine.hold(&"k".into(), &"a".into(), Hold::Topic);
+    bench.admit([row(5, "k", "b")]);
+    assert_eq!(bench.batch(), [5]);
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a")], false);
+    bench.settle(5, Outcome::Nacked);
+    assert!(bench.batch().is_empty());
+    assert_eq!(bench.parked(), [5]);
+    assert_eq!(bench.machine.next_drain(), None, "its backoff decides");
+    assert_eq!(bench.machine.held_keys(), 1);
+}
+
+#[test]
+fn g4_no_page_is_read_above_rows_that_are_still_to_be_parked() {
+    let mut bench = Bench::new(settings());
+    bench.machine.hold(&"k".into(), &"a".into(), Hold::Topic);
+    bench.admit([row(4, "k", "b"), row(5, "k", "a"), row(6, "k", "c")]);
+    assert_eq!(bench.batch(), [4]);
+    bench.settle(4, Outcome::Unroutable);
+    assert_eq!(bench.batch(), [6]);
+    assert_eq!(bench.parked(), [4], "row 5 follows when row 6 is out");
+    bench.drain();
+    assert_eq!(bench.machine.next_drain(), None, "row 5 would be passed by");
+    bench.settle(6, Outcome::Confirmed);
+    assert_eq!(bench.parked(), [5]);
+    bench.page(0, vec![row(4, "k", "b"), row(5, "k", "a")], false);
+    assert_eq!(bench.deliver_all(), [4, 5]);
+}
+
+#[test]
+fn a_rejected_head_that_an_operator_gives_up_lets_its_key_go_on() {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "k", "t")]);
+    bench.batch();
+    bench.settle(1, Outcome::Rejected("too large".to_owned()));
+    bench.commit();
+    bench.admit([row(2, "k", "t")]);
+    bench.commit();
+    // Given up, it expires at once, and is due.
+    bench.drain();
+    bench.page(0, vec![expired(row(1, "k", "t")), row(2, "k", "t")], false);
+    assert_eq!(bench.deliver_all(), [2]);
+    assert_eq!(bench.commit().forgets, [1, 2]);
+    assert!(bench.machine.is_idle());
+    assert_eq!(bench.machine.held_keys(), 0);
+}
+
+#[test]
+fn a_failed_row_that_expires_within_the_drain_holds_nothing_for_ever() {
+    let mut bench = held();
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a")], true);
+    bench.batch();
+    bench.admit([row(4, "k", "b")]);
+    bench.settle(1, Outcome::Unroutable);
+    bench.commit();
+    bench.page(1, vec![row(4, "k", "b")], false);
+    bench.deliver_all();
+    bench.commit();
+    bench.page(0, vec![expired(row(1, "k", "a")), row(2, "k", "a")], false);
+    bench.commit();
+    bench.page(0, vec![row(2, "k", "a")], false);
+    assert_eq!(bench.deliver_all(), [2]);
+    assert_eq!(bench.machine.held_keys(), 0);
+}

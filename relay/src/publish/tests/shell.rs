@@ -1,0 +1,148 @@
+//! What the relay's shell does between the machine, the broker and the table.
+
+use super::{
+    broker,
+    message::Harm,
+    world::{Checkpoint, Page, Recording, World},
+};
+use crate::{
+    capture::Position,
+    publish::{Hold, Progress, Reason, Settled},
+};
+
+impl World {
+    pub(super) fn publish(&mut self, most: usize) {
+        let batch: Vec<Position> = self
+            .machine
+            .next_batch(most)
+            .into_iter()
+            .map(|(position, message)| {
+                assert_eq!(position, *message);
+                position
+            })
+            .collect();
+        if !batch.is_empty() {
+            self.flying.push(batch);
+        }
+        self.check_one_in_flight_per_key();
+    }
+
+    /// The broker answers a batch, or its channel is lost.
+    pub(super) fn settle(&mut self, which: usize, lost: Option<u8>) {
+        if self.flying.is_empty() {
+            return;
+        }
+        let batch = self.flying.remove(which % self.flying.len());
+        let outcomes = self.broker.take(&self.messages(&batch), lost);
+        for (position, outcome) in batch.into_iter().zip(outcomes) {
+            let settled = self.machine.settle(position, outcome.clone());
+            let settled = settled.expect("it was in flight");
+            assert!(broker::fits(&outcome, settled), "{outcome:?} {settled:?}");
+            match settled {
+                Settled::Delivered => {
+                    self.confirmed.insert(position);
+                }
+                Settled::Dropped => {
+                    self.dropped.insert(position);
+                }
+                Settled::Parked(Reason::Rejected) => {
+                    let harm = self.outbox[&position].harm;
+                    assert_ne!(harm, Harm::None, "{position} is innocent");
+                    self.rejected.insert(position);
+                }
+                Settled::Parked(_) | Settled::Requeued => {}
+            }
+        }
+    }
+
+    /// Brings a write one step on: taken, committed, known to be committed.
+    pub(super) fn record(&mut self) {
+        self.recording = match std::mem::take(&mut self.recording) {
+            Recording::None => {
+                let progress = self.machine.progress();
+                Recording::Sent(self.machine.take_write(), progress)
+            }
+            Recording::Sent(write, progress) => {
+                self.table.commit(&write, &self.outbox, self.now);
+                self.advance_checkpoint(progress);
+                self.check_watermark();
+                Recording::Durable(write)
+            }
+            Recording::Durable(write) => {
+                self.machine.written(&write);
+                Recording::None
+            }
+        };
+    }
+
+    fn advance_checkpoint(&mut self, progress: Progress) {
+        if let Some(id) = progress.finished
+            && id as usize >= self.checkpoint.finished
+        {
+            self.checkpoint = Checkpoint {
+                finished: id as usize + 1,
+                watermark: 0,
+            };
+        }
+        if let Some(current) = progress.current {
+            assert_eq!(current as usize, self.checkpoint.finished);
+        }
+        if let Some(watermark) = progress.watermark {
+            assert!(watermark >= self.checkpoint.watermark, "it went back");
+            self.checkpoint.watermark = watermark;
+        }
+    }
+
+    /// Reads a page of parked rows, as the machine asks.
+    pub(super) fn ask(&mut self) {
+        if !self.machine.has_room() {
+            return;
+        }
+        if let Some(request) = self.machine.next_drain() {
+            let (rows, full) = self.table.page(&request.key, request.after, self.page_rows);
+            self.pages.push(Page {
+                request,
+                rows,
+                full,
+            });
+        }
+    }
+
+    /// Hands a page over that was read some time ago.
+    pub(super) fn answer(&mut self, which: usize) {
+        if self.pages.is_empty() {
+            return;
+        }
+        let page = self.pages.remove(which % self.pages.len());
+        let now = self.now;
+        let rows = page
+            .rows
+            .iter()
+            .map(|row| row.message.parked(now, row.attempts, row.discarded))
+            .collect();
+        self.machine.drained(&page.request.key, rows, page.full);
+    }
+
+    /// Looks for rows that are due; what was found is handed over the next time.
+    pub(super) fn poll(&mut self) {
+        let Some(due) = self.polled.take() else {
+            self.polled = Some(self.table.due(self.now));
+            return;
+        };
+        for row in due {
+            if let (Some(key), Hold::Topic | Hold::Key) = (&row.message.key, row.hold) {
+                self.machine.drain(key);
+                continue;
+            }
+            let (attempts, discarded) = (row.attempts, row.discarded);
+            self.machine
+                .retry(row.message.parked(self.now, attempts, discarded));
+        }
+    }
+
+    /// An operator gives a parked row up.
+    pub(super) fn discard(&mut self, position: Position) {
+        self.dropped.insert(position);
+        self.table.discard(position, self.now);
+    }
+}

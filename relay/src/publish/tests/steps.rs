@@ -1,0 +1,103 @@
+//! The events of the simulated world.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{
+    broker::QUEUES,
+    message::{Harm, Time},
+};
+use crate::publish::{Backoff, Settings, TopicPatterns};
+
+pub(super) const TOPICS: [&str; 4] = ["a", "b", "c", "dropped"];
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Write {
+        key: Option<u8>,
+        topic: usize,
+        time: Time,
+        harm: Harm,
+        stay_open: bool,
+    },
+    Commit(Option<u8>),
+    Capture,
+    Read(usize),
+    Publish(usize),
+    Settle(usize, Option<u8>),
+    Record,
+    Ask,
+    Answer(usize),
+    Poll,
+    Tick(u64),
+    Bind(usize, usize),
+    Unbind(usize, usize),
+    Fill(usize, bool),
+    Revive(usize),
+    Discard(usize),
+    Crash(u8, bool),
+}
+
+fn write() -> impl Strategy<Value = Step> {
+    let key = prop::option::weighted(0.85, 0_u8..2);
+    let topic = prop_oneof![8 => 0_usize..3, 1 => Just(3)];
+    let time = prop_oneof![
+        16 => Just(Time::Any),
+        1 => (0_u64..200).prop_map(Time::After),
+        1 => (0_u64..200).prop_map(Time::Until),
+    ];
+    let harm = prop_oneof![
+        20 => Just(Harm::None),
+        1 => Just(Harm::Closes),
+        1 => Just(Harm::TooLarge),
+    ];
+    (key, topic, time, harm, prop::bool::weighted(0.1)).prop_map(
+        |(key, topic, time, harm, stay_open)| Step::Write {
+            key,
+            topic,
+            time,
+            harm,
+            stay_open,
+        },
+    )
+}
+
+/// One event, of any kind, with any argument.
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let (topic, queue) = (0..TOPICS.len(), 0..QUEUES);
+    prop_oneof![
+        12 => write(),
+        1 => prop::option::of(0_u8..2).prop_map(Step::Commit),
+        4 => Just(Step::Capture),
+        10 => (1_usize..6).prop_map(Step::Read),
+        10 => (1_usize..5).prop_map(Step::Publish),
+        10 => (0_usize..4, prop::option::weighted(0.1, any::<u8>()))
+            .prop_map(|(which, lost)| Step::Settle(which, lost)),
+        12 => Just(Step::Record),
+        6 => Just(Step::Ask),
+        6 => (0_usize..3).prop_map(Step::Answer),
+        5 => Just(Step::Poll),
+        4 => (1_u64..40).prop_map(Step::Tick),
+        1 => (topic.clone(), queue.clone()).prop_map(|(topic, queue)| Step::Bind(topic, queue)),
+        1 => (topic, queue.clone()).prop_map(|(topic, queue)| Step::Unbind(topic, queue)),
+        2 => (queue, prop::bool::weighted(0.4)).prop_map(|(queue, full)| Step::Fill(queue, full)),
+        1 => (0_usize..8).prop_map(Step::Revive),
+        1 => (0_usize..8).prop_map(Step::Discard),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(reached, merge)| Step::Crash(reached, merge)),
+    ]
+}
+
+pub(super) fn settings() -> impl Strategy<Value = Settings> {
+    (1_usize..12, 1_usize..5, 2_usize..40).prop_map(|(window_rows, key_rows, span)| Settings {
+        window_rows,
+        window_bytes: usize::MAX,
+        key_rows,
+        span,
+        backoff: Backoff {
+            first: Duration::from_millis(10),
+            longest: Duration::from_millis(80),
+        },
+        drop_unroutable: TopicPatterns::new(vec!["dropped".to_owned()]),
+    })
+}

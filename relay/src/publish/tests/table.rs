@@ -1,0 +1,156 @@
+//! `outbox.parked`, changed by committed writes and by operators only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use super::message::{Message, Time};
+use crate::{
+    capture::Position,
+    publish::{Due, Hold, Park, Reason, Write},
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct Parked {
+    pub(super) message: Message,
+    pub(super) reason: Reason,
+    pub(super) hold: Hold,
+    pub(super) attempts: u32,
+    due: Option<u64>,
+    pub(super) discarded: bool,
+}
+
+/// What parked rows of a key and topic hold back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) key: Arc<str>,
+    pub(super) topic: Arc<str>,
+    pub(super) hold: Hold,
+    /// Its first row waits for one that is gone.
+    pub(super) orphaned: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) rows: BTreeMap<Position, Parked>,
+    ever: BTreeSet<Position>,
+}
+
+impl Table {
+    /// Commits a write, with the effects of its one statement: each part sees what was there
+    /// before it.
+    pub(super) fn commit(&mut self, write: &Write, outbox: &BTreeMap<Position, Message>, now: u64) {
+        let new: Vec<&Park> = write
+            .parks
+            .iter()
+            .filter(|park| !self.rows.contains_key(&park.position))
+            .collect();
+        for position in &write.forgets {
+            assert!(self.ever.contains(position), "{position} was never parked");
+            self.rows.remove(position);
+        }
+        for park in &write.reschedules {
+            let position = park.position;
+            assert!(self.ever.contains(&position), "{position} was never parked");
+            if let Some(row) = self.rows.get_mut(&position) {
+                *row = parked(row.message.clone(), park, now);
+            }
+        }
+        for park in new {
+            let message = outbox[&park.position].clone();
+            self.rows.insert(park.position, parked(message, park, now));
+            assert!(
+                park.reason != Reason::Behind || park.hold != Hold::Nothing,
+                "nobody would ever look at {} again",
+                park.position
+            );
+            self.ever.insert(park.position);
+        }
+    }
+
+    fn of_key(&self, key: &str, after: Position) -> impl Iterator<Item = &Parked> {
+        self.rows
+            .range((Bound::Excluded(after), Bound::Unbounded))
+            .map(|(_, row)| row)
+            .filter(move |row| row.message.key.as_deref() == Some(key))
+            .filter(|row| row.hold != Hold::Nothing)
+    }
+
+    /// A page of a key's rows, and whether it is full.
+    pub(super) fn page(&self, key: &str, after: Position, limit: usize) -> (Vec<Parked>, bool) {
+        let page: Vec<Parked> = self.of_key(key, after).take(limit).cloned().collect();
+        let full = page.len() == limit;
+        (page, full)
+    }
+
+    pub(super) fn due(&self, now: u64) -> Vec<Parked> {
+        let due = |row: &&Parked| row.due.is_some_and(|due| due <= now);
+        self.rows.values().filter(due).cloned().collect()
+    }
+
+    pub(super) fn held(&self) -> Vec<Held> {
+        let mut groups: BTreeMap<(Arc<str>, Arc<str>), Held> = BTreeMap::new();
+        for row in self.rows.values() {
+            let Some(key) = row.message.key.clone() else {
+                continue;
+            };
+            let topic = Arc::clone(&row.message.topic);
+            if row.hold != Hold::Nothing {
+                let group = (Arc::clone(&key), Arc::clone(&topic));
+                let held = groups.entry(group).or_insert(Held {
+                    key,
+                    topic,
+                    hold: Hold::Topic,
+                    orphaned: row.reason == Reason::Behind,
+                });
+                if row.hold == Hold::Key {
+                    held.hold = Hold::Key;
+                }
+            }
+        }
+        groups.into_values().collect()
+    }
+
+    pub(super) fn nth(&self, index: usize) -> Option<Position> {
+        let count = self.rows.len().max(1);
+        self.rows.keys().nth(index % count).copied()
+    }
+
+    /// An operator wants it tried at once.
+    pub(super) fn revive(&mut self, position: Position, now: u64) {
+        if let Some(row) = self.rows.get_mut(&position) {
+            row.due = Some(now);
+        }
+    }
+
+    /// An operator gives it up. What holds nothing is deleted. The others are made to expire at
+    /// once: the machine remembers what they hold, and must meet them to learn that they are gone.
+    pub(super) fn discard(&mut self, position: Position, now: u64) {
+        let Some(row) = self.rows.get_mut(&position) else {
+            return;
+        };
+        if row.hold == Hold::Nothing {
+            self.rows.remove(&position);
+        } else {
+            (row.discarded, row.due) = (true, Some(now));
+        }
+    }
+}
+
+fn parked(message: Message, park: &Park, now: u64) -> Parked {
+    let due = match (park.due, message.time) {
+        (Due::In(wait), _) => Some(now + wait.as_millis() as u64),
+        (Due::AsScheduled, Time::After(at)) => Some(at),
+        (Due::AsScheduled | Due::Never, _) => None,
+    };
+    Parked {
+        message,
+        reason: park.reason,
+        hold: park.hold,
+        attempts: park.attempts,
+        due,
+        discarded: false,
+    }
+}

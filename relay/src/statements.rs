@@ -1,0 +1,60 @@
+//! Every statement of the relay, for tests: they are prepared against a real schema, as the
+//! unprivileged role, and plans are looked at under the settings that they run with.
+//!
+//! No part of the public interface.
+
+use crate::{
+    database::{self, Purpose},
+    ops::{check, parked as parked_command, status},
+    sql::{checkpoint, message, parked, segment, server},
+};
+
+/// All statements, with their names.
+pub const ALL: &[(&str, &str)] = &[
+    ("checkpoint::LATEST", checkpoint::LATEST),
+    ("checkpoint::RECORD", checkpoint::RECORD),
+    ("checkpoint::TRIM", checkpoint::TRIM),
+    ("message::FRAME_PAGE", message::FRAME_PAGE),
+    ("message::WAITING", message::WAITING),
+    ("message::WALK_PAGE", message::WALK_PAGE),
+    ("parked::ABOVE", parked::ABOVE),
+    ("parked::BY_KEY", parked::BY_KEY),
+    ("parked::BY_POSITION", parked::BY_POSITION),
+    ("parked::DUE", parked::DUE),
+    ("parked::HELD", parked::HELD),
+    ("parked::NOW", parked::NOW),
+    ("segment::CURRENT", segment::CURRENT),
+    ("segment::EXPIRABLE", segment::EXPIRABLE),
+    ("segment::FORGET", segment::FORGET),
+    ("segment::IS_TAKEN", segment::IS_TAKEN),
+    ("segment::ROTATE", segment::ROTATE),
+    ("segment::STEP_BACK", segment::STEP_BACK),
+    ("server::ASSIGN_XID", server::ASSIGN_XID),
+    ("server::BACKEND_PID", server::BACKEND_PID),
+    ("server::FLUSHED", server::FLUSHED),
+    ("server::HOLDS_LOCK", server::HOLDS_LOCK),
+    ("server::IDENTITY", server::IDENTITY),
+    ("server::IDLE_SESSION_TIMEOUT", server::IDLE_SESSION_TIMEOUT),
+    ("server::IN_RECOVERY", server::IN_RECOVERY),
+    ("server::LOOK", server::LOOK),
+    ("server::TRY_LOCK", server::TRY_LOCK),
+    ("check::PRIVILEGES", check::PRIVILEGES),
+    ("parked::DISCARD", parked_command::DISCARD),
+    ("parked::LIST", parked_command::LIST),
+    ("parked::RETRY", parked_command::RETRY),
+    ("parked::SHOW", parked_command::SHOW),
+    ("status::BLOCKED", status::BLOCKED),
+    ("status::HOLDER", status::HOLDER),
+    ("status::PARKED", status::PARKED),
+];
+
+/// The statements that empty one leaf each.
+pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
+
+/// The statement that reads a page of a frame.
+pub const FRAME_PAGE: &str = message::FRAME_PAGE;
+
+/// Settings of the connection that reads.
+pub fn reader_settings() -> Vec<(&'static str, String)> {
+    database::settings(Purpose::Reader)
+}

@@ -1,0 +1,28 @@
+//! A run under load, judged.
+
+use history::{Report, judge_queue};
+
+use crate::{Database, Tap, eventually, load};
+
+/// Waits until everything that the ledger holds has come through, and judges what the tap saw.
+///
+/// Waits for the count of *distinct known* ids: a ghost must not stand in for a lost message.
+pub async fn judged(database: &Database, tap: &Tap) -> Report {
+    let committed = load::committed(database).await;
+    assert!(!committed.is_empty(), "the load committed nothing");
+    let missing = || {
+        let seen = tap.ids();
+        committed
+            .iter()
+            .filter(|message| !seen.contains(&message.id))
+            .count()
+    };
+    eventually("every committed message is seen", async || missing() == 0).await;
+    let report = judge_queue(&committed, &tap.history());
+    // For the record of a run; shown with --no-capture.
+    #[allow(clippy::print_stdout)]
+    {
+        println!("{report}");
+    }
+    report
+}

@@ -1,0 +1,164 @@
+//! A RabbitMQ node of a test's own.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{
+    folder, free_port,
+    process::{await_end, signal_tree, start},
+};
+
+/// Where Debian's package keeps the scripts that do not change users.
+const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+
+/// A RabbitMQ node with the management plugin; ended and removed when dropped, epmd included.
+#[derive(Debug)]
+pub struct RabbitNode {
+    folder: PathBuf,
+    name: String,
+    port: u16,
+    admin_port: u16,
+    distribution_port: u16,
+    epmd_port: u16,
+    server: Option<Child>,
+}
+
+impl RabbitNode {
+    /// Makes and starts one.
+    pub fn start() -> Self {
+        let folder = folder("mq");
+        let id = folder
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or("node")
+            .to_owned();
+        let mut this = Self {
+            name: format!("{id}@localhost"),
+            folder,
+            port: free_port(),
+            admin_port: free_port(),
+            distribution_port: free_port(),
+            epmd_port: free_port(),
+            server: None,
+        };
+        let configuration = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\nmanagement_agent.disable_metrics_collector = true\nvm_memory_high_watermark.relative = 0.4\ndisk_free_limit.absolute = 10MB\nloopback_users = none\nlog.console = false\n",
+            this.port, this.admin_port
+        );
+        fs::write(this.folder.join("rabbitmq.conf"), configuration).expect("writing rabbitmq.conf");
+        fs::write(this.folder.join("plugins"), "[rabbitmq_management].\n")
+            .expect("writing plugins");
+        this.resume();
+        this
+    }
+
+    /// URL for AMQP.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// URL of the management API.
+    pub fn admin_url(&self) -> String {
+        format!("http://guest:guest@127.0.0.1:{}", self.admin_port)
+    }
+
+    /// Kills the node outright.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let killed = signal_tree(server.id(), "KILL");
+            await_end(&killed);
+            server.wait().expect("waiting for a killed node");
+        }
+    }
+
+    /// Stops the node in order.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal_tree(server.id(), "TERM");
+            server.wait().expect("waiting for a stopped node");
+        }
+    }
+
+    /// Starts it again with the same data and ports.
+    pub fn resume(&mut self) {
+        let log = self.folder.join("server.log");
+        let mut command = self.script("rabbitmq-server");
+        command.env("RABBITMQ_PID_FILE", self.folder.join("pid"));
+        self.server = Some(start(command, &log));
+        let began = Instant::now();
+        while !self.answers() {
+            let failed = began.elapsed() > Duration::from_mins(1);
+            assert!(!failed, "{}", fs::read_to_string(&log).unwrap_or_default());
+            #[allow(clippy::disallowed_methods)] // Set-up, before any runtime is at work.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Runs `rabbitmqctl` on the node.
+    pub fn control(&self, arguments: &[&str]) {
+        let mut command = self.script("rabbitmqctl");
+        let output = command
+            .args(arguments)
+            .output()
+            .expect("running rabbitmqctl");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+
+    /// Whether the management API and AMQP both answer.
+    fn answers(&self) -> bool {
+        let amqp = || -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+            stream.write_all(b"AMQP\x00\x00\x09\x01")?;
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            Ok(byte == [1])
+        };
+        let url = format!("{}/api/overview", self.admin_url());
+        amqp().unwrap_or(false) && ureq::get(&url).call().is_ok()
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(PathBuf::from(SCRIPTS).join(name));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", &self.folder)
+            .env("LANG", "C.UTF-8")
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODENAME", &self.name)
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_CONFIG_FILE", self.folder.join("rabbitmq.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder.join("plugins"))
+            .env("RABBITMQ_MNESIA_BASE", self.folder.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", self.folder.join("log"));
+        command
+    }
+}
+
+impl Drop for RabbitNode {
+    fn drop(&mut self) {
+        self.kill();
+        // epmd outlives its node; this one was started for it alone.
+        let mut epmd = Command::new("epmd");
+        epmd.args(["-port", &self.epmd_port.to_string(), "-kill"])
+            .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "true")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        drop(epmd.status());
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}

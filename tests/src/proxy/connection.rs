@@ -1,0 +1,62 @@
+//! One connection through the wire.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, tcp},
+    sync::watch,
+};
+
+use super::Wire;
+
+/// Passes a connection on to the server until either side ends it, or the wire does.
+pub(super) async fn connection(
+    mut near: TcpStream,
+    server: (String, u16),
+    mut wire: watch::Receiver<Wire>,
+) {
+    let opened = wire.wait_for(|wire| *wire != Wire::BlackHole).await;
+    let forwards = opened.is_ok_and(|wire| *wire == Wire::Forward);
+    let far = if forwards {
+        TcpStream::connect(server).await.ok()
+    } else {
+        None
+    };
+    if let Some(mut far) = far {
+        let (near_read, near_write) = near.split();
+        let (far_read, far_write) = far.split();
+        let mut cut = wire.clone();
+        tokio::select! {
+            _ = cut.wait_for(|wire| matches!(wire, Wire::Refuse | Wire::Reset)) => {}
+            _ = async {
+                tokio::try_join!(
+                    pump(near_read, far_write, wire.clone()),
+                    pump(far_read, near_write, wire.clone()),
+                )
+            } => {}
+        }
+    }
+    if *wire.borrow() == Wire::Reset {
+        // Dropping it now sends a reset instead of an end.
+        near.set_zero_linger().unwrap_or_default();
+    }
+}
+
+/// Passes one direction on, its end included; holds everything back in a black hole.
+async fn pump(
+    mut from: tcp::ReadHalf<'_>,
+    mut to: tcp::WriteHalf<'_>,
+    mut wire: watch::Receiver<Wire>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        // If the switch is gone, so is the test.
+        drop(wire.wait_for(|wire| *wire != Wire::BlackHole).await);
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+    }
+}

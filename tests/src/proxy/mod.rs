@@ -1,0 +1,174 @@
+//! A wire between a client and a server that can be cut in several ways.
+
+mod connection;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+use url::Url;
+
+use crate::eventually;
+use connection::connection;
+
+/// What a [`Proxy`] does with connections, those already open included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Passes everything on. What a black hole held back arrives.
+    Forward,
+    /// Nothing listens: connections are refused, open ones are closed.
+    Refuse,
+    /// Accepts connections, closes none, and passes nothing on in either direction.
+    BlackHole,
+    /// Accepts connections and resets them, open ones too.
+    Reset,
+}
+
+/// A TCP forwarder on a port of its own, which it keeps also while it refuses.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    wire: watch::Sender<Wire>,
+    /// Connections that were accepted so far.
+    accepted: watch::Receiver<usize>,
+    /// What the port does; behind `wire` for a moment.
+    settled: watch::Receiver<Wire>,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Puts a wire before the server of a URL, which must name a port.
+    pub async fn new(url: &str, wire: Wire) -> Self {
+        let url: Url = url.parse().expect("a server's URL");
+        let host = url.host_str().expect("a URL with a host").to_owned();
+        let port = url.port().expect("a URL with a port");
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = socket.local_addr().expect("its address");
+        let (wire, switched) = watch::channel(wire);
+        let (count, accepted) = watch::channel(0);
+        let (settling, settled) = watch::channel(Wire::Refuse);
+        let listening = Listening {
+            address,
+            server: (host, port),
+            switched,
+            count,
+            settling,
+        };
+        let proxy = Self {
+            address,
+            wire,
+            accepted,
+            settled,
+            listening: tokio::spawn(listening.run(socket)),
+        };
+        proxy.settled().await;
+        proxy
+    }
+
+    /// Switches; returns once the port behaves so.
+    pub async fn set(&self, wire: Wire) {
+        self.wire.send_replace(wire);
+        self.settled().await;
+    }
+
+    /// The URL that leads through this wire instead of to the server itself.
+    pub fn url(&self, url: &str) -> String {
+        let mut url: Url = url.parse().expect("a server's URL");
+        let host = self.address.ip().to_string();
+        url.set_host(Some(&host)).expect("a URL with a host");
+        url.set_port(Some(self.address.port()))
+            .expect("a URL with a host");
+        url.into()
+    }
+
+    /// Number of connections accepted so far.
+    pub fn accepted(&self) -> usize {
+        *self.accepted.borrow()
+    }
+
+    async fn settled(&self) {
+        eventually("the wire is switched", async || {
+            *self.settled.borrow() == *self.wire.borrow()
+        })
+        .await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        // Connections end with the switch that they watch.
+        self.wire.send_replace(Wire::Refuse);
+    }
+}
+
+/// Binds without listening: the port is taken, and connecting to it is refused.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+struct Listening {
+    address: SocketAddr,
+    server: (String, u16),
+    switched: watch::Receiver<Wire>,
+    count: watch::Sender<usize>,
+    settling: watch::Sender<Wire>,
+}
+
+impl Listening {
+    async fn run(mut self, mut bound: TcpSocket) {
+        loop {
+            if *self.switched.borrow_and_update() != Wire::Refuse {
+                let listener = bound.listen(1024).expect("listening");
+                self.accept(&listener).await;
+                drop(listener);
+                bound = self.bind_again().await;
+            }
+            self.settling.send_replace(Wire::Refuse);
+            if self
+                .switched
+                .wait_for(|w| *w != Wire::Refuse)
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Accepts until connections are to be refused.
+    async fn accept(&mut self, listener: &TcpListener) {
+        loop {
+            let wire = *self.switched.borrow_and_update();
+            if wire == Wire::Refuse {
+                return;
+            }
+            self.settling.send_replace(wire);
+            tokio::select! {
+                changed = self.switched.changed() => if changed.is_err() { return },
+                accepted = listener.accept() => {
+                    let (near, _) = accepted.expect("accepting");
+                    self.count.send_modify(|count| *count += 1);
+                    tokio::spawn(connection(near, self.server.clone(), self.switched.clone()));
+                }
+            }
+        }
+    }
+
+    async fn bind_again(&self) -> TcpSocket {
+        loop {
+            match bind(self.address) {
+                Ok(socket) => return socket,
+                // The kernel has not let go of the listener yet.
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A database that refuses.
+
+use support::{Database, Login, Stack};
+
+use crate::{assert_says, refused};
+
+/// The URL with its password replaced.
+fn with_password(url: &str, password: &str) -> String {
+    let mut url: url::Url = url.parse().unwrap();
+    url.set_password(Some(password)).unwrap();
+    url.into()
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_without_showing_it() {
+    let stack = Stack::new().await;
+    let url = with_password(&stack.database.url(Login::Relay), "hunter2");
+    let error = refused(&stack, &[("POSTROOM_DATABASE_URL", &url)]).await;
+    assert_says(
+        &error,
+        &[
+            "postgres://postroom_test_relay:***@",
+            "password authentication failed",
+            "check user, password and database",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_database_is_named() {
+    let stack = Stack::new().await;
+    let mut url: url::Url = stack.database.url(Login::Relay).parse().unwrap();
+    url.set_path("nowhere");
+    let error = refused(&stack, &[("POSTROOM_DATABASE_URL", url.as_str())]).await;
+    assert_says(
+        &error,
+        &[
+            "database \"nowhere\" does not exist",
+            "check user, password and database",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_asks_for_the_migrations() {
+    let stack = Stack {
+        database: Database::empty().await,
+        broker: support::VirtualHost::new(),
+    };
+    let error = refused(&stack, &[]).await;
+    assert_says(
+        &error,
+        &[
+            "no Postroom schema",
+            "`relay migrate`",
+            "migrations/roles.sql",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_too_new_is_refused() {
+    let stack = Stack::new().await;
+    sqlx::query("INSERT INTO outbox.migration VALUES (999, 'from_the_future')")
+        .execute(&mut stack.database.connect(Login::Owner).await)
+        .await
+        .unwrap();
+    let error = refused(&stack, &[]).await;
+    assert_says(&error, &["at version 999", "use a newer release"]);
+}
+
+#[tokio::test]
+async fn a_login_without_the_role_is_told_what_to_grant() {
+    let stack = Stack::new().await;
+    let url = stack.database.url(Login::Producer);
+    let error = refused(&stack, &[("POSTROOM_DATABASE_URL", &url)]).await;
+    assert_says(
+        &error,
+        &[
+            "permission denied for table checkpoint",
+            "outbox_relay",
+            "`relay check`",
+        ],
+    );
+}

@@ -1,0 +1,73 @@
+//! `relay status`.
+
+use serde_json::Value;
+use support::{Login, Stack, Tap, eventually};
+
+async fn status(stack: &Stack) -> Value {
+    stack.command(&["status", "--json"]).await.json()
+}
+
+async fn publish(stack: &Stack, count: i32, topic: &str) {
+    sqlx::query("SELECT outbox.publish($2, '1', key => 'k' || i) FROM generate_series(1, $1) AS i")
+        .bind(count)
+        .bind(topic)
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn status_tells_who_is_active_what_waits_and_what_is_parked() {
+    let stack = Stack::new().await;
+    let nothing = status(&stack).await;
+    assert_eq!(nothing["active"], Value::Null);
+    assert_eq!(nothing["waiting"], 0);
+    publish(&stack, 3, "t").await;
+    let waiting = status(&stack).await;
+    assert_eq!(waiting["waiting"], 3);
+    assert!(
+        waiting["oldest_waiting_seconds"]
+            .as_i64()
+            .is_some_and(|s| s < 60)
+    );
+
+    let tap = Tap::open(&stack.broker, "tap", "t").await;
+    let relay = stack.relay().await;
+    tap.distinct(3).await;
+    publish(&stack, 5, "unbound").await;
+    eventually("status shows what is parked", async || {
+        let status = status(&stack).await;
+        status["waiting"] == 0 && status["parked"][0]["messages"] == 5
+    })
+    .await;
+    let all = status(&stack).await;
+    let name = all["active"]["name"].as_str().unwrap();
+    assert!(name.contains("postroom-relay lane 0"), "{all}");
+    assert!(name.ends_with(&relay.pid().to_string()), "{all}");
+    assert_eq!(all["parked"][0]["reason"], "unroutable");
+    assert_eq!(all["blocked_keys"].as_array().unwrap().len(), 5);
+
+    let table = stack.command(&["status"]).await;
+    for part in [
+        "active   postroom-relay lane 0",
+        "waiting  0",
+        "unroutable",
+        "k1",
+    ] {
+        assert!(table.succeeded().contains(part), "{part}: {}", table.stdout);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_an_unfinished_frame_is_counted_once() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let relay = stack.relay().await;
+    publish(&stack, 7, "t").await;
+    tap.distinct(7).await;
+    stack.delivered().await;
+    assert!(relay.stop().await.success());
+    assert_eq!(status(&stack).await["waiting"], 0);
+    publish(&stack, 4, "t").await;
+    assert_eq!(status(&stack).await["waiting"], 4);
+}

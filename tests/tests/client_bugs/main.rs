@@ -1,0 +1,8 @@
+//! Bugs of client libraries that the code stays clear of. When one of these fails, the bug is
+//! fixed, and what stays clear of it can be made simpler.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod lapin_returns;
+mod lapin_strings;
+mod sqlx_begin;
+mod tower_clone;

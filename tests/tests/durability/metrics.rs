@@ -1,0 +1,81 @@
+//! Metrics are those that the relay lists, and the documents list them all.
+
+use std::{collections::BTreeSet, path::Path};
+
+use support::{Login, Stack, Tap, eventually};
+
+fn listed() -> BTreeSet<String> {
+    relay::METRICS
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect()
+}
+
+/// Names in a text that begin as metrics do.
+fn mentioned(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("postroom_relay_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_served_is_listed_with_its_meaning() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "t").await;
+    let relay = stack.relay().await;
+    sqlx::query("SELECT outbox.publish('t', '1'), outbox.publish('unbound', '1')")
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+    tap.distinct(1).await;
+    eventually("both messages are counted", async || {
+        relay.metric("postroom_relay_delivered_total") >= 1.0
+            && relay.metric("postroom_relay_parked_total") >= 1.0
+            && relay.metric("postroom_relay_checkpoints_total") >= 1.0
+    })
+    .await;
+    let metrics = relay.metrics();
+    let listed = listed();
+    let mut served = BTreeSet::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# ")) {
+        let mut words = line.split(' ');
+        let (kind, name) = (words.next().unwrap(), words.next().unwrap());
+        assert!(listed.contains(name), "{name} is served and not listed");
+        if kind == "TYPE" {
+            assert!(
+                metrics.contains(&format!("# HELP {name} ")),
+                "{name} has no meaning"
+            );
+            served.insert(name);
+        }
+    }
+    for name in [
+        "postroom_relay_active",
+        "postroom_relay_broker_state",
+        "postroom_relay_frame_rows",
+        "postroom_relay_confirm_seconds",
+        "postroom_relay_delay_seconds",
+        "postroom_relay_window_rows",
+        "postroom_relay_held_keys",
+    ] {
+        assert!(served.contains(name), "{name} is not served: {served:?}");
+    }
+    assert!(relay.metric("postroom_relay_active") > 0.0);
+}
+
+#[test]
+fn every_listed_metric_is_one_that_an_event_touches() {
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../relay/src/events.rs");
+    let source = std::fs::read_to_string(events).unwrap();
+    let (list, emits) = source.split_once("];").unwrap();
+    assert_eq!(mentioned(list), listed());
+    assert_eq!(mentioned(emits), listed());
+}
+
+#[test]
+fn the_documents_list_every_metric_and_no_other() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    assert_eq!(mentioned(&text), listed());
+}

@@ -1,0 +1,346 @@
+//! The database fails under load: killed, restarted, promoted, copied, restored.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+use std::process::Command;
+
+use support::{Login, PgServer, RelayProcess, Stack, Tap, eventually, judged, load::Load};
+
+const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
+
+fn load() -> Load {
+    Load {
+        slow: false,
+        ..Load::new(40)
+    }
+}
+
+/// Runs the load while `fault` happens.
+async fn under_load(stack: &Stack, load: &Load, fault: impl Future<Output = ()>) {
+    load.prepare(&stack.database).await;
+    tokio::join!(load.run(&stack.database), fault);
+}
+
+/// Waits until the load is in full swing.
+async fn busy(tap: &Tap, count: usize) {
+    tap.distinct(count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_postgres_is_restarted() {
+    let mut postgres = PgServer::start();
+    let stack = Stack::on(&postgres, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let relay = stack.relay_with(&[LEASE]).await;
+    under_load(&stack, &load(), async {
+        for round in 1..=2 {
+            busy(&tap, round * 150).await;
+            postgres.stop();
+            postgres.resume();
+        }
+    })
+    .await;
+    judged(&stack.database, &tap).await.assert_clean();
+    relay.ready().await;
+}
+
+/// Producers do not wait for the disk, so a kill takes committed transactions back: none of them
+/// may have been published. And ids handed out again after the crash hide nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_trap_5_postgres_is_killed_under_asynchronous_commits() {
+    let mut postgres = PgServer::start();
+    let stack = Stack::on(&postgres, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay_with(&[LEASE]).await;
+    let load = Load {
+        synchronous_commit: "off",
+        ..load()
+    };
+    under_load(&stack, &load, async {
+        for round in 1..=3 {
+            busy(&tap, round * 100).await;
+            postgres.kill();
+            postgres.resume();
+        }
+    })
+    .await;
+    judged(&stack.database, &tap).await.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_every_session_of_the_relay_is_terminated_again_and_again() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay_with(&[LEASE]).await;
+    let admin = stack.database.pool(Login::Admin).await;
+    under_load(&stack, &load(), async {
+        for (round, name) in ["lane 0%", "reader", "parked", "lane 0%"].into_iter().enumerate() {
+            busy(&tap, (round + 1) * 100).await;
+            eventually("a session of the relay is there to be terminated", async || {
+                let ended: i64 = sqlx::query_scalar(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name LIKE 'postroom-relay ' || $1",
+                )
+                .bind(name)
+                .fetch_one(&admin)
+                .await
+                .expect("terminating sessions");
+                ended > 0
+            })
+            .await;
+        }
+    })
+    .await;
+    judged(&stack.database, &tap).await.assert_clean();
+}
+
+/// Fails over under load; producers and relay follow to the promoted standby.
+async fn fail_over(synchronous: bool) -> (Stack, Tap, RelayProcess, (Stack, [PgServer; 2])) {
+    let mut primary = PgServer::start();
+    let standby = primary.standby();
+    if synchronous {
+        primary.configure("synchronous_standby_names = 'standby'");
+        primary.reload();
+    }
+    let stack = Stack::on(&primary, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let before = stack.relay_with(&[LEASE]).await;
+    let load = load();
+    load.prepare(&stack.database).await;
+    tokio::select! {
+        () = load.run(&stack.database) => panic!("the load ended before the fault"),
+        () = async {
+            busy(&tap, 300).await;
+            primary.kill();
+        } => {}
+    }
+    standby.promote();
+    before.kill().await;
+    let promoted = Stack {
+        database: stack.database.at(&standby.url()),
+        broker: stack.broker.sibling(),
+    };
+    let relay = promoted.relay_with(&[LEASE]).await;
+    load.end_orphans(&promoted.database).await;
+    load.end_orphans(&promoted.database).await;
+    // Other names for what it prepares.
+    let more = Load {
+        rounds: 10,
+        seed: load.seed.wrapping_add(1_000),
+        ..load
+    };
+    more.run(&promoted.database).await;
+    (promoted, tap, relay, (stack, [primary, standby]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_a_synchronous_standby_is_promoted_and_nothing_published_is_taken_back() {
+    let (stack, tap, relay, _servers) = fail_over(true).await;
+    judged(&stack.database, &tap).await.assert_clean();
+    assert!(relay.logged().contains("promoted"), "a promotion is told");
+}
+
+/// What the docs say may happen, and nothing else: ghosts, whose places a later message takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asynchronous_standby_is_promoted_and_nothing_that_it_holds_is_lost() {
+    let (stack, tap, relay, _servers) = fail_over(false).await;
+    let report = judged(&stack.database, &tap).await;
+    assert!(report.lost.is_empty(), "{report}");
+    assert!(report.excess.is_empty(), "{report}");
+    assert!(
+        relay.logged().contains("asynchronous standby"),
+        "the danger is told"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_6_a_relay_that_is_pointed_at_a_standby_does_not_become_active() {
+    let primary = PgServer::start();
+    let standby = primary.standby();
+    let stack = Stack::on(&primary, None).await;
+    let there = stack.database.at(&standby.url());
+    eventually("the standby has the test's database", async || {
+        standby.sql(
+            "postgres",
+            &format!(
+                "SELECT count(*) FROM pg_database WHERE datname = '{}'",
+                there.name
+            ),
+        ) == "1"
+    })
+    .await;
+    let url = there.url(Login::Relay);
+    let relay = stack.start_relay(&[("POSTROOM_DATABASE_URL", &url)]);
+    eventually("the relay says why", async || {
+        relay.logged().contains("is a standby") && relay.logged().contains("primary")
+    })
+    .await;
+    assert_eq!(relay.health().map(|(ready, _)| ready), Some(false));
+    std::mem::forget(there);
+}
+
+/// A disk snapshot started beside the original cannot be told from inside PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_copy_of_the_data_folder_meets_the_fence_at_the_broker() {
+    let mut original = PgServer::start();
+    let stack = Stack::on(&original, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let relay = stack.relay_with(&[LEASE]).await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    let publish = "SELECT outbox.publish('t', '1', key => 'k')";
+    sqlx::query(publish).execute(&mut producer).await.unwrap();
+    tap.distinct(1).await;
+    drop(producer);
+    original.stop();
+    let copy = original.clone_folder();
+    original.resume();
+    relay.ready().await;
+    let there = stack.database.at(&copy.url());
+    let url = there.url(Login::Relay);
+    let second = stack.start_relay(&[LEASE, ("POSTROOM_DATABASE_URL", &url)]);
+    eventually("the second relay meets the fence", async || {
+        second.logged().contains("postroom.fence.")
+    })
+    .await;
+    let mut producer = there.connect(Login::Producer).await;
+    sqlx::query(publish).execute(&mut producer).await.unwrap();
+    let mut producer = stack.database.connect(Login::Producer).await;
+    sqlx::query(publish).execute(&mut producer).await.unwrap();
+    tap.distinct(2).await;
+    assert_eq!(second.health().map(|(ready, _)| ready), Some(false));
+    assert_eq!(tap.ids().len(), 2, "nothing comes from the copy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_dump_is_refused_and_completed_by_a_rebase() {
+    let old = PgServer::start();
+    let new = PgServer::start();
+    let stack = Stack::on(&old, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let load = Load {
+        rounds: 10,
+        ..load()
+    };
+    load.prepare(&stack.database).await;
+    let relay = stack.relay_with(&[LEASE]).await;
+    load.run(&stack.database).await;
+    judged(&stack.database, &tap).await.assert_clean();
+    assert!(relay.stop().await.success());
+    // These are undelivered when the dump is made.
+    Load {
+        rounds: 5,
+        seed: load.seed + 100,
+        ..load.clone()
+    }
+    .run(&stack.database)
+    .await;
+    let restored = stack.database.at(&new.url());
+    dump_and_restore(&old, &new, &restored.name);
+    let there = Stack {
+        database: restored,
+        broker: stack.broker.sibling(),
+    };
+    let mut refused = there.start_relay(&[LEASE]);
+    assert!(!refused.exited().await.success());
+    assert!(
+        refused.logged().contains("relay rebase"),
+        "{}",
+        refused.logged()
+    );
+    let rebased = Command::new(support::binary("relay"))
+        .args([
+            "rebase",
+            "--database-url",
+            &there.database.url(Login::Relay),
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        rebased.status.success(),
+        "{}",
+        String::from_utf8_lossy(&rebased.stderr)
+    );
+    let _relay = there.relay_with(&[LEASE]).await;
+    Load {
+        rounds: 5,
+        seed: load.seed + 200,
+        ..load
+    }
+    .run(&there.database)
+    .await;
+    judged(&there.database, &tap).await.assert_clean();
+}
+
+fn dump_and_restore(old: &PgServer, new: &PgServer, name: &str) {
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (from, to) = (old.url(), new.url());
+    let roles = run("pg_dumpall", &["--roles-only", "-d", &from]);
+    let ours: Vec<&str> = roles
+        .lines()
+        .filter(|line| !line.contains("ROLE postgres") && !line.starts_with('\\'))
+        .collect();
+    let roles = ours.join("\n");
+    run(
+        "psql",
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", &to, "-c", &roles],
+    );
+    let file = std::env::temp_dir().join(format!("{name}.dump"));
+    let file = file.to_str().unwrap();
+    let database = format!("postgres://postgres@127.0.0.1:{}/{name}", old.port);
+    run("pg_dump", &["-Fc", "-f", file, "-d", &database]);
+    run("pg_restore", &["-C", "-d", &to, file]);
+    std::fs::remove_file(file).unwrap();
+}
+
+/// G6: neither an open writer nor a prepared transaction nor a long reader holds anything back.
+#[tokio::test(flavor = "multi_thread")]
+async fn g6_open_prepared_and_reading_transactions_hold_nothing_back() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay_with(&[LEASE]).await;
+    let load = Load {
+        rounds: 15,
+        ..load()
+    };
+    load.prepare(&stack.database).await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut writer = outbox::transaction::begin(&pool).await.unwrap();
+    sqlx::query("SELECT outbox.publish('load', '1')")
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    let mut prepared = stack.database.connect(Login::Producer).await;
+    let gid = stack.database.name.clone();
+    for statement in [
+        "BEGIN".to_owned(),
+        "SELECT outbox.publish('load', '2')".to_owned(),
+        format!("PREPARE TRANSACTION '{gid}'"),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut prepared)
+            .await
+            .unwrap();
+    }
+    let mut reader = stack.database.connect(Login::Owner).await;
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM ledger")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    load.run(&stack.database).await;
+    judged(&stack.database, &tap).await.assert_clean();
+    let before = tap.ids().len();
+    writer.commit().await.unwrap();
+    let sql = format!("COMMIT PREPARED '{gid}'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(&mut prepared)
+        .await
+        .unwrap();
+    tap.distinct(before + 2).await;
+}

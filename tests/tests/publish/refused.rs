@@ -1,0 +1,134 @@
+//! What the library refuses before the database does.
+
+use crate::statements::{ids, message, producer};
+use outbox::{HeaderValue, Message, MessageContext, Outbox, PublishError};
+
+#[tokio::test]
+async fn an_error_names_the_field_and_leaves_the_transaction_usable() {
+    let (database, pool) = producer().await;
+    let outbox = Outbox::new();
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let long = "x".repeat(256);
+    let wide = (0..2).try_fold(message("t").unwrap(), |message, n| {
+        message.header(&format!("h{n}"), "x".repeat(32_768))
+    });
+    let refused: [(&str, Result<Message, PublishError>); 9] = [
+        ("topic", message(&long)),
+        ("topic", message("orders.*")),
+        ("key", message("t").unwrap().key(long.as_str())),
+        ("type", message("t").unwrap().type_name("")),
+        ("content type", Message::bytes("t", &long, "")),
+        (
+            "payload",
+            Message::bytes("t", "text/plain", vec![0; 16 * 1024 * 1024 + 1]),
+        ),
+        (
+            "header \"CC\"",
+            message("t").unwrap().header("CC", "elsewhere"),
+        ),
+        (
+            "header \"cloudEvents_id\"",
+            message("t").unwrap().header("cloudEvents_id", "7"),
+        ),
+        ("headers", wide),
+    ];
+    for (field, made) in refused {
+        let error = match made {
+            Err(error) => error,
+            // What is written together is measured together.
+            Ok(message) => outbox.publish(&mut tx, message).await.unwrap_err(),
+        };
+        let text = error.to_string();
+        assert!(text.starts_with("publishing a message: "), "{text}");
+        assert!(text.contains(field), "{field}: {text}");
+        outbox
+            .publish(&mut tx, message("t").unwrap())
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&database).await.len(), 9);
+}
+
+#[tokio::test]
+async fn headers_are_measured_as_the_table_measures_them() {
+    let (database, pool) = producer().await;
+    let outbox = Outbox::new();
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let headers = |last: usize| {
+        let many = (0..2_000).try_fold(message("t").unwrap(), |message, n| {
+            message.header(&format!("header-{n:05}"), true)
+        });
+        many.and_then(|message| message.header("last", "x".repeat(last)))
+            .unwrap()
+    };
+    // The text of 2,000 headers with their separators, and what is left for the last.
+    let most = 64 * 1024 - 2 - 2_000 * "\"header-00000\": true, ".len() - "\"last\": \"\"".len();
+    outbox.publish(&mut tx, headers(most)).await.unwrap();
+    let error = outbox
+        .publish(&mut tx, headers(most + 1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            PublishError::TooLarge {
+                field: "headers",
+                bytes: 65_537,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&database).await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_bad_message_keeps_the_whole_call_from_being_written() {
+    let (database, pool) = producer().await;
+    let outbox = Outbox::new();
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let wide = (0..3).try_fold(message("t").unwrap(), |message, n| {
+        message.header(&format!("h{n}"), "x".repeat(32_768))
+    });
+    let refused = outbox
+        .publish_all(&mut tx, [message("t").unwrap(), wide.unwrap()])
+        .await;
+    assert!(matches!(refused, Err(PublishError::TooLarge { .. })));
+    tx.commit().await.unwrap();
+    assert!(ids(&database).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_would_be_lost_or_refused_later_is_refused_now() {
+    let (_database, pool) = producer().await;
+    let outbox = Outbox::new();
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let nul = message("t").unwrap().header("note", "a\0b").unwrap();
+    let nan = HeaderValue::Float(f64::NAN);
+    let nan = message("t").unwrap().header("ratio", nan).unwrap();
+    for (refused, said) in [
+        (nul, "header \"note\" holds a NUL character"),
+        (nan, "header \"ratio\" is not a finite number"),
+    ] {
+        let error = outbox.publish(&mut tx, refused).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let context = MessageContext::new().correlation_id("x".repeat(256));
+    let publishing = outbox.publish(&mut tx, message("t").unwrap());
+    let error = outbox::context::scope(context, publishing)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("correlation id of 256 bytes, the limit is 255"),
+        "{error}"
+    );
+    outbox
+        .publish(&mut tx, message("t").unwrap())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}

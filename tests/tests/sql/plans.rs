@@ -1,0 +1,158 @@
+//! Trap 7: plans do not depend on statistics. Those of an empty table would walk a full one.
+
+use std::str::FromStr as _;
+
+use serde_json::Value;
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use support::{Database, Login};
+
+const ROWS: i64 = 50_000;
+
+/// Connects as the relay's reader does.
+async fn reader(database: &Database) -> PgConnection {
+    let options = PgConnectOptions::from_str(&database.url(Login::Relay)).unwrap();
+    let settings = relay::statements::reader_settings();
+    PgConnection::connect_with(&options.options(settings))
+        .await
+        .unwrap()
+}
+
+/// Fills the first leaf by many transactions, without autovacuum's help.
+async fn fill(database: &Database) {
+    let pool = PgPoolOptions::new()
+        .connect(&database.url(Login::Owner))
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        sqlx::query("SELECT outbox.publish('t', '1') FROM generate_series(1, $1)")
+            .bind(ROWS / 10)
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+}
+
+async fn analyse(database: &Database) {
+    let mut owner = database.connect(Login::Owner).await;
+    sqlx::query("ANALYZE outbox.message")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+}
+
+/// Plan of a page in the middle of a backlog, with two transactions that finished late.
+async fn plan(reader: &mut PgConnection) -> Value {
+    let types = "bigint, bigint, bigint, smallint, bigint, text, text, text[], bigint[], bigint, \
+                 bigint";
+    let prepare = format!(
+        "PREPARE page ({types}) AS {}",
+        relay::statements::FRAME_PAGE
+    );
+    sqlx::raw_sql(AssertSqlSafe(prepare))
+        .execute(&mut *reader)
+        .await
+        .unwrap();
+    let (from, to): (String, String) = sqlx::query_as(
+        "SELECT pg_snapshot_xmax(pg_current_snapshot())::text, pg_current_snapshot()::text",
+    )
+    .fetch_one(&mut *reader)
+    .await
+    .unwrap();
+    // A backlog: all that was written lies above the floor and is new.
+    let explain = format!(
+        "EXPLAIN (FORMAT JSON) EXECUTE page (0, 20000, {}, 0::smallint, 20000, '3', '{to}',
+             ARRAY['{from}', '7'], ARRAY[10, 10]::bigint[], 1000, 8388608)",
+        1_i64 << 40
+    );
+    let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain))
+        .fetch_one(&mut *reader)
+        .await
+        .unwrap();
+    plan[0]["Plan"].clone()
+}
+
+/// A node of a plan, with the types of the nodes above it.
+struct Node<'a> {
+    above: Vec<&'a str>,
+    plan: &'a Value,
+}
+
+fn nodes<'a>(plan: &'a Value, above: &[&'a str], all: &mut Vec<Node<'a>>) {
+    all.push(Node {
+        above: above.to_vec(),
+        plan,
+    });
+    let mut above = above.to_vec();
+    above.push(plan["Node Type"].as_str().unwrap());
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        nodes(child, &above, all);
+    }
+}
+
+fn assert_reads_by_index_only(plan: &Value) {
+    let mut all = Vec::new();
+    nodes(plan, &[], &mut all);
+    let reads: Vec<&Node<'_>> = all
+        .iter()
+        .filter(|n| !n.plan["Relation Name"].is_null())
+        .collect();
+    let [new, stragglers] = reads[..] else {
+        panic!("two reads, each of one leaf: {plan:#}");
+    };
+    for (read, index, conditions) in [
+        (
+            new,
+            "message_00_position",
+            &["\"position\" >", "\"position\" <="][..],
+        ),
+        (
+            stragglers,
+            "message_00_xid_position",
+            &["xid =", "ROW(xid, \"position\") >"][..],
+        ),
+    ] {
+        assert_eq!(read.plan["Relation Name"], "message_00", "{plan:#}");
+        assert_eq!(read.plan["Node Type"], "Index Scan", "{plan:#}");
+        assert_eq!(read.plan["Index Name"], index, "{plan:#}");
+        let condition = read.plan["Index Cond"].as_str().unwrap();
+        for part in conditions {
+            assert!(condition.contains(part), "{part}: {condition}");
+        }
+        // Nothing sorts what the index gives before the limit ends it.
+        let above = read.above.iter().rev();
+        let up_to_limit: Vec<&&str> = above.take_while(|node| **node != "Limit").collect();
+        assert!(!up_to_limit.contains(&&"Sort"), "{plan:#}");
+    }
+    let merged = new
+        .above
+        .iter()
+        .rposition(|node| node.ends_with("Append"))
+        .unwrap();
+    assert!(!new.above[merged..].contains(&"Sort"), "{plan:#}");
+}
+
+#[tokio::test]
+async fn trap_7_statistics_of_an_empty_table_do_not_make_frames_walk_it() {
+    let database = Database::new().await;
+    analyse(&database).await;
+    let mut reader = reader(&database).await;
+    fill(&database).await;
+    assert_reads_by_index_only(&plan(&mut reader).await);
+}
+
+#[tokio::test]
+async fn trap_7_statistics_of_a_full_table_do_not_either() {
+    let database = Database::new().await;
+    fill(&database).await;
+    analyse(&database).await;
+    assert_reads_by_index_only(&plan(&mut reader(&database).await).await);
+}
+
+#[tokio::test]
+async fn trap_7_a_table_that_was_never_analysed_is_read_by_index() {
+    let database = Database::new().await;
+    assert_reads_by_index_only(&plan(&mut reader(&database).await).await);
+}
