@@ -116,3 +116,8 @@ impl Stack {
         .await;
     }
 }
+
+/// The examples of the project's README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -1,7 +1,6 @@
 //! The relay as a real process.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     time::Duration,
@@ -24,9 +23,7 @@ pub struct RelayProcess {
 impl RelayProcess {
     /// Starts one with nothing but these environment variables.
     pub fn start(environment: &[(String, String)]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
+        let port = crate::private::free_port();
         let log = std::env::temp_dir().join(format!("{}.log", unique("postroom_relay")));
         let file = std::fs::File::create(&log).expect("creating a log file");
         let mut command = Command::new(binary("relay"));

@@ -1,6 +1,7 @@
 //! G1, G3 and G4 under concurrent writers of every kind, with rotation and expiry in between.
 //!
 //! `docs/faults.md` lists the traps that these tests catch; `scripts/traps` puts each back.
+#![allow(clippy::expect_used)] // Helpers of tests.
 
 use history::judge_queue;
 use support::{

@@ -9,10 +9,17 @@ pub use rabbitmq::RabbitNode;
 
 use std::{net::TcpListener, path::PathBuf};
 
-/// A port that was free a moment ago.
+use rand::Rng as _;
+
+/// A port that was free a moment ago, from below the range that outgoing connections take theirs
+/// from: nothing takes it between this look and its use.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    loop {
+        let port = rand::rng().random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A folder that an unprivileged server may use: never below root's home.

@@ -14,8 +14,8 @@ use support::{Login, Stack, Tap, declare, eventually, short};
 
 const MESSAGES: usize = 2_000;
 
-/// Messages for the relay: with one batch of them, luck could hide that confirms are mixed up.
-const RELAYED: usize = 10_000;
+/// Messages for the relay: with a few batches of them, luck could hide that confirms are mixed up.
+const RELAYED: usize = 30_000;
 
 fn topic(number: usize) -> &'static str {
     ["bound", "unbound"][number % 2]
@@ -99,8 +99,7 @@ async fn g3_the_relay_parks_exactly_what_no_queue_took() {
     // As pipelined as the relay can be.
     let _relay = stack
         .relay_with(&[
-            ("POSTROOM_AMQP_BATCH", "2000"),
-            ("POSTROOM_AMQP_CHANNELS", "1"),
+            ("POSTROOM_AMQP_BATCH", "5000"),
             ("POSTROOM_CAPTURE_PAGE_ROWS", "5000"),
             ("POSTROOM_PUBLISH_RETRY_FIRST", "1h"),
             ("POSTROOM_PUBLISH_RETRY_LONGEST", "1h"),
