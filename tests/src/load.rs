@@ -1,9 +1,11 @@
 //! Producers of every kind at once: a ledger, a serialised counter per key, and all ways to write.
 
+mod ways;
+
 use std::time::Duration;
 
 use history::Committed;
-use outbox::{Message, MessageId, Outbox};
+use outbox::MessageId;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use tokio::{task::JoinSet, time::sleep};
@@ -193,11 +195,11 @@ impl Writer {
         .execute(&mut *connection)
         .await?;
         match self.random.random_range(0..5) {
-            0 => by_insert_select(connection, &key, &ids).await,
-            1 => by_copy(connection, &key, &ids).await,
-            2 => by_function(connection, &key, &ids).await,
-            3 => by_values(connection, &key, &ids).await,
-            _ => by_library(connection, &key, &ids).await,
+            0 => ways::by_insert_select(connection, &key, &ids).await,
+            1 => ways::by_copy(connection, &key, &ids).await,
+            2 => ways::by_function(connection, &key, &ids).await,
+            3 => ways::by_values(connection, &key, &ids).await,
+            _ => ways::by_library(connection, &key, &ids).await,
         }
     }
 
@@ -240,89 +242,4 @@ impl Writer {
     async fn pause(&mut self, most_ms: u64) {
         sleep(Duration::from_millis(self.random.random_range(0..=most_ms))).await;
     }
-}
-
-async fn by_library(
-    connection: &mut PgConnection,
-    key: &str,
-    ids: &[uuid::Uuid],
-) -> Result<(), sqlx::Error> {
-    let messages = ids.iter().map(|&id| {
-        let message = Message::bytes("load", "text/plain", "library").expect("a message");
-        message.key(key).expect("a key").id(id)
-    });
-    let published = Outbox::new()
-        .publish_all_without_transaction_check(connection, messages)
-        .await;
-    match published {
-        Ok(_) => Ok(()),
-        Err(outbox::PublishError::Database(error)) => Err(error),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-async fn by_values(
-    connection: &mut PgConnection,
-    key: &str,
-    ids: &[uuid::Uuid],
-) -> Result<(), sqlx::Error> {
-    for id in ids {
-        sqlx::query(
-            "INSERT INTO outbox.message (message_id, topic, key, type, payload)
-             VALUES ($1, 'load', $2, 'load', 'values')",
-        )
-        .bind(id)
-        .bind(key)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-async fn by_insert_select(
-    connection: &mut PgConnection,
-    key: &str,
-    ids: &[uuid::Uuid],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO outbox.message (message_id, topic, key, type, payload)
-         SELECT l.id, 'load', l.key, 'load', 'select' FROM ledger AS l
-         WHERE l.id = ANY ($1) AND l.key = $2 ORDER BY l.place",
-    )
-    .bind(ids)
-    .bind(key)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn by_function(
-    connection: &mut PgConnection,
-    key: &str,
-    ids: &[uuid::Uuid],
-) -> Result<(), sqlx::Error> {
-    for id in ids {
-        sqlx::query("SELECT outbox.publish('load', '{}', key => $2, message_id => $1)")
-            .bind(id)
-            .bind(key)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn by_copy(
-    connection: &mut PgConnection,
-    key: &str,
-    ids: &[uuid::Uuid],
-) -> Result<(), sqlx::Error> {
-    let rows: String = ids.iter().fold(String::new(), |rows, id| {
-        rows + &format!("{id}\tload\t{key}\tload\tcopy\n")
-    });
-    let mut copy = connection
-        .copy_in_raw("COPY outbox.message (message_id, topic, key, type, payload) FROM STDIN")
-        .await?;
-    copy.send(rows.as_bytes()).await?;
-    copy.finish().await?;
-    Ok(())
 }

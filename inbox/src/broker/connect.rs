@@ -1,6 +1,4 @@
-//! Connecting, and waiting for the broker's answers.
-
-use std::{future::Future, io, time::Duration};
+//! Connecting.
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -10,14 +8,12 @@ use lapin::{
 
 use super::{
     address::Address,
+    answer::answer,
     refusal::Failure,
     server::{self, DeliveryLimit},
     session::Session,
     topology::Topology,
 };
-
-/// Longest wait for one answer of the broker.
-const ANSWER: Duration = Duration::from_secs(15);
 
 /// How to connect.
 #[derive(Debug)]
@@ -70,18 +66,4 @@ impl Connector {
         self.delivery_limit = Some(limit);
         Ok(limit)
     }
-}
-
-/// Waits for an answer of the broker, but not for ever.
-pub(super) async fn answer<T>(
-    doing: &'static str,
-    answer: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, Failure> {
-    let answered = tokio::time::timeout(ANSWER, answer).await;
-    answered
-        .unwrap_or_else(|_| {
-            let text = format!("the broker gave no answer within {ANSWER:?}");
-            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-        })
-        .map_err(|error| Failure::new(doing, error))
 }

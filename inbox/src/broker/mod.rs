@@ -1,6 +1,7 @@
 //! The broker's side: a queue with its bindings, and the deliveries that come from it.
 
 mod address;
+mod answer;
 mod connect;
 mod refusal;
 mod server;

@@ -10,7 +10,7 @@ use lapin::{
 use outbox::HeaderValue;
 
 use super::{
-    connect::answer,
+    answer::answer,
     refusal::{BrokerError, Failure, is_mismatch},
     server::DeliveryLimit,
 };

@@ -1,5 +1,6 @@
 //! Configuration: every key with its default, from a file and the environment.
 
+mod environment;
 mod load;
 mod secret;
 
@@ -7,7 +8,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-pub use load::{ConfigError, ENVIRONMENT};
+pub use environment::ENVIRONMENT;
+pub use load::ConfigError;
 pub use secret::Secret;
 
 /// Everything that `relay run` can be told. Unknown keys are refused.

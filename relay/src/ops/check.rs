@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::cli::{Source, say};
+use super::source::{Source, say};
 use crate::{
     broker::link,
     config::Config,

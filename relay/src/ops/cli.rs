@@ -2,19 +2,16 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use sqlx::PgConnection;
+use clap::{Parser, Subcommand};
 
-use super::{check, migrate, parked, rebase, run, status};
-use crate::{
-    config::Config,
-    database::{self, Purpose},
+use super::{
+    check, migrate, parked, rebase, run,
+    source::{Json, Source},
+    status,
 };
-
 /// Brings messages from a PostgreSQL outbox to RabbitMQ.
 ///
 /// Every key of the configuration file has an environment variable: `POSTROOM_`, section and key
@@ -23,23 +20,9 @@ use crate::{
 #[command(name = "relay", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
-    pub(super) source: Source,
+    source: Source,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where the configuration comes from.
-#[derive(Debug, Args)]
-pub(super) struct Source {
-    /// Configuration file (TOML); the environment overrides it
-    #[arg(long, global = true, env = "POSTROOM_CONFIG")]
-    config: Option<PathBuf>,
-    /// URL of the outbox's database, over file and environment
-    #[arg(long, global = true, hide_env_values = true)]
-    database_url: Option<String>,
-    /// URL of the broker, over file and environment
-    #[arg(long, global = true)]
-    amqp_url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,32 +41,6 @@ enum Command {
     /// Accept that the database is another one (restored, copied): publish all that may be
     /// undelivered, with duplicates but without losses
     Rebase(rebase::Options),
-}
-
-/// How results are shown.
-#[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Json {
-    /// Print JSON instead of tables
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-impl Source {
-    pub(super) fn load(&self) -> anyhow::Result<Config> {
-        let lookup = |name: &str| match name {
-            "POSTROOM_DATABASE_URL" if self.database_url.is_some() => self.database_url.clone(),
-            "POSTROOM_AMQP_URL" if self.amqp_url.is_some() => self.amqp_url.clone(),
-            _ => std::env::var(name).ok().filter(|value| !value.is_empty()),
-        };
-        Ok(Config::load(self.config.as_deref(), lookup)?)
-    }
-
-    /// Connects to the database for one command.
-    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
-        let config = self.load()?;
-        let url = config.database_url()?;
-        Ok(database::connect(url, Purpose::Reader, "postroom-relay command").await?)
-    }
 }
 
 impl Cli {
@@ -134,9 +91,4 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     text
-}
-
-/// Prints a line of a result.
-pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use migrations::{MIGRATIONS, ROLES};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use super::cli::{Source, say};
+use super::source::{Source, say};
 
 /// How to migrate.
 #[derive(Debug, Args)]

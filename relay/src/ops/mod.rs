@@ -8,6 +8,7 @@ mod migrate;
 pub(crate) mod parked;
 mod rebase;
 mod run;
+mod source;
 pub(crate) mod status;
 mod table;
 

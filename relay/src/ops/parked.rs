@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    cli::{Source, say},
+    source::{Source, say},
     table::table,
 };
 

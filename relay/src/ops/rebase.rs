@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::cli::{Source, say};
+use super::source::{Source, say};
 use crate::{
     capture::{Floors, Pair, Snapshot},
     checkpoint::Checkpoint,

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{admin, cli::Source, logs};
+use super::{admin, logs, source::Source};
 use crate::relay::Relay;
 
 pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {

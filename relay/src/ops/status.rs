@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{
-    cli::{Source, say},
+    source::{Source, say},
     table::{age, table},
 };
 use crate::sql::{checkpoint, message, parked, server::LOCK_CLASS};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{frames::Frames, retries};
 use crate::{
-    broker::{self, Order, State},
+    broker::{self, Order},
     capture::{Floors, Position, reader},
     config::Config,
     error::RelayError,
@@ -18,7 +18,7 @@ use crate::{
     health::Reporter,
     lease::{self, Proof},
     message::Message,
-    publish::{Machine, Progress, Settled},
+    publish::{Machine, Progress},
 };
 
 /// How often parked rows are looked at.
@@ -35,7 +35,7 @@ pub(super) struct Inputs {
 
 /// Whether rows may be taken from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
+pub(super) enum Gate {
     /// What is visible is durable.
     Open,
     /// A commit must be recorded first.
@@ -48,18 +48,18 @@ enum Gate {
 #[derive(Debug)]
 pub(super) struct Work {
     /// Channels of the broker's connection that wait for an order, and all of them.
-    idle: Vec<usize>,
-    channels: Vec<mpsc::Sender<Order>>,
-    blocked: bool,
-    gate: Gate,
+    pub(super) idle: Vec<usize>,
+    pub(super) channels: Vec<mpsc::Sender<Order>>,
+    pub(super) blocked: bool,
+    pub(super) gate: Gate,
     /// A record is under way: the position to pair with its transaction.
-    recording: Option<Position>,
-    recorded: Option<Progress>,
-    record_after: Instant,
+    pub(super) recording: Option<Position>,
+    pub(super) recorded: Option<Progress>,
+    pub(super) record_after: Instant,
     /// There is something to record, and it waits for its time.
-    record_wanted: bool,
-    polling: bool,
-    stopping: Option<Instant>,
+    pub(super) record_wanted: bool,
+    pub(super) polling: bool,
+    pub(super) stopping: Option<Instant>,
 }
 
 impl Work {
@@ -248,105 +248,5 @@ impl Engine {
         } else {
             soon.min(record)
         }
-    }
-
-    fn on_keeper(&mut self, event: lease::Event) -> Result<(), RelayError> {
-        match event {
-            lease::Event::Recorded { xid, write } => {
-                events::Checkpointed.emit();
-                self.machine.written(&write);
-                if let Some(position) = self.work.recording.take() {
-                    let floors = self.frames.recorded(xid, position).clone();
-                    self.floors.send_replace(floors);
-                }
-                if self.work.gate == Gate::Asked {
-                    self.work.gate = Gate::Open;
-                }
-                Ok(())
-            }
-            lease::Event::Lost(error) => Err(error.into()),
-        }
-    }
-
-    fn on_link(&mut self, event: broker::Event) -> Result<(), RelayError> {
-        match event {
-            broker::Event::State(state) => {
-                self.work.blocked = matches!(state, State::Blocked { .. });
-                if matches!(state, State::Disconnected { .. } | State::Connecting) {
-                    self.work.idle.clear();
-                    self.work.channels.clear();
-                }
-                self.reporter.broker(&state);
-            }
-            broker::Event::Channels(channels) => {
-                self.work.idle = (0..channels.len()).collect();
-                self.work.channels = channels;
-            }
-            broker::Event::Returned(returned) => {
-                for (position, outcome) in returned.outcomes {
-                    if let Some(settled) = self.machine.settle(position, outcome) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
-                if returned.channel < self.work.channels.len() {
-                    self.work.idle.push(returned.channel);
-                }
-            }
-            broker::Event::Refused(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    fn on_reader(&mut self, event: reader::Event) -> Result<(), RelayError> {
-        match event {
-            reader::Event::Opened(frame) => {
-                if !frame.durable {
-                    self.work.gate = Gate::Wanted;
-                }
-                self.machine
-                    .open_frame(frame.id, std::mem::take(&mut self.already_parked));
-                self.frames.opened(frame);
-            }
-            reader::Event::Rows { frame, rows } => {
-                for row in rows {
-                    if let Some(settled) = self.machine.admit(frame, row) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
-            }
-            reader::Event::Closed { frame } => self.machine.close_frame(frame),
-            reader::Event::Lost(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn on_retries(&mut self, event: retries::Event) -> Result<(), RelayError> {
-        match event {
-            retries::Event::Due { keys, singles } => {
-                self.work.polling = false;
-                for key in keys {
-                    self.machine.drain(&key);
-                }
-                for single in singles {
-                    if let Some(settled) = self.machine.retry(single) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
-            }
-            retries::Event::Drained {
-                request,
-                rows,
-                more,
-            } => {
-                for _ in 0..self.machine.drained(&request.key, rows, more) {
-                    events::MessageSettled {
-                        settled: Settled::Dropped,
-                    }
-                    .emit();
-                }
-            }
-            retries::Event::Lost(error) => return Err(error),
-        }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 mod engine;
 mod frames;
+mod reports;
 mod retries;
 
 use sqlx::PgConnection;

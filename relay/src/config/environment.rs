@@ -1,0 +1,84 @@
+//! Configuration by environment variables.
+
+/// Environment variables and the keys that they set, over the file's.
+pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
+    ("POSTROOM_DATABASE_URL", "database", "url"),
+    ("POSTROOM_DATABASE_URL_FILE", "database", "url_file"),
+    ("POSTROOM_AMQP_URL", "amqp", "url"),
+    ("POSTROOM_AMQP_URL_FILE", "amqp", "url_file"),
+    ("POSTROOM_AMQP_EXCHANGE", "amqp", "exchange"),
+    ("POSTROOM_AMQP_DECLARE_EXCHANGE", "amqp", "declare_exchange"),
+    ("POSTROOM_AMQP_SOURCE", "amqp", "source"),
+    ("POSTROOM_AMQP_CHANNELS", "amqp", "channels"),
+    ("POSTROOM_AMQP_BATCH", "amqp", "batch"),
+    ("POSTROOM_AMQP_CONFIRM_TIMEOUT", "amqp", "confirm_timeout"),
+    ("POSTROOM_AMQP_CONNECT_TIMEOUT", "amqp", "connect_timeout"),
+    ("POSTROOM_CAPTURE_POLL_SHORTEST", "capture", "poll_shortest"),
+    ("POSTROOM_CAPTURE_POLL_LONGEST", "capture", "poll_longest"),
+    ("POSTROOM_CAPTURE_PAGE_ROWS", "capture", "page_rows"),
+    ("POSTROOM_CAPTURE_PAGE_BYTES", "capture", "page_bytes"),
+    ("POSTROOM_PUBLISH_WINDOW_ROWS", "publish", "window_rows"),
+    ("POSTROOM_PUBLISH_WINDOW_BYTES", "publish", "window_bytes"),
+    ("POSTROOM_PUBLISH_KEY_ROWS", "publish", "key_rows"),
+    ("POSTROOM_PUBLISH_RETRY_FIRST", "publish", "retry_first"),
+    ("POSTROOM_PUBLISH_RETRY_LONGEST", "publish", "retry_longest"),
+    (
+        "POSTROOM_PUBLISH_DROP_UNROUTABLE",
+        "publish",
+        "drop_unroutable",
+    ),
+    (
+        "POSTROOM_PUBLISH_CHECKPOINT_INTERVAL",
+        "publish",
+        "checkpoint_interval",
+    ),
+    ("POSTROOM_LEASE_TIMEOUT", "lease", "timeout"),
+    ("POSTROOM_LEASE_DRAIN_TIMEOUT", "lease", "drain_timeout"),
+    ("POSTROOM_RETENTION_KEEP", "retention", "keep"),
+    ("POSTROOM_RETENTION_SEGMENT_AGE", "retention", "segment_age"),
+    (
+        "POSTROOM_RETENTION_SEGMENT_ROWS",
+        "retention",
+        "segment_rows",
+    ),
+    (
+        "POSTROOM_RETENTION_CHECK_INTERVAL",
+        "retention",
+        "check_interval",
+    ),
+    ("POSTROOM_ADMIN_LISTEN", "admin", "listen"),
+    ("POSTROOM_LOG_FORMAT", "log", "format"),
+    ("POSTROOM_LOG_FILTER", "log", "filter"),
+];
+
+/// Sets a key from the text of an environment variable.
+pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str) {
+    let defaults = (section, key);
+    let value = match defaults {
+        ("publish", "drop_unroutable") => toml::Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|pattern| !pattern.is_empty())
+                .map(toml::Value::from)
+                .collect(),
+        ),
+        ("amqp", "declare_exchange") => match text.parse::<bool>() {
+            Ok(value) => toml::Value::Boolean(value),
+            Err(_) => toml::Value::from(text),
+        },
+        ("amqp", "channels" | "batch")
+        | ("capture", "page_rows" | "page_bytes")
+        | ("publish", "window_rows" | "window_bytes" | "key_rows")
+        | ("retention", "segment_rows") => match text.parse::<i64>() {
+            Ok(value) => toml::Value::Integer(value),
+            Err(_) => toml::Value::from(text),
+        },
+        _ => toml::Value::from(text),
+    };
+    let section = table
+        .entry(section)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let toml::Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}

@@ -1,0 +1,56 @@
+//! What every command shares: its configuration, a connection, and a place to print.
+
+use std::{io::Write as _, path::PathBuf};
+
+use clap::Args;
+use sqlx::PgConnection;
+
+use crate::{
+    config::Config,
+    database::{self, Purpose},
+};
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(super) struct Source {
+    /// Configuration file (TOML); the environment overrides it
+    #[arg(long, global = true, env = "POSTROOM_CONFIG")]
+    config: Option<PathBuf>,
+    /// URL of the outbox's database, over file and environment
+    #[arg(long, global = true, hide_env_values = true)]
+    database_url: Option<String>,
+    /// URL of the broker, over file and environment
+    #[arg(long, global = true)]
+    amqp_url: Option<String>,
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Json {
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Source {
+    pub(super) fn load(&self) -> anyhow::Result<Config> {
+        let lookup = |name: &str| match name {
+            "POSTROOM_DATABASE_URL" if self.database_url.is_some() => self.database_url.clone(),
+            "POSTROOM_AMQP_URL" if self.amqp_url.is_some() => self.amqp_url.clone(),
+            _ => std::env::var(name).ok().filter(|value| !value.is_empty()),
+        };
+        Ok(Config::load(self.config.as_deref(), lookup)?)
+    }
+
+    /// Connects to the database for one command.
+    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        let config = self.load()?;
+        let url = config.database_url()?;
+        Ok(database::connect(url, Purpose::Reader, "postroom-relay command").await?)
+    }
+}
+
+/// Prints a line of a result.
+pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
