@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WORKSPACE := --workspace --all-features --locked
 
 # Where PostgreSQL and RabbitMQ are, as `services-up` found or started them; it also
-# sees to psql, by which tests and demo apply the migrations.
+# sees to psql, by which the tests apply the migrations.
 SERVICES := . target/services/env
 
 # cargo-nextest where it is installed, cargo's own runner elsewhere.
@@ -80,10 +80,10 @@ test: check-rust ## Everything CI checks: format, lints, tests, docs
 	@$(MAKE) --no-print-directory doc
 
 .PHONY: demo
-demo: check-rust services-up ## The main job on real orders (ORDERS=path for others)
+demo: check-rust services-up ## The main job on real orders (ORDERS=path for others, VIOLENCE=1 kills things)
 	@[ -r "$(ORDERS)" ] || { echo "error: cannot read the orders file '$(ORDERS)'; name another: make demo ORDERS=path" >&2; exit 1; }
 	$(CARGO) build --release --locked -p postroom-relay -p postroom-shop
-	$(SERVICES); "$(TARGET)/release/shop-demo" --orders "$(ORDERS)"
+	$(SERVICES); "$(TARGET)/release/shop-demo" --orders "$(ORDERS)"$(if $(VIOLENCE), --violence)
 
 .PHONY: deny
 deny: check-rust ## Checks licences and advisories of the dependencies

@@ -123,7 +123,7 @@ pub struct Publish {
     pub window_rows: usize,
     /// Most bytes of messages in memory; one page more may be. Default: 16 MiB.
     pub window_bytes: usize,
-    /// Most messages of one key in memory; what comes above is parked behind them. Default: 1024.
+    /// Most messages of one key in memory; what comes above is parked behind them. Default: 256.
     pub key_rows: usize,
     /// Wait before a parked message is tried again the first time; doubles. Default: 1 s.
     #[serde(with = "humantime_serde")]
@@ -144,7 +144,7 @@ impl Default for Publish {
         Self {
             window_rows: 8_192,
             window_bytes: 16 << 20,
-            key_rows: 1_024,
+            key_rows: 256,
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_mins(1),
             drop_unroutable: Vec::new(),

@@ -48,11 +48,6 @@ impl<M> Machine<M> {
     /// Notes what became of a message that was handed out.
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
-        let attempts = match entry.origin {
-            Origin::Frame(_) => 0,
-            Origin::Parked { attempts } => attempts,
-        };
-        let backoff = Due::In(self.settings.backoff.wait(attempts + 1, position));
         let settled = match outcome {
             Outcome::Confirmed => {
                 self.finish(&entry);
@@ -63,65 +58,21 @@ impl<M> Machine<M> {
                 Settled::Dropped
             }
             Outcome::Unroutable => {
-                let hold = entry
-                    .row
-                    .key
-                    .as_ref()
-                    .map_or(Hold::Nothing, |_| Hold::Topic);
                 let detail = "no queue is bound to its topic".to_owned();
-                self.park(
-                    &entry,
-                    Reason::Unroutable,
-                    hold,
-                    attempts + 1,
-                    backoff,
-                    Some(detail),
-                );
-                Settled::Parked(Reason::Unroutable)
+                self.fail(&entry, Reason::Unroutable, detail)
             }
             Outcome::Nacked => {
-                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
                 let detail = "the broker refused it: a queue is full or unavailable".to_owned();
-                self.park(
-                    &entry,
-                    Reason::Nacked,
-                    hold,
-                    attempts + 1,
-                    backoff,
-                    Some(detail),
-                );
-                Settled::Parked(Reason::Nacked)
+                self.fail(&entry, Reason::Nacked, detail)
             }
-            Outcome::Rejected(detail) => {
-                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
-                let never = Due::Never;
-                self.park(
-                    &entry,
-                    Reason::Rejected,
-                    hold,
-                    attempts + 1,
-                    never,
-                    Some(detail),
-                );
-                Settled::Parked(Reason::Rejected)
-            }
+            Outcome::Rejected(detail) => self.fail(&entry, Reason::Rejected, detail),
             Outcome::Unknown { blame } => {
                 entry.strikes = blame.as_ref().map_or(0, |_| entry.strikes + 1);
                 let Some(detail) = blame.filter(|_| entry.strikes >= MOST_STRIKES) else {
                     self.ready.insert(position, entry);
                     return Some(Settled::Requeued);
                 };
-                let hold = entry.row.key.as_ref().map_or(Hold::Nothing, |_| Hold::Key);
-                let never = Due::Never;
-                self.park(
-                    &entry,
-                    Reason::Rejected,
-                    hold,
-                    attempts + 1,
-                    never,
-                    Some(detail),
-                );
-                Settled::Parked(Reason::Rejected)
+                self.fail(&entry, Reason::Rejected, detail)
             }
         };
         if let Some(key) = entry.row.key.clone() {
@@ -133,6 +84,27 @@ impl<M> Machine<M> {
             self.advance(&key);
         }
         Some(settled)
+    }
+
+    /// Parks a row that was tried: until its next attempt, or until an operator decides.
+    fn fail(&mut self, entry: &Entry<M>, reason: Reason, detail: String) -> Settled {
+        let attempts = match entry.origin {
+            Origin::Frame(_) => 1,
+            Origin::Parked { attempts } => attempts + 1,
+        };
+        let wait = self.settings.backoff.wait(attempts, entry.row.position);
+        let (scope, due) = match reason {
+            Reason::Unroutable => (Hold::Topic, Due::In(wait)),
+            Reason::Rejected => (Hold::Key, Due::Never),
+            _ => (Hold::Key, Due::In(wait)),
+        };
+        let hold = if entry.row.key.is_some() {
+            scope
+        } else {
+            Hold::Nothing
+        };
+        self.park(entry, reason, hold, attempts, due, Some(detail));
+        Settled::Parked(reason)
     }
 
     /// A row is done for good.

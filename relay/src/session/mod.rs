@@ -36,7 +36,7 @@ use engine::{Engine, Inputs};
 use retries::Retries;
 
 /// Most rows that a frame may hold settled above one that is not.
-const SPAN: usize = 200_000;
+const SPAN: usize = 100_000;
 
 /// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled
 /// and everything in flight is recorded, or with the error that ended it.
