@@ -149,7 +149,9 @@ pub(crate) async fn connect(
         })?;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
     if let Purpose::Lease { timeout } = purpose {
+        // Unnamed: behind a pooler a named statement would fail before this could tell why.
         let in_force: String = sqlx::query_scalar(server::IDLE_SESSION_TIMEOUT)
+            .persistent(false)
             .fetch_one(&mut connection)
             .await?;
         if in_force != timeout.as_millis().to_string() {

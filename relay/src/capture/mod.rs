@@ -4,7 +4,7 @@
 //! delivers exactly the rows that the new one sees and the old one did not, ordered by position.
 //! Nothing is missed however late a transaction commits, and nothing waits for an open one.
 //!
-//! [`Snapshot`], [`Floors`] and [`Frame`] are pure; [`reader`] does the I/O.
+//! [`Snapshot`], [`Floors`] and [`Frame`] are pure; `reader` does the I/O.
 
 mod floors;
 mod frame;
