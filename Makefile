@@ -7,6 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 ORDERS ?= examples/data/cdnow_orders.txt
+DELIVERIES ?= 1000000
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WORKSPACE := --workspace --all-features --locked
@@ -80,10 +81,15 @@ test: check-rust ## Everything CI checks: format, lints, tests, docs
 	@$(MAKE) --no-print-directory doc
 
 .PHONY: demo
-demo: check-rust services-up ## The main job on real orders (ORDERS=path for others, VIOLENCE=1 kills things)
+demo: check-rust services-up ## The main job on real orders while things are killed (ORDERS=path, CALM=1)
 	@[ -r "$(ORDERS)" ] || { echo "error: cannot read the orders file '$(ORDERS)'; name another: make demo ORDERS=path" >&2; exit 1; }
 	$(CARGO) build --release --locked -p postroom-relay -p postroom-shop
-	$(SERVICES); "$(TARGET)/release/shop-demo" --orders "$(ORDERS)"$(if $(VIOLENCE), --violence)
+	$(SERVICES); "$(TARGET)/release/shop-demo" --orders "$(ORDERS)" $(if $(CALM),--calm)
+
+.PHONY: soak
+soak: check-rust services-up ## A million deliveries with duplicates, kills and cuts (DELIVERIES=n, SEED=n)
+	$(SERVICES); POSTROOM_SOAK_DELIVERIES=$(DELIVERIES) $(if $(SEED),POSTROOM_SEED=$(SEED)) \
+		$(CARGO) test --release --locked -p postroom-tests --test soak -- --nocapture
 
 .PHONY: deny
 deny: check-rust ## Checks licences and advisories of the dependencies

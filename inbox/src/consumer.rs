@@ -29,6 +29,7 @@ pub struct Consumer {
     pub(crate) topology: Topology,
     pub(crate) prefetch: u16,
     pub(crate) workers: usize,
+    pub(crate) together: usize,
     pub(crate) parked_workers: usize,
     pub(crate) grace: Duration,
 }
@@ -44,7 +45,12 @@ impl Consumer {
 
     /// Returns the deliveries that this consumer parked.
     pub fn parked(&self) -> Parked {
-        Parked::new(self.engine.settings.pool.clone(), self.engine.consumer())
+        let settings = &self.engine.settings;
+        Parked::with_statements(
+            settings.pool.clone(),
+            settings.statements,
+            self.engine.consumer(),
+        )
     }
 
     /// Consumes until `shutdown` ends.
@@ -88,7 +94,7 @@ impl Consumer {
             self.address,
             self.topology,
             self.prefetch,
-            self.workers,
+            (self.workers, self.together),
             grace,
         );
         let stream = async {

@@ -1,10 +1,9 @@
 //! What a handler works with.
 
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
-use sqlx::{PgConnection, Postgres, Transaction};
-use tokio::sync::OwnedMutexGuard;
+use sqlx::PgConnection;
 
-use crate::Delivery;
+use crate::{Delivery, transaction::Lent};
 
 /// A message's transaction and the message itself.
 ///
@@ -15,24 +14,29 @@ use crate::Delivery;
 #[derive(Debug)]
 pub struct Context {
     /// The inbox waits for this guard to be dropped before it commits.
-    transaction: OwnedMutexGuard<Transaction<'static, Postgres>>,
+    transaction: Lent,
     delivery: Delivery,
     inherited: MessageContext,
     outbox: Outbox,
 }
 
 impl Context {
-    pub(crate) fn new(
-        transaction: OwnedMutexGuard<Transaction<'static, Postgres>>,
-        delivery: Delivery,
-        outbox: Outbox,
-    ) -> Self {
+    pub(crate) fn new(transaction: Lent, delivery: Delivery, outbox: Outbox) -> Self {
         Self {
             transaction,
             inherited: inherited(delivery.message()),
             delivery,
             outbox,
         }
+    }
+
+    /// Returns what messages published by the handler of a delivery inherit.
+    pub(crate) fn inherited_by(delivery: &Delivery) -> MessageContext {
+        inherited(delivery.message())
+    }
+
+    pub(crate) fn into_parts(self) -> (Lent, Delivery, Outbox) {
+        (self.transaction, self.delivery, self.outbox)
     }
 
     /// Returns the connection on which the transaction is open.
@@ -86,11 +90,6 @@ impl Context {
 
     pub(crate) const fn delivery(&self) -> &Delivery {
         &self.delivery
-    }
-
-    /// Returns what messages published by the handler inherit.
-    pub(crate) const fn inherited(&self) -> &MessageContext {
-        &self.inherited
     }
 }
 

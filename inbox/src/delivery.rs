@@ -5,6 +5,8 @@ use std::{fmt, fmt::Write, sync::Arc};
 use outbox::{Headers, limits::NAME_BYTES, wire::Incoming};
 use sha2::{Digest, Sha256};
 
+use crate::group::Place;
+
 /// A message as the inbox hands it through its services.
 ///
 /// Cheap to clone: the message is shared.
@@ -14,6 +16,8 @@ pub struct Delivery {
     body: Arc<[u8]>,
     origin: Origin,
     attempt: u32,
+    /// Where its transaction would begin, it joins others in theirs.
+    place: Option<Place>,
 }
 
 /// Where a delivery comes from.
@@ -42,6 +46,7 @@ impl Delivery {
             body: body.into(),
             origin: Origin::Queue,
             attempt: 1,
+            place: None,
         }
     }
 
@@ -51,6 +56,7 @@ impl Delivery {
             body: body.into(),
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
+            place: None,
         }
     }
 
@@ -59,6 +65,16 @@ impl Delivery {
             attempt,
             ..self.clone()
         }
+    }
+
+    /// Gives it a place in a group for its next attempt.
+    pub(crate) fn with_place(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
+    }
+
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
     }
 
     /// Returns everything but the body.

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tracing::{Instrument, Span, info_span};
@@ -12,6 +12,7 @@ use crate::{
     Delivery, Outcome, Reason, Router,
     delivery::Origin,
     events,
+    group::Place,
     handler::{BoxError, chain},
     parked,
     policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
@@ -40,27 +41,68 @@ pub(crate) enum Settled {
     Leave,
 }
 
+/// A delivery's turn among those that start with it.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// Its place in their transaction, for the first attempt.
+    pub(crate) place: Option<Place>,
+    /// Settled when the one before it of its key is; dropped if that is left.
+    pub(crate) before: Option<oneshot::Receiver<()>>,
+}
+
+/// Waits for the delivery before this one. If that comes again, so must this one.
+async fn come(before: Option<oneshot::Receiver<()>>) -> Settled {
+    let Some(before) = before else {
+        return Settled::Acknowledge;
+    };
+    match before.await {
+        Ok(()) => Settled::Acknowledge,
+        Err(_) => Settled::Leave,
+    }
+}
+
 impl Engine {
     pub(crate) fn consumer(&self) -> &str {
         &self.settings.consumer
     }
 
     /// Runs a delivery from the queue until it is handled or parked, or until `ended`.
-    pub(crate) async fn deliver(&self, delivery: &Delivery, ended: &CancellationToken) -> Settled {
+    pub(crate) async fn deliver(
+        &self,
+        delivery: &Delivery,
+        turn: Turn,
+        ended: &CancellationToken,
+    ) -> Settled {
+        let Turn { mut place, before } = turn;
         if let Some(verdict) = self.triage(delivery) {
-            return self.park(delivery, &verdict, ended).await;
+            drop(place);
+            return match come(before).await {
+                Settled::Acknowledge => self.park(delivery, &verdict, ended).await,
+                Settled::Leave => Settled::Leave,
+            };
         }
+        let mut before = Some(before);
         let keyed = delivery.message().key.is_some();
         let mut progress = Progress::default();
         loop {
+            let shares = place.is_some();
             let attempt = delivery.with_attempt(progress.attempt());
-            let fault = match self.attempt(attempt).await {
+            let fault = match self.attempt(attempt.with_place(place.take())).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
                     return Settled::Acknowledge;
                 }
                 Err(fault) => fault,
             };
+            // By itself from here on, and not before the one before it.
+            if let Some(before) = before.take()
+                && come(before).await == Settled::Leave
+            {
+                return Settled::Leave;
+            }
+            if shares && fault.meaning == Meaning::Rerun {
+                continue;
+            }
             match progress.next(&self.limits, fault, keyed) {
                 Next::Again(wait) => {
                     tokio::select! {
@@ -217,8 +259,12 @@ pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
 pub(crate) async fn deliver(
     engine: Arc<Engine>,
     delivery: Delivery,
+    turn: Turn,
     ended: CancellationToken,
 ) -> Settled {
     let span = span(engine.consumer(), &delivery);
-    engine.deliver(&delivery, &ended).instrument(span).await
+    engine
+        .deliver(&delivery, turn, &ended)
+        .instrument(span)
+        .await
 }

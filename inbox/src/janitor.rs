@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
+use outbox::link::Link;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -60,9 +60,12 @@ impl Janitor {
     }
 
     async fn sweep(&self) -> Result<(), sqlx::Error> {
-        let mut connection = self.engine.settings.pool.acquire().await?;
+        let settings = &self.engine.settings;
         let consumer = self.engine.consumer();
-        let rows = sql::parked::release_orphans(&mut connection, consumer).await?;
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let rows = sql::parked::release_orphans(&mut link, consumer).await?;
+        tx.commit().await?;
         if rows > 0 {
             events::OrphansReleased { consumer, rows }.emit();
         }
@@ -71,34 +74,50 @@ impl Janitor {
 
     async fn expire(&self) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
-        let mut connection = settings.pool.acquire().await?;
-        let now = sql::session::now(&mut connection).await?;
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let now = sql::session::now(&mut link).await?;
         let for_all: HashSet<i16> = Window::WIDEST.expired_slots(now).collect();
         let mut expired = Vec::new();
         for slot in settings.window.expired_slots(now) {
             let leaf = Leaf::new(slot);
-            let holds = leaf.holds(&mut connection, self.engine.consumer()).await?;
+            let holds = leaf.holds(&mut link, self.engine.consumer()).await?;
             if may_truncate(holds, for_all.contains(&slot)) {
                 expired.push(leaf);
             }
         }
-        let length = settings.window.length();
-        while sql::processed::expire_other(&mut connection, &settings.consumer, length, BATCH)
-            .await?
-            == BATCH as u64
-        {}
-        drop(connection);
+        tx.commit().await?;
+        while self.expire_other().await? == BATCH as u64 {}
         for leaf in expired {
             self.truncate(leaf, for_all.contains(&leaf.slot())).await?;
         }
         Ok(())
     }
 
+    /// Deletes a batch of hashed ids; returns how many there were.
+    async fn expire_other(&self) -> Result<u64, sqlx::Error> {
+        let settings = &self.engine.settings;
+        let length = settings.window.length();
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let consumer = &settings.consumer;
+        let deleted = sql::processed::expire_other(&mut link, consumer, length, BATCH).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
     /// Empties a leaf, unless a transaction is working on it: then next time.
     async fn truncate(&self, leaf: Leaf, for_all: bool) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
-        let mut tx = outbox::transaction::begin(&settings.pool).await?;
-        match empty(&mut tx, leaf, &settings.consumer, for_all).await {
+        let mut tx = settings.begin().await?;
+        match empty(
+            &mut settings.link(&mut tx),
+            leaf,
+            &settings.consumer,
+            for_all,
+        )
+        .await
+        {
             Ok(true) => {
                 tx.commit().await?;
                 let (consumer, slot) = (self.engine.consumer(), leaf.slot());
@@ -119,19 +138,19 @@ impl Janitor {
 
 /// Looks again under the lock: another consumer may have recorded an id since.
 async fn empty(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     leaf: Leaf,
     consumer: &str,
     for_all: bool,
 ) -> Result<bool, sqlx::Error> {
-    if !sql::session::lock_janitor(connection).await? {
+    if !sql::session::lock_janitor(link).await? {
         return Ok(false);
     }
-    leaf.lock(connection).await?;
-    let holds = leaf.holds(connection, consumer).await?;
+    leaf.lock(link).await?;
+    let holds = leaf.holds(link, consumer).await?;
     let may = may_truncate(holds, for_all);
     if may {
-        leaf.truncate(connection).await?;
+        leaf.truncate(link).await?;
     }
     Ok(may)
 }

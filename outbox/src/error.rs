@@ -51,6 +51,12 @@ pub enum PublishError {
     )]
     TooManySerializedKeys(usize),
 
+    /// No transaction is open, and statements that are not prepared need one.
+    #[error(
+        "publishing a message: no transaction is open on the connection, and an outbox without prepared statements needs one; begin it first"
+    )]
+    NoTransaction,
+
     /// The database refused or could not be reached.
     #[error("publishing a message: the database did not take it")]
     Database(#[from] sqlx::Error),

@@ -5,6 +5,8 @@ mod error;
 mod event;
 mod headers;
 pub mod limits;
+#[doc(hidden)]
+pub mod link;
 mod message;
 mod message_id;
 mod name;

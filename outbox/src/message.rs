@@ -151,6 +151,14 @@ impl Message {
         self
     }
 
+    /// Sets correlation, causation and trace. Default to those of the surrounding
+    /// [`scope`](crate::context::scope).
+    #[must_use]
+    pub fn context(mut self, context: &MessageContext) -> Self {
+        self.inherit(context);
+        self
+    }
+
     /// Returns the id that the message will have.
     pub const fn message_id(&self) -> MessageId {
         self.id
@@ -164,7 +172,7 @@ impl Message {
             (reserved::TRACEPARENT, &context.traceparent),
         ];
         for (name, value) in inherited {
-            if let Some(value) = value {
+            if let (Some(value), None) = (value, self.headers.text(name)) {
                 self.headers.set(name, value.as_str());
             }
         }

@@ -6,7 +6,9 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
     IntoMessage, Message, MessageContext, MessageId, PublishError, context,
-    limits::SERIALIZED_KEYS, sql,
+    limits::SERIALIZED_KEYS,
+    link::{Link, Statements},
+    sql,
 };
 
 /// Publishes messages with the transactions that they announce.
@@ -15,12 +17,16 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outbox {
     traceparent: Option<fn() -> Option<String>>,
+    statements: Statements,
 }
 
 impl Outbox {
     /// Makes an outbox.
     pub const fn new() -> Self {
-        Self { traceparent: None }
+        Self {
+            traceparent: None,
+            statements: Statements::Prepared,
+        }
     }
 
     /// Asks `source` for the W3C `traceparent` of the current span at each call.
@@ -29,6 +35,23 @@ impl Outbox {
     #[must_use]
     pub const fn traceparent_from(mut self, source: fn() -> Option<String>) -> Self {
         self.traceparent = Some(source);
+        self
+    }
+
+    /// Sends statements unprepared, for poolers in transaction mode that know none.
+    ///
+    /// By default the server keeps each statement under a name, and parses it once for a
+    /// connection. PgBouncer in transaction mode fails on such names before its version 1.21, and
+    /// in later ones without `max_prepared_statements`. Without names each publishing costs one
+    /// round trip more and the parsing, about a quarter of its time; so leave this alone where
+    /// connections are direct, or pooled in session mode.
+    ///
+    /// It concerns the statements of this library. Those of your own need `persistent(false)` and a
+    /// transaction, and the pooler needs `ignore_startup_parameters = extra_float_digits`, which
+    /// sqlx sends.
+    #[must_use]
+    pub const fn without_prepared_statements(mut self) -> Self {
+        self.statements = Statements::Unprepared;
         self
     }
 
@@ -82,7 +105,8 @@ impl Outbox {
     /// committed by itself: it no longer depends on the work that it announces.
     ///
     /// # Errors
-    /// As [`Outbox::publish`].
+    /// As [`Outbox::publish`]. After [`Outbox::without_prepared_statements`] it also fails if no
+    /// transaction is open: statements without a name need one.
     pub async fn publish_without_transaction_check(
         &self,
         connection: &mut PgConnection,
@@ -91,17 +115,18 @@ impl Outbox {
         let mut message = message.into_message()?;
         message.inherit(&self.context());
         let id = message.id;
+        let mut link = self.link(connection).await?;
         if message.serialize_key {
-            lock_keys(connection, std::slice::from_ref(&message)).await?;
+            lock_keys(&mut link, std::slice::from_ref(&message)).await?;
         }
-        sql::insert_one(connection, message).await?;
+        sql::insert_one(&mut link, message).await?;
         Ok(id)
     }
 
     /// Publishes many messages on a connection, whether or not a transaction is open on it.
     ///
     /// # Errors
-    /// As [`Outbox::publish`].
+    /// As [`Outbox::publish_without_transaction_check`].
     pub async fn publish_all_without_transaction_check<I>(
         &self,
         connection: &mut PgConnection,
@@ -119,10 +144,19 @@ impl Outbox {
         }
         let ids = batch.iter().map(|message| message.id).collect();
         if !batch.is_empty() {
-            lock_keys(connection, &batch).await?;
-            sql::insert_all(connection, batch).await?;
+            let mut link = self.link(connection).await?;
+            lock_keys(&mut link, &batch).await?;
+            sql::insert_all(&mut link, batch).await?;
         }
         Ok(ids)
+    }
+
+    async fn link<'c>(&self, connection: &'c mut PgConnection) -> Result<Link<'c>, PublishError> {
+        let mut link = self.statements.on(connection);
+        if self.statements == Statements::Unprepared && !sql::in_transaction(&mut link).await? {
+            return Err(PublishError::NoTransaction);
+        }
+        Ok(link)
     }
 
     fn context(&self) -> MessageContext {
@@ -135,10 +169,7 @@ impl Outbox {
 }
 
 /// Locks the keys that ask for it: sorted, in a statement of its own, before the insert.
-async fn lock_keys(
-    connection: &mut PgConnection,
-    messages: &[Message],
-) -> Result<(), PublishError> {
+async fn lock_keys(link: &mut Link<'_>, messages: &[Message]) -> Result<(), PublishError> {
     let keys: HashSet<&str> = messages
         .iter()
         .filter(|message| message.serialize_key)
@@ -150,7 +181,7 @@ async fn lock_keys(
     }
     if !keys.is_empty() {
         let keys: Vec<&str> = keys.into_iter().collect();
-        sql::lock_keys(connection, &keys).await?;
+        sql::lock_keys(link, &keys).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Whether the database's schema is one that this release knows.
 
 use migrations::SCHEMA_VERSION;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 
 /// Why the schema was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +43,11 @@ pub(crate) const VERSION: &str = "SELECT outbox.schema_version()";
 /// # Errors
 /// Returns what is wrong and what to do about it.
 pub async fn check(connection: &mut PgConnection) -> Result<(), SchemaError> {
-    let found: i32 = sqlx::query_scalar(VERSION)
+    // A simple request: the one kind that every pooler passes on outside of a transaction.
+    let found: i32 = sqlx::raw_sql(VERSION)
         .fetch_one(connection)
         .await
+        .and_then(|row| row.try_get(0))
         .map_err(|error| {
             let code = error
                 .as_database_error()

@@ -1,8 +1,8 @@
 //! The statements on `outbox.message` that producers run.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, error::DatabaseError};
 
-use crate::{Key, Message, PublishError};
+use crate::{Key, Message, PublishError, link::Link};
 
 pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
@@ -21,11 +21,8 @@ SELECT pg_advisory_xact_lock(k.lock)
 FROM (SELECT DISTINCT outbox.key_lock(key) AS lock FROM unnest($1::text[]) AS key
       ORDER BY lock OFFSET 0) AS k";
 
-pub(crate) async fn insert_one(
-    connection: &mut PgConnection,
-    message: Message,
-) -> Result<(), PublishError> {
-    sqlx::query(INSERT_ONE)
+pub(crate) async fn insert_one(link: &mut Link<'_>, message: Message) -> Result<(), PublishError> {
+    link.query(INSERT_ONE)
         .bind(message.id.as_uuid())
         .bind(message.topic.as_str())
         .bind(message.key.as_ref().map(Key::as_str))
@@ -35,13 +32,13 @@ pub(crate) async fn insert_one(
         .bind(message.deliver_after)
         .bind(message.expires_at)
         .bind(&message.payload)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(())
 }
 
 pub(crate) async fn insert_all(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     messages: Vec<Message>,
 ) -> Result<(), PublishError> {
     let mut headers = Vec::with_capacity(messages.len());
@@ -57,7 +54,7 @@ pub(crate) async fn insert_all(
     let deliver_after: Vec<_> = messages.iter().map(|m| m.deliver_after).collect();
     let expires_at: Vec<_> = messages.iter().map(|m| m.expires_at).collect();
     let payloads: Vec<_> = messages.iter().map(|m| m.payload.as_slice()).collect();
-    sqlx::query(INSERT_ALL)
+    link.query(INSERT_ALL)
         .bind(ids)
         .bind(column(|m| m.topic.as_str()))
         .bind(keys)
@@ -67,18 +64,36 @@ pub(crate) async fn insert_all(
         .bind(deliver_after)
         .bind(expires_at)
         .bind(payloads)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(())
 }
 
-pub(crate) async fn lock_keys(
-    connection: &mut PgConnection,
-    keys: &[&str],
-) -> Result<(), PublishError> {
-    sqlx::query(LOCK_KEYS)
+pub(crate) async fn lock_keys(link: &mut Link<'_>, keys: &[&str]) -> Result<(), PublishError> {
+    link.query(LOCK_KEYS)
         .bind(keys)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(())
+}
+
+/// Whether a transaction is open, whoever began it.
+pub(crate) async fn in_transaction(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
+    if link.connection().is_in_transaction() {
+        return Ok(true);
+    }
+    // Succeeds, and changes nothing, where one is open. In one request, so that it cannot be
+    // cancelled in between.
+    let ask = sqlx::raw_sql("SAVEPOINT postroom; RELEASE SAVEPOINT postroom");
+    match ask.execute(link.connection()).await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            let refused = error.as_database_error().and_then(DatabaseError::code);
+            match refused.as_deref() {
+                // no_active_sql_transaction
+                Some("25P01") => Ok(false),
+                _ => Err(error),
+            }
+        }
+    }
 }

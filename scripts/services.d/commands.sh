@@ -25,6 +25,23 @@ missing() {
   [ "${#MISSING[@]}" -gt 0 ]
 }
 
+# extras: what single tests run as programs of their own, and nothing else needs: a
+# pooler, a clock that can be moved, and, for root, network namespaces that can be cut
+# off. `up` goes on without.
+extras() {
+  local tool extras=()
+  command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || extras+=(pgbouncer)
+  command -v faketime >/dev/null || extras+=(faketime)
+  if am_root; then
+    for tool in ip nft; do
+      command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || extras+=("$tool")
+    done
+  fi
+  [ "${#extras[@]}" -gt 0 ] || return 0
+  install "${extras[@]}" ||
+    warn services "tests that need ${extras[*]} will fail; to install: $(how_to_install "${extras[@]}")"
+}
+
 # in_containers: what is still missing, from compose.yaml; psql has to be here.
 in_containers() {
   local need services=()
@@ -71,6 +88,7 @@ command_up() {
   if missing; then
     in_containers || give_up
   fi
+  extras
   [ "$FROM_PG" != given ] || check_given_database "$POSTROOM_DATABASE_URL"
   [ "$FROM_RMQ" != given ] || check_given_amqp "$POSTROOM_AMQP_URL"
   start
@@ -90,7 +108,9 @@ command_up() {
   esac
   remember postgres.from "$FROM_PG"
   remember rabbitmq.from "$FROM_RMQ"
-  write_env "$database" "$amqp" "$admin"
+  local restart=''
+  [ "$FROM_RMQ" != private ] || restart="$(quoted "$REPO/scripts/services") restart-rabbitmq"
+  write_env "$database" "$amqp" "$admin" "$restart"
 }
 
 command_down() {
@@ -114,6 +134,17 @@ command_down() {
   else
     rm -rf "${BASE:?}"
   fi
+}
+
+# command_restart_rabbitmq: only the one that is ours to stop.
+command_restart_rabbitmq() {
+  make_folders
+  lock
+  [ "$(recall rabbitmq.from)" = private ] ||
+    die "there is no RabbitMQ that \`up\` started here" "restart yours where it runs"
+  rmq_find || die "RabbitMQ is not installed any more" "run: scripts/services up"
+  rmq_stop
+  rmq_up
 }
 
 pg_where() {

@@ -19,7 +19,7 @@ if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
 fi
 new=
 if [ -d /run/systemd/system ]; then
-  for unit in postgresql.service rabbitmq-server.service epmd.service epmd.socket; do
+  for unit in postgresql.service rabbitmq-server.service epmd.service epmd.socket pgbouncer.service; do
     systemctl cat "$unit" >/dev/null 2>&1 || new="$new $unit"
   done
 fi
@@ -37,7 +37,8 @@ package_manager() {
   echo none
 }
 
-# package MANAGER NEED: what NEED (postgres, psql or rabbitmq) is called there.
+# package MANAGER NEED: what NEED (postgres, psql, rabbitmq, pgbouncer, faketime, ip or
+# nft) is called there.
 package() {
   case $1:$2 in
     apt-get:postgres | pacman:postgres | apk:postgres) echo postgresql ;;
@@ -49,6 +50,11 @@ package() {
     brew:postgres) echo postgresql@16 ;;
     brew:psql) echo libpq ;;
     *:rabbitmq) echo rabbitmq ;;
+    *:ip) echo iproute2 ;;
+    *:nft) echo nftables ;;
+    *:pgbouncer) echo pgbouncer ;;
+    apt-get:faketime) echo faketime ;;
+    *:faketime) echo libfaketime ;;
   esac
 }
 
@@ -105,9 +111,9 @@ consent() {
 
 # apt_offers NEED: the version apt-get would install is new enough.
 apt_offers() {
-  local name version minimum=$MIN_POSTGRES
+  local name version minimum=0
+  [ "$1" != postgres ] || minimum=$MIN_POSTGRES
   [ "$1" != rabbitmq ] || minimum=$MIN_RABBITMQ
-  [ "$1" != psql ] || minimum=1
   name=$(package apt-get "$1")
   version=$(LC_ALL=C apt-cache policy "$name" | sed -nE 's/^ *Candidate: ([0-9]+:)?([0-9.]+).*/\2/p')
   if [ -z "$version" ]; then

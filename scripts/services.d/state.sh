@@ -74,7 +74,7 @@ quoted() {
   printf "'%s'" "${1//\'/\'\\\'\'}"
 }
 
-# write_env DATABASE_URL AMQP_URL ADMIN_URL
+# write_env DATABASE_URL AMQP_URL ADMIN_URL [RESTART_RABBITMQ]
 write_env() {
   (
     umask 077
@@ -82,6 +82,7 @@ write_env() {
       printf 'export POSTROOM_DATABASE_URL=%s\n' "$(quoted "$1")"
       printf 'export POSTROOM_AMQP_URL=%s\n' "$(quoted "$2")"
       printf 'export POSTROOM_AMQP_ADMIN_URL=%s\n' "$(quoted "$3")"
+      [ -z "${4:-}" ] || printf 'export POSTROOM_RESTART_RABBITMQ=%s\n' "$(quoted "$4")"
     } >"$ENV_FILE.new"
   )
   mv -f "$ENV_FILE.new" "$ENV_FILE"

@@ -89,7 +89,13 @@ impl VirtualHost {
 
     /// Closes all connections to this virtual host, as an operator would.
     pub fn close_connections(&self) {
-        for name in self.connections() {
+        self.close_connections_but(&[]);
+    }
+
+    /// As [`VirtualHost::close_connections`], but for those named.
+    pub fn close_connections_but(&self, kept: &[String]) {
+        let all = self.connections();
+        for name in all.into_iter().filter(|name| !kept.contains(name)) {
             let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
             self.request(
                 "DELETE",

@@ -6,9 +6,11 @@
 
 mod broker;
 pub mod command;
+mod consumer;
 mod database;
 mod judge;
 pub mod load;
+mod pin;
 pub mod private;
 mod process;
 mod proxy;
@@ -16,9 +18,11 @@ mod tap;
 mod wait;
 
 pub use broker::VirtualHost;
+pub use consumer::{ConsumerProcess, judged_effects};
 pub use database::{Database, Login};
 pub use judge::judged;
-pub use private::{PgServer, RabbitNode};
+pub use pin::Pin;
+pub use private::{Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume};
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};

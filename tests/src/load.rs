@@ -9,6 +9,7 @@ use outbox::MessageId;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Database, Login};
 
@@ -82,13 +83,32 @@ impl Load {
     /// Runs all producers to their end. Failed transactions are taken as not committed, unless the
     /// ledger says otherwise: it is the judge.
     pub async fn run(&self, database: &Database) {
+        let rounds = self.rounds;
+        let writers = self.start(database, move |round| *round < rounds).await;
+        ended(writers).await;
+    }
+
+    /// Runs all producers for as long as a fault lasts, whatever number of rounds that takes.
+    pub async fn during(&self, database: &Database, fault: impl Future<Output = ()>) {
+        let over = CancellationToken::new();
+        let told = over.clone();
+        let writers = self.start(database, move |_| !told.is_cancelled()).await;
+        fault.await;
+        over.cancel();
+        ended(writers).await;
+    }
+
+    async fn start<F>(&self, database: &Database, goes_on: F) -> JoinSet<()>
+    where
+        F: Fn(&usize) -> bool + Clone + Send + 'static,
+    {
         // Shown for a failed test.
         #[allow(clippy::print_stdout)]
         {
             println!("load: seed {}", self.seed);
         }
         let pool = database.pool(Login::Producer).await;
-        let mut tasks = JoinSet::new();
+        let mut writers = JoinSet::new();
         for number in 0..self.writers {
             let writer = Writer {
                 load: self.clone(),
@@ -96,11 +116,15 @@ impl Load {
                 pool: pool.clone(),
                 random: StdRng::seed_from_u64(self.seed.wrapping_add(number as u64)),
             };
-            tasks.spawn(writer.run());
+            writers.spawn(writer.run(goes_on.clone()));
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.expect("a producer ends");
-        }
+        writers
+    }
+}
+
+async fn ended(mut writers: JoinSet<()>) {
+    while let Some(ended) = writers.join_next().await {
+        ended.expect("a producer ends");
     }
 }
 
@@ -128,8 +152,8 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self) {
-        for round in 0..self.load.rounds {
+    async fn run(mut self, goes_on: impl FnMut(&usize) -> bool) {
+        for round in (0..).take_while(goes_on) {
             let result = self.transaction(round).await;
             if result.is_err() {
                 // The server is being restarted by the test: later rounds try again.

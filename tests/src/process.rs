@@ -1,6 +1,7 @@
 //! The relay as a real process.
 
 use std::{
+    net::{Ipv4Addr, SocketAddrV4},
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     time::Duration,
@@ -9,13 +10,14 @@ use std::{
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::{eventually, unique};
+use crate::{Namespace, eventually, unique};
 
 /// A running relay; killed when dropped.
 #[derive(Debug)]
 pub struct RelayProcess {
     child: Child,
-    port: u16,
+    /// Where it tells how it is.
+    admin: SocketAddrV4,
     /// File that its log goes to.
     pub log: PathBuf,
 }
@@ -23,15 +25,25 @@ pub struct RelayProcess {
 impl RelayProcess {
     /// Starts one with nothing but these environment variables.
     pub fn start(environment: &[(String, String)]) -> Self {
-        let port = crate::private::free_port();
+        let command = Command::new(binary("relay"));
+        Self::spawn(command, Ipv4Addr::LOCALHOST, environment)
+    }
+
+    /// As [`RelayProcess::start`], inside a network namespace.
+    pub fn start_in(namespace: &Namespace, environment: &[(String, String)]) -> Self {
+        let command = namespace.command(&binary("relay"));
+        Self::spawn(command, namespace.inside, environment)
+    }
+
+    fn spawn(mut command: Command, host: Ipv4Addr, environment: &[(String, String)]) -> Self {
+        let admin = SocketAddrV4::new(host, crate::private::free_port());
         let log = std::env::temp_dir().join(format!("{}.log", unique("postroom_relay")));
         let file = std::fs::File::create(&log).expect("creating a log file");
-        let mut command = Command::new(binary("relay"));
         command
             .arg("run")
             .env_clear()
             .envs(environment.iter().cloned())
-            .env("POSTROOM_ADMIN_LISTEN", format!("127.0.0.1:{port}"))
+            .env("POSTROOM_ADMIN_LISTEN", admin.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file);
@@ -39,7 +51,7 @@ impl RelayProcess {
             .kill_on_drop(true)
             .spawn()
             .expect("starting the relay; build it first: cargo build -p postroom-relay");
-        Self { child, port, log }
+        Self { child, admin, log }
     }
 
     /// Asks `/health/ready`.
@@ -50,7 +62,7 @@ impl RelayProcess {
             .build()
             .into();
         let mut answer = agent
-            .get(format!("http://127.0.0.1:{}/health/ready", self.port))
+            .get(format!("http://{}/health/ready", self.admin))
             .call()
             .ok()?;
         let ready = answer.status() == 200;
@@ -59,7 +71,7 @@ impl RelayProcess {
 
     /// Whether `/health/live` says so.
     pub fn is_live(&self) -> bool {
-        let url = format!("http://127.0.0.1:{}/health/live", self.port);
+        let url = format!("http://{}/health/live", self.admin);
         ureq::get(url)
             .call()
             .is_ok_and(|answer| answer.status() == 200)
@@ -67,7 +79,7 @@ impl RelayProcess {
 
     /// Text of `/metrics`.
     pub fn metrics(&self) -> String {
-        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let url = format!("http://{}/metrics", self.admin);
         let mut answer = ureq::get(url).call().expect("asking for metrics");
         answer.body_mut().read_to_string().expect("reading metrics")
     }

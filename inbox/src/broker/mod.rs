@@ -1,8 +1,10 @@
 //! The broker's side: a queue with its bindings, and the deliveries that come from it.
 
+mod acks;
 mod address;
 mod answer;
 mod connect;
+mod job;
 mod refusal;
 mod server;
 mod session;

@@ -1,17 +1,27 @@
 //! One connection's time: from the first delivery to its loss, or to the end of the consumer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Connection, Consumer};
 use outbox::wire;
+use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::workers::{Job, Workers};
+use super::{
+    acks::Acks,
+    job::{Job, Receipt},
+    workers::Workers,
+};
 use crate::{Delivery, handler::chain};
 
 /// Longest wait for the broker to take note of the end.
 const CLOSE: Duration = Duration::from_secs(5);
+
+const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
+
+/// What the subscription yields.
+type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 
 /// A connection that consumes.
 #[derive(Debug)]
@@ -20,6 +30,7 @@ pub(super) struct Session {
     /// Dropping the channel would close it.
     _channel: Channel,
     deliveries: Consumer,
+    acks: Arc<Mutex<Acks>>,
     /// Tells the session's deliveries that it has ended.
     ended: CancellationToken,
     /// Cancels `ended`, however the session ends.
@@ -42,6 +53,7 @@ impl Session {
             connection,
             _channel: channel,
             deliveries,
+            acks: Arc::default(),
             _guard: ended.clone().drop_guard(),
             ended,
         }
@@ -58,11 +70,11 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => return self.finish(workers, grace).await,
                 () = workers.ended() => {}
-                next = self.deliveries.next() => match next {
-                    Some(Ok(delivery)) => workers.arrived(self.job(delivery)),
-                    Some(Err(error)) => break chain(&error),
-                    None => break "the broker cancelled the consumer; was its queue deleted?".to_owned(),
-                },
+                next = self.deliveries.next() => {
+                    if let Err(lost) = self.take(next, workers) {
+                        break lost;
+                    }
+                }
             }
         };
         // They come again.
@@ -84,11 +96,33 @@ impl Session {
         End::Stopped
     }
 
+    /// Takes a delivery and those that have come with it, before any of them starts.
+    ///
+    /// # Errors
+    /// Why there will be no more.
+    fn take(&mut self, first: Next, workers: &mut Workers) -> Result<(), String> {
+        let mut next = Some(first);
+        while let Some(came) = next {
+            match came {
+                Some(Ok(delivery)) => workers.arrived(self.job(delivery)),
+                Some(Err(error)) => return Err(chain(&error)),
+                None => return Err(CANCELLED.to_owned()),
+            }
+            next = self.deliveries.next().now_or_never();
+        }
+        workers.start();
+        Ok(())
+    }
+
     fn job(&self, delivery: lapin::message::Delivery) -> Job {
         let message = wire::decode(delivery.routing_key.as_str(), &delivery.properties);
         Job {
             delivery: Delivery::new(message, delivery.data),
-            acker: delivery.acker,
+            receipt: Receipt {
+                tag: delivery.delivery_tag,
+                acker: delivery.acker,
+                acks: Arc::clone(&self.acks),
+            },
             ended: self.ended.clone(),
         }
     }

@@ -48,7 +48,7 @@ impl Stream {
         address: Address,
         topology: Topology,
         prefetch: u16,
-        workers: usize,
+        (workers, together): (usize, usize),
         grace: Duration,
     ) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Stream {
                 prefetch,
                 delivery_limit: None,
             },
-            workers: Workers::new(Arc::clone(&engine), workers),
+            workers: Workers::new(Arc::clone(&engine), workers, together),
             engine,
             grace,
         }

@@ -1,32 +1,25 @@
 //! The tasks that handle deliveries, over all connections.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use lapin::{Acker, options::BasicAckOptions};
-use tokio::task::{Id, JoinSet};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    Delivery,
-    engine::{self, Engine, Settled},
-    events,
-    keyed::Keyed,
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
 };
 
-/// Longest wait for an acknowledgement to be sent.
-const ACKNOWLEDGE: Duration = Duration::from_secs(5);
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+};
+
+use super::job::{self, Job};
+use crate::{
+    engine::Engine,
+    events,
+    keyed::{Keyed, keys_of},
+};
 
 /// Longest wait for aborted tasks: one that blocks its thread never ends.
 const ABORT: Duration = Duration::from_secs(1);
-
-/// A delivery from the queue, to be acknowledged on the channel that it came by.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) delivery: Delivery,
-    pub(super) acker: Acker,
-    /// Cancelled when that channel ends: the delivery comes again by another.
-    pub(super) ended: CancellationToken,
-}
 
 /// The tasks that handle deliveries.
 ///
@@ -37,35 +30,66 @@ pub(super) struct Workers {
     engine: Arc<Engine>,
     pool: Keyed<Job>,
     tasks: JoinSet<()>,
-    /// Keys of the running tasks.
-    keys: HashMap<Id, Option<String>>,
+    /// Keys of the running tasks that have not ended.
+    keys: HashMap<Id, HashSet<String>>,
+    /// Keys that ended before their tasks: others of the group may take longer.
+    ended_keys: (
+        mpsc::UnboundedSender<(Id, String)>,
+        mpsc::UnboundedReceiver<(Id, String)>,
+    ),
 }
 
 impl Workers {
-    pub(super) fn new(engine: Arc<Engine>, limit: usize) -> Self {
+    /// Makes `limit` workers, which each take up to `together` deliveries at a time.
+    pub(super) fn new(engine: Arc<Engine>, limit: usize, together: usize) -> Self {
         Self {
             engine,
-            pool: Keyed::new(limit),
+            pool: Keyed::new(limit, together),
             tasks: JoinSet::new(),
             keys: HashMap::new(),
+            ended_keys: mpsc::unbounded_channel(),
         }
     }
 
-    /// Takes a delivery, and starts it if it may run.
+    /// Takes a delivery. [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
         self.pool.arrived(job.delivery.message().key.clone(), job);
-        self.start();
     }
 
-    /// Waits for a task to end, and starts what may run then. Never ends while none runs.
+    /// Starts what may run.
+    pub(super) fn start(&mut self) {
+        loop {
+            let group = self.pool.start();
+            if group.is_empty() {
+                return;
+            }
+            let keys = keys_of(&group);
+            let jobs = group.into_iter().map(|(_, job)| job).collect();
+            let work = job::run(Arc::clone(&self.engine), jobs, self.ended_keys.0.clone());
+            let task = self.tasks.spawn(work);
+            self.keys.insert(task.id(), keys);
+        }
+    }
+
+    /// Waits for a key or a task to end, and starts what may run then. Never ends while none runs.
     pub(super) async fn ended(&mut self) {
-        let ended = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => error.id(),
-            None => return std::future::pending().await,
+        let ended = tokio::select! {
+            Some((task, key)) = self.ended_keys.1.recv() => {
+                if self.keys.get_mut(&task).is_some_and(|keys| keys.remove(&key)) {
+                    self.pool.key_ended(key);
+                }
+                None
+            }
+            Some(ended) = self.tasks.join_next_with_id() => Some(match ended {
+                Ok((task, ())) => task,
+                Err(error) => error.id(),
+            }),
         };
-        if let Some(key) = self.keys.remove(&ended) {
-            self.pool.ended(key);
+        if let Some(task) = ended {
+            for key in self.keys.remove(&task).unwrap_or_default() {
+                self.pool.key_ended(key);
+            }
+            self.pool.group_ended();
         }
         self.start();
     }
@@ -87,26 +111,5 @@ impl Workers {
             events::Aborted { consumer, handlers }.emit();
             let _ = tokio::time::timeout(ABORT, self.tasks.shutdown()).await;
         }
-    }
-
-    fn start(&mut self) {
-        while let Some((key, job)) = self.pool.start() {
-            let task = self.tasks.spawn(run(Arc::clone(&self.engine), job));
-            self.keys.insert(task.id(), key);
-        }
-    }
-}
-
-async fn run(engine: Arc<Engine>, job: Job) {
-    let consumer = Arc::clone(&engine.settings.consumer);
-    if engine::deliver(engine, job.delivery, job.ended).await == Settled::Leave {
-        return;
-    }
-    // A clone of the channel would not be safe to publish on; acknowledging is.
-    let acknowledge = job.acker.ack(BasicAckOptions::default());
-    let acknowledged = tokio::time::timeout(ACKNOWLEDGE, acknowledge).await;
-    if !matches!(acknowledged, Ok(Ok(true))) {
-        let consumer = &consumer;
-        events::Unacknowledged { consumer }.emit();
     }
 }

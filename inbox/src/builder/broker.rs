@@ -83,13 +83,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets how many messages the broker sends ahead. Defaults to 64.
+    /// Sets how many messages the broker sends ahead. Defaults to twice as many as the workers take
+    /// ([`workers`](Self::workers) × [`messages_per_transaction`](Self::messages_per_transaction)),
+    /// at least 64 and at most 2,000.
     ///
     /// Those that wait for a worker or for their key count. More than the workers handle within a
     /// second bring nothing.
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
-        self.prefetch = messages;
+        self.prefetch = Some(messages);
         self
     }
 }

@@ -50,7 +50,8 @@ impl ConsumerBuilder {
 
     pub(super) fn check_counts(&self) -> Result<(), BuildError> {
         let counts = [
-            ("prefetch", u64::from(self.prefetch)),
+            ("prefetch", self.prefetch.map_or(1, u64::from)),
+            ("messages_per_transaction", self.together() as u64),
             ("workers", self.workers as u64),
             ("parked_workers", self.parked_workers as u64),
             ("attempts_in_place", self.limits.attempts_in_place.into()),

@@ -6,7 +6,9 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{ConsumerBuilder, Delivery, DeliveryService, Handler, Outcome, handler::BoxError};
+use crate::{
+    BatchHandler, ConsumerBuilder, Delivery, DeliveryService, Handler, Outcome, handler::BoxError,
+};
 
 impl ConsumerBuilder {
     /// Handles the events `E` with an async function, and binds the queue to their topic.
@@ -21,6 +23,27 @@ impl ConsumerBuilder {
         Error: 'static,
     {
         if !self.router.insert(handler) {
+            self.handled_twice = Some(E::TYPE);
+        }
+        self.bind(E::TOPIC)
+    }
+
+    /// Handles many events `E` at once with an async function of a
+    /// [`BatchContext`](crate::BatchContext) and a list of events, and binds the queue to their
+    /// topic.
+    ///
+    /// A batch is what waited while the workers were busy, up to
+    /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue. It
+    /// has a transaction; if that fails for any reason, each of its messages is handled again by
+    /// itself, as a batch of one, so that one that fails harms no other.
+    #[must_use]
+    pub fn on_many<E, H, Error>(mut self, handler: H) -> Self
+    where
+        E: Event + DeserializeOwned + Send + 'static,
+        H: BatchHandler<E, Error>,
+        Error: 'static,
+    {
+        if !self.router.insert_many(handler) {
             self.handled_twice = Some(E::TYPE);
         }
         self.bind(E::TOPIC)

@@ -14,6 +14,30 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets how many messages may share a transaction. Defaults to 1, and to 100 where a handler
+    /// takes many at once ([`on_many`](Self::on_many)).
+    ///
+    /// Many small transactions cost more than few large ones. With 50, say, a worker takes up to 50
+    /// of the messages that wait, records them in one statement, calls their handlers one after
+    /// another, commits once, and acknowledges them together. While fewer messages wait than
+    /// workers, each still has a transaction of its own. If anything fails, the commit included, the
+    /// transaction is rolled back and each message runs again by itself: a handler may then have run
+    /// twice, as after a conflict, but has had its effect once.
+    ///
+    /// Rows that handlers lock stay locked until the common end. Handlers of different keys that
+    /// lock the same rows in different orders would run into deadlocks, each of which takes the
+    /// server's `deadlock_timeout` to be found: leave it at 1 for them.
+    #[must_use]
+    pub fn messages_per_transaction(mut self, most: usize) -> Self {
+        self.together = Some(most);
+        self
+    }
+
+    pub(super) fn together(&self) -> usize {
+        let many = self.router.has_many();
+        self.together.unwrap_or(if many { 100 } else { 1 })
+    }
+
     /// Sets how many parked messages are tried again at the same time. Defaults to 1.
     ///
     /// More make the backlogs of many keys drain faster after an outage. One of them alone runs

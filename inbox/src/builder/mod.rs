@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use outbox::{HeaderValue, Outbox};
+use outbox::{HeaderValue, Outbox, link::Statements};
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
@@ -39,13 +39,15 @@ pub struct ConsumerBuilder {
     limit_by_policy: bool,
     arguments: BTreeMap<String, HeaderValue>,
     bindings: BTreeSet<String>,
-    prefetch: u16,
+    prefetch: Option<u16>,
     workers: usize,
+    together: Option<usize>,
     parked_workers: usize,
     router: Router,
     handled_twice: Option<&'static str>,
     layers: Vec<AddLayer>,
     outbox: Outbox,
+    prepared_statements: bool,
     limits: Limits,
     handler_timeout: Duration,
     grace: Duration,
@@ -66,13 +68,15 @@ impl ConsumerBuilder {
             limit_by_policy: false,
             arguments: BTreeMap::new(),
             bindings: BTreeSet::new(),
-            prefetch: 64,
+            prefetch: None,
             workers: 8,
+            together: None,
             parked_workers: 1,
             router: Router::new(),
             handled_twice: None,
             layers: Vec::new(),
             outbox: Outbox::new(),
+            prepared_statements: true,
             limits: Limits::default(),
             handler_timeout: Settings::DEFAULT_TIMEOUT,
             grace: Duration::from_secs(20),
@@ -92,6 +96,19 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets whether statements are prepared: named at the server, and parsed once for a connection.
+    /// Defaults to true. Set it to false for a pool that leads to a pooler in transaction mode
+    /// which does not support that, as PgBouncer before 1.21.
+    ///
+    /// It concerns every statement of the inbox and of [`Context::publish`](crate::Context::publish),
+    /// and makes each a round trip longer. A handler's own statements need `persistent(false)`, and
+    /// the pooler needs `ignore_startup_parameters = extra_float_digits`, which sqlx sends.
+    #[must_use]
+    pub fn prepared_statements(mut self, prepared: bool) -> Self {
+        self.prepared_statements = prepared;
+        self
+    }
+
     /// Checks the settings and makes the consumer. Connects to nothing.
     ///
     /// # Errors
@@ -102,6 +119,10 @@ impl ConsumerBuilder {
         self.check_counts()?;
         self.check_window()?;
         self.check_delivery_limit()?;
+        let together = self.together();
+        let prefetch = self
+            .prefetch
+            .unwrap_or_else(|| enough(self.workers, together));
         let address = self.address()?;
         let pool = self.pool()?;
         let topology = Topology {
@@ -113,13 +134,15 @@ impl ConsumerBuilder {
             arguments: self.arguments,
             bindings: self.bindings,
         };
-        let settings = Settings {
+        let mut settings = Settings {
             pool,
             consumer: self.name.into(),
             window: Window::new(self.window, self.skew),
             handler_timeout: self.handler_timeout,
             outbox: self.outbox,
+            statements: Statements::default(),
         };
+        settings.prepare_statements(self.prepared_statements);
         let transaction = TransactionLayer::with_settings(settings.clone());
         let inner = transaction.layer(self.router.clone());
         let inner = BoxCloneSyncService::new(inner.map_err(BoxError::from));
@@ -133,12 +156,20 @@ impl ConsumerBuilder {
             }),
             address,
             topology,
-            prefetch: self.prefetch,
+            prefetch,
             workers: self.workers,
+            together,
             parked_workers: self.parked_workers,
             grace: self.grace,
         })
     }
+}
+
+/// Deliveries that keep all workers busy: as many wait as are being handled, and more where that
+/// costs nothing.
+fn enough(workers: usize, together: usize) -> u16 {
+    let busy = workers.saturating_mul(together).saturating_mul(2);
+    busy.clamp(64, 2_000) as u16
 }
 
 impl fmt::Debug for ConsumerBuilder {

@@ -1,6 +1,7 @@
 //! Handlers: what a service does with a message.
 
 mod error;
+mod many;
 mod router;
 
 use std::future::Future;
@@ -8,6 +9,7 @@ use std::future::Future;
 pub use error::HandlerError;
 pub(crate) use error::chain;
 pub(crate) use error::{BoxError, Disposition};
+pub use many::{BatchContext, BatchHandler, Received};
 pub use router::Router;
 
 use crate::Context;

@@ -7,17 +7,24 @@ use outbox::Event;
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{Disposition, Handler, HandlerError};
-use crate::Context;
+use super::{BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received};
+use crate::{Context, Delivery};
 
-type Erased = dyn Fn(Context) -> BoxFuture<'static, Result<(), HandlerError>> + Send + Sync;
+type Working = BoxFuture<'static, Result<(), HandlerError>>;
+
+/// A handler without its types.
+#[derive(Clone)]
+enum Erased {
+    One(Arc<dyn Fn(Context) -> Working + Send + Sync>),
+    Many(Arc<dyn Fn(BatchContext, Vec<Delivery>) -> Working + Send + Sync>),
+}
 
 /// Dispatches messages to handlers by the name of their type.
 ///
 /// The innermost service of a consumer: it runs inside the transaction.
 #[derive(Clone, Default)]
 pub struct Router {
-    handlers: HashMap<&'static str, Arc<Erased>>,
+    handlers: HashMap<&'static str, Erased>,
 }
 
 impl Router {
@@ -34,7 +41,7 @@ impl Router {
         Error: 'static,
     {
         let handler = Arc::new(handler);
-        let erased = move |context: Context| -> BoxFuture<'static, Result<(), HandlerError>> {
+        let erased = move |context: Context| -> Working {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
                 let event = serde_json::from_slice(context.body())
@@ -42,12 +49,57 @@ impl Router {
                 handler.handle(context, event).await
             })
         };
-        self.handlers.insert(E::TYPE, Arc::new(erased)).is_none()
+        let erased = Erased::One(Arc::new(erased));
+        self.handlers.insert(E::TYPE, erased).is_none()
+    }
+
+    /// Adds a handler of many events at once; returns whether it is the first one for its type.
+    pub(crate) fn insert_many<E, H, Error>(&mut self, handler: H) -> bool
+    where
+        E: Event + DeserializeOwned + Send + 'static,
+        H: BatchHandler<E, Error>,
+        Error: 'static,
+    {
+        let handler = Arc::new(handler);
+        let erased = move |context: BatchContext, deliveries: Vec<Delivery>| -> Working {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let events = deliveries.into_iter().map(Received::read);
+                let events = events.collect::<Result<Vec<_>, _>>()?;
+                handler.handle(context, events).await
+            })
+        };
+        let erased = Erased::Many(Arc::new(erased));
+        self.handlers.insert(E::TYPE, erased).is_none()
     }
 
     /// Returns whether a handler takes the type.
     pub(crate) fn handles(&self, type_name: &str) -> bool {
         self.handlers.contains_key(type_name)
+    }
+
+    /// Returns whether any handler takes many messages.
+    pub(crate) fn has_many(&self) -> bool {
+        let mut handlers = self.handlers.values();
+        handlers.any(|handler| matches!(handler, Erased::Many(_)))
+    }
+
+    /// Returns whether one call of the type's handler takes many messages.
+    pub(crate) fn takes_many(&self, type_name: &str) -> bool {
+        matches!(self.handlers.get(type_name), Some(Erased::Many(_)))
+    }
+
+    /// Calls a handler that takes many messages.
+    pub(crate) fn call_many(
+        &self,
+        type_name: &str,
+        context: BatchContext,
+        deliveries: Vec<Delivery>,
+    ) -> Working {
+        match self.handlers.get(type_name) {
+            Some(Erased::Many(handler)) => handler(context, deliveries),
+            _ => unhandled(type_name),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,7 +110,7 @@ impl Router {
 impl Service<Context> for Router {
     type Response = ();
     type Error = HandlerError;
-    type Future = BoxFuture<'static, Result<(), HandlerError>>;
+    type Future = Working;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), HandlerError>> {
         Poll::Ready(Ok(()))
@@ -66,12 +118,20 @@ impl Service<Context> for Router {
 
     fn call(&mut self, context: Context) -> Self::Future {
         let type_name = context.delivery().type_name();
-        if let Some(handler) = self.handlers.get(type_name) {
-            return handler(context);
+        match self.handlers.get(type_name) {
+            Some(Erased::One(handler)) => handler(context),
+            Some(Erased::Many(handler)) => {
+                let (lent, delivery, outbox) = context.into_parts();
+                handler(BatchContext::new(lent, outbox), vec![delivery])
+            }
+            None => unhandled(type_name),
         }
-        let text = format!("no handler takes the type {type_name:?}");
-        Box::pin(async { Err(HandlerError::new(Disposition::Unhandled, text)) })
     }
+}
+
+fn unhandled(type_name: &str) -> Working {
+    let text = format!("no handler takes the type {type_name:?}");
+    Box::pin(async { Err(HandlerError::new(Disposition::Unhandled, text)) })
 }
 
 impl fmt::Debug for Router {

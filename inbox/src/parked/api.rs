@@ -1,7 +1,7 @@
 //! Parked deliveries for operators and their tools.
 
 use chrono::{DateTime, Utc};
-use outbox::wire::Incoming;
+use outbox::{link::Statements, wire::Incoming};
 use sqlx::PgPool;
 
 use super::row;
@@ -17,6 +17,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Parked {
     pool: PgPool,
+    statements: Statements,
     consumer: String,
 }
 
@@ -49,10 +50,27 @@ pub struct ParkedDelivery {
 impl Parked {
     /// Makes a view of the deliveries that the consumer parked in the database of `pool`.
     pub fn new(pool: PgPool, consumer: impl Into<String>) -> Self {
+        Self::with_statements(pool, Statements::Prepared, consumer)
+    }
+
+    pub(crate) fn with_statements(
+        pool: PgPool,
+        statements: Statements,
+        consumer: impl Into<String>,
+    ) -> Self {
         Self {
             pool,
+            statements,
             consumer: consumer.into(),
         }
+    }
+
+    /// Sets whether statements are prepared. Defaults to true; see
+    /// [`ConsumerBuilder::prepared_statements`](crate::ConsumerBuilder::prepared_statements).
+    #[must_use]
+    pub const fn prepared_statements(mut self, prepared: bool) -> Self {
+        self.statements = Statements::prepared(prepared);
+        self
     }
 
     /// Lists up to `limit` deliveries with an id above `after`, in the order of their parking.
@@ -60,8 +78,10 @@ impl Parked {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn list(&self, after: i64, limit: u32) -> Result<Vec<ParkedDelivery>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let rows = sql::parked::list(&mut connection, &self.consumer, after, limit.into()).await?;
+        let mut tx = outbox::transaction::begin(&self.pool).await?;
+        let mut link = self.statements.within(&mut tx);
+        let rows = sql::parked::list(&mut link, &self.consumer, after, limit.into()).await?;
+        tx.commit().await?;
         Ok(rows.into_iter().map(ParkedDelivery::from).collect())
     }
 
@@ -72,8 +92,11 @@ impl Parked {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn retry(&self, id: i64) -> Result<bool, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        sql::parked::retry(&mut connection, &self.consumer, id).await
+        let mut tx = outbox::transaction::begin(&self.pool).await?;
+        let mut link = self.statements.within(&mut tx);
+        let done = sql::parked::retry(&mut link, &self.consumer, id).await?;
+        tx.commit().await?;
+        Ok(done)
     }
 
     /// Gives a delivery up for good and lets its key go on.
@@ -83,8 +106,11 @@ impl Parked {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn discard(&self, id: i64) -> Result<bool, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        sql::parked::discard(&mut connection, &self.consumer, id).await
+        let mut tx = outbox::transaction::begin(&self.pool).await?;
+        let mut link = self.statements.within(&mut tx);
+        let done = sql::parked::discard(&mut link, &self.consumer, id).await?;
+        tx.commit().await?;
+        Ok(done)
     }
 }
 

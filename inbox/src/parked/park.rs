@@ -1,6 +1,6 @@
 //! Parking a delivery from the queue.
 
-use sqlx::PgConnection;
+use outbox::link::Link;
 
 use super::row;
 use crate::{
@@ -19,13 +19,14 @@ pub(crate) async fn park(
     delivery: &Delivery,
     verdict: &Verdict,
 ) -> Result<Outcome, sqlx::Error> {
-    let mut tx = within(outbox::transaction::begin(&settings.pool)).await?;
+    let mut tx = within(settings.begin()).await?;
+    let mut link = settings.link(&mut tx);
     let parked = async {
-        if !record(settings, &mut tx, delivery).await? {
+        if !record(settings, &mut link, delivery).await? {
             return Ok(Outcome::Duplicate);
         }
-        let verdict = in_line(settings, &mut tx, delivery, verdict.clone()).await?;
-        insert(&mut tx, &settings.consumer, delivery, &verdict).await?;
+        let verdict = in_line(settings, &mut link, delivery, verdict.clone()).await?;
+        insert(&mut link, &settings.consumer, delivery, &verdict).await?;
         Ok(Outcome::Parked(verdict.reason))
     };
     let outcome = within(parked).await?;
@@ -35,28 +36,20 @@ pub(crate) async fn park(
 
 /// Inserts the row.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     delivery: &Delivery,
     verdict: &Verdict,
 ) -> Result<(), sqlx::Error> {
     let message = delivery.message();
     let headers = row::headers(message);
-    sql::parked::insert(
-        connection,
-        consumer,
-        message,
-        &headers,
-        delivery.body(),
-        verdict,
-    )
-    .await
+    sql::parked::insert(link, consumer, message, &headers, delivery.body(), verdict).await
 }
 
 /// Records the id, if the message has one; returns false if it was recorded before.
 async fn record(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
 ) -> Result<bool, sqlx::Error> {
     let message = delivery.message();
@@ -64,20 +57,16 @@ async fn record(
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());
-    let record = place(settings, connection, &id).await?;
-    let recorded = sql::processed::record(connection, &settings.consumer, &record, None).await?;
+    let record = place(settings, link, &id).await?;
+    let recorded = sql::processed::record(link, &settings.consumer, &record, None).await?;
     Ok(recorded.is_new)
 }
 
-async fn place(
-    settings: &Settings,
-    connection: &mut PgConnection,
-    id: &Id,
-) -> Result<Record, sqlx::Error> {
+async fn place(settings: &Settings, link: &mut Link<'_>, id: &Id) -> Result<Record, sqlx::Error> {
     let Some(made_at) = id.made_at() else {
         return Ok(id.record());
     };
-    let now = sql::session::now(connection).await?;
+    let now = sql::session::now(link).await?;
     Ok(match settings.window.age(made_at, now) {
         Age::Known => id.record(),
         Age::Stale | Age::Future => id.record_outside_window(),
@@ -87,13 +76,13 @@ async fn place(
 /// Puts a delivery that is to be tried again behind earlier ones of its key.
 async fn in_line(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
     verdict: Verdict,
 ) -> Result<Verdict, sqlx::Error> {
     match (&delivery.message().key, verdict.due) {
         (Some(key), Due::In(_)) if verdict.holds_key => {
-            let held = sql::parked::lock_holder(connection, &settings.consumer, key).await?;
+            let held = sql::parked::lock_holder(link, &settings.consumer, key).await?;
             Ok(if held {
                 Verdict::behind(verdict.attempts, verdict.error)
             } else {

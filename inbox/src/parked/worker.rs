@@ -12,15 +12,23 @@ use crate::{
     backoff::Backoff,
     engine::{Engine, span},
     policy::{Failed, Meaning, Next, Progress, Verdict},
-    sql::{self, parked::Claimed},
+    sql::{
+        self,
+        parked::{Claimed, Leases},
+    },
     transaction::within,
 };
 
 /// Between looks for due rows, while there are none.
 const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// Time beyond the longest transaction in which a claimed row is not claimed again.
-const LEASE_MARGIN: Duration = Duration::from_mins(1);
+/// How long a claimed row is left to who claimed it. Short, since while its handler runs the row is
+/// locked, and claims skip it: it covers the moments before and after, and whether their process
+/// was killed in one of them.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The same for a row whose handler may have ended the process: not at once again.
+const CRASHED_LEASE: Duration = Duration::from_mins(2);
 
 /// Tries parked deliveries again when they are due, one after another.
 ///
@@ -65,10 +73,17 @@ impl Worker {
 
     async fn claim(&self) -> Result<Option<Claimed>, sqlx::Error> {
         let settings = &self.engine.settings;
-        let lease = settings.longest_transaction() + LEASE_MARGIN;
+        let leases = Leases {
+            usual: LEASE,
+            crashed: CRASHED_LEASE,
+        };
         within(async {
-            let mut connection = settings.pool.acquire().await?;
-            sql::parked::claim(&mut connection, &settings.consumer, lease, self.crashed).await
+            let mut tx = settings.begin().await?;
+            let mut link = settings.link(&mut tx);
+            let claimed =
+                sql::parked::claim(&mut link, &settings.consumer, leases, self.crashed).await?;
+            tx.commit().await?;
+            Ok(claimed)
         })
         .await
     }
@@ -171,11 +186,12 @@ impl Worker {
         verdict: &Verdict,
     ) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
-        let mut tx = outbox::transaction::begin(&settings.pool).await?;
-        let held = sql::parked::settle(&mut tx, id, attempts, verdict).await?;
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let held = sql::parked::settle(&mut link, id, attempts, verdict).await?;
         let lets_go = held == Some(true) && !verdict.holds_key;
         if let (Some(key), true) = (&delivery.message().key, lets_go) {
-            sql::parked::release_next(&mut tx, &settings.consumer, key).await?;
+            sql::parked::release_next(&mut link, &settings.consumer, key).await?;
         }
         tx.commit().await
     }

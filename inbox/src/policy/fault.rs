@@ -77,7 +77,7 @@ fn meaning(error: &TransactionError) -> Meaning {
         | TransactionError::Leaked
         | TransactionError::Aborted(_)
         | TransactionError::Ended => Meaning::Failed,
-        TransactionError::Lost(_) => Meaning::Rerun,
+        TransactionError::Lost(_) | TransactionError::Shared => Meaning::Rerun,
         // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
         // the record decides on the rerun.
         TransactionError::Commit(source) => match source.as_database_error() {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use outbox::link::Link;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
 
-use crate::dedup::Record;
+use crate::{dedup::Record, transaction::Session};
 
 // One statement, one round trip: the record, and whether the key must wait.
 const RECORD_RING: &str = "
@@ -16,6 +18,26 @@ SELECT EXISTS (SELECT FROM recorded) AS is_new,
        $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
            WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
        clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
+
+// Sorted, so that two processes with the same messages wait for each other in one direction. Of an
+// id that stands there twice, the first is new. What a parked message holds back is not recorded.
+const RECORD_ALL: &str = "
+WITH asked AS (
+    SELECT a.message_id, a.slot, a.n,
+           a.key IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
+               WHERE p.consumer = $1 AND p.key = a.key AND p.holds_key) AS held
+    FROM unnest($2::uuid[], $3::smallint[], $4::text[])
+         WITH ORDINALITY AS a (message_id, slot, key, n)),
+recorded AS (
+    INSERT INTO inbox.processed (consumer, message_id, slot)
+    SELECT $1, a.message_id, a.slot FROM asked AS a WHERE NOT a.held ORDER BY a.message_id
+    ON CONFLICT DO NOTHING RETURNING message_id)
+SELECT CASE WHEN NOT a.held
+            THEN r.message_id IS NOT NULL
+                 AND row_number() OVER (PARTITION BY a.message_id ORDER BY a.n) = 1
+       END AS is_new,
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
+FROM asked AS a LEFT JOIN recorded AS r USING (message_id) ORDER BY a.n";
 
 const RECORD_OTHER: &str = "
 WITH recorded AS (
@@ -51,35 +73,79 @@ pub(crate) struct Recorded {
 ///
 /// Waits for another transaction that has recorded the same id and is still open.
 pub(crate) async fn record(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     record: &Record,
     key: Option<&str>,
 ) -> Result<Recorded, sqlx::Error> {
     let statement = match record {
-        Record::Ring { .. } => sqlx::query_as(RECORD_RING),
-        Record::Hashed { .. } => sqlx::query_as(RECORD_OTHER),
+        Record::Ring { .. } => link.query_as(RECORD_RING),
+        Record::Hashed { .. } => link.query_as(RECORD_OTHER),
     };
     let statement = statement.bind(consumer).bind(key);
     let statement = match record {
         Record::Ring { uuid, slot } => statement.bind(uuid).bind(slot),
         Record::Hashed { hash } => statement.bind(&hash[..]),
     };
-    statement.fetch_one(connection).await
+    statement.fetch_one(link.connection()).await
+}
+
+/// A message whose id is to be recorded in the ring.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) uuid: Uuid,
+    pub(crate) slot: i16,
+    /// When the id was made, as it says.
+    pub(crate) made_at: DateTime<Utc>,
+    pub(crate) key: Option<String>,
+}
+
+/// What [`record_all`] found.
+#[derive(Debug)]
+pub(crate) struct RecordedAll {
+    /// Whether each id was new; `None` if a parked message holds its key, and it is not recorded.
+    pub(crate) is_new: Vec<Option<bool>>,
+    /// The database's time.
+    pub(crate) now: DateTime<Utc>,
+    /// The transaction.
+    pub(crate) session: Session,
+}
+
+/// Records many ids in one statement, as [`record`] records one.
+pub(crate) async fn record_all(
+    link: &mut Link<'_>,
+    consumer: &str,
+    asked: &[Asked],
+) -> Result<RecordedAll, sqlx::Error> {
+    let rows: Vec<(Option<bool>, DateTime<Utc>, String, i32)> = link
+        .query_as(RECORD_ALL)
+        .bind(consumer)
+        .bind(asked.iter().map(|id| id.uuid).collect::<Vec<_>>())
+        .bind(asked.iter().map(|id| id.slot).collect::<Vec<_>>())
+        .bind(asked.iter().map(|id| id.key.as_deref()).collect::<Vec<_>>())
+        .fetch_all(link.connection())
+        .await?;
+    let (_, now, xid, pid) = rows.first().cloned().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(RecordedAll {
+        is_new: rows.into_iter().map(|(is_new, ..)| is_new).collect(),
+        now,
+        session: Session { xid, pid },
+    })
 }
 
 /// Deletes up to `limit` ids older than `age`; returns how many there were.
 pub(crate) async fn expire_other(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     age: Duration,
     limit: i64,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query(EXPIRE_OTHER)
+    let deleted = link
+        .query(EXPIRE_OTHER)
         .bind(consumer)
         .bind(age.as_secs_f64())
         .bind(limit)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(deleted.rows_affected())
 }
@@ -107,27 +173,30 @@ impl Leaf {
     }
 
     /// Locks the leaf against everybody, so that what [`Leaf::holds`] says stays true.
-    pub(crate) async fn lock(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn lock(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
         let text = format!(
             "LOCK TABLE inbox.processed_{:02} IN ACCESS EXCLUSIVE MODE",
             self.0
         );
-        sqlx::query(AssertSqlSafe(text)).execute(connection).await?;
+        link.query(AssertSqlSafe(text))
+            .execute(link.connection())
+            .await?;
         Ok(())
     }
 
     /// Looks at the two ends of the primary key, which begins with the consumer.
     pub(crate) async fn holds(
         self,
-        connection: &mut PgConnection,
+        link: &mut Link<'_>,
         consumer: &str,
     ) -> Result<Holds, sqlx::Error> {
         let text = format!(
             "SELECT min(consumer), max(consumer) FROM inbox.processed_{:02}",
             self.0
         );
-        let ends: (Option<String>, Option<String>) = sqlx::query_as(AssertSqlSafe(text))
-            .fetch_one(connection)
+        let ends: (Option<String>, Option<String>) = link
+            .query_as(AssertSqlSafe(text))
+            .fetch_one(link.connection())
             .await?;
         Ok(match ends {
             (Some(first), Some(last)) if first == consumer && last == consumer => Holds::OwnOnly,
@@ -137,9 +206,11 @@ impl Leaf {
     }
 
     /// Empties the leaf.
-    pub(crate) async fn truncate(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn truncate(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
         let text = format!("TRUNCATE inbox.processed_{:02}", self.0);
-        sqlx::query(AssertSqlSafe(text)).execute(connection).await?;
+        link.query(AssertSqlSafe(text))
+            .execute(link.connection())
+            .await?;
         Ok(())
     }
 }

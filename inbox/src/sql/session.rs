@@ -1,7 +1,8 @@
 //! Statements on no table of the inbox.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use outbox::link::Link;
+use sqlx::Row as _;
 
 const NOW: &str = "SELECT clock_timestamp()";
 
@@ -20,35 +21,40 @@ SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
 WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
 
 /// Returns the database's time.
-pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
-    sqlx::query_scalar(NOW).fetch_one(connection).await
+pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
+    link.query_scalar(NOW).fetch_one(link.connection()).await
 }
 
 /// Returns the id of the open transaction; fails if the transaction is aborted.
-pub(crate) async fn transaction(
-    connection: &mut PgConnection,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar(TRANSACTION).fetch_one(connection).await
+pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
+    // A simple request, safe behind a pooler even if a handler has ended the transaction.
+    let row = sqlx::raw_sql(TRANSACTION).fetch_one(link.connection());
+    row.await?.try_get(0)
 }
 
 /// Ends the statement that a session of this user is running, if it runs one.
-pub(crate) async fn cancel(pool: &PgPool, pid: i32) -> Result<(), sqlx::Error> {
-    sqlx::query(CANCEL).bind(pid).execute(pool).await?;
+pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Error> {
+    link.query(CANCEL)
+        .bind(pid)
+        .execute(link.connection())
+        .await?;
     Ok(())
 }
 
 /// Ends a session of this user, if the transaction is still open on it.
-pub(crate) async fn terminate(pool: &PgPool, pid: i32, xid: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(TERMINATE)
+pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Result<(), sqlx::Error> {
+    link.query(TERMINATE)
         .bind(pid)
         .bind(xid)
-        .execute(pool)
+        .execute(link.connection())
         .await?;
     Ok(())
 }
 
 /// Takes the lock that one janitor of a database has at a time, until the transaction ends, and
 /// lets the transaction wait at most 50 ms for other locks. Returns false if another has it.
-pub(crate) async fn lock_janitor(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(LOCK_JANITOR).fetch_one(connection).await
+pub(crate) async fn lock_janitor(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
+    link.query_scalar(LOCK_JANITOR)
+        .fetch_one(link.connection())
+        .await
 }

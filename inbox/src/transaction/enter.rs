@@ -1,6 +1,6 @@
 //! From a fresh transaction to the handler: the record, and whether the key must wait.
 
-use sqlx::PgConnection;
+use outbox::link::Link;
 
 use super::{Settings, TransactionError, settings::within_time};
 use crate::{
@@ -14,11 +14,11 @@ use crate::{
 
 /// The session whose transaction a handler runs in.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// The transaction's id.
-    pub(super) xid: String,
+    pub(crate) xid: String,
     /// The session's process at the server.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
 }
 
 /// What is to happen in the transaction.
@@ -32,13 +32,13 @@ pub(super) enum Entered {
 
 pub(super) async fn enter(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
 ) -> Result<Entered, TransactionError> {
     match delivery.origin() {
-        Origin::Queue => record(settings, connection, delivery).await,
+        Origin::Queue => record(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
-            let locked = sql::parked::lock_claimed(connection, id, attempts);
+            let locked = sql::parked::lock_claimed(link, id, attempts);
             let locked = super::within(locked)
                 .await
                 .map_err(TransactionError::Unavailable)?;
@@ -55,7 +55,7 @@ pub(super) async fn enter(
 
 async fn record(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
 ) -> Result<Entered, TransactionError> {
     let message = delivery.message();
@@ -67,7 +67,7 @@ async fn record(
     // Another process may be handling the same message: then this waits for its end.
     let recorded = within_time(
         settings.longest_transaction(),
-        sql::processed::record(connection, &settings.consumer, &record, key),
+        sql::processed::record(link, &settings.consumer, &record, key),
     )
     .await
     .map_err(TransactionError::Unavailable)?;
@@ -82,7 +82,7 @@ async fn record(
         }
     }
     if let (Some(key), true) = (key, recorded.held) {
-        let parked = super::within(park_behind(settings, connection, delivery, key))
+        let parked = super::within(park_behind(settings, link, delivery, key))
             .await
             .map_err(TransactionError::Unavailable)?;
         if parked {
@@ -98,14 +98,14 @@ async fn record(
 /// Parks the message behind the one that holds its key, unless that has left in the meantime.
 async fn park_behind(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
     key: &str,
 ) -> Result<bool, sqlx::Error> {
-    if !sql::parked::lock_holder(connection, &settings.consumer, key).await? {
+    if !sql::parked::lock_holder(link, &settings.consumer, key).await? {
         return Ok(false);
     }
     let verdict = Verdict::behind(0, None);
-    parked::insert(connection, &settings.consumer, delivery, &verdict).await?;
+    parked::insert(link, &settings.consumer, delivery, &verdict).await?;
     Ok(true)
 }

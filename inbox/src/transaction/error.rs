@@ -62,6 +62,11 @@ pub enum TransactionError {
     #[error("the connection to the database was lost while the message was handled")]
     Lost(#[source] sqlx::Error),
 
+    /// The message shared a transaction with others, and that was rolled back: because of any of
+    /// them. It runs again by itself.
+    #[error("the transaction that the message shared with others was rolled back")]
+    Shared,
+
     /// The commit failed, or its outcome is unknown.
     #[error("committing the transaction of a message")]
     Commit(#[source] sqlx::Error),

@@ -42,6 +42,15 @@ impl TransactionLayer {
         Self::with_settings(settings)
     }
 
+    /// Sets whether statements are prepared. Defaults to true; see
+    /// [`ConsumerBuilder::prepared_statements`](crate::ConsumerBuilder::prepared_statements).
+    #[must_use]
+    pub fn prepared_statements(self, prepared: bool) -> Self {
+        let mut settings = Arc::unwrap_or_clone(self.settings);
+        settings.prepare_statements(prepared);
+        Self::with_settings(settings)
+    }
+
     /// Sets the longest time that a handler may take. Defaults to 30 seconds.
     #[must_use]
     pub fn handler_timeout(self, limit: Duration) -> Self {

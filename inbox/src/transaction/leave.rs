@@ -1,6 +1,6 @@
 //! From the handler to the commit.
 
-use sqlx::PgConnection;
+use outbox::link::Link;
 
 use super::{Settings, TransactionError, enter::Session, within};
 use crate::{Delivery, delivery::Origin, sql};
@@ -10,11 +10,8 @@ use crate::{Delivery, delivery::Origin, sql};
 /// PostgreSQL answers `COMMIT` in an aborted transaction by rolling back, without an error: a
 /// handler that passed over a failed statement would lose its message. One that ended the
 /// transaction itself would lose the record.
-pub(super) async fn check(
-    connection: &mut PgConnection,
-    session: &Session,
-) -> Result<(), TransactionError> {
-    match within(sql::session::transaction(connection)).await {
+pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
+    match within(sql::session::transaction(link)).await {
         Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
         Err(error) => {
@@ -30,17 +27,17 @@ pub(super) async fn check(
 /// Removes a delivery that was parked, and lets the next one of its key go.
 pub(super) async fn settle(
     settings: &Settings,
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     delivery: &Delivery,
 ) -> Result<(), TransactionError> {
     let Origin::Parked { id, .. } = delivery.origin() else {
         return Ok(());
     };
     let leave = async {
-        sql::parked::delete(connection, id).await?;
+        sql::parked::delete(link, id).await?;
         // In a statement after the deletion's: it sees what was parked behind the row until then.
         if let Some(key) = &delivery.message().key {
-            sql::parked::release_next(connection, &settings.consumer, key).await?;
+            sql::parked::release_next(link, &settings.consumer, key).await?;
         }
         Ok(())
     };

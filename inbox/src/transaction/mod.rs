@@ -12,8 +12,10 @@ mod service;
 mod settings;
 mod work;
 
+pub(crate) use enter::Session;
 pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
+pub(crate) use leave::check;
 pub use service::Transaction;
-pub(crate) use settings::{Settings, within};
-pub(crate) use work::panic_text;
+pub(crate) use settings::{Settings, within, within_time};
+pub(crate) use work::{Lent, panic_text, work};

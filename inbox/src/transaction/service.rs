@@ -6,10 +6,10 @@ use std::{
     task::{self, Poll},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
-use super::{Settings, TransactionError, enter, enter::Entered, leave, within, work};
+use super::{Settings, TransactionError, enter, enter::Entered, leave, within, work::work};
 use crate::{Context, Delivery, HandlerError, Outcome};
 
 /// Handles each message once: runs a service inside the transaction that records the message.
@@ -34,7 +34,7 @@ impl<S> Service<Delivery> for Transaction<S>
 where
     S: Service<Context, Response = ()> + Clone + Send + 'static,
     S::Error: Into<HandlerError>,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     type Response = Outcome;
     type Error = TransactionError;
@@ -46,27 +46,40 @@ where
             .map_err(|error| TransactionError::Handler(error.into().into()))
     }
 
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
+    fn call(&mut self, mut delivery: Delivery) -> Self::Future {
         // A clone of a ready service is not ready: the ready one is used, its clone stays.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        Box::pin(run(Arc::clone(&self.settings), ready, delivery))
+        let place = delivery.take_place();
+        let handler = move |context| {
+            let mut ready = ready;
+            let working = ready.call(context);
+            async move { working.await.map_err(Into::into) }
+        };
+        match place {
+            None => Box::pin(run(Arc::clone(&self.settings), handler, delivery)),
+            Some(place) => {
+                let run = move |context| handler(context).boxed();
+                Box::pin(place.take(delivery, Box::new(run)))
+            }
+        }
     }
 }
 
-async fn run<S>(
+/// Handles a delivery in a transaction of its own.
+async fn run<H, W>(
     settings: Arc<Settings>,
-    service: S,
+    handler: H,
     delivery: Delivery,
 ) -> Result<Outcome, TransactionError>
 where
-    S: Service<Context, Response = ()>,
-    S::Error: Into<HandlerError>,
+    H: FnOnce(Context) -> W,
+    W: Future<Output = Result<(), HandlerError>>,
 {
-    let mut tx = within(outbox::transaction::begin(&settings.pool))
+    let mut tx = within(settings.begin())
         .await
         .map_err(TransactionError::Unavailable)?;
-    let session = match enter::enter(&settings, &mut tx, &delivery).await? {
+    let session = match enter::enter(&settings, &mut settings.link(&mut tx), &delivery).await? {
         Entered::Run(session) => session,
         Entered::Settled(outcome) => {
             within(tx.commit())
@@ -75,9 +88,12 @@ where
             return Ok(outcome);
         }
     };
-    let mut tx = work::work(&settings, service, tx, &session, &delivery).await?;
-    leave::check(&mut tx, &session).await?;
-    leave::settle(&settings, &mut tx, &delivery).await?;
+    let inherited = Context::inherited_by(&delivery);
+    let lend = |lent| handler(Context::new(lent, delivery.clone(), settings.outbox));
+    let mut tx = work(&settings, tx, &session, inherited, lend).await?;
+    let mut link = settings.link(&mut tx);
+    leave::check(&mut link, &session).await?;
+    leave::settle(&settings, &mut link, &delivery).await?;
     within(tx.commit())
         .await
         .map_err(TransactionError::Commit)?;

@@ -2,8 +2,11 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use outbox::Outbox;
-use sqlx::PgPool;
+use outbox::{
+    Outbox,
+    link::{Link, Statements},
+};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::dedup::Window;
 
@@ -18,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) window: Window,
     pub(crate) handler_timeout: Duration,
     pub(crate) outbox: Outbox,
+    pub(crate) statements: Statements,
 }
 
 impl Settings {
@@ -32,7 +36,27 @@ impl Settings {
             window: Window::new(Self::DEFAULT_WINDOW, Self::DEFAULT_SKEW),
             handler_timeout: Self::DEFAULT_TIMEOUT,
             outbox: Outbox::new(),
+            statements: Statements::default(),
         }
+    }
+
+    /// Sets whether statements are prepared. If not, those of the handlers' outbox are not either.
+    pub(crate) const fn prepare_statements(&mut self, prepared: bool) {
+        self.statements = Statements::prepared(prepared);
+        if !prepared {
+            self.outbox = self.outbox.without_prepared_statements();
+        }
+    }
+
+    /// Begins a transaction. Everything that the inbox does happens in one: behind a pooler,
+    /// statements outside may each go to another session.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        outbox::transaction::begin(&self.pool).await
+    }
+
+    /// Sends statements within such a transaction.
+    pub(crate) fn link<'c>(&self, transaction: &'c mut PgConnection) -> Link<'c> {
+        self.statements.within(transaction)
     }
 
     /// Longest time that a delivery's transaction can take.
@@ -49,7 +73,7 @@ pub(crate) async fn within<T>(
     within_time(ANSWER, answer).await
 }
 
-pub(super) async fn within_time<T>(
+pub(crate) async fn within_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

@@ -3,38 +3,38 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use outbox::MessageContext;
 use sqlx::{Postgres, Transaction};
-use tokio::{sync::Mutex, time::timeout};
-use tower_service::Service;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
-use super::{Settings, TransactionError, enter::Session, within};
-use crate::{Context, Delivery, HandlerError, handler::Disposition, sql};
+use super::{Session, Settings, TransactionError, within};
+use crate::{HandlerError, handler::Disposition, sql};
+
+/// An open transaction, lent to a handler: it goes back when this is dropped.
+pub(crate) type Lent = OwnedMutexGuard<Transaction<'static, Postgres>>;
 
 /// Longest wait for another session, which ends what runs on this one.
 const OTHER_SESSION: Duration = Duration::from_secs(2);
 
-/// Calls the service; returns the transaction if it succeeded, and rolls back if not.
-pub(super) async fn work<S>(
+/// Calls a handler; returns the transaction if it succeeded, and rolls back if not. What the
+/// handler publishes inherits `inherited`.
+pub(crate) async fn work<H, W>(
     settings: &Settings,
-    mut service: S,
     tx: Transaction<'static, Postgres>,
     session: &Session,
-    delivery: &Delivery,
+    inherited: MessageContext,
+    handler: H,
 ) -> Result<Transaction<'static, Postgres>, TransactionError>
 where
-    S: Service<Context, Response = ()>,
-    S::Error: Into<HandlerError>,
+    H: FnOnce(Lent) -> W,
+    W: Future<Output = Result<(), HandlerError>>,
 {
     let slot = Arc::new(Mutex::new(tx));
-    let guard = Arc::clone(&slot).lock_owned().await;
-    let context = Context::new(guard, delivery.clone(), settings.outbox);
-    let inherited = context.inherited().clone();
-    let work = async move {
-        service
-            .call(context)
-            .await
-            .map_err(Into::<HandlerError>::into)
-    };
+    let lent = Arc::clone(&slot).lock_owned().await;
+    let work = async move { handler(lent).await };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let failure = match timeout(settings.handler_timeout, work).await {
         Ok(Ok(Ok(()))) => None,
@@ -42,15 +42,13 @@ where
         Ok(Err(panic)) => Some(TransactionError::Panicked(panic_text(panic.as_ref()))),
         Err(_) => {
             // A statement may still run; the rollback would wait for its end.
-            let cancel = sql::session::cancel(&settings.pool, session.pid);
-            let _ = timeout(OTHER_SESSION, cancel).await;
+            let _ = timeout(OTHER_SESSION, cancel(settings, session)).await;
             Some(TransactionError::TimedOut(settings.handler_timeout))
         }
     };
     let Some(slot) = Arc::into_inner(slot) else {
         // Somebody still has the transaction, and with it the lock on the message's record.
-        let end = sql::session::terminate(&settings.pool, session.pid, &session.xid);
-        let _ = timeout(OTHER_SESSION, end).await;
+        let _ = timeout(OTHER_SESSION, terminate(settings, session)).await;
         return Err(failure.unwrap_or(TransactionError::Leaked));
     };
     let tx = slot.into_inner();
@@ -58,6 +56,18 @@ where
         None => Ok(tx),
         Some(failure) => Err(roll_back(tx, failure).await),
     }
+}
+
+async fn cancel(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+    let mut tx = settings.begin().await?;
+    sql::session::cancel(&mut settings.link(&mut tx), session.pid).await?;
+    tx.commit().await
+}
+
+async fn terminate(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+    let mut tx = settings.begin().await?;
+    sql::session::terminate(&mut settings.link(&mut tx), session.pid, &session.xid).await?;
+    tx.commit().await
 }
 
 /// Rolls back; a handler's error after which that is impossible is the lost connection's.

@@ -9,7 +9,8 @@ pub(super) async fn by_library(
     ids: &[uuid::Uuid],
 ) -> Result<(), sqlx::Error> {
     let messages = ids.iter().map(|&id| {
-        let message = Message::bytes("load", "text/plain", "library").expect("a message");
+        let message =
+            Message::bytes("load", "application/json", r#"{"by":"library"}"#).expect("a message");
         message.key(key).expect("a key").id(id)
     });
     let published = Outbox::new()
@@ -29,8 +30,8 @@ pub(super) async fn by_values(
 ) -> Result<(), sqlx::Error> {
     for id in ids {
         sqlx::query(
-            "INSERT INTO outbox.message (message_id, topic, key, type, payload)
-             VALUES ($1, 'load', $2, 'load', 'values')",
+            r#"INSERT INTO outbox.message (message_id, topic, key, type, payload)
+             VALUES ($1, 'load', $2, 'load', '{"by":"values"}')"#,
         )
         .bind(id)
         .bind(key)
@@ -46,9 +47,9 @@ pub(super) async fn by_insert_select(
     ids: &[uuid::Uuid],
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO outbox.message (message_id, topic, key, type, payload)
-         SELECT l.id, 'load', l.key, 'load', 'select' FROM ledger AS l
-         WHERE l.id = ANY ($1) AND l.key = $2 ORDER BY l.place",
+        r#"INSERT INTO outbox.message (message_id, topic, key, type, payload)
+         SELECT l.id, 'load', l.key, 'load', '{"by":"select"}' FROM ledger AS l
+         WHERE l.id = ANY ($1) AND l.key = $2 ORDER BY l.place"#,
     )
     .bind(ids)
     .bind(key)
@@ -63,11 +64,13 @@ pub(super) async fn by_function(
     ids: &[uuid::Uuid],
 ) -> Result<(), sqlx::Error> {
     for id in ids {
-        sqlx::query("SELECT outbox.publish('load', '{}', key => $2, message_id => $1)")
-            .bind(id)
-            .bind(key)
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            r#"SELECT outbox.publish('load', '{"by":"function"}', key => $2, message_id => $1)"#,
+        )
+        .bind(id)
+        .bind(key)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }
@@ -78,7 +81,7 @@ pub(super) async fn by_copy(
     ids: &[uuid::Uuid],
 ) -> Result<(), sqlx::Error> {
     let rows: String = ids.iter().fold(String::new(), |rows, id| {
-        rows + &format!("{id}\tload\t{key}\tload\tcopy\n")
+        rows + &format!("{id}\tload\t{key}\tload\t{{\"by\":\"copy\"}}\n")
     });
     let mut copy = connection
         .copy_in_raw("COPY outbox.message (message_id, topic, key, type, payload) FROM STDIN")

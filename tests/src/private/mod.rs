@@ -1,11 +1,20 @@
 //! Servers of a test's own, to be killed, restarted, promoted and cut off.
 
+mod cluster;
+mod epmd;
+mod namespace;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod volume;
 
+pub use cluster::RabbitCluster;
+pub use namespace::Namespace;
+pub use pgbouncer::PgBouncer;
 pub use postgres::PgServer;
 pub use rabbitmq::RabbitNode;
+pub use volume::Volume;
 
 use std::{net::TcpListener, path::PathBuf};
 

@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command},
     time::{Duration, Instant},
 };
 
 use super::{
-    folder, free_port,
-    process::{as_server_user, await_end, is_root, signal_tree, start},
+    Volume, folder, free_port,
+    process::{as_server_user, await_end, own, signal_tree, start},
 };
 
 /// A PostgreSQL server; ended and removed when dropped.
@@ -29,8 +29,25 @@ impl PgServer {
 
     /// As [`PgServer::start`], with lines for `postgresql.conf`.
     pub fn start_with(settings: &str) -> Self {
+        Self::start_in(folder("pg"), settings)
+    }
+
+    /// As [`PgServer::start`], with its data on a disk of the test's own.
+    pub fn start_on(volume: &Volume) -> Self {
+        // Little is kept of the log, so that it is what has been written that fills the disk.
+        let settings = "min_wal_size = 32MB\nmax_wal_size = 48MB";
+        let folder = folder("pg");
+        let data = volume.folder().join("data");
+        fs::create_dir_all(&data).expect("making a folder for a server");
+        own(&data);
+        // Its messages go elsewhere, or nobody would learn of a full disk.
+        std::os::unix::fs::symlink(data, folder.join("data")).expect("linking to a disk");
+        Self::start_in(folder, settings)
+    }
+
+    fn start_in(folder: PathBuf, settings: &str) -> Self {
         let mut this = Self {
-            folder: folder("pg"),
+            folder,
             port: free_port(),
             server: None,
         };
@@ -125,6 +142,15 @@ impl PgServer {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = |server: &mut Child| server.try_wait().expect("asking for a server").is_some();
+        if self.server.as_mut().is_some_and(ended) {
+            self.server = None;
+        }
+        self.server.is_none()
+    }
+
     /// Stops it in order, ending all sessions.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
@@ -137,7 +163,7 @@ impl PgServer {
 
     /// Starts it again on the same port.
     pub fn resume(&mut self) {
-        let log = self.folder.join("server.log");
+        let log = self.log();
         let mut command = as_server_user(&program("postgres"));
         command
             .arg("-D")
@@ -196,6 +222,15 @@ impl PgServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// What it has logged.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -227,12 +262,6 @@ pub(super) fn program(name: &str) -> PathBuf {
         version.unwrap_or(0)
     });
     found.pop().unwrap_or_else(|| PathBuf::from(name))
-}
-
-fn own(folder: &Path) {
-    if is_root() {
-        run(Command::new("chown").args(["-R", "postgres"]).arg(folder));
-    }
 }
 
 fn run(command: &mut Command) {

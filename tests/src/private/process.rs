@@ -13,6 +13,17 @@ pub(super) fn is_root() -> bool {
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))
 }
 
+/// Gives a folder to PostgreSQL's user if this is root.
+pub(super) fn own(folder: &Path) {
+    if is_root() {
+        let given = Command::new("chown")
+            .args(["-R", "postgres"])
+            .arg(folder)
+            .status();
+        assert!(given.is_ok_and(|status| status.success()), "running chown");
+    }
+}
+
 /// A command that runs as PostgreSQL's user if this is root.
 pub(super) fn as_server_user(program: &Path) -> Command {
     let mut command = Command::new(program);

@@ -3,13 +3,15 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
+    epmd::Epmd,
     folder, free_port,
     process::{await_end, signal_tree, start},
 };
@@ -17,45 +19,75 @@ use super::{
 /// Where Debian's package keeps the scripts that do not change users.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 
-/// A RabbitMQ node with the management plugin; ended and removed when dropped, epmd included.
+/// A RabbitMQ node with the management plugin; ended and removed when dropped.
 #[derive(Debug)]
 pub struct RabbitNode {
-    folder: PathBuf,
-    name: String,
-    port: u16,
+    pub(super) folder: PathBuf,
+    pub(super) name: String,
+    /// Port for AMQP.
+    pub port: u16,
     admin_port: u16,
     distribution_port: u16,
-    epmd_port: u16,
+    /// Shared by the nodes of a cluster.
+    epmd: Arc<Epmd>,
     server: Option<Child>,
 }
 
 impl RabbitNode {
     /// Makes and starts one.
     pub fn start() -> Self {
+        Self::start_on(&[])
+    }
+
+    /// As [`RabbitNode::start`], listening for AMQP on these addresses too.
+    pub fn start_on(addresses: &[Ipv4Addr]) -> Self {
+        let mut this = Self::make(&Arc::new(Epmd::new()));
+        for (number, address) in (2..).zip(addresses) {
+            this.configure(&format!(
+                "listeners.tcp.{number} = {address}:{}\n",
+                this.port
+            ));
+        }
+        this.resume();
+        this
+    }
+
+    /// Makes one without starting it.
+    pub(super) fn make(epmd: &Arc<Epmd>) -> Self {
         let folder = folder("mq");
         let id = folder
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or("node")
             .to_owned();
-        let mut this = Self {
+        let this = Self {
             name: format!("{id}@localhost"),
             folder,
             port: free_port(),
             admin_port: free_port(),
             distribution_port: free_port(),
-            epmd_port: free_port(),
+            epmd: Arc::clone(epmd),
             server: None,
         };
-        let configuration = format!(
+        this.configure(&format!(
             "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\nmanagement_agent.disable_metrics_collector = true\nvm_memory_high_watermark.relative = 0.4\ndisk_free_limit.absolute = 10MB\nloopback_users = none\nlog.console = false\n",
             this.port, this.admin_port
-        );
-        fs::write(this.folder.join("rabbitmq.conf"), configuration).expect("writing rabbitmq.conf");
+        ));
         fs::write(this.folder.join("plugins"), "[rabbitmq_management].\n")
             .expect("writing plugins");
-        this.resume();
         this
+    }
+
+    /// Adds lines to `rabbitmq.conf`; in force after a start.
+    pub(super) fn configure(&self, lines: &str) {
+        let path = self.folder.join("rabbitmq.conf");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, text + lines).expect("writing rabbitmq.conf");
+    }
+
+    /// Whether it was started and not ended since.
+    pub(super) const fn is_up(&self) -> bool {
+        self.server.is_some()
     }
 
     /// URL for AMQP.
@@ -136,8 +168,10 @@ impl RabbitNode {
             .env("PATH", path)
             .env("HOME", &self.folder)
             .env("LANG", "C.UTF-8")
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd.port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            // Or it would not be ended before it notices that its nodes are gone.
+            .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "true")
             .env("RABBITMQ_NODENAME", &self.name)
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
@@ -152,13 +186,6 @@ impl RabbitNode {
 impl Drop for RabbitNode {
     fn drop(&mut self) {
         self.kill();
-        // epmd outlives its node; this one was started for it alone.
-        let mut epmd = Command::new("epmd");
-        epmd.args(["-port", &self.epmd_port.to_string(), "-kill"])
-            .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "true")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        drop(epmd.status());
         drop(fs::remove_dir_all(&self.folder));
     }
 }

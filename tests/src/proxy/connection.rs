@@ -6,6 +6,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, tcp},
     sync::watch,
+    time::sleep,
 };
 
 use super::Wire;
@@ -17,7 +18,8 @@ pub(super) async fn connection(
     mut wire: watch::Receiver<Wire>,
 ) {
     let opened = wire.wait_for(|wire| *wire != Wire::BlackHole).await;
-    let forwards = opened.is_ok_and(|wire| *wire == Wire::Forward);
+    let forwards =
+        opened.is_ok_and(|wire| matches!(*wire, Wire::Forward | Wire::Slow(_) | Wire::Deaf));
     let far = if forwards {
         TcpStream::connect(server).await.ok()
     } else {
@@ -31,8 +33,8 @@ pub(super) async fn connection(
             _ = cut.wait_for(|wire| matches!(wire, Wire::Refuse | Wire::Reset)) => {}
             _ = async {
                 tokio::try_join!(
-                    pump(near_read, far_write, wire.clone()),
-                    pump(far_read, near_write, wire.clone()),
+                    pump(near_read, far_write, wire.clone(), &[Wire::BlackHole]),
+                    pump(far_read, near_write, wire.clone(), &[Wire::BlackHole, Wire::Deaf]),
                 )
             } => {}
         }
@@ -43,17 +45,22 @@ pub(super) async fn connection(
     }
 }
 
-/// Passes one direction on, its end included; holds everything back in a black hole.
+/// Passes one direction on, its end included; holds everything back while the wire is so.
 async fn pump(
     mut from: tcp::ReadHalf<'_>,
     mut to: tcp::WriteHalf<'_>,
     mut wire: watch::Receiver<Wire>,
+    held_back_by: &[Wire],
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = from.read(&mut buffer).await?;
         // If the switch is gone, so is the test.
-        drop(wire.wait_for(|wire| *wire != Wire::BlackHole).await);
+        drop(wire.wait_for(|wire| !held_back_by.contains(wire)).await);
+        let now = *wire.borrow();
+        if let Wire::Slow(delay) = now {
+            sleep(delay).await;
+        }
         if count == 0 {
             return to.shutdown().await;
         }

@@ -20,10 +20,14 @@ use connection::connection;
 pub enum Wire {
     /// Passes everything on. What a black hole held back arrives.
     Forward,
+    /// Passes everything on, in both directions so much later.
+    Slow(Duration),
     /// Nothing listens: connections are refused, open ones are closed.
     Refuse,
     /// Accepts connections, closes none, and passes nothing on in either direction.
     BlackHole,
+    /// Passes on what clients say; holds back what the server says.
+    Deaf,
     /// Accepts connections and resets them, open ones too.
     Reset,
 }
@@ -33,6 +37,8 @@ pub enum Wire {
 pub struct Proxy {
     address: SocketAddr,
     wire: watch::Sender<Wire>,
+    /// Where new connections lead to.
+    server: watch::Sender<(String, u16)>,
     /// Connections that were accepted so far.
     accepted: watch::Receiver<usize>,
     /// What the port does; behind `wire` for a moment.
@@ -43,9 +49,7 @@ pub struct Proxy {
 impl Proxy {
     /// Puts a wire before the server of a URL, which must name a port.
     pub async fn new(url: &str, wire: Wire) -> Self {
-        let url: Url = url.parse().expect("a server's URL");
-        let host = url.host_str().expect("a URL with a host").to_owned();
-        let port = url.port().expect("a URL with a port");
+        let (server, leads_to) = watch::channel(server_of(url));
         let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = socket.local_addr().expect("its address");
         let (wire, switched) = watch::channel(wire);
@@ -53,7 +57,7 @@ impl Proxy {
         let (settling, settled) = watch::channel(Wire::Refuse);
         let listening = Listening {
             address,
-            server: (host, port),
+            leads_to,
             switched,
             count,
             settling,
@@ -61,6 +65,7 @@ impl Proxy {
         let proxy = Self {
             address,
             wire,
+            server,
             accepted,
             settled,
             listening: tokio::spawn(listening.run(socket)),
@@ -73,6 +78,12 @@ impl Proxy {
     pub async fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
         self.settled().await;
+    }
+
+    /// Leads new connections to the server of another URL, as a load balancer would. Those already
+    /// open stay where they are.
+    pub fn lead_to(&self, url: &str) {
+        self.server.send_replace(server_of(url));
     }
 
     /// The URL that leads through this wire instead of to the server itself.
@@ -106,6 +117,13 @@ impl Drop for Proxy {
     }
 }
 
+/// Host and port of a URL.
+fn server_of(url: &str) -> (String, u16) {
+    let url: Url = url.parse().expect("a server's URL");
+    let host = url.host_str().expect("a URL with a host").to_owned();
+    (host, url.port().expect("a URL with a port"))
+}
+
 /// Binds without listening: the port is taken, and connecting to it is refused.
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
@@ -116,7 +134,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 
 struct Listening {
     address: SocketAddr,
-    server: (String, u16),
+    leads_to: watch::Receiver<(String, u16)>,
     switched: watch::Receiver<Wire>,
     count: watch::Sender<usize>,
     settling: watch::Sender<Wire>,
@@ -156,7 +174,8 @@ impl Listening {
                 accepted = listener.accept() => {
                     let (near, _) = accepted.expect("accepting");
                     self.count.send_modify(|count| *count += 1);
-                    tokio::spawn(connection(near, self.server.clone(), self.switched.clone()));
+                    let server = self.leads_to.borrow().clone();
+                    tokio::spawn(connection(near, server, self.switched.clone()));
                 }
             }
         }

@@ -59,6 +59,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         // Eight handlers at the same time (the default), and two connections for the inbox.
         .database(args.database.pool(10)?)
         .amqp_url(args.broker.amqp_url)
+        // When many wait, up to fifty share a transaction.
+        .messages_per_transaction(50)
         // Declares the queue `billing` and binds it to the event's topic.
         .on::<OrderPlaced, _, _>(invoice)
         .build()?;

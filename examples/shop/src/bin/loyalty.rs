@@ -55,6 +55,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let consumer = Consumer::builder("loyalty")
         .database(args.database.pool(10)?)
         .amqp_url(args.broker.amqp_url)
+        .messages_per_transaction(50)
         .on::<OrderPlaced, _, _>(add)
         .build()?;
     consumer.run(service::stop_signal()?).await?;

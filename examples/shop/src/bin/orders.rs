@@ -125,6 +125,7 @@ async fn serve(pool: PgPool, broker: Broker) -> anyhow::Result<()> {
     let consumer = Consumer::builder("orders")
         .database(pool)
         .amqp_url(broker.amqp_url)
+        .messages_per_transaction(50)
         .on::<OrderInvoiced, _, _>(mark_invoiced)
         .build()?;
     Ok(consumer.run(service::stop_signal()?).await?)

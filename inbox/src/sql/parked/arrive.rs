@@ -1,8 +1,7 @@
 //! Statements of deliveries that are parked.
 
-use outbox::wire::Incoming;
+use outbox::{link::Link, wire::Incoming};
 use serde_json::Value;
-use sqlx::PgConnection;
 
 use crate::policy::Verdict;
 
@@ -29,24 +28,26 @@ VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 second', $7, $8
 /// Without the lock, a row inserted behind one that leaves at the same moment would be behind
 /// nothing, and wait for ever.
 pub(crate) async fn lock_holder(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     key: &str,
 ) -> Result<bool, sqlx::Error> {
     loop {
-        let holder: Option<i64> = sqlx::query_scalar(LOCK_HOLDER)
+        let holder: Option<i64> = link
+            .query_scalar(LOCK_HOLDER)
             .bind(consumer)
             .bind(key)
-            .fetch_optional(&mut *connection)
+            .fetch_optional(link.connection())
             .await?;
         if holder.is_some() {
             return Ok(true);
         }
         // Those that the statement saw have left while it waited; look again.
-        let held: bool = sqlx::query_scalar(IS_HELD)
+        let held: bool = link
+            .query_scalar(IS_HELD)
             .bind(consumer)
             .bind(key)
-            .fetch_one(&mut *connection)
+            .fetch_one(link.connection())
             .await?;
         if !held {
             return Ok(false);
@@ -56,14 +57,14 @@ pub(crate) async fn lock_holder(
 
 /// Parks a message.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     message: &Incoming,
     headers: &Value,
     body: &[u8],
     verdict: &Verdict,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(INSERT)
+    link.query(INSERT)
         .bind(consumer)
         .bind(verdict.state())
         .bind(verdict.reason.as_str())
@@ -79,7 +80,7 @@ pub(crate) async fn insert(
         .bind(&message.content_type)
         .bind(headers)
         .bind(body)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(())
 }

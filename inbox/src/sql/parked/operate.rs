@@ -1,7 +1,8 @@
 //! Statements of operators.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use outbox::link::Link;
+use sqlx::FromRow;
 
 use super::MessageColumns;
 
@@ -34,47 +35,48 @@ pub(crate) struct Listed {
 
 /// Returns up to `limit` rows with an id above `after`, in the order of their ids.
 pub(crate) async fn list(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(LIST)
+    link.query_as(LIST)
         .bind(consumer)
         .bind(after)
         .bind(limit)
-        .fetch_all(connection)
+        .fetch_all(link.connection())
         .await
 }
 
 /// Makes a row due at once, with its attempts forgotten; false if there is none.
 pub(crate) async fn retry(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     id: i64,
 ) -> Result<bool, sqlx::Error> {
-    flag(connection, RETRY, consumer, id).await
+    flag(link, RETRY, consumer, id).await
 }
 
 /// Deletes a row and lets its key go on; false if there is none.
 pub(crate) async fn discard(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     id: i64,
 ) -> Result<bool, sqlx::Error> {
-    flag(connection, DISCARD, consumer, id).await
+    flag(link, DISCARD, consumer, id).await
 }
 
 async fn flag(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     statement: &'static str,
     consumer: &str,
     id: i64,
 ) -> Result<bool, sqlx::Error> {
-    let done: Option<bool> = sqlx::query_scalar(statement)
+    let done: Option<bool> = link
+        .query_scalar(statement)
         .bind(consumer)
         .bind(id)
-        .fetch_optional(connection)
+        .fetch_optional(link.connection())
         .await?;
     Ok(done.unwrap_or(false))
 }

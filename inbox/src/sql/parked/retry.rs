@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::{FromRow, PgConnection};
+use outbox::link::Link;
+use sqlx::FromRow;
 
 use super::MessageColumns;
 use crate::policy::Verdict;
@@ -10,7 +11,9 @@ use crate::policy::Verdict;
 // Committed before the handler runs, so that an attempt which ends the process is counted.
 const CLAIM: &str = "
 UPDATE inbox.parked AS p
-SET attempts = p.attempts + 1, due_at = clock_timestamp() + $2 * interval '1 second'
+SET attempts = p.attempts + 1,
+    due_at = clock_timestamp()
+             + CASE p.reason WHEN 'crashed' THEN $4 ELSE $2 END * interval '1 second'
 WHERE p.id = (SELECT d.id FROM inbox.parked AS d
               WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= clock_timestamp()
                 AND ($3 OR d.reason <> 'crashed')
@@ -69,51 +72,63 @@ pub(crate) struct Locked {
     pub(crate) pid: i32,
 }
 
-/// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for `lease`.
+/// How long a claimed row is left to who claimed it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leases {
+    pub(crate) usual: Duration,
+    /// Of a row whose handler may have ended the process.
+    pub(crate) crashed: Duration,
+}
+
+/// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for its lease.
 /// Leaves those that may end the process, unless `crashed`.
 pub(crate) async fn claim(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
-    lease: Duration,
+    leases: Leases,
     crashed: bool,
 ) -> Result<Option<Claimed>, sqlx::Error> {
-    sqlx::query_as(CLAIM)
+    link.query_as(CLAIM)
         .bind(consumer)
-        .bind(lease.as_secs_f64())
+        .bind(leases.usual.as_secs_f64())
         .bind(crashed)
-        .fetch_optional(connection)
+        .bind(leases.crashed.as_secs_f64())
+        .fetch_optional(link.connection())
         .await
 }
 
 /// Locks a claimed row; `None` if it is gone or claimed by somebody else.
 pub(crate) async fn lock_claimed(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     id: i64,
     attempts: i32,
 ) -> Result<Option<Locked>, sqlx::Error> {
-    sqlx::query_as(LOCK_CLAIMED)
+    link.query_as(LOCK_CLAIMED)
         .bind(id)
         .bind(attempts)
-        .fetch_optional(connection)
+        .fetch_optional(link.connection())
         .await
 }
 
 /// Deletes a row that was handled.
-pub(crate) async fn delete(connection: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(DELETE).bind(id).execute(connection).await?;
+pub(crate) async fn delete(link: &mut Link<'_>, id: i64) -> Result<(), sqlx::Error> {
+    link.query(DELETE)
+        .bind(id)
+        .execute(link.connection())
+        .await?;
     Ok(())
 }
 
 /// Makes the key's next row due, if it waits for the one before it.
 pub(crate) async fn release_next(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
     key: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(RELEASE_NEXT)
+    link.query(RELEASE_NEXT)
         .bind(consumer)
         .bind(key)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(())
 }
@@ -121,18 +136,19 @@ pub(crate) async fn release_next(
 /// Writes what became of a claimed row that was not handled; returns whether it held its key.
 /// `None` if it is gone or claimed by somebody else.
 pub(crate) async fn settle(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     id: i64,
     attempts: i32,
     verdict: &Verdict,
 ) -> Result<Option<bool>, sqlx::Error> {
-    let held: Option<bool> = sqlx::query_scalar(LOCK_SETTLED)
+    let held: Option<bool> = link
+        .query_scalar(LOCK_SETTLED)
         .bind(id)
         .bind(attempts)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(link.connection())
         .await?;
     if held.is_some() {
-        sqlx::query(SETTLE)
+        link.query(SETTLE)
             .bind(id)
             .bind(verdict.state())
             .bind(verdict.reason.as_str())
@@ -140,7 +156,7 @@ pub(crate) async fn settle(
             .bind(verdict.attempts as i32)
             .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
             .bind(&verdict.error)
-            .execute(connection)
+            .execute(link.connection())
             .await?;
     }
     Ok(held)
@@ -148,12 +164,13 @@ pub(crate) async fn settle(
 
 /// Makes rows due whose key nobody is going to release; returns how many there were.
 pub(crate) async fn release_orphans(
-    connection: &mut PgConnection,
+    link: &mut Link<'_>,
     consumer: &str,
 ) -> Result<u64, sqlx::Error> {
-    let released = sqlx::query(RELEASE_ORPHANS)
+    let released = link
+        .query(RELEASE_ORPHANS)
         .bind(consumer)
-        .execute(connection)
+        .execute(link.connection())
         .await?;
     Ok(released.rows_affected())
 }

@@ -38,11 +38,12 @@ impl Database {
         Self::pool_at(&url, connections)
     }
 
-    fn url(&self) -> Url {
+    /// Returns the URL of the unprivileged role of consumers.
+    pub(crate) fn url(&self) -> Url {
         self.database.url(Login::Consumer).parse().unwrap()
     }
 
-    fn pool_at(url: &Url, connections: u32) -> PgPool {
+    pub(crate) fn pool_at(url: &Url, connections: u32) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))

@@ -56,10 +56,14 @@ pub(crate) struct Args {
     /// Seconds within which everything must have settled after the import
     #[arg(long, value_name = "SECONDS", default_value_t = 240)]
     deadline: u64,
-    /// Meanwhile: kill relays and a service, let a standby take over, close all connections to
-    /// the broker (needs the management API)
+    /// Meanwhile kill nothing: otherwise relays and a service are killed with SIGKILL, a standby
+    /// takes over, and the broker is restarted
     #[arg(long)]
-    violence: bool,
+    calm: bool,
+    /// Restarts the broker; without it, all connections to it are closed instead (which needs the
+    /// management API)
+    #[arg(long, value_name = "COMMAND", env = "POSTROOM_RESTART_RABBITMQ")]
+    restart_broker: Option<String>,
     /// Leave the databases and the virtual host, and say where they are
     #[arg(long)]
     keep: bool,

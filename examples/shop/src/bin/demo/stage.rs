@@ -71,6 +71,7 @@ impl Stage {
             file: totals::of_file(&args.orders)?,
             figures: figures::read(&self.databases).await?,
             tap: read_tap(&self.tap_report)?,
+            calm: args.calm,
         };
         let right = report.print();
         stopped?;
@@ -126,10 +127,10 @@ impl Stage {
             databases: &self.databases,
             broker: &self.broker,
         };
-        let mut violence = if args.violence {
-            Violence::all()
-        } else {
+        let mut violence = if args.calm {
             Violence::default()
+        } else {
+            Violence::all(args.restart_broker.clone())
         };
         let total = purchases::count(&args.orders)?.max(1) as i64;
         let began = Instant::now();

@@ -25,27 +25,32 @@ enum Step {
     KillOnlyRelay,
     /// SIGKILL to the billing service, which is started again.
     KillConsumer,
-    /// Every connection to the broker is closed, the tap's too.
-    CloseConnections,
+    /// The broker is restarted, or every connection to it closed, the tap's too.
+    RestartBroker,
 }
 
 /// What still goes wrong, each at a percentage of the orders.
 #[derive(Debug, Default)]
 pub(crate) struct Violence {
     steps: VecDeque<(i64, Step)>,
+    /// Command that restarts the broker.
+    restart_broker: Option<String>,
 }
 
 impl Violence {
-    pub(crate) fn all() -> Self {
+    pub(crate) fn all(restart_broker: Option<String>) -> Self {
         let steps = VecDeque::from([
             (5, Step::StandBy),
             (20, Step::KillActiveRelay),
             (35, Step::KillConsumer),
-            (50, Step::CloseConnections),
+            (50, Step::RestartBroker),
             (65, Step::KillOnlyRelay),
             (80, Step::KillActiveRelay),
         ]);
-        Self { steps }
+        Self {
+            steps,
+            restart_broker,
+        }
     }
 
     /// Whether nothing is left to go wrong.
@@ -61,7 +66,8 @@ impl Violence {
         programs: Programs<'_>,
     ) -> anyhow::Result<()> {
         while let Some((_, step)) = self.steps.pop_front_if(|(due, _)| *due <= percent) {
-            let what = step.run(fleet, programs).await?;
+            let restart = self.restart_broker.as_deref();
+            let what = step.run(fleet, programs, restart).await?;
             say(format!("{percent:>3} %        {what}"));
         }
         Ok(())
@@ -69,7 +75,12 @@ impl Violence {
 }
 
 impl Step {
-    async fn run(self, fleet: &mut Fleet, programs: Programs<'_>) -> anyhow::Result<String> {
+    async fn run(
+        self,
+        fleet: &mut Fleet,
+        programs: Programs<'_>,
+        restart_broker: Option<&str>,
+    ) -> anyhow::Result<String> {
         match self {
             Self::StandBy => {
                 fleet.start(programs.relay(Service::Orders, standby_name())?)?;
@@ -95,10 +106,16 @@ impl Step {
             }
             Self::KillOnlyRelay => kill_and_start(fleet, &relay_name(Service::Billing)).await,
             Self::KillConsumer => kill_and_start(fleet, Service::Billing.name()).await,
-            Self::CloseConnections => {
-                let closed = programs.broker.close_connections().await?;
-                Ok(format!("all {closed} connections to the broker closed"))
-            }
+            Self::RestartBroker => match restart_broker {
+                Some(command) => {
+                    run(command).await?;
+                    Ok("the broker restarted".to_owned())
+                }
+                None => {
+                    let closed = programs.broker.close_connections().await?;
+                    Ok(format!("all {closed} connections to the broker closed"))
+                }
+            },
         }
     }
 }
@@ -111,6 +128,14 @@ async fn kill_and_start(fleet: &mut Fleet, name: &str) -> anyhow::Result<String>
     let killed = fleet.kill(name).await?;
     fleet.start(killed)?;
     Ok(format!("{name} killed and started again"))
+}
+
+async fn run(command: &str) -> anyhow::Result<()> {
+    let mut shell = tokio::process::Command::new("sh");
+    let output = shell.arg("-c").arg(command).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{command}: {}", said.trim());
+    Ok(())
 }
 
 /// Waits until a relay has a role.

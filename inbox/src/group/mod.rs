@@ -1,0 +1,87 @@
+//! Many messages in one transaction.
+//!
+//! Deliveries that are to share a transaction pass the user's layers each for itself, and meet where
+//! their transactions would begin: there each has a [`Place`]. The [`Group`] records their ids in one
+//! statement, runs their handlers one after another, and commits once. If anything fails, everything
+//! is rolled back and each message runs again by itself: nothing needs to know how far the shared
+//! transaction had come, and no savepoints are taken.
+
+mod order;
+mod place;
+mod shared;
+
+use std::time::Duration;
+
+use tokio::{sync::mpsc, time::timeout};
+
+pub(crate) use place::Place;
+
+use crate::{Outcome, Router, TransactionError, transaction::Settings};
+use place::{Member, Reply, Work};
+
+/// Longest wait for the next delivery to come through the user's layers. One of them may hold a
+/// delivery back until an earlier one has ended, which ends with the group.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Deliveries that share a transaction.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Key of each delivery, in their order.
+    keys: Vec<Option<String>>,
+    members: mpsc::UnboundedReceiver<Member>,
+}
+
+impl Group {
+    /// Makes a group with a place for each of the keys.
+    pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<Place>) {
+        let (sender, members) = mpsc::unbounded_channel();
+        let places = (0..keys.len())
+            .map(|index| Place::new(index, sender.clone()))
+            .collect();
+        (Self { keys, members }, places)
+    }
+
+    /// Waits for the deliveries, and runs them.
+    pub(crate) async fn run(mut self, settings: &Settings, router: &Router) {
+        let here = self.gather().await;
+        let members = order::in_turn(&self.keys, here);
+        if members.is_empty() {
+            return;
+        }
+        let (works, replies): (Vec<Work>, Vec<Reply>) =
+            members.into_iter().map(Member::split).unzip();
+        // On an error the replies are dropped, and each member runs by itself.
+        if let Ok(outcomes) = shared::run(settings, router, works).await {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                if let Some(outcome) = outcome {
+                    reply.send(outcome);
+                }
+            }
+        }
+    }
+
+    /// Waits until every delivery has come, or will not.
+    async fn gather(&mut self) -> Vec<Option<Member>> {
+        let mut here = Vec::new();
+        here.resize_with(self.keys.len(), || None);
+        let mut missing = self.keys.len();
+        while missing > 0
+            && let Ok(Some(member)) = timeout(LINGER, self.members.recv()).await
+        {
+            missing -= 1;
+            let index = member.index;
+            if member.can_share() {
+                here[index] = Some(member);
+            }
+        }
+        // Whoever comes later is told to run by itself.
+        self.members.close();
+        here
+    }
+}
+
+/// What became of a member: `None` if it has to run by itself.
+type Answer = Option<Outcome>;
+
+/// Tells that a delivery has to run by itself.
+const ALONE: TransactionError = TransactionError::Shared;

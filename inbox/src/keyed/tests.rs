@@ -1,0 +1,138 @@
+//! The pool alone.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::{Keyed, keys_of};
+
+type Group = Vec<(Option<String>, usize)>;
+
+fn end(pool: &mut Keyed<usize>, group: &Group) {
+    for key in keys_of(group) {
+        pool.key_ended(key);
+    }
+    pool.group_ended();
+}
+
+#[test]
+fn a_key_waits_for_itself_alone() {
+    let mut pool = Keyed::new(3, 1);
+    pool.arrived(Some("a".into()), 1);
+    pool.arrived(Some("a".into()), 2);
+    pool.arrived(Some("b".into()), 3);
+    pool.arrived(None, 4);
+    pool.arrived(None, 5);
+    let first = pool.start();
+    assert_eq!(first, [(Some("a".into()), 1)]);
+    assert_eq!(pool.start(), [(Some("b".into()), 3)]);
+    let third = pool.start();
+    assert_eq!(third, [(None, 4)]);
+    assert_eq!(pool.start(), []);
+    end(&mut pool, &first);
+    assert_eq!(pool.start(), [(None, 5)]);
+    end(&mut pool, &third);
+    assert_eq!(pool.start(), [(Some("a".into()), 2)]);
+    assert_eq!(pool.running(), 3);
+}
+
+#[test]
+fn jobs_share_a_group_when_there_are_more_than_groups() {
+    let mut pool = Keyed::new(2, 3);
+    pool.arrived(None, 1);
+    assert_eq!(pool.start().len(), 1, "there is room for each by itself");
+    for job in 2..=6 {
+        pool.arrived(Some("a".into()), job);
+    }
+    let jobs: Vec<usize> = pool.start().into_iter().map(|(_, job)| job).collect();
+    assert_eq!(jobs, [2, 3, 4]);
+    assert_eq!(pool.start(), [], "both groups run");
+}
+
+#[test]
+fn a_key_that_ended_early_starts_again_in_another_group() {
+    let mut pool = Keyed::new(2, 2);
+    for (key, job) in [("a", 1), ("b", 2), ("a", 3)] {
+        pool.arrived(Some(key.into()), job);
+    }
+    assert_eq!(pool.start().len(), 2);
+    assert_eq!(pool.start(), [(Some("b".into()), 2)]);
+    pool.key_ended("a".into());
+    pool.arrived(Some("a".into()), 4);
+    assert_eq!(pool.start(), [], "no room");
+    pool.group_ended();
+    assert_eq!(pool.start(), [(Some("a".into()), 4)]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Arrive(Option<u8>),
+    /// Ends one of the running groups, counted from the oldest.
+    End(usize),
+    Forget,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => proptest::option::weighted(0.8, 0_u8..4).prop_map(Step::Arrive),
+        4 => (0_usize..8).prop_map(Step::End),
+        1 => Just(Step::Forget),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_key_runs_in_one_group_at_a_time_in_order_and_nothing_is_held_back_without_reason(
+        limit in 1_usize..5,
+        together in 1_usize..5,
+        steps in proptest::collection::vec(step(), 0..200),
+    ) {
+        let mut pool = Keyed::new(limit, together);
+        let mut running: Vec<Group> = Vec::new();
+        let mut waiting: Group = Vec::new();
+        let mut last_started: HashMap<String, usize> = HashMap::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Arrive(key) => {
+                    let key = key.map(|key| key.to_string());
+                    pool.arrived(key.clone(), number);
+                    waiting.push((key, number));
+                }
+                Step::End(which) if !running.is_empty() => {
+                    let group = running.remove(which % running.len());
+                    end(&mut pool, &group);
+                }
+                Step::End(_) => {}
+                Step::Forget => {
+                    pool.forget_waiting();
+                    waiting.clear();
+                }
+            }
+            loop {
+                let group = pool.start();
+                if group.is_empty() {
+                    break;
+                }
+                prop_assert!(group.len() <= together);
+                for (key, job) in &group {
+                    let others = running.iter().flatten();
+                    prop_assert!(key.is_none() || others.clone().all(|(other, _)| other != key));
+                    let place = waiting.iter().position(|(_, waits)| waits == job);
+                    prop_assert!(place.is_some());
+                    waiting.remove(place.unwrap());
+                    if let Some(key) = key {
+                        let before = last_started.insert(key.clone(), *job);
+                        prop_assert!(before < Some(*job));
+                    }
+                }
+                running.push(group);
+                prop_assert!(running.len() <= limit);
+            }
+            prop_assert_eq!(pool.running(), running.len());
+            let startable = waiting.iter().any(|(key, _)| {
+                key.is_none() || running.iter().flatten().all(|(other, _)| other != key)
+            });
+            prop_assert!(running.len() == limit || !startable);
+        }
+    }
+}

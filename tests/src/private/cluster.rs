@@ -1,0 +1,73 @@
+//! A RabbitMQ cluster of a test's own.
+
+use std::{
+    fmt::Write as _, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc, thread,
+};
+
+use super::{RabbitNode, epmd::Epmd};
+
+/// Three RabbitMQ nodes that know each other; ended and removed when dropped.
+#[derive(Debug)]
+pub struct RabbitCluster {
+    /// The nodes, each to be killed and resumed by itself.
+    pub nodes: [RabbitNode; 3],
+}
+
+impl RabbitCluster {
+    /// Makes and starts one.
+    #[allow(clippy::new_without_default)]
+    pub fn start() -> Self {
+        let epmd = Arc::new(Epmd::new());
+        let nodes = [(); 3].map(|()| RabbitNode::make(&epmd));
+        let mut peers = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
+        for (number, node) in (1..).zip(&nodes) {
+            let name = &node.name;
+            writeln!(
+                peers,
+                "cluster_formation.classic_config.nodes.{number} = {name}"
+            )
+            .expect("writing to a string");
+        }
+        for node in &nodes {
+            node.configure(&peers);
+            share_cookie(node, &nodes[0].name);
+        }
+        let mut this = Self { nodes };
+        // The first finds nobody and begins; the others find it and join.
+        this.nodes[0].resume();
+        this.resume();
+        assert_eq!(this.running(), 3, "the nodes do not find each other");
+        this
+    }
+
+    /// Starts all nodes that are down, at the same time: some wait for others on their way up.
+    pub fn resume(&mut self) {
+        thread::scope(|scope| {
+            for node in self.nodes.iter_mut().filter(|node| !node.is_up()) {
+                scope.spawn(|| node.resume());
+            }
+        });
+    }
+
+    /// Number of nodes that the first one sees running.
+    fn running(&self) -> usize {
+        let url = format!("{}/api/nodes", self.nodes[0].admin_url());
+        let mut answer = ureq::get(url).call().expect("asking for the nodes");
+        let nodes: serde_json::Value = answer.body_mut().read_json().expect("JSON");
+        let nodes = nodes.as_array().expect("a list of nodes");
+        nodes.iter().filter(|node| node["running"] == true).count()
+    }
+}
+
+/// Nodes speak to each other if they know the same secret, which only they may read.
+fn share_cookie(node: &RabbitNode, secret: &str) {
+    let mut file = fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o400)
+        .open(node.folder.join(".erlang.cookie"))
+        .expect("making a cookie");
+    let letters: String = secret.chars().filter(char::is_ascii_alphanumeric).collect();
+    file.write_all(letters.as_bytes())
+        .expect("writing a cookie");
+}

@@ -1,0 +1,204 @@
+//! Waits for a synchronous standby end without it: what is visible then may yet be taken back.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
+
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use support::{Login, PgServer, RelayProcess, Stack, Tap, eventually, judged, load::Load, short};
+
+const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
+
+/// A primary with a synchronous standby, a relay, and what the queue sees.
+struct Pair {
+    relay: RelayProcess,
+    tap: Tap,
+    stack: Stack,
+    standby: PgServer,
+    primary: PgServer,
+}
+
+impl Pair {
+    /// Under way: some load has been delivered.
+    async fn new() -> Self {
+        let primary = PgServer::start();
+        let standby = primary.standby();
+        primary.configure("synchronous_standby_names = 'standby'");
+        primary.reload();
+        let stack = Stack::on(&primary, None).await;
+        let tap = Tap::open(&stack.broker, "tap", "#").await;
+        let relay = stack.relay_with(&[LEASE]).await;
+        let load = load(8);
+        load.prepare(&stack.database).await;
+        load.run(&stack.database).await;
+        judged(&stack.database, &tap).await.assert_clean();
+        stack.delivered().await;
+        Self {
+            relay,
+            tap,
+            stack,
+            standby,
+            primary,
+        }
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        self.primary.sql(&self.stack.database.name, sql)
+    }
+
+    /// Ends waits for the standby with `pg_cancel_backend` or `pg_terminate_backend`, of sessions
+    /// whose name is like this; returns how many there were.
+    fn end_waits(&self, how: &str, name: &str) -> u32 {
+        let ended = self.ask(&format!(
+            "SELECT count({how}(pid)) FROM pg_stat_activity
+             WHERE wait_event = 'SyncRep' AND application_name LIKE '{name}'"
+        ));
+        ended.parse().unwrap()
+    }
+
+    /// Commits a message while the standby is frozen, by cancelling the wait for it; returns the
+    /// message's id. The row is visible and on the primary alone.
+    async fn commit_without_the_standby(&self) -> uuid::Uuid {
+        let id = uuid::Uuid::now_v7();
+        let mut producer = self.stack.database.connect(Login::Producer).await;
+        let commit = async {
+            sqlx::raw_sql("SET application_name = 'hurried'")
+                .execute(&mut producer)
+                .await
+                .unwrap();
+            sqlx::query("SELECT outbox.publish('load', '1', key => 'alone', message_id => $1)")
+                .bind(id)
+                .execute(&mut producer)
+                .await
+                .expect("a cancelled wait is only a warning");
+        };
+        let hurry = eventually("the producer waits for the standby", async || {
+            self.end_waits("pg_cancel_backend", "hurried") > 0
+        });
+        tokio::join!(commit, hurry);
+        let visible = self.ask(&format!(
+            "SELECT count(*) FROM outbox.message WHERE message_id = '{id}'"
+        ));
+        assert_eq!(visible, "1");
+        id
+    }
+
+    /// Waits until the relay waits for the standby.
+    async fn relay_waits(&self) {
+        eventually("the relay waits for the standby", async || {
+            self.ask(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND application_name LIKE 'postroom-relay lane%'",
+            ) == "1"
+        })
+        .await;
+    }
+
+    /// Ends the relay's waits for the standby; it begins again each time.
+    async fn end_waits_of_the_relay(&self, how: &str, times: u32) {
+        for _ in 0..times {
+            eventually("the relay waits for the standby", async || {
+                self.end_waits(how, "postroom-relay lane%") > 0
+            })
+            .await;
+        }
+        self.relay_waits().await;
+    }
+
+    /// Whether a message has been published by now: a mark set behind it is seen behind it.
+    async fn is_published(&self, id: uuid::Uuid) -> bool {
+        let (_connection, channel) = self.stack.broker.channel().await;
+        let mark = uuid::Uuid::now_v7().to_string();
+        let properties = BasicProperties::default().with_message_id(short(&mark));
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish(short(""), short("tap"), options, b"", properties)
+            .await
+            .unwrap();
+        eventually("the mark is seen", async || self.tap.ids().contains(&mark)).await;
+        self.tap.ids().contains(&id.to_string())
+    }
+
+    async fn thawed(&self, id: uuid::Uuid) {
+        self.standby.signal("CONT");
+        eventually("it is published once the standby has it", async || {
+            self.tap.ids().contains(&id.to_string())
+        })
+        .await;
+        self.relay.ready().await;
+    }
+}
+
+impl Drop for Pair {
+    /// Lets a test that failed end: dropping its database would wait for the standby.
+    fn drop(&mut self) {
+        self.primary.configure("synchronous_standby_names = ''");
+        self.primary.signal("HUP");
+        self.standby.signal("CONT");
+    }
+}
+
+fn load(rounds: usize) -> Load {
+    Load {
+        slow: false,
+        ..Load::new(rounds)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_a_commit_whose_wait_was_cancelled_is_published_when_the_standby_has_it() {
+    let pair = Pair::new().await;
+    pair.standby.signal("STOP");
+    let id = pair.commit_without_the_standby().await;
+    pair.relay_waits().await;
+    assert!(!pair.is_published(id).await);
+    pair.thawed(id).await;
+}
+
+/// The relay's own wait returns with success as well; that proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_the_relay_does_not_believe_a_wait_of_its_own_that_was_cancelled() {
+    let pair = Pair::new().await;
+    pair.standby.signal("STOP");
+    let id = pair.commit_without_the_standby().await;
+    pair.end_waits_of_the_relay("pg_cancel_backend", 3).await;
+    assert!(!pair.is_published(id).await);
+    let told = pair.relay.logged().contains("cancelled this relay's wait");
+    assert!(told, "it says why");
+    pair.end_waits_of_the_relay("pg_terminate_backend", 3).await;
+    assert!(!pair.is_published(id).await);
+    pair.thawed(id).await;
+}
+
+/// A server that is killed shows afterwards what was waiting for the standby, checkpoints included.
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_a_primary_that_is_killed_while_the_relay_waits_for_the_standby() {
+    let mut pair = Pair::new().await;
+    pair.standby.signal("STOP");
+    let id = pair.commit_without_the_standby().await;
+    pair.relay_waits().await;
+    pair.primary.kill();
+    pair.primary.resume();
+    pair.relay_waits().await;
+    assert!(!pair.is_published(id).await);
+    pair.thawed(id).await;
+}
+
+/// And if the standby takes over without the row, that was never published.
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_a_standby_that_is_promoted_without_a_commit_takes_back_nothing_published() {
+    let mut pair = Pair::new().await;
+    // Not frozen: what is on the way to it would still arrive.
+    pair.standby.kill();
+    let id = pair.commit_without_the_standby().await;
+    pair.end_waits_of_the_relay("pg_cancel_backend", 2).await;
+    pair.primary.kill();
+    pair.standby.resume();
+    pair.standby.promote();
+    let promoted = Stack {
+        database: pair.stack.database.at(&pair.standby.url()),
+        broker: pair.stack.broker.sibling(),
+    };
+    let held = format!("SELECT count(*) FROM outbox.message WHERE message_id = '{id}'");
+    assert_eq!(pair.standby.sql(&promoted.database.name, &held), "0");
+    let _relay = promoted.relay_with(&[LEASE]).await;
+    load(8).run(&promoted.database).await;
+    judged(&promoted.database, &pair.tap).await.assert_clean();
+}

@@ -1,0 +1,267 @@
+//! G5 where messages share transactions, by one handler or many at once.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use inbox::{BatchContext, Context, HandlerError, Received};
+use tower::limit::ConcurrencyLimitLayer;
+use uuid::Uuid;
+
+use support::eventually;
+
+use crate::world::{Placed, Running, Shipped, World, insert_effect};
+
+/// Messages of twenty customers, four of each message id where `copies` says so.
+async fn publish(world: &World, count: i64, copies: usize) {
+    for n in 0..count {
+        let event = Placed::new(&format!("c{}", n % 20), n);
+        let id = Uuid::now_v7();
+        for _ in 0..copies {
+            world.broker.publish_as(id, &event).await;
+        }
+    }
+}
+
+/// Publishes before anybody reads: so that messages wait, and share.
+async fn waiting(world: &World, count: i64, copies: usize) {
+    let declared = Running::start(
+        &world.broker,
+        "billing",
+        world.consumer().on::<Placed, _, _>(keep),
+    )
+    .await;
+    declared.stop().await;
+    publish(world, count, copies).await;
+}
+
+async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+    insert_effect(&mut ctx, &event).await?;
+    Ok(())
+}
+
+async fn effects(world: &World, count: i64) {
+    eventually("all have had their effect", || async {
+        world
+            .database
+            .count("SELECT count(DISTINCT n) FROM effect")
+            .await
+            == count
+    })
+    .await;
+}
+
+/// Each effect once, and each customer's in order, except those named.
+async fn judge(world: &World, count: i64) {
+    assert_eq!(
+        world.database.count("SELECT count(*) FROM effect").await,
+        count
+    );
+    for customer in 0..20 {
+        let effects = world.database.effects(&format!("c{customer}")).await;
+        assert!(effects.is_sorted(), "customer {customer}: {effects:?}");
+    }
+}
+
+async fn transactions(world: &World) -> i64 {
+    world
+        .database
+        .count("SELECT count(DISTINCT xmin::text) FROM effect")
+        .await
+}
+
+#[tokio::test]
+async fn g5_messages_share_transactions_and_each_has_its_effect_once() {
+    let world = World::new().await;
+    waiting(&world, 200, 2).await;
+    let builder = world
+        .consumer()
+        .workers(2)
+        .messages_per_transaction(20)
+        .on::<Placed, _, _>(keep);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    effects(&world, 200).await;
+    running.stop().await;
+    world.broker.settled("billing").await;
+    judge(&world, 200).await;
+    let transactions = transactions(&world).await;
+    assert!(
+        transactions < 60,
+        "{transactions} transactions for 200 messages"
+    );
+}
+
+#[tokio::test]
+async fn g5_a_handler_of_many_has_each_effect_once_and_in_order() {
+    async fn keep_many(
+        mut ctx: BatchContext,
+        events: Vec<Received<Placed>>,
+    ) -> Result<(), HandlerError> {
+        let ns: Vec<i64> = events.iter().map(|placed| placed.event.n).collect();
+        let customers: Vec<&str> = events
+            .iter()
+            .map(|placed| placed.event.customer.as_str())
+            .collect();
+        sqlx::query(
+            "INSERT INTO effect (n, customer) SELECT * FROM unnest($1::bigint[], $2::text[])",
+        )
+        .bind(ns)
+        .bind(customers)
+        .execute(ctx.connection())
+        .await?;
+        let shipped = events.iter().map(|placed| {
+            let shipped = outbox::Message::event(&Shipped { n: placed.event.n });
+            shipped.map(|message| message.context(&placed.context()))
+        });
+        let shipped = shipped
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(HandlerError::retry)?;
+        ctx.publish_all(shipped).await?;
+        Ok(())
+    }
+    let world = World::new().await;
+    waiting(&world, 200, 2).await;
+    let builder = world
+        .consumer()
+        .workers(2)
+        .on_many::<Placed, _, _>(keep_many);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    effects(&world, 200).await;
+    running.stop().await;
+    world.broker.settled("billing").await;
+    judge(&world, 200).await;
+    let transactions = transactions(&world).await;
+    assert!(
+        transactions < 60,
+        "{transactions} transactions for 200 messages"
+    );
+    let caused = "SELECT count(DISTINCT headers ->> 'causation_id') FROM outbox.message
+                  WHERE topic = 'orders.shipped'";
+    let named = world
+        .database
+        .texts("SELECT DISTINCT k FROM outbox.message, jsonb_object_keys(headers) AS k")
+        .await;
+    assert_eq!(world.database.count(caused).await, 200, "{named:?}");
+}
+
+/// A message that fails takes the transaction with it; the others are handled by themselves.
+#[tokio::test]
+async fn g5_a_failing_message_of_a_shared_transaction_stops_its_key_alone() {
+    let world = World::new().await;
+    waiting(&world, 100, 1).await;
+    let handler = |mut ctx: Context, event: Placed| async move {
+        insert_effect(&mut ctx, &event).await?;
+        match event.n {
+            43 => Err(HandlerError::reject("never")),
+            55 => panic!("a bug"),
+            _ => Ok(()),
+        }
+    };
+    let builder = world
+        .consumer()
+        .workers(2)
+        .messages_per_transaction(50)
+        .max_attempts(2)
+        .on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    // Behind 43 wait 63 and 83 of its customer, behind 55 wait 75 and 95.
+    effects(&world, 94).await;
+    eventually("both are dead", || async {
+        world
+            .database
+            .count("SELECT count(*) FROM inbox.parked WHERE state = 'dead'")
+            .await
+            == 2
+    })
+    .await;
+    running.stop().await;
+    world.broker.settled("billing").await;
+    judge(&world, 94).await;
+    let behind = "SELECT count(*) FROM inbox.parked WHERE reason = 'behind'";
+    assert_eq!(world.database.count(behind).await, 4);
+}
+
+/// What fails at COMMIT fails for all that share it, and then for itself alone.
+#[tokio::test]
+async fn g5_a_commit_that_fails_is_tried_one_by_one() {
+    let world = World::new().await;
+    waiting(&world, 60, 1).await;
+    world
+        .database
+        .execute(
+            "CREATE FUNCTION not_seven() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN IF NEW.n = 7 THEN RAISE 'not this one'; END IF; RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER not_seven AFTER INSERT ON effect
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION not_seven()",
+        )
+        .await;
+    let builder = world
+        .consumer()
+        .workers(1)
+        .messages_per_transaction(30)
+        .on::<Placed, _, _>(keep);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    // 27 and 47 wait behind 7.
+    effects(&world, 57).await;
+    running.stop().await;
+    judge(&world, 57).await;
+    assert_eq!(world.database.effects("c7").await, Vec::<i64>::new());
+}
+
+/// A layer that lets one message through at a time: the others come too late, and run by themselves.
+#[tokio::test]
+async fn a_layer_that_holds_messages_back_does_not_hold_a_shared_transaction() {
+    let world = World::new().await;
+    waiting(&world, 30, 1).await;
+    let builder = world
+        .consumer()
+        .workers(1)
+        .messages_per_transaction(10)
+        .on::<Placed, _, _>(keep)
+        .layer(ConcurrencyLimitLayer::new(1));
+    let running = Running::start(&world.broker, "billing", builder).await;
+    effects(&world, 30).await;
+    running.stop().await;
+    judge(&world, 30).await;
+}
+
+/// Two processes take the same messages at once, in different orders.
+#[tokio::test]
+async fn g5_two_processes_that_share_messages_have_one_effect_each() {
+    let world = World::new().await;
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let consumer = |queue: &str| {
+        let sizes = Arc::clone(&sizes);
+        let handler = move |mut ctx: BatchContext, events: Vec<Received<Placed>>| {
+            sizes.lock().unwrap().push(events.len());
+            async move {
+                for placed in events {
+                    sqlx::query("INSERT INTO effect (n, customer) VALUES ($1, $2)")
+                        .bind(placed.event.n)
+                        .bind(placed.event.customer)
+                        .execute(ctx.connection())
+                        .await?;
+                }
+                Ok::<(), HandlerError>(())
+            }
+        };
+        // One consumer by name, fed by two queues that both have every message.
+        world
+            .consumer()
+            .queue(queue)
+            .workers(3)
+            .handler_timeout(Duration::from_secs(20))
+            .on_many::<Placed, _, _>(handler)
+    };
+    let first = Running::start(&world.broker, "first", consumer("first")).await;
+    let second = Running::start(&world.broker, "second", consumer("second")).await;
+    publish(&world, 300, 1).await;
+    effects(&world, 300).await;
+    first.stop().await;
+    second.stop().await;
+    world.broker.settled("first").await;
+    world.broker.settled("second").await;
+    assert_eq!(
+        world.database.count("SELECT count(*) FROM effect").await,
+        300
+    );
+}
