@@ -41,11 +41,11 @@ impl Violence {
     pub(crate) fn all(restart_broker: Option<String>) -> Self {
         let steps = VecDeque::from([
             (5, Step::StandBy),
-            (20, Step::KillActiveRelay),
-            (35, Step::KillConsumer),
-            (50, Step::RestartBroker),
-            (65, Step::KillOnlyRelay),
-            (80, Step::KillActiveRelay),
+            (15, Step::KillActiveRelay),
+            (30, Step::KillConsumer),
+            (40, Step::KillOnlyRelay),
+            (50, Step::KillActiveRelay),
+            (60, Step::RestartBroker),
         ]);
         Self {
             steps,
