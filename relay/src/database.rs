@@ -66,6 +66,11 @@ pub enum DatabaseError {
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
     )]
     Denied(#[source] sqlx::Error),
+    /// A commit's wait for the synchronous standbys was cancelled.
+    #[error(
+        "somebody cancelled this relay's wait for the synchronous standbys: what it was to publish may be on none of them, and is held back until a commit reaches them"
+    )]
+    NotReplicated,
     /// A statement failed.
     #[error(transparent)]
     Query(sqlx::Error),
@@ -92,6 +97,7 @@ impl DatabaseError {
             Self::Connect { .. }
             | Self::Query(_)
             | Self::TimedOut { .. }
+            | Self::NotReplicated
             | Self::Standby { .. } => false,
         }
     }
@@ -114,6 +120,9 @@ fn refused(url: String, source: sqlx::Error) -> DatabaseError {
         _ => DatabaseError::Connect { url, source },
     }
 }
+
+/// Value of `plan_cache_mode`.
+const CUSTOM_PLANS: &str = "force_custom_plan";
 
 /// What a connection is for; decides its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,17 +157,11 @@ pub(crate) async fn connect(
             url: url.to_string(),
         })?;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
-    if let Purpose::Lease { timeout } = purpose {
-        // Unnamed: behind a pooler a named statement would fail before this could tell why.
-        let in_force: String = sqlx::query_scalar(server::IDLE_SESSION_TIMEOUT)
-            .persistent(false)
-            .fetch_one(&mut connection)
-            .await?;
-        if in_force != timeout.as_millis().to_string() {
-            return Err(DatabaseError::Pooler {
-                url: url.to_string(),
-            });
-        }
+    let (plans, silence) = server::in_force(&mut connection).await?;
+    if plans != CUSTOM_PLANS || silence != silence_allowed(purpose) {
+        return Err(DatabaseError::Pooler {
+            url: url.to_string(),
+        });
     }
     if server::in_recovery(&mut connection).await? {
         return Err(DatabaseError::Standby {
@@ -172,7 +175,7 @@ pub(crate) async fn connect(
 pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
     // Plans must not depend on statistics: those of an empty table would walk a full one.
     let mut settings: Vec<(&'static str, String)> = [
-        ("plan_cache_mode", "force_custom_plan"),
+        ("plan_cache_mode", CUSTOM_PLANS),
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
@@ -188,14 +191,19 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .to_vec();
-    match purpose {
-        Purpose::Lease { timeout } => {
-            let silence = timeout.as_millis().to_string();
-            settings.push(("synchronous_commit", "on".to_owned()));
-            settings.push(("idle_session_timeout", silence.clone()));
-            settings.push(("tcp_user_timeout", silence));
-        }
-        Purpose::Reader => settings.push(("idle_session_timeout", "0".to_owned())),
+    let silence = silence_allowed(purpose);
+    if let Purpose::Lease { .. } = purpose {
+        settings.push(("synchronous_commit", "on".to_owned()));
+        settings.push(("tcp_user_timeout", silence.clone()));
     }
+    settings.push(("idle_session_timeout", silence));
     settings
+}
+
+/// Milliseconds of silence after which the server ends a session, or 0.
+fn silence_allowed(purpose: Purpose) -> String {
+    match purpose {
+        Purpose::Lease { timeout } => timeout.as_millis().to_string(),
+        Purpose::Reader => "0".to_owned(),
+    }
 }

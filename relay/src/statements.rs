@@ -34,7 +34,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::FLUSHED", server::FLUSHED),
     ("server::HOLDS_LOCK", server::HOLDS_LOCK),
     ("server::IDENTITY", server::IDENTITY),
-    ("server::IDLE_SESSION_TIMEOUT", server::IDLE_SESSION_TIMEOUT),
+    ("server::IN_FORCE", server::IN_FORCE),
     ("server::IN_RECOVERY", server::IN_RECOVERY),
     ("server::LOOK", server::LOOK),
     ("server::TRY_LOCK", server::TRY_LOCK),

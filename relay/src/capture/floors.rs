@@ -43,10 +43,16 @@ impl Floors {
             .map_or(0, |index| self.pairs[index].position)
     }
 
-    /// Adds a pair; `xmin` is the lowest id that a floor can still be asked for.
+    /// The highest position that is known to have been handed out.
+    pub fn highest(&self) -> Position {
+        self.pairs.last().map_or(0, |pair| pair.position)
+    }
+
+    /// Adds a pair; `xmin` is the lowest id that a floor can still be asked for. One that would
+    /// lower a floor says nothing new, and is left out.
     pub fn add(&mut self, pair: Pair, xmin: u64) {
         let newest = self.pairs.last();
-        if newest.is_some_and(|last| last.xid >= pair.xid || last.position == pair.position) {
+        if newest.is_some_and(|last| last.xid >= pair.xid || last.position >= pair.position) {
             return;
         }
         self.pairs.push(pair);
@@ -73,6 +79,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Floors, MOST_PAIRS, Pair};
+
+    #[test]
+    fn a_pair_that_knows_less_lowers_no_floor() {
+        let mut floors = Floors::from_pairs(vec![Pair {
+            xid: 5,
+            position: 100,
+        }]);
+        floors.add(
+            Pair {
+                xid: 9,
+                position: 0,
+            },
+            1,
+        );
+        assert_eq!(floors.below(10), 100);
+        assert_eq!(floors.highest(), 100);
+    }
 
     proptest! {
         /// Whatever was thinned away, a floor never lies above that of the full history.

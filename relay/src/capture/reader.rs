@@ -95,7 +95,7 @@ impl Reader {
         if let Some((anchor, done)) = walk {
             id += 1;
             let frame = Frame::walk(delivered.clone(), anchor, done);
-            if !self.deliver(id, frame, done, false).await? {
+            if !self.deliver(id, frame, done).await? {
                 return Ok(());
             }
         }
@@ -105,8 +105,9 @@ impl Reader {
             let done = unfinished.watermark;
             let (to, upper) = (unfinished.to, unfinished.upper);
             let frame = Frame::new(&delivered, to.clone(), upper, &floors, Some(done));
-            // Its snapshot was recorded by a synchronous commit.
-            if !self.deliver(id, frame, done, true).await? {
+            // Its snapshot was recorded, but whoever did so may not have lived to see that reach the
+            // synchronous standbys: a server that is killed shows afterwards what was waiting.
+            if !self.deliver(id, frame, done).await? {
                 return Ok(());
             }
             delivered = to;
@@ -145,7 +146,6 @@ impl Reader {
         id: FrameId,
         frame: Frame,
         done: Position,
-        durable: bool,
     ) -> Result<bool, RelayError> {
         // It is reported even if it is empty: it may have been recorded as unfinished.
         let opened = Opened {
@@ -154,7 +154,7 @@ impl Reader {
             to: frame.to().clone(),
             upper: frame.upper(),
             done,
-            durable,
+            durable: false,
         };
         if self.events.send(Event::Opened(opened)).await.is_err() {
             return Ok(false);

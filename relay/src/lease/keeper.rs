@@ -8,7 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Candidate, Proof};
+use super::{Candidate, Proof, warnings::Warnings};
 use crate::{
     capture::Position,
     checkpoint::Checkpoint,
@@ -16,7 +16,10 @@ use crate::{
     database::DatabaseError,
     events,
     publish::Write,
-    sql::{checkpoint, segment},
+    sql::{
+        checkpoint::{self, Recorded},
+        segment, server,
+    },
 };
 
 /// Checkpoints kept behind the newest, and how many more may gather before they are trimmed.
@@ -53,6 +56,7 @@ pub(crate) struct Keeper {
     lease_timeout: Duration,
     retention: Retention,
     trimmed: i64,
+    warnings: Warnings,
 }
 
 impl Keeper {
@@ -76,6 +80,7 @@ impl Keeper {
             lease_timeout,
             retention,
             trimmed,
+            warnings: Warnings::new(),
         }
     }
 
@@ -99,7 +104,7 @@ impl Keeper {
                 _ = ping.tick() => {
                     asked = self.proof.now();
                     let answer = timeout(self.lease_timeout, self.connection.ping()).await;
-                    answer.map(|pinged| pinged.map(|()| None))
+                    answer.map(|pinged| Ok(pinged.map(|()| None)?))
                 }
             };
             let lost = match done {
@@ -112,7 +117,7 @@ impl Keeper {
                     }
                     continue;
                 }
-                Ok(Err(error)) => error.into(),
+                Ok(Err(error)) => error,
                 Err(_) => DatabaseError::Query(sqlx::Error::PoolTimedOut),
             };
             // The session ends with it; nobody is left to tell if this fails.
@@ -122,12 +127,10 @@ impl Keeper {
         drop(timeout(Duration::from_secs(1), self.connection.close()).await);
     }
 
-    async fn obey(&mut self, command: Command) -> Result<Option<Event>, sqlx::Error> {
+    async fn obey(&mut self, command: Command) -> Result<Option<Event>, DatabaseError> {
         match command {
             Command::Record { checkpoint, write } => {
-                let recorded =
-                    checkpoint::record(&mut self.connection, self.lane, &checkpoint, &write)
-                        .await?;
+                let recorded = self.record(&checkpoint, &write).await?;
                 self.trim(recorded.id).await?;
                 Ok(Some(Event::Recorded {
                     xid: recorded.xid,
@@ -139,6 +142,31 @@ impl Keeper {
                 Ok(None)
             }
         }
+    }
+
+    /// Records, and returns when no fail-over to a synchronous standby can take it back.
+    ///
+    /// A commit whose wait for standbys somebody cancels succeeds all the same, with no more than
+    /// a warning (PostgreSQL's `SyncRepWaitForLSN`).
+    async fn record(
+        &mut self,
+        checkpoint: &Checkpoint,
+        write: &Write,
+    ) -> Result<Recorded, DatabaseError> {
+        let record = checkpoint::record(&mut self.connection, self.lane, checkpoint, write);
+        let (recorded, heard) = self.warnings.during(record).await;
+        let recorded = recorded?;
+        if heard > 0 {
+            // A server that runs out of transaction ids warns of that with each one, and has
+            // nothing to wait for here.
+            let assign = server::assign_xid(&mut self.connection);
+            let (assigned, usual) = self.warnings.during(assign).await;
+            assigned?;
+            if heard > usual {
+                return Err(DatabaseError::NotReplicated);
+            }
+        }
+        Ok(recorded)
     }
 
     /// Deletes old checkpoints, never looking at those deleted before: while an old transaction

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod proof;
+mod warnings;
 
 use sqlx::PgConnection;
 

@@ -21,9 +21,9 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn new(checkpoint: Checkpoint) -> Self {
         Self {
+            upper: checkpoint.floors.highest(),
             checkpoint,
             open: VecDeque::new(),
-            upper: 0,
         }
     }
 
@@ -84,7 +84,7 @@ impl Frames {
 mod tests {
     use super::Frames;
     use crate::{
-        capture::{Snapshot, reader::Opened},
+        capture::{Pair, Snapshot, reader::Opened},
         checkpoint::{Checkpoint, Unfinished},
         identity::Identity,
         publish::Progress,
@@ -99,6 +99,26 @@ mod tests {
             done: 0,
             durable: true,
         }
+    }
+
+    #[test]
+    fn a_new_session_knows_what_the_last_one_knew() {
+        let identity = Identity {
+            system_identifier: 1,
+            database_oid: 2,
+            timeline: 3,
+        };
+        let mut checkpoint = Checkpoint::beginning(identity);
+        checkpoint.floors.add(
+            Pair {
+                xid: 7,
+                position: 300,
+            },
+            1,
+        );
+        let mut frames = Frames::new(checkpoint);
+        let upper = frames.upper();
+        assert_eq!(frames.recorded(9, upper).below(10), 300);
     }
 
     #[test]

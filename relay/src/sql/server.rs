@@ -1,6 +1,6 @@
 //! What the relay asks the server about itself.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 
 use crate::{
     capture::{Position, Snapshot},
@@ -42,8 +42,9 @@ pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
 // A pooler told to ignore the start-up options would swallow them.
-pub(crate) const IDLE_SESSION_TIMEOUT: &str =
-    "SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'";
+pub(crate) const IN_FORCE: &str = "
+SELECT current_setting('plan_cache_mode'), s.setting
+FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
 
@@ -90,8 +91,23 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
     })
 }
 
+/// The settings `plan_cache_mode` and, in milliseconds, `idle_session_timeout` of this session.
+pub(crate) async fn in_force(
+    connection: &mut PgConnection,
+) -> Result<(String, String), sqlx::Error> {
+    // A simple request: behind a pooler a statement with a name, or one in two requests, could fail
+    // before this told why.
+    let row = sqlx::raw_sql(IN_FORCE).fetch_one(connection).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
 pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(IN_RECOVERY).fetch_one(connection).await
+}
+
+/// Takes a transaction id, and nothing else: the commit has nothing to write or to wait for.
+pub(crate) async fn assign_xid(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar(ASSIGN_XID).fetch_one(connection).await
 }
 
 pub(crate) async fn try_lock(

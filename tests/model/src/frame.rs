@@ -1,0 +1,103 @@
+//! A frame in a relay's hands.
+
+use relay::capture::{Frame, Page, Position, Snapshot};
+
+use crate::{database::Database, remembered::Remembered, writer::MessageId};
+
+/// Rows of a page: as few as can be, so that frames are walked in pages.
+const PAGE_ROWS: usize = 1;
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fate {
+    /// It waits to be sent.
+    Waiting,
+    /// The broker has it; the confirm is under way.
+    Sent,
+    /// It is confirmed.
+    Confirmed,
+}
+
+/// A row that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Row {
+    pub(crate) position: Position,
+    pub(crate) message: MessageId,
+    pub(crate) key: u8,
+    pub(crate) xid: u64,
+    pub(crate) fate: Fate,
+}
+
+/// A frame between being read and being recorded as delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct OpenFrame {
+    pub(crate) to: Remembered<Snapshot>,
+    pub(crate) upper: Position,
+    /// Rows up to here were done by an earlier session.
+    pub(crate) done: Position,
+    /// Whether a crash can no longer take back what its snapshot sees.
+    pub(crate) durable: bool,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl OpenFrame {
+    pub(crate) fn is_finished(&self) -> bool {
+        self.rows.iter().all(|row| row.fate == Fate::Confirmed)
+    }
+
+    /// The longest prefix whose rows are all confirmed.
+    pub(crate) fn watermark(&self) -> Position {
+        let confirmed = self
+            .rows
+            .iter()
+            .take_while(|row| row.fate == Fate::Confirmed);
+        confirmed.last().map_or(self.done, |row| row.position)
+    }
+}
+
+/// Reads a frame to its end, page by page, as the relay's reader does.
+pub(crate) fn read(database: &Database, mut frame: Frame) -> Vec<Row> {
+    let mut rows = Vec::new();
+    while let Some(request) = frame.next_page() {
+        let page = read_page(database, &frame, request);
+        let full = page.len() >= PAGE_ROWS;
+        frame.advance(request, page.last().map(|row| row.position), full);
+        rows.extend(page);
+    }
+    rows
+}
+
+/// What the relay's statement selects. It runs after the frame's snapshot was taken, so it is the
+/// snapshot that decides which of the rows committed by now belong to the frame.
+fn read_page(database: &Database, frame: &Frame, page: Page) -> Vec<Row> {
+    let is_asked_for = |row: &Row| {
+        let is_new = row.xid >= frame.new_from()
+            && row.position > frame.new_floor()
+            && frame.to().sees(row.xid);
+        let is_straggler = || {
+            let mut stragglers = frame.stragglers().iter();
+            stragglers.any(|late| late.xid == row.xid && row.position > late.floor)
+        };
+        row.position > page.after && row.position <= page.upto && (is_new || is_straggler())
+    };
+    let mut rows: Vec<Row> = committed_rows(database).filter(is_asked_for).collect();
+    rows.sort_unstable_by_key(|row| row.position);
+    rows.truncate(PAGE_ROWS);
+    rows
+}
+
+/// Every row of `outbox.message` that a new statement sees, in no order.
+pub(crate) fn committed_rows(database: &Database) -> impl Iterator<Item = Row> {
+    let writers = database.writers.iter().enumerate();
+    let committed = writers.filter(|(_, writer)| writer.is_committed());
+    committed.flat_map(|(number, writer)| {
+        let numbered = writer.rows.iter().enumerate();
+        numbered.map(move |(index, &position)| Row {
+            position,
+            message: (number, index),
+            key: writer.key,
+            xid: writer.xid.unwrap_or(0),
+            fate: Fate::Waiting,
+        })
+    })
+}

@@ -1,0 +1,241 @@
+//! One term as the active relay: everything that may not outlive a connection.
+
+use relay::capture::{Floors, Frame, Pair, Position, Snapshot};
+
+use crate::{
+    checkpoint::{Checkpoint, Progress, Recording, Unfinished},
+    database::Database,
+    frame::{self, Fate, OpenFrame, Row},
+    remembered::Remembered,
+    scenario::{Scenario, Trap},
+};
+
+/// The memory of a relay that took the lease, and may not know that it lost it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    /// Last snapshot that was read, whose rows may still be in hand.
+    pub(crate) read: Remembered<Snapshot>,
+    /// Last snapshot whose rows are all delivered, as of the last record.
+    pub(crate) delivered: Remembered<Snapshot>,
+    pub(crate) floors: Remembered<Floors>,
+    /// Frames whose rows are not recorded as delivered, oldest first.
+    pub(crate) open: Vec<OpenFrame>,
+    /// Highest position known to have been handed out.
+    upper: Position,
+    /// Whether there is progress that was not asked to be recorded.
+    pub(crate) unrecorded: bool,
+    /// Whether it lost the lease, and with it the means to record.
+    is_past: bool,
+    /// Whether its connections are to a server that has not crashed since.
+    pub(crate) connected: bool,
+}
+
+impl Session {
+    /// Begins at the durable checkpoint, with the frame that was under way.
+    pub(crate) fn start(database: &Database, scenario: &Scenario) -> Self {
+        let recorded = database.checkpoint.clone();
+        let Checkpoint { progress, floors } = recorded.unwrap_or_else(Checkpoint::beginning);
+        let mut session = Self {
+            read: progress.delivered.clone(),
+            delivered: progress.delivered,
+            floors,
+            open: Vec::new(),
+            upper: 0,
+            unrecorded: true,
+            is_past: false,
+            connected: true,
+        };
+        if let Some(unfinished) = progress.unfinished {
+            let Unfinished {
+                to,
+                upper,
+                watermark,
+            } = unfinished;
+            let (from, floors) = (&session.delivered, &session.floors);
+            let frame = Frame::new(from, to.0.clone(), upper, floors, Some(watermark));
+            let rows = frame::read(database, frame);
+            // It was recorded by a synchronous commit, so what it sees is durable.
+            session.open(scenario, to, upper, watermark, true, rows);
+        }
+        session
+    }
+
+    /// Takes a snapshot and reads the rows that it sees and the last one did not.
+    pub(crate) fn look(&mut self, database: &Database, scenario: &Scenario) {
+        let to = database.snapshot();
+        let upper = database.last_position;
+        let floors = self.floors_for_reading(scenario);
+        let frame = Frame::new(&self.read, to.0.clone(), upper, &floors, None);
+        let rows = frame::read(database, frame);
+        if rows.is_empty() {
+            self.read = to;
+        } else {
+            let durable = database.log.unflushed() == 0;
+            self.open(scenario, to, upper, 0, durable, rows);
+        }
+    }
+
+    fn floors_for_reading(&self, scenario: &Scenario) -> Floors {
+        let mut floors = self.floors.0.clone();
+        if scenario.has(Trap::HighestDeliveredPosition) {
+            // Stragglers have lower ids, so only the floor of new rows is raised.
+            let xid = self.read.xmax() - 1;
+            let mut pairs: Vec<Pair> = floors.pairs().to_vec();
+            pairs.retain(|pair| pair.xid < xid);
+            pairs.push(Pair {
+                xid,
+                position: self.upper,
+            });
+            floors = Floors::from_pairs(pairs);
+        }
+        floors
+    }
+
+    fn open(
+        &mut self,
+        scenario: &Scenario,
+        to: Remembered<Snapshot>,
+        upper: Position,
+        done: Position,
+        durable: bool,
+        mut rows: Vec<Row>,
+    ) {
+        if scenario.has(Trap::OrderByXid) {
+            rows.sort_unstable_by_key(|row| (row.xid, row.position));
+        }
+        self.read = to.clone();
+        let highest_row = rows.iter().map(|row| row.position).max();
+        let known = match highest_row {
+            Some(row) if scenario.has(Trap::HighestDeliveredPosition) => row,
+            _ => upper,
+        };
+        self.upper = self.upper.max(known);
+        self.unrecorded = true;
+        self.open.push(OpenFrame {
+            to,
+            upper,
+            done,
+            durable,
+            rows,
+        });
+    }
+
+    /// Rows in hand, in the order in which they were read.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.open.iter().flat_map(|frame| &frame.rows)
+    }
+
+    pub(crate) fn set_fate(&mut self, position: Position, fate: Fate) {
+        let before = (fate == Fate::Confirmed).then(|| self.progress());
+        let mut rows = self.open.iter_mut().flat_map(|frame| &mut frame.rows);
+        if let Some(row) = rows.find(|row| row.position == position) {
+            row.fate = fate;
+        }
+        self.unrecorded |= before.is_some_and(|before| before != self.progress());
+        if self.is_past {
+            self.forget_progress();
+        }
+    }
+
+    /// Positions that may be sent: durable, and first of their key.
+    pub(crate) fn ready(&self, scenario: &Scenario) -> Vec<Position> {
+        let mut busy_keys = Vec::new();
+        let mut ready = Vec::new();
+        for frame in &self.open {
+            let may_go = frame.durable || scenario.has(Trap::PublishBeforeFlush);
+            for row in frame.rows.iter().filter(|row| row.fate != Fate::Confirmed) {
+                if busy_keys.contains(&row.key) {
+                    continue;
+                }
+                busy_keys.push(row.key);
+                if may_go && row.fate == Fate::Waiting {
+                    ready.push(row.position);
+                }
+            }
+        }
+        ready
+    }
+
+    fn progress(&self) -> Progress {
+        let finished = self.open.iter().take_while(|frame| frame.is_finished());
+        let delivered = finished.last().map_or(&self.delivered, |frame| &frame.to);
+        let current = self.open.iter().find(|frame| !frame.is_finished());
+        let unfinished = current.map(|frame| Unfinished {
+            to: frame.to.clone(),
+            upper: frame.upper,
+            watermark: frame.watermark(),
+        });
+        Progress {
+            delivered: delivered.clone(),
+            unfinished,
+        }
+    }
+
+    /// Begins to record how far it is. The position of the pair was read with an earlier
+    /// snapshot; the id is new.
+    pub(crate) fn begin_record(&mut self, xid: u64) -> Recording {
+        let progress = self.progress();
+        let finished = self
+            .open
+            .iter()
+            .take_while(|frame| frame.is_finished())
+            .count();
+        self.open.drain(..finished);
+        self.delivered = progress.delivered.clone();
+        self.unrecorded = false;
+        Recording {
+            xid,
+            checkpoint: Checkpoint {
+                progress,
+                floors: self.floors.clone(),
+            },
+            position: self.upper,
+        }
+    }
+
+    /// Learns that a record is durable, which proves a new pair.
+    pub(crate) fn recorded(&mut self, pair: Pair) {
+        let xmin = self.delivered.xmin();
+        self.floors.add(pair, xmin);
+    }
+
+    /// Forgets what matters only to records, which it can no longer make.
+    pub(crate) fn forget_progress(&mut self) {
+        self.is_past = true;
+        self.delivered = Remembered(Snapshot::beginning());
+        self.upper = 0;
+        self.unrecorded = false;
+        let finished = self.open.iter().take_while(|frame| frame.is_finished());
+        let finished = finished.count();
+        self.open.drain(..finished);
+    }
+
+    /// Notes that all its connections to the server are gone. What it will never look at again is
+    /// forgotten, so that states that differ in nothing else are one.
+    pub(crate) fn disconnect(&mut self, scenario: &Scenario) {
+        self.connected = false;
+        if scenario.has(Trap::MemoryOutlivesConnection) {
+            return;
+        }
+        self.forget_progress();
+        self.read = Remembered(Snapshot::beginning());
+        self.floors = Remembered(Floors::default());
+        if !scenario.has(Trap::PublishBeforeFlush) {
+            self.open.retain(|frame| frame.durable);
+        }
+    }
+
+    /// Whether nothing more can come of it.
+    pub(crate) fn is_inert(&self, scenario: &Scenario) -> bool {
+        !scenario.has(Trap::MemoryOutlivesConnection)
+            && !self.connected
+            && self.open.iter().all(OpenFrame::is_finished)
+    }
+
+    /// All that was visible when the open frames were read has been flushed.
+    pub(crate) fn flushed(&mut self) {
+        for frame in self.open.iter_mut().filter(|_| self.connected) {
+            frame.durable = true;
+        }
+    }
+}
