@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use lapin::{
     Channel, Connection, ConnectionProperties, ExchangeKind,
-    options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions},
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::{FieldTable, LongString, ShortString},
     uri::AMQPUri,
 };
@@ -16,7 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, State, error::reply_code, publisher::Publisher};
+use super::{
+    BrokerError, Event, State, channel::Confirming, error::reply_code, publisher::Publisher,
+};
 use crate::{
     config::{Amqp, Secret},
     events,
@@ -44,8 +46,8 @@ pub(crate) struct Link {
 
 /// An open connection with what was opened on it.
 struct Open {
-    connection: Connection,
-    channels: Vec<Channel>,
+    connection: Arc<Connection>,
+    channels: Vec<Confirming>,
     /// Keeps the exclusive queue; nothing is published on it.
     _fence: Channel,
 }
@@ -102,7 +104,7 @@ impl Link {
     }
 
     async fn try_open(&self) -> Result<Open, BrokerError> {
-        let connection = connect(&self.url, self.lease_timeout / 2).await?;
+        let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
         let fence = connection
             .create_channel()
             .await
@@ -118,15 +120,7 @@ impl Link {
         }
         let mut channels = Vec::with_capacity(self.amqp.channels);
         for _ in 0..self.amqp.channels {
-            let channel = connection
-                .create_channel()
-                .await
-                .map_err(BrokerError::Lost)?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await
-                .map_err(BrokerError::Lost)?;
-            channels.push(channel);
+            channels.push(Confirming::open(&connection).await?);
         }
         Ok(Open {
             connection,

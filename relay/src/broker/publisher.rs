@@ -13,14 +13,14 @@ use std::{
 
 use chrono::Utc;
 use futures_util::future::{join_all, try_join_all};
-use lapin::{Channel, Confirmation, options::BasicPublishOptions, types::ShortString};
+use lapin::{Confirmation, options::BasicPublishOptions, types::ShortString};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, error::reply_code};
+use super::{BrokerError, Event, channel::Confirming, error::reply_code};
 use crate::{
     capture::Position,
     events,
@@ -56,10 +56,10 @@ pub(crate) struct Returned {
 }
 
 /// What a publisher needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) number: usize,
-    pub(super) channel: Channel,
+    pub(super) channel: Confirming,
     pub(super) exchange: ShortString,
     pub(super) source: Arc<str>,
     pub(super) confirm_timeout: Duration,
@@ -72,7 +72,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Publishes one order after another, until the connection is lost or the orders end.
     pub(super) async fn run(
-        self,
+        mut self,
         mut orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<Event>,
     ) -> Result<(), BrokerError> {
@@ -90,13 +90,16 @@ impl Publisher {
             };
             let Some(order) = order else { return Ok(()) };
             let started = Instant::now();
-            let (outcomes, error) = self.publish(&order).await;
-            if error.is_none() {
+            let (outcomes, mut error) = self.publish(&order).await;
+            if error.is_none() && !self.lost.is_cancelled() {
                 events::BatchConfirmed {
                     took: started.elapsed(),
                     delay: order.delay(),
                 }
                 .emit();
+                if outcomes.iter().any(|(_, o)| *o == Outcome::Nacked) {
+                    error = self.renew().await.err();
+                }
             }
             self.give_back(&events, outcomes).await;
             if let Some(error) = error {
@@ -106,6 +109,19 @@ impl Publisher {
                 }
                 return Err(error);
             }
+        }
+    }
+
+    /// Opens the channel anew after it has refused messages: it may be stuck.
+    async fn renew(&mut self) -> Result<(), BrokerError> {
+        let (blocked, after) = (self.blocked.clone(), self.confirm_timeout);
+        tokio::select! {
+            renewed = self.channel.renew() => renewed,
+            () = overdue(blocked, after) => Err(BrokerError::TimedOut {
+                what: "opening a channel",
+                after,
+            }),
+            () = self.lost.cancelled() => Ok(()),
         }
     }
 
@@ -133,7 +149,7 @@ impl Publisher {
             ..BasicPublishOptions::default()
         };
         let issue = join_all(encoded.iter().map(|(_, message, published)| {
-            self.channel.basic_publish(
+            self.channel.channel().basic_publish(
                 self.exchange.clone(),
                 published.routing_key.clone(),
                 options,
@@ -150,7 +166,7 @@ impl Publisher {
         };
         let confirmations = tokio::select! {
             confirmations = confirm => confirmations.map_err(Some),
-            () = self.overdue() => Err(None),
+            () = overdue(self.blocked.clone(), self.confirm_timeout) => Err(None),
             () = self.lost.cancelled() => return (unknown(order, None), None),
         };
         match confirmations {
@@ -200,17 +216,16 @@ impl Publisher {
             }
         }
     }
+}
 
-    /// Ends once confirms are overdue. While the broker blocks, none is.
-    async fn overdue(&self) {
-        let mut blocked = self.blocked.clone();
-        loop {
-            tokio::select! {
-                () = sleep(self.confirm_timeout), if !*blocked.borrow() => return,
-                changed = blocked.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+/// Ends once an answer is overdue. While the broker blocks, none is.
+async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
+    loop {
+        tokio::select! {
+            () = sleep(after), if !*blocked.borrow() => return,
+            changed = blocked.changed() => {
+                if changed.is_err() {
+                    return;
                 }
             }
         }

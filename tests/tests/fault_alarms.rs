@@ -1,0 +1,180 @@
+//! The broker is short of disk, or nobody has bound a queue: under load.
+#![allow(clippy::expect_used)] // Helpers of tests.
+
+use std::collections::{HashMap, HashSet};
+
+use history::judge_queue;
+use lapin::{
+    options::{QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable, LongString},
+};
+use sqlx::PgPool;
+use support::{
+    Login, RabbitNode, Stack, Tap, declare, eventually, judged,
+    load::{Load, committed},
+    short,
+};
+
+fn load() -> Load {
+    Load {
+        writers: 6,
+        slow: false,
+        ..Load::new(0)
+    }
+}
+
+/// A durable queue bound to everything, which nobody reads yet.
+async fn bind(stack: &Stack, queue: &str) {
+    let (_connection, channel) = stack.broker.channel().await;
+    let mut quorum = FieldTable::default();
+    quorum.insert(
+        short("x-queue-type"),
+        AMQPValue::LongString(LongString::from("quorum")),
+    );
+    declare(&channel, queue, "#", quorum).await;
+}
+
+/// Everything that a queue holds.
+async fn read(stack: &Stack, queue: &str) -> Tap {
+    let (connection, channel) = stack.broker.channel().await;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel
+        .queue_declare(short(queue), passive, FieldTable::default())
+        .await
+        .expect("looking at the queue");
+    let tap = Tap::read(connection, channel, queue).await;
+    eventually("the queue is read to its end", async || {
+        tap.seen().len() >= declared.message_count() as usize
+    })
+    .await;
+    tap
+}
+
+/// Waits until the outbox holds so many more undelivered messages than now.
+async fn waiting(stack: &Stack, count: i64) {
+    let pool = stack.database.pool(Login::Owner).await;
+    let (before, _) = stack.database.relay_status(&pool).await;
+    eventually("producers go on and messages wait", async || {
+        stack.database.relay_status(&pool).await.0 >= before + count
+    })
+    .await;
+}
+
+/// Waits until so many messages are parked because no queue takes them, or behind such a one.
+async fn parked(pool: &PgPool, count: i64) {
+    eventually("messages are parked", async || {
+        let parked: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox.parked")
+            .fetch_one(pool)
+            .await
+            .expect("counting parked messages");
+        parked >= count
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_a_disk_alarm_blocks_and_nothing_is_lost_or_asked_of_producers() {
+    let node = RabbitNode::start();
+    let mut stack = Stack::new().await;
+    stack.broker = support::VirtualHost::new_on(&node.url(), &node.admin_url());
+    bind(&stack, "kept").await;
+    let relay = stack.relay().await;
+    let load = load();
+    load.prepare(&stack.database).await;
+    load.during(&stack.database, async {
+        for _ in 0..2 {
+            // A petabyte: no disk has that much free.
+            node.control(&["set_disk_free_limit", "1000000000000000"]);
+            eventually("the relay says that it is blocked", async || {
+                relay
+                    .health()
+                    .is_some_and(|(ready, health)| !ready && health["broker"] == "blocked")
+            })
+            .await;
+            waiting(&stack, 500).await;
+            node.control(&["set_disk_free_limit", "10MB"]);
+            relay.ready().await;
+        }
+    })
+    .await;
+    stack.delivered().await;
+    let tap = read(&stack, "kept").await;
+    judged(&stack.database, &tap).await.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_messages_written_before_any_queue_is_bound_arrive_in_order() {
+    let stack = Stack::new().await;
+    let _relay = stack.relay().await;
+    let load = load();
+    load.prepare(&stack.database).await;
+    let pool = stack.database.pool(Login::Owner).await;
+    load.during(&stack.database, async {
+        parked(&pool, 500).await;
+        bind(&stack, "late").await;
+        // Those that are parked have to overtake those that are written.
+        eventually("nothing is parked any more", async || {
+            stack.database.relay_status(&pool).await.1 == 0
+        })
+        .await;
+    })
+    .await;
+    stack.delivered().await;
+    let tap = read(&stack, "late").await;
+    judged(&stack.database, &tap).await.assert_clean();
+}
+
+/// What a deleted queue held is gone with it. Whatever it did not hold arrives in the next one: of
+/// each key everything after some place, without a gap, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_queue_is_deleted_and_its_successor_gets_everything_since() {
+    let stack = Stack::new().await;
+    bind(&stack, "first").await;
+    let relay = stack.relay().await;
+    let load = load();
+    load.prepare(&stack.database).await;
+    let pool = stack.database.pool(Login::Owner).await;
+    let mut gone_by_nature = HashSet::new();
+    load.during(&stack.database, async {
+        eventually("the first queue holds messages", async || {
+            relay.metric("postroom_relay_delivered_total") >= 300.0
+        })
+        .await;
+        let (_connection, channel) = stack.broker.channel().await;
+        channel
+            .queue_delete(short("first"), QueueDeleteOptions::default())
+            .await
+            .expect("deleting the queue");
+        parked(&pool, 1).await;
+        // Whatever the first queue may have held was committed by now.
+        let before = committed(&stack.database).await;
+        gone_by_nature.extend(before.into_iter().map(|message| message.id));
+        parked(&pool, 500).await;
+        bind(&stack, "second").await;
+        eventually("nothing is parked any more", async || {
+            stack.database.relay_status(&pool).await.1 == 0
+        })
+        .await;
+    })
+    .await;
+    stack.delivered().await;
+    let second = read(&stack, "second").await;
+    let mut expected = committed(&stack.database).await;
+    let places: HashMap<&str, i64> = expected.iter().map(|c| (c.id.as_str(), c.place)).collect();
+    let begins: HashMap<String, i64> = second
+        .first_by_key()
+        .into_iter()
+        .filter_map(|(key, seen)| Some((key, *places.get(seen.first()?.id.as_str())?)))
+        .collect();
+    expected.retain(|message| {
+        let begins = message.key.as_ref().and_then(|key| begins.get(key));
+        begins.is_some_and(|begins| message.place >= *begins)
+            || !gone_by_nature.contains(&message.id)
+    });
+    let report = judge_queue(&expected, &second.history());
+    report.assert_clean();
+    assert!(report.seen >= 500, "everything parked came: {report}");
+}

@@ -1,0 +1,155 @@
+//! Nodes of a RabbitMQ cluster are killed under load, with a quorum queue on all three.
+#![allow(clippy::expect_used)] // Helpers of tests.
+
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use support::{
+    Proxy, RabbitCluster, RelayProcess, Stack, Tap, VirtualHost, Wire, declare, eventually, judged,
+    load::Load, short,
+};
+
+fn load() -> Load {
+    Load {
+        writers: 3,
+        slow: false,
+        ..Load::new(0)
+    }
+}
+
+/// A cluster behind an address that leads to one node at a time, as a load balancer does.
+struct World {
+    cluster: RabbitCluster,
+    balancer: Proxy,
+    stack: Stack,
+}
+
+impl World {
+    /// Everybody's connections lead to the first node, which leads the queue, since it declares it.
+    async fn new() -> Self {
+        let cluster = RabbitCluster::start();
+        let [first, .., last] = &cluster.nodes;
+        let balancer = Proxy::new(&first.url(), Wire::Forward).await;
+        let mut stack = Stack::new().await;
+        stack.broker = VirtualHost::new_on(&balancer.url(&first.url()), &last.admin_url());
+        let (_connection, channel) = stack.broker.channel().await;
+        let mut quorum = FieldTable::default();
+        quorum.insert(
+            short("x-queue-type"),
+            AMQPValue::LongString(LongString::from("quorum")),
+        );
+        declare(&channel, "kept", "#", quorum).await;
+        Self {
+            cluster,
+            balancer,
+            stack,
+        }
+    }
+
+    /// Judges what the queue holds in the end.
+    async fn assert_clean(&self) {
+        self.stack.delivered().await;
+        let (connection, channel) = self.stack.broker.channel().await;
+        let tap = Tap::read(connection, channel, "kept").await;
+        judged(&self.stack.database, &tap).await.assert_clean();
+    }
+}
+
+/// Messages that were confirmed so far.
+fn delivered(relay: &RelayProcess) -> u64 {
+    relay.metric("postroom_relay_delivered_total") as u64
+}
+
+/// Waits until so many more messages are confirmed: more than can have been in flight before.
+async fn confirms(relay: &RelayProcess, count: u64) {
+    let before = delivered(relay);
+    eventually("the broker confirms", async || {
+        delivered(relay) >= before + count
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_minority_of_a_cluster_is_killed_and_messages_flow_on() {
+    let mut world = World::new().await;
+    let relay = world.stack.relay().await;
+    let load = load();
+    load.prepare(&world.stack.database).await;
+    load.during(&world.stack.database, async {
+        confirms(&relay, 200).await;
+        world.cluster.nodes[1].kill();
+        confirms(&relay, 200).await;
+        world.cluster.resume();
+        // The relay's own node, which leads the queue.
+        world.cluster.nodes[0].kill();
+        world.balancer.lead_to(&world.cluster.nodes[2].url());
+        confirms(&relay, 200).await;
+    })
+    .await;
+    world.assert_clean().await;
+}
+
+/// RabbitMQ's end of a channel remembers who led the queue at the first message. It refuses for as
+/// long as that node is away, also when another leads by then: the relay has to ask with a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_channels_that_met_a_dead_leader_are_opened_anew() {
+    let mut world = World::new().await;
+    let relay = world.stack.relay().await;
+    let load = load();
+    load.prepare(&world.stack.database).await;
+    load.during(&world.stack.database, async {
+        confirms(&relay, 200).await;
+        world.balancer.lead_to(&world.cluster.nodes[2].url());
+        // Without a second node there is no new leader.
+        world.cluster.nodes[1].kill();
+        world.cluster.nodes[0].kill();
+        eventually("the broker refuses", async || {
+            relay.metrics().contains(r#"reason="nacked""#)
+        })
+        .await;
+        world.cluster.nodes[1].resume();
+        confirms(&relay, 200).await;
+    })
+    .await;
+    world.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_without_a_majority_of_the_cluster_nothing_counts_as_delivered() {
+    let mut world = World::new().await;
+    let relay = world
+        .stack
+        .relay_with(&[("POSTROOM_AMQP_CONFIRM_TIMEOUT", "1s")])
+        .await;
+    let load = load();
+    load.prepare(&world.stack.database).await;
+    load.during(&world.stack.database, async {
+        confirms(&relay, 200).await;
+        world.cluster.nodes[1].kill();
+        world.cluster.nodes[2].kill();
+        overdue(&relay).await;
+        let before = delivered(&relay);
+        let losses = relay.metric("postroom_relay_broker_losses_total");
+        eventually("the relay tries twice more", async || {
+            relay.metric("postroom_relay_broker_losses_total") >= losses + 2.0
+        })
+        .await;
+        overdue(&relay).await;
+        let meanwhile = delivered(&relay) - before;
+        assert_eq!(meanwhile, 0, "delivered without a majority");
+        world.cluster.resume();
+        confirms(&relay, 200).await;
+    })
+    .await;
+    relay.ready().await;
+    world.assert_clean().await;
+}
+
+/// Waits until the relay says that confirms do not come.
+async fn overdue(relay: &RelayProcess) {
+    eventually("the relay says that confirms are overdue", async || {
+        relay.health().is_some_and(|(ready, health)| {
+            let problem = health["problem"].as_str().unwrap_or_default();
+            !ready && problem.contains("no confirm within")
+        })
+    })
+    .await;
+}
