@@ -162,6 +162,7 @@ impl BrokerState<'_> {
             State::Connecting => 1.0,
             State::Ready => 2.0,
             State::Blocked { .. } => 3.0,
+            State::Unconfirmed => 4.0,
         };
         gauge!("postroom_relay_broker_state").set(number);
         match self.state {
@@ -172,6 +173,9 @@ impl BrokerState<'_> {
             State::Connecting => debug!("broker: connecting"),
             State::Ready => info!("broker: ready"),
             State::Blocked { reason } => warn!(%reason, "broker: blocked"),
+            State::Unconfirmed => {
+                warn!("broker: connected, but it confirms nothing yet; has the queue a majority?");
+            }
         }
     }
 }

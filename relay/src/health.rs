@@ -76,11 +76,12 @@ impl Reporter {
             State::Connecting => ("connecting", None),
             State::Ready => ("ready", None),
             State::Blocked { reason } => ("blocked", Some(reason.clone())),
+            State::Unconfirmed => ("unconfirmed", None),
         };
         self.0.send_modify(|health| {
             health.broker = name;
             // While it tries again, the reason of the last loss is still what to know.
-            if name != "connecting" {
+            if !matches!(name, "connecting" | "unconfirmed") {
                 health.problem = problem;
             }
         });

@@ -128,11 +128,16 @@ async fn g3_without_a_majority_of_the_cluster_nothing_counts_as_delivered() {
         overdue(&relay).await;
         let before = delivered(&relay);
         let losses = relay.metric("postroom_relay_broker_losses_total");
-        eventually("the relay tries twice more", async || {
-            relay.metric("postroom_relay_broker_losses_total") >= losses + 2.0
+        eventually("the relay tries once more", async || {
+            relay.metric("postroom_relay_broker_losses_total") >= losses + 1.0
         })
         .await;
         overdue(&relay).await;
+        eventually("a new connection is not taken for a good one", async || {
+            let health = relay.health();
+            health.is_some_and(|(ready, health)| !ready && health["broker"] == "unconfirmed")
+        })
+        .await;
         let meanwhile = delivered(&relay) - before;
         assert_eq!(meanwhile, 0, "delivered without a majority");
         world.cluster.resume();

@@ -10,7 +10,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -57,15 +57,26 @@ impl Link {
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
         let mut failures = 0_u32;
         let mut was_ready = false;
+        // Whether the broker left confirms overdue and has confirmed nothing since.
+        let mut doubtful = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
             let error = match self.open().await {
                 Ok(open) => {
-                    failures = 0;
                     was_ready = true;
-                    match self.serve(open, &events, &stop).await {
+                    let confirms = Arc::new(Notify::new());
+                    match self
+                        .serve(open, &mut doubtful, &confirms, &events, &stop)
+                        .await
+                    {
                         Ok(()) => return,
-                        Err(error) => error,
+                        Err(error) => {
+                            doubtful |= matches!(error, BrokerError::ConfirmOverdue { .. });
+                            if !doubtful {
+                                failures = 0;
+                            }
+                            error
+                        }
                     }
                 }
                 Err(error) if error.is_permanent() && !was_ready => {
@@ -151,6 +162,8 @@ impl Link {
     async fn serve(
         &self,
         open: Open,
+        doubtful: &mut bool,
+        confirms: &Arc<Notify>,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -176,10 +189,11 @@ impl Link {
                 confirm_timeout: self.amqp.confirm_timeout,
                 blocked: is_blocked.clone(),
                 lost: lost.clone(),
+                confirms: Arc::clone(confirms),
             };
             publishers.spawn(publisher.run(receiver, events.clone()));
         }
-        report(events, State::Ready).await;
+        report(events, connected(*doubtful)).await;
         drop(events.send(Event::Channels(orders)).await);
         let ended = loop {
             tokio::select! {
@@ -191,12 +205,16 @@ impl Link {
                     }
                     Some(lapin::Event::ConnectionUnblocked) => {
                         blocked.send_replace(false);
-                        report(events, State::Ready).await;
+                        report(events, connected(*doubtful)).await;
                     }
                     Some(lapin::Event::Error(error)) => break Err(BrokerError::Lost(error)),
                     Some(_) => {}
                     None => break Err(BrokerError::Closed),
                 },
+                () = confirms.notified(), if *doubtful => {
+                    *doubtful = false;
+                    report(events, State::Ready).await;
+                }
                 Some(ended) = publishers.join_next() => match ended {
                     Ok(Err(error)) => break Err(error),
                     // Orders ended: the engine is gone.
@@ -270,6 +288,14 @@ pub(crate) async fn declare_exchange(
             },
             _ => BrokerError::Lost(source),
         })
+}
+
+const fn connected(doubtful: bool) -> State {
+    if doubtful {
+        State::Unconfirmed
+    } else {
+        State::Ready
+    }
 }
 
 async fn report(events: &mpsc::Sender<Event>, state: State) {

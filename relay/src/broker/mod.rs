@@ -36,6 +36,9 @@ pub enum State {
     Connecting,
     /// Messages can be published.
     Ready,
+    /// Messages are sent, but the broker left confirms overdue and has confirmed nothing since: a
+    /// quorum queue without a majority does so.
+    Unconfirmed,
     /// The broker takes no messages for now: it is short of memory or disk.
     Blocked {
         /// The broker's words.

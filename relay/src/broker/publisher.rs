@@ -15,7 +15,7 @@ use chrono::Utc;
 use futures_util::future::{join_all, try_join_all};
 use lapin::{Confirmation, options::BasicPublishOptions, types::ShortString};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,8 @@ pub(super) struct Publisher {
     pub(super) blocked: watch::Receiver<bool>,
     /// The connection is being given up.
     pub(super) lost: CancellationToken,
+    /// Told of each batch that is confirmed.
+    pub(super) confirms: Arc<Notify>,
 }
 
 impl Publisher {
@@ -92,6 +94,7 @@ impl Publisher {
             let started = Instant::now();
             let (outcomes, mut error) = self.publish(&order).await;
             if error.is_none() && !self.lost.is_cancelled() {
+                self.confirms.notify_one();
                 events::BatchConfirmed {
                     took: started.elapsed(),
                     delay: order.delay(),
