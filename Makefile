@@ -91,6 +91,11 @@ soak: check-rust services-up ## A million deliveries with duplicates, kills and 
 	$(SERVICES); POSTROOM_SOAK_DELIVERIES=$(DELIVERIES) $(if $(SEED),POSTROOM_SEED=$(SEED)) \
 		$(CARGO) test --release --locked -p postroom-tests --test soak -- --nocapture
 
+.PHONY: bench
+bench: check-rust ## Measures beside raw limits, about ten minutes (FIGURES=a,b, FULL=1)
+	$(CARGO) build --release --locked -p postroom-relay -p postroom-bench
+	"$(TARGET)/release/bench"$(if $(FIGURES), --figures $(FIGURES))$(if $(FULL), --full)
+
 .PHONY: deny
 deny: check-rust ## Checks licences and advisories of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "error: cargo-deny is missing; install it: cargo install --locked cargo-deny" >&2; exit 1; }

@@ -110,7 +110,7 @@ impl fmt::Debug for Delivery {
             .field("body_bytes", &self.body.len())
             .field("origin", &self.origin)
             .field("attempt", &self.attempt)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -165,12 +165,14 @@ impl Drop for RelayProcess {
     }
 }
 
-/// A binary of the workspace, built for the profile of the running test.
+/// A binary of the workspace, built for the profile of the running program.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own path");
-    let profile = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("target/<profile>/deps");
+    let own = std::env::current_exe().expect("the program's own path");
+    let folder = own.parent().expect("a folder");
+    // Tests lie in target/<profile>/deps, programs beside each other in target/<profile>.
+    let profile = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().expect("target/<profile>"),
+        _ => folder,
+    };
     profile.join(name)
 }

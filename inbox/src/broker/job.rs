@@ -57,12 +57,11 @@ pub(super) async fn run(
         .iter()
         .map(|job| job.delivery.message().key.clone())
         .collect();
-    let (group, places) = match most {
-        1 => (None, vec![None]),
-        _ => {
-            let (group, places) = Group::new(keys.clone());
-            (Some(group), places.into_iter().map(Some).collect())
-        }
+    let (group, places) = if most == 1 {
+        (None, vec![None])
+    } else {
+        let (group, places) = Group::new(keys.clone());
+        (Some(group), places.into_iter().map(Some).collect())
     };
     let mut before = HashMap::new();
     let works = FuturesUnordered::new();

@@ -33,21 +33,21 @@ pub(super) struct Workers {
     /// Keys of the running tasks that have not ended.
     keys: HashMap<Id, HashSet<String>>,
     /// Keys that ended before their tasks: others of the group may take longer.
-    ended_keys: (
-        mpsc::UnboundedSender<(Id, String)>,
-        mpsc::UnboundedReceiver<(Id, String)>,
-    ),
+    ended_keys: mpsc::UnboundedReceiver<(Id, String)>,
+    key_ends: mpsc::UnboundedSender<(Id, String)>,
 }
 
 impl Workers {
     /// Makes `limit` workers, which each take up to `together` deliveries at a time.
     pub(super) fn new(engine: Arc<Engine>, limit: usize, together: usize) -> Self {
+        let (key_ends, ended_keys) = mpsc::unbounded_channel();
         Self {
             engine,
             pool: Keyed::new(limit, together),
             tasks: JoinSet::new(),
             keys: HashMap::new(),
-            ended_keys: mpsc::unbounded_channel(),
+            ended_keys,
+            key_ends,
         }
     }
 
@@ -65,7 +65,7 @@ impl Workers {
             }
             let keys = keys_of(&group);
             let jobs = group.into_iter().map(|(_, job)| job).collect();
-            let work = job::run(Arc::clone(&self.engine), jobs, self.ended_keys.0.clone());
+            let work = job::run(Arc::clone(&self.engine), jobs, self.key_ends.clone());
             let task = self.tasks.spawn(work);
             self.keys.insert(task.id(), keys);
         }
@@ -74,7 +74,7 @@ impl Workers {
     /// Waits for a key or a task to end, and starts what may run then. Never ends while none runs.
     pub(super) async fn ended(&mut self) {
         let ended = tokio::select! {
-            Some((task, key)) = self.ended_keys.1.recv() => {
+            Some((task, key)) = self.ended_keys.recv() => {
                 if self.keys.get_mut(&task).is_some_and(|keys| keys.remove(&key)) {
                     self.pool.key_ended(key);
                 }

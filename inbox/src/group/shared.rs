@@ -44,9 +44,12 @@ pub(super) async fn run(
             Age::Future => return Err(TransactionError::Future),
         }
     }
-    let outcome = |is_new| match is_new {
-        true => Outcome::Handled,
-        false => Outcome::Duplicate,
+    let outcome = |is_new| {
+        if is_new {
+            Outcome::Handled
+        } else {
+            Outcome::Duplicate
+        }
     };
     let answers = recorded
         .is_new

@@ -1,0 +1,93 @@
+//! What the relay asks of the database.
+
+use std::time::Duration;
+
+use support::{Login, Stack};
+use tokio::time::sleep;
+
+use crate::{
+    Bench,
+    figure::Figure,
+    load::{BODY, drain, fill, quorum},
+    process,
+};
+
+/// How long nothing happens.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Most statements a second, and most of a core in percent, that idling should cost.
+const IDLE: (f64, f64) = (25.0, 1.0);
+
+/// Nothing to do.
+pub(crate) async fn idle(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let stack = bench.servers.stack().await;
+    quorum(&stack).await;
+    let relay = stack.relay().await;
+    sleep(Duration::from_secs(2)).await;
+    let (before, cpu) = (
+        transactions(&stack).await?,
+        process::cpu_seconds(relay.pid())?,
+    );
+    sleep(QUIET).await;
+    let (after, used) = (
+        transactions(&stack).await?,
+        process::cpu_seconds(relay.pid())? - cpu,
+    );
+    let seconds = QUIET.as_secs_f64();
+    // Each of its statements is a transaction while it idles; one of those counted is ours.
+    let queries = (after - before - 1) as f64 / seconds;
+    let percent = used / seconds * 100.0;
+    Ok(vec![
+        Figure::single("idle_queries_per_s", queries, IDLE.0, "1/s"),
+        Figure::single("idle_cpu_percent", percent, IDLE.1, "% of a core"),
+    ])
+}
+
+/// The relay's share of log and commits while it drains.
+pub(crate) async fn share(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let count = bench.size(100_000);
+    let stack = bench.servers.stack().await;
+    quorum(&stack).await;
+    let empty = (wal(&stack).await?, commits(&stack).await?);
+    fill(&stack, count, 1_000, BODY).await?;
+    let filled = (wal(&stack).await?, commits(&stack).await?);
+    drain(&stack, count).await?;
+    let drained = (wal(&stack).await?, commits(&stack).await?);
+    let per = |from: i64, to: i64| (to - from) as f64 / count as f64;
+    Ok(vec![
+        // Beside what the messages themselves wrote.
+        Figure::single(
+            "wal_bytes_per_message",
+            per(filled.0, drained.0),
+            per(empty.0, filled.0),
+            "bytes",
+        ),
+        Figure::single(
+            "commits_per_message",
+            per(filled.1, drained.1),
+            1.0,
+            "commits",
+        ),
+    ])
+}
+
+async fn wal(stack: &Stack) -> anyhow::Result<i64> {
+    let admin = stack.database.pool(Login::Admin).await;
+    let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
+    Ok(sqlx::query_scalar(sql).fetch_one(&admin).await?)
+}
+
+/// Transactions that have an id: those that wrote.
+async fn commits(stack: &Stack) -> anyhow::Result<i64> {
+    let admin = stack.database.pool(Login::Admin).await;
+    let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+    Ok(sqlx::query_scalar(sql).fetch_one(&admin).await?)
+}
+
+async fn transactions(stack: &Stack) -> anyhow::Result<i64> {
+    let admin = stack.database.pool(Login::Admin).await;
+    // Sessions report within a second or so of their transactions' ends.
+    sleep(Duration::from_secs(1)).await;
+    let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    Ok(sqlx::query_scalar(sql).fetch_one(&admin).await?)
+}

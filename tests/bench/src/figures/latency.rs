@@ -1,0 +1,194 @@
+//! From a commit to the queue, and to the end of the handler.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use lapin::{
+    options::{BasicConsumeOptions, BasicPublishOptions},
+    types::{FieldTable, ShortString},
+};
+use outbox::{Message, Outbox};
+use support::{Login, Stack, short};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep},
+};
+use uuid::Uuid;
+
+use super::consume;
+use crate::{
+    Bench,
+    figure::Figure,
+    load::{BODY, quorum},
+    pairs::quantile,
+    straight,
+};
+
+/// Left out: connections and plans are being made.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Moments by message id.
+pub(crate) type Moments = Arc<Mutex<HashMap<Uuid, Instant>>>;
+
+pub(crate) fn note(moments: &Moments, id: Uuid) {
+    if let Ok(mut moments) = moments.lock() {
+        moments.entry(id).or_insert_with(Instant::now);
+    }
+}
+
+/// A service that publishes inline after its commit, beside the outbox and the relay: from the
+/// commit until a consumer of the quorum queue has the message.
+pub(crate) async fn inline(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for rate in [100, 1_000, 5_000] {
+        let ours = one(bench, rate, true).await?;
+        let limit = one(bench, rate, false).await?;
+        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+            let at = |times: &[f64]| quantile(times.iter().copied(), share);
+            let name = format!("commit_to_queue_{name}_vs_inline_{rate}_per_s");
+            figures.push(Figure::single(&name, at(&ours), at(&limit), "ms"));
+        }
+    }
+    Ok(figures)
+}
+
+async fn one(bench: &Bench, rate: u32, with_outbox: bool) -> anyhow::Result<Vec<f64>> {
+    let stack = bench.servers.stack().await;
+    quorum(&stack).await;
+    let relay = stack.relay().await;
+    let arrivals = Moments::default();
+    let _listening = listen(&stack, &arrivals).await?;
+    let commits = produce(bench, &stack, rate, with_outbox).await?;
+    sleep(Duration::from_secs(1)).await;
+    drop(relay);
+    Ok(between(&commits, &arrivals))
+}
+
+/// Milliseconds from one moment to the other, of those that have both, without the warm-up.
+fn between(from: &Moments, to: &Moments) -> Vec<f64> {
+    let (Ok(from), Ok(to)) = (from.lock(), to.lock()) else {
+        return Vec::new();
+    };
+    let Some(first) = from.values().min() else {
+        return Vec::new();
+    };
+    let warm = from.iter().filter(|(_, at)| **at > *first + WARM_UP);
+    let times = warm.filter_map(|(id, at)| Some(to.get(id)?.saturating_duration_since(*at)));
+    times.map(|time| time.as_secs_f64() * 1e3).collect()
+}
+
+/// Reads the queue with a plain client.
+async fn listen(stack: &Stack, arrivals: &Moments) -> anyhow::Result<AbortOnDrop> {
+    let (connection, channel) = stack.broker.channel().await;
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let name = ShortString::default();
+    let deliveries = channel.basic_consume(short("bench"), name, options, FieldTable::default());
+    let mut deliveries = deliveries.await?;
+    let arrivals = Arc::clone(arrivals);
+    let reading = tokio::spawn(async move {
+        let _connection = connection;
+        while let Some(Ok(delivery)) = deliveries.next().await {
+            let id = delivery.properties.message_id().as_ref();
+            if let Some(id) = id.and_then(|id| Uuid::try_parse(id.as_str()).ok()) {
+                note(&arrivals, id);
+            }
+        }
+    });
+    Ok(AbortOnDrop(reading.abort_handle()))
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Commits one message after another at a fixed rate, whether or not earlier ones are done; returns
+/// when each was committed.
+async fn produce(
+    bench: &Bench,
+    stack: &Stack,
+    rate: u32,
+    with_outbox: bool,
+) -> anyhow::Result<Moments> {
+    let commits = Moments::default();
+    stack
+        .database
+        .ddl("CREATE TABLE bare (id uuid PRIMARY KEY, payload bytea)")
+        .await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let connection = stack.broker.connect().await;
+    let channel = straight::confirming(&connection).await?;
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut tasks = JoinSet::new();
+    let count = rate * (WARM_UP.as_secs() + bench.times(8)) as u32;
+    for number in 0..count {
+        ticks.tick().await;
+        let (pool, channel, commits) = (pool.clone(), channel.clone(), Arc::clone(&commits));
+        tasks.spawn(async move {
+            let id = Uuid::now_v7();
+            let key = format!("key-{}", number % 1_000);
+            let mut tx = outbox::transaction::begin(&pool).await?;
+            if with_outbox {
+                let message = Message::bytes("bench.event", "application/json", vec![b'x'; BODY])?;
+                Outbox::new()
+                    .publish(&mut tx, message.key(key)?.id(id))
+                    .await?;
+                tx.commit().await?;
+                note(&commits, id);
+                return anyhow::Ok(());
+            }
+            sqlx::query("INSERT INTO bare VALUES ($1, $2)")
+                .bind(id)
+                .bind(vec![b'x'; BODY])
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            note(&commits, id);
+            let properties = straight::properties(id, Some(&key), "bench.event");
+            let options = BasicPublishOptions::default();
+            let (exchange, topic) = (short("postroom"), short("bench.event"));
+            let publish =
+                channel.basic_publish(exchange, topic, options, &[b'x'; BODY], properties);
+            publish.await?.await?;
+            Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(commits)
+}
+
+/// The whole way: outbox, relay, broker, inbox, handler; beside the handler's own transaction.
+pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let stack = bench.servers.stack().await;
+    stack.database.ddl(consume::TABLES).await;
+    let relay = stack.relay().await;
+    let ends = Moments::default();
+    let consumer = consume::consumer(&stack, 16, 1);
+    let consumer = consumer.layer(consume::noting(Arc::clone(&ends)));
+    let running = consume::Running::start(&stack, consumer.build()?).await?;
+    let commits = produce(bench, &stack, 1_000, true).await?;
+    sleep(Duration::from_secs(2)).await;
+    running.stop().await?;
+    drop(relay);
+    let whole = quantile(between(&commits, &ends).into_iter(), 0.99);
+    let alone = quantile(consume::alone(&stack).await?.into_iter(), 0.99);
+    Ok(vec![Figure::single(
+        "commit_to_handled_p99_ms",
+        whole,
+        alone,
+        "ms",
+    )])
+}

@@ -1,0 +1,114 @@
+//! What publishing costs a producer.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use outbox::{Message, Outbox};
+use sqlx::{PgPool, Postgres, Transaction};
+use support::{Login, Stack};
+use uuid::Uuid;
+
+use crate::{Bench, figure::Figure, load::BODY, pairs::Pairs};
+
+const TABLES: &str = "
+CREATE TABLE account (id bigint PRIMARY KEY, total bigint NOT NULL);
+INSERT INTO account SELECT n, 0 FROM generate_series(0, 99) AS n;
+CREATE TABLE bare (id uuid PRIMARY KEY, topic text, key text, payload bytea);";
+
+/// How a transaction announces itself.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Outbox,
+    Bare,
+}
+
+/// One business statement and one message, beside the same bytes into a table of the user's.
+pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let stack = bench.servers.stack().await;
+    stack.database.ddl(TABLES).await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let mut figures = Vec::new();
+    for connections in [1, 4, 16] {
+        let mut pairs = Pairs::default();
+        for _ in 0..bench.times(5) {
+            let ours = rate(&pool, connections, Way::Outbox).await?;
+            pairs.add(ours, rate(&pool, connections, Way::Bare).await?);
+        }
+        let name = format!("publish_vs_bare_insert_{connections}");
+        figures.push(pairs.figure(&name, "transactions/s"));
+    }
+    figures.push(hundred(bench, &stack).await?);
+    Ok(figures)
+}
+
+async fn rate(pool: &PgPool, connections: i64, way: Way) -> anyhow::Result<f64> {
+    let end = Instant::now() + Duration::from_secs(2);
+    let writers = (0..connections).map(|account| async move {
+        let mut count = 0_u32;
+        while Instant::now() < end {
+            let mut tx = outbox::transaction::begin(pool).await?;
+            transaction(&mut tx, account, way).await?;
+            tx.commit().await?;
+            count += 1;
+        }
+        anyhow::Ok(count)
+    });
+    let counts = try_join_all(writers).await?;
+    Ok(f64::from(counts.into_iter().sum::<u32>()) / 2.0)
+}
+
+async fn transaction(
+    tx: &mut Transaction<'static, Postgres>,
+    account: i64,
+    way: Way,
+) -> anyhow::Result<()> {
+    sqlx::query("UPDATE account SET total = total + 1 WHERE id = $1")
+        .bind(account)
+        .execute(&mut **tx)
+        .await?;
+    let key = account.to_string();
+    match way {
+        Way::Outbox => {
+            let message = Message::bytes("bench.event", "application/json", vec![b'x'; BODY])?;
+            Outbox::new().publish(tx, message.key(key)?).await?;
+        }
+        Way::Bare => {
+            sqlx::query("INSERT INTO bare VALUES ($1, 'bench.event', $2, $3)")
+                .bind(Uuid::now_v7())
+                .bind(key)
+                .bind(vec![b'x'; BODY])
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// A hundred messages by one call, beside a hundred calls, in one transaction.
+async fn hundred(bench: &Bench, stack: &Stack) -> anyhow::Result<Figure> {
+    let pool = stack.database.pool(Login::Producer).await;
+    let outbox = Outbox::new();
+    let message = || Message::bytes("bench.event", "application/json", vec![b'x'; BODY]);
+    let mut pairs = Pairs::default();
+    for _ in 0..bench.times(5) {
+        let mut rates = [0.0; 2];
+        for (rate, at_once) in rates.iter_mut().zip([true, false]) {
+            let began = Instant::now();
+            for _ in 0..20 {
+                let mut tx = outbox::transaction::begin(&pool).await?;
+                let messages = (0..100).map(|_| message()).collect::<Result<Vec<_>, _>>()?;
+                if at_once {
+                    outbox.publish_all(&mut tx, messages).await?;
+                } else {
+                    for message in messages {
+                        outbox.publish(&mut tx, message).await?;
+                    }
+                }
+                tx.commit().await?;
+            }
+            *rate = 2_000.0 / began.elapsed().as_secs_f64();
+        }
+        pairs.add(rates[0], rates[1]);
+    }
+    Ok(pairs.figure("publish_all_100_vs_1", "messages/s"))
+}

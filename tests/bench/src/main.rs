@@ -1,0 +1,128 @@
+//! Measures Postroom beside the limits that its servers set.
+
+mod chart;
+mod figure;
+mod figures;
+mod frames;
+mod load;
+mod pairs;
+mod process;
+mod servers;
+mod straight;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use crate::{figure::Results, figures::ALL, servers::Servers};
+
+/// Measures each figure beside its raw limit, in the same run and in turns.
+///
+/// Starts a private PostgreSQL, which commits durably, and a private RabbitMQ; asserts nothing
+/// about speed. Results go to target/bench: results.json, a list, and results.svg, a chart.
+/// docs/performance.md tells what each figure means.
+#[derive(Debug, Parser)]
+#[command(name = "bench", max_term_width = 100)]
+struct Args {
+    /// Figures to measure, separated by commas; all by default
+    #[arg(long, value_delimiter = ',')]
+    figures: Vec<String>,
+    /// The large sizes too: ten million rows instead of one
+    #[arg(long)]
+    full: bool,
+    /// Lists the figures and ends
+    #[arg(long)]
+    list: bool,
+    /// Divides all sizes, to try a change
+    #[arg(long, default_value_t = 1, hide = true)]
+    divide: u64,
+}
+
+/// What the figures are measured on, and how large.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) servers: Servers,
+    pub(crate) full: bool,
+    divide: u64,
+}
+
+impl Bench {
+    /// A count, smaller if that was asked for.
+    pub(crate) fn size(&self, count: u64) -> u64 {
+        (count / self.divide).max(1_000)
+    }
+
+    /// A count of pairs or of seconds.
+    pub(crate) fn times(&self, count: u64) -> u64 {
+        if self.divide > 1 { 1 } else { count }
+    }
+}
+
+/// A line about what is going on.
+pub(crate) fn tell(line: &str) {
+    use std::io::Write as _;
+    // Nobody may be listening any more.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    if args.list {
+        for group in ALL {
+            tell(&group.names.join("\n"));
+        }
+        return Ok(());
+    }
+    let known = |name: &String| ALL.iter().any(|group| group.names.contains(&name.as_str()));
+    if let Some(unknown) = args.figures.iter().find(|name| !known(name)) {
+        anyhow::bail!("there is no figure {unknown:?}; --list names them");
+    }
+    let asked = |name: &&str| args.figures.is_empty() || args.figures.iter().any(|a| a == name);
+    let bench = Bench {
+        servers: Servers::start()?,
+        full: args.full,
+        divide: args.divide.max(1),
+    };
+    let mut results = Results::default();
+    let measured = async {
+        for group in ALL.iter().filter(|group| group.names.iter().any(asked)) {
+            let began = Instant::now();
+            tell(&format!("-- {}", group.names.join(", ")));
+            let figures = (group.measure)(&bench).await;
+            results.extend(figures.with_context(|| group.names.join(", "))?);
+            tell(&format!("   {:.0} s", began.elapsed().as_secs_f64()));
+        }
+        anyhow::Ok(())
+    };
+    // Servers and processes end when they are dropped.
+    let ended = tokio::select! {
+        measured = measured => measured,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            Err(anyhow::anyhow!("interrupted"))
+        }
+    };
+    results.keep(&folder()?)?;
+    ended
+}
+
+fn folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("looking for the bench's own executable")?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("it is in no target folder")?;
+    Ok(target.join("bench"))
+}

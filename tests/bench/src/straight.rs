@@ -1,0 +1,107 @@
+//! The limit of the client: the same messages straight with lapin.
+
+use std::time::Instant;
+
+use chrono::Utc;
+use futures_util::future::{join_all, try_join_all};
+use lapin::{
+    BasicProperties, Channel,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use outbox::{Headers, wire};
+use support::{Stack, short};
+use uuid::Uuid;
+
+use crate::process;
+
+/// Messages that are issued together before their confirms are awaited.
+const CHUNK: usize = 256;
+
+/// Channels, with a task each.
+const CHANNELS: u64 = 4;
+
+/// What it took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us: f64,
+}
+
+/// Properties as the relay sets them.
+pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicProperties {
+    let message = wire::Outgoing {
+        message_id: id,
+        topic,
+        key,
+        type_name: topic,
+        content_type: "application/json",
+        headers: &Headers::new(),
+        occurred_at: Utc::now(),
+        source: "bench",
+    };
+    wire::encode(&message).map_or_else(|_| BasicProperties::default(), |wire| wire.properties)
+}
+
+/// Opens a channel that confirms.
+pub(crate) async fn confirming(connection: &lapin::Connection) -> anyhow::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
+}
+
+/// Publishes `count` messages to the queue and waits for all confirms.
+pub(crate) async fn publish(
+    stack: &Stack,
+    topic: &'static str,
+    count: u64,
+    keys: u64,
+    body: &[u8],
+) -> anyhow::Result<Published> {
+    let connection = stack.broker.connect().await;
+    let mut tasks = Vec::new();
+    for task in 0..CHANNELS {
+        let numbers = (count * task / CHANNELS)..(count * (task + 1) / CHANNELS);
+        let messages: Vec<BasicProperties> = numbers
+            .map(|n| properties(Uuid::now_v7(), Some(&format!("key-{}", n % keys)), topic))
+            .collect();
+        tasks.push((confirming(&connection).await?, messages));
+    }
+    let (cpu, began) = (process::cpu_seconds(std::process::id())?, Instant::now());
+    let tasks = tasks
+        .into_iter()
+        .map(|(channel, messages)| tokio::spawn(chunks(channel, topic, messages, body.to_vec())));
+    for published in join_all(tasks).await {
+        published??;
+    }
+    let took = began.elapsed().as_secs_f64();
+    let cpu = process::cpu_seconds(std::process::id())? - cpu;
+    Ok(Published {
+        per_second: count as f64 / took,
+        cpu_us: cpu * 1e6 / count as f64,
+    })
+}
+
+async fn chunks(
+    channel: Channel,
+    topic: &'static str,
+    messages: Vec<BasicProperties>,
+    body: Vec<u8>,
+) -> anyhow::Result<()> {
+    for chunk in messages.chunks(CHUNK) {
+        let issued = join_all(chunk.iter().map(|properties| {
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            };
+            let (exchange, key) = (short("postroom"), short(topic));
+            channel.basic_publish(exchange, key, options, &body, properties.clone())
+        }));
+        let confirms = issued.await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for confirm in try_join_all(confirms).await? {
+            anyhow::ensure!(confirm.is_ack(), "the broker refused a message");
+        }
+    }
+    Ok(())
+}
