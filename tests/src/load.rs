@@ -234,10 +234,13 @@ impl Writer {
         round: usize,
     ) -> Result<(), sqlx::Error> {
         let name = format!("{}-{}-{round}", self.load.seed, self.number);
-        tx.execute(AssertSqlSafe(format!("PREPARE TRANSACTION '{name}'")))
-            .await?;
+        // If that fails, it may be prepared all the same, and only the answer got lost.
+        drop(
+            tx.execute(AssertSqlSafe(format!("PREPARE TRANSACTION '{name}'")))
+                .await,
+        );
         // The session is outside a transaction now; this only ends the wrapper.
-        tx.rollback().await?;
+        drop(tx.rollback().await);
         self.pause(if self.load.slow { 300 } else { 5 }).await;
         let verb = if self.random.random_bool(0.8) {
             "COMMIT"

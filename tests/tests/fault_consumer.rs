@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::LocalBoxFuture;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use support::{
     ConsumerProcess, Login, Pin, RelayProcess, Stack, eventually, judged_effects, load::Load, short,
@@ -29,7 +30,7 @@ impl World {
     }
 
     /// Runs the kills while producers are at work, and judges the effects.
-    async fn judge(&self, kills: impl Future<Output = ()>) {
+    async fn judge(&self, kills: LocalBoxFuture<'_, ()>) {
         let done = AtomicBool::new(false);
         let load = Load {
             slow: false,
@@ -121,7 +122,7 @@ impl World {
 async fn g5_killed_in_the_handler() {
     let world = World::new().await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for together in TOGETHER {
                 let consumer = ConsumerProcess::start(&world.stack, together);
                 world.more().await;
@@ -130,7 +131,7 @@ async fn g5_killed_in_the_handler() {
                 consumer.kill().await;
                 pin.undo().await;
             }
-        })
+        }))
         .await;
 }
 
@@ -139,7 +140,7 @@ async fn g5_killed_before_the_commit() {
     let world = World::new().await;
     Pin::prepare_commits(&world.stack.database, "effect").await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for together in TOGETHER {
                 let consumer = ConsumerProcess::start(&world.stack, together);
                 world.more().await;
@@ -148,7 +149,7 @@ async fn g5_killed_before_the_commit() {
                 consumer.kill().await;
                 pin.undo().await;
             }
-        })
+        }))
         .await;
 }
 
@@ -158,7 +159,7 @@ async fn g5_killed_after_the_commit_and_before_the_acknowledgement() {
     let world = World::new().await;
     Pin::prepare_commits(&world.stack.database, "effect").await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for together in TOGETHER {
                 let consumer = ConsumerProcess::start(&world.stack, together);
                 world.more().await;
@@ -172,7 +173,7 @@ async fn g5_killed_after_the_commit_and_before_the_acknowledgement() {
                 })
                 .await;
             }
-        })
+        }))
         .await;
 }
 
@@ -180,7 +181,7 @@ async fn g5_killed_after_the_commit_and_before_the_acknowledgement() {
 async fn killed_while_it_parks(recorded: bool) {
     let world = World::new().await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             let mut owner = world.stack.database.connect(Login::Owner).await;
             sqlx::query("INSERT INTO broken VALUES ('something')")
                 .execute(&mut owner)
@@ -207,7 +208,7 @@ async fn killed_while_it_parks(recorded: bool) {
                 .execute(&mut owner)
                 .await
                 .expect("mending it");
-        })
+        }))
         .await;
 }
 
@@ -226,7 +227,7 @@ async fn g5_killed_while_what_it_parks_is_recorded() {
 async fn g5_a_handler_that_ends_its_process_each_time_stops_its_key_alone() {
     let world = World::new().await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             let together = 20;
             let mut consumer = ConsumerProcess::start(&world.stack, together);
             world.more().await;
@@ -255,6 +256,6 @@ async fn g5_a_handler_that_ends_its_process_each_time_stops_its_key_alone() {
                 .execute(&mut owner)
                 .await
                 .expect("discarding it");
-        })
+        }))
         .await;
 }

@@ -64,6 +64,49 @@ async fn g2_trap_5_postgres_is_killed_under_asynchronous_commits() {
     judged(&stack.database, &tap).await.assert_clean();
 }
 
+/// The relay has seen transactions end that left nothing on the disk: their ids come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_trap_5_ids_that_a_crash_hands_out_again_hide_nothing() {
+    // Little but commits writes the log to the disk.
+    let mut postgres = PgServer::start_with("autovacuum = off\nwal_writer_delay = 10s");
+    let stack = Stack::on(&postgres, None).await;
+    let name = stack.database.name.as_str();
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let relay = stack.relay_with(&[LEASE]).await;
+    let mut reused = false;
+    for round in 1..=10 {
+        postgres.sql(
+            name,
+            "DO $$ BEGIN FOR i IN 1..10 LOOP PERFORM pg_current_xact_id(); ROLLBACK; END LOOP; END $$",
+        );
+        let next = postgres.sql(name, "SELECT pg_snapshot_xmax(pg_current_snapshot())");
+        let ended = postgres.sql(name, "SELECT clock_timestamp()");
+        let looked = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE application_name = 'postroom-relay reader'
+               AND query_start > '{ended}'::timestamptz + '200 ms'"
+        );
+        eventually("the relay has seen them end", async || {
+            postgres.sql(name, &looked) == "1"
+        })
+        .await;
+        postgres.kill();
+        postgres.resume();
+        let id = postgres.sql(
+            name,
+            "SELECT pg_current_xact_id() FROM outbox.publish('t', '1')",
+        );
+        tap.distinct(round).await;
+        stack.delivered().await;
+        relay.ready().await;
+        reused = id.parse::<u64>().unwrap() < next.parse().unwrap();
+        if reused {
+            break;
+        }
+    }
+    assert!(reused, "no crash took an id back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_every_session_of_the_relay_is_terminated_again_and_again() {
     let stack = Stack::new().await;

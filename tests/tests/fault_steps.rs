@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::LocalBoxFuture;
 use history::Report;
 use lapin::types::FieldTable;
 use support::{
@@ -41,7 +42,7 @@ impl World {
     }
 
     /// Runs the kills while producers are at work, and judges what came through.
-    async fn judge(&self, kills: impl Future<Output = ()>) -> Report {
+    async fn judge(&self, kills: LocalBoxFuture<'_, ()>) -> Report {
         let done = AtomicBool::new(false);
         let load = Load {
             slow: false,
@@ -73,7 +74,7 @@ impl World {
 async fn g3_killed_after_it_read_and_before_it_published() {
     let world = World::new().await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -85,7 +86,7 @@ async fn g3_killed_after_it_read_and_before_it_published() {
                 relay.kill().await;
                 world.wire.set(Wire::Forward).await;
             }
-        })
+        }))
         .await;
 }
 
@@ -93,7 +94,7 @@ async fn g3_killed_after_it_read_and_before_it_published() {
 async fn g3_killed_after_it_published_and_before_the_confirm() {
     let world = World::new().await;
     let report = world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -103,7 +104,7 @@ async fn g3_killed_after_it_published_and_before_the_confirm() {
                 relay.kill().await;
                 world.wire.set(Wire::Forward).await;
             }
-        })
+        }))
         .await;
     assert!(report.repeats > 0, "what was not confirmed is sent again");
 }
@@ -112,7 +113,7 @@ async fn g3_killed_after_it_published_and_before_the_confirm() {
 async fn g3_killed_after_the_confirm_and_before_the_checkpoint() {
     let world = World::new().await;
     let report = world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -126,7 +127,7 @@ async fn g3_killed_after_the_confirm_and_before_the_checkpoint() {
                 relay.kill().await;
                 pin.undo().await;
             }
-        })
+        }))
         .await;
     assert!(report.repeats > 0, "what was not recorded is sent again");
 }
@@ -136,7 +137,7 @@ async fn g3_killed_after_the_confirm_and_before_the_checkpoint() {
 async fn g3_killed_while_its_checkpoint_commits() {
     let world = World::new().await;
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -145,7 +146,7 @@ async fn g3_killed_while_its_checkpoint_commits() {
                 relay.kill().await;
                 pin.release().await;
             }
-        })
+        }))
         .await;
 }
 
@@ -160,7 +161,7 @@ async fn g3_killed_just_after_a_checkpoint() {
             .expect("asking for the newest checkpoint")
     };
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -168,7 +169,7 @@ async fn g3_killed_just_after_a_checkpoint() {
                 eventually("a checkpoint is recorded", async || newest().await > before).await;
                 relay.kill().await;
             }
-        })
+        }))
         .await;
 }
 
@@ -189,7 +190,7 @@ async fn killed_while_it_parks(recorded: bool) {
         }
     };
     world
-        .judge(async {
+        .judge(Box::pin(async {
             for _ in 0..KILLS {
                 let relay = world.relay().await;
                 world.more().await;
@@ -204,7 +205,7 @@ async fn killed_while_it_parks(recorded: bool) {
                 }
                 bind(true).await;
             }
-        })
+        }))
         .await;
 }
 

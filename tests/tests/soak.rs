@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use futures_util::future::try_join_all;
 use history::{Committed, Effect, Seen, judge_effects, judge_queue};
 use lapin::{
     BasicProperties, Channel,
@@ -48,6 +49,7 @@ async fn send(
     recent: &mut VecDeque<(Uuid, u64)>,
 ) -> Vec<(Uuid, u64)> {
     let mut fresh = Vec::new();
+    let mut confirms = Vec::with_capacity(count);
     for _ in 0..count {
         let again = random.random_bool(0.33).then(|| {
             let place = random.random_range(0..recent.len().max(1));
@@ -66,12 +68,11 @@ async fn send(
         let options = BasicPublishOptions::default();
         let body = br#"{"by":"soak"}"#;
         let publish = channel.basic_publish(exchange, topic, options, body, properties(id, key));
-        publish.await.expect("publishing");
+        confirms.push(publish.await.expect("publishing"));
     }
-    channel
-        .wait_for_confirms()
-        .await
-        .expect("the broker confirms");
+    for confirm in try_join_all(confirms).await.expect("the broker confirms") {
+        assert!(confirm.is_ack(), "the broker refused a delivery");
+    }
     fresh
 }
 

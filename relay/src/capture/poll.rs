@@ -10,7 +10,12 @@ pub struct PollInterval {
     shortest: Duration,
     longest: Duration,
     current: Duration,
+    /// Time waited since something was found.
+    quiet: Duration,
 }
+
+/// How long to go on looking often: messages that come as often as this wait least.
+const STEADY: Duration = Duration::from_millis(30);
 
 impl PollInterval {
     /// Makes an interval between two bounds.
@@ -19,19 +24,25 @@ impl PollInterval {
             shortest,
             longest,
             current: shortest,
+            quiet: Duration::ZERO,
         }
     }
 
     /// Returns how long to wait after a look that found something.
     pub const fn busy(&mut self) -> Duration {
         self.current = self.shortest;
+        self.quiet = Duration::ZERO;
         self.current
     }
 
-    /// Returns how long to wait after a look that found nothing; grows by half each time.
+    /// Returns how long to wait after a look that found nothing; grows by half each time
+    /// once nothing was found for a while.
     pub fn idle(&mut self) -> Duration {
         let wait = self.current;
-        self.current = (self.current + self.current / 2).min(self.longest);
+        self.quiet += wait;
+        if self.quiet >= STEADY {
+            self.current = (self.current + self.current / 2).min(self.longest);
+        }
         wait
     }
 }
@@ -45,8 +56,10 @@ mod tests {
     #[test]
     fn it_relaxes_to_the_longest_and_wakes_at_once() {
         let mut interval = PollInterval::new(Duration::from_millis(2), Duration::from_millis(50));
-        let waits: Vec<u128> = (0..12).map(|_| interval.idle().as_millis()).collect();
-        assert_eq!(waits, [2, 3, 4, 6, 10, 15, 22, 34, 50, 50, 50, 50]);
+        let steady = (0..15).map(|_| interval.idle().as_millis());
+        assert!(steady.into_iter().all(|wait| wait == 2));
+        let waits: Vec<u128> = (0..10).map(|_| interval.idle().as_millis()).collect();
+        assert_eq!(waits, [3, 4, 6, 10, 15, 22, 34, 50, 50, 50]);
         assert_eq!(interval.busy().as_millis(), 2);
     }
 }

@@ -243,10 +243,11 @@ impl Engine {
             .work
             .record_after
             .max(Instant::now() + Duration::from_millis(1));
-        if self.work.recording.is_some() {
-            soon
-        } else {
+        let waits = self.work.record_wanted || self.work.gate == Gate::Wanted;
+        if waits && self.work.recording.is_none() {
             soon.min(record)
+        } else {
+            soon
         }
     }
 }

@@ -8,6 +8,7 @@ mod outage;
 mod parking;
 mod pooler;
 mod races;
+mod ready;
 mod together;
 mod untaken;
 mod upkeep;

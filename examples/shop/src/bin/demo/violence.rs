@@ -106,16 +106,14 @@ impl Step {
             }
             Self::KillOnlyRelay => kill_and_start(fleet, &relay_name(Service::Billing)).await,
             Self::KillConsumer => kill_and_start(fleet, Service::Billing.name()).await,
-            Self::RestartBroker => match restart_broker {
-                Some(command) => {
+            Self::RestartBroker => {
+                if let Some(command) = restart_broker {
                     run(command).await?;
-                    Ok("the broker restarted".to_owned())
+                    return Ok("the broker restarted".to_owned());
                 }
-                None => {
-                    let closed = programs.broker.close_connections().await?;
-                    Ok(format!("all {closed} connections to the broker closed"))
-                }
-            },
+                let closed = programs.broker.close_connections().await?;
+                Ok(format!("all {closed} connections to the broker closed"))
+            }
         }
     }
 }
