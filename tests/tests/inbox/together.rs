@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use inbox::{BatchContext, Context, HandlerError, Received};
+use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Received};
 use tower::limit::ConcurrencyLimitLayer;
 use uuid::Uuid;
 
@@ -50,6 +50,27 @@ async fn effects(world: &World, count: i64) {
     .await;
 }
 
+/// Stops a consumer, and goes on with another until the queue is empty: what waits when a consumer
+/// stops comes again.
+async fn drain(world: &World, running: Running, another: impl Fn() -> ConsumerBuilder) {
+    let mut running = running;
+    loop {
+        eventually("nothing is left to send", || async {
+            world.broker.queue("billing").await == Some((0, 1))
+        })
+        .await;
+        running.stop().await;
+        eventually("the consumer is gone", || async {
+            matches!(world.broker.queue("billing").await, Some((_, 0)))
+        })
+        .await;
+        if world.broker.queue("billing").await == Some((0, 0)) {
+            return;
+        }
+        running = Running::start(&world.broker, "billing", another()).await;
+    }
+}
+
 /// Each effect once, and each customer's in order, except those named.
 async fn judge(world: &World, count: i64) {
     assert_eq!(
@@ -73,15 +94,13 @@ async fn transactions(world: &World) -> i64 {
 async fn g5_messages_share_transactions_and_each_has_its_effect_once() {
     let world = World::new().await;
     waiting(&world, 200, 2).await;
-    let builder = world
-        .consumer()
-        .workers(2)
-        .messages_per_transaction(20)
-        .on::<Placed, _, _>(keep);
-    let running = Running::start(&world.broker, "billing", builder).await;
+    let builder = || {
+        let builder = world.consumer().workers(2).messages_per_transaction(20);
+        builder.on::<Placed, _, _>(keep)
+    };
+    let running = Running::start(&world.broker, "billing", builder()).await;
     effects(&world, 200).await;
-    running.stop().await;
-    world.broker.settled("billing").await;
+    drain(&world, running, builder).await;
     judge(&world, 200).await;
     let transactions = transactions(&world).await;
     assert!(
@@ -120,14 +139,15 @@ async fn g5_a_handler_of_many_has_each_effect_once_and_in_order() {
     }
     let world = World::new().await;
     waiting(&world, 200, 2).await;
-    let builder = world
-        .consumer()
-        .workers(2)
-        .on_many::<Placed, _, _>(keep_many);
-    let running = Running::start(&world.broker, "billing", builder).await;
+    let builder = || {
+        world
+            .consumer()
+            .workers(2)
+            .on_many::<Placed, _, _>(keep_many)
+    };
+    let running = Running::start(&world.broker, "billing", builder()).await;
     effects(&world, 200).await;
-    running.stop().await;
-    world.broker.settled("billing").await;
+    drain(&world, running, builder).await;
     judge(&world, 200).await;
     let transactions = transactions(&world).await;
     assert!(
