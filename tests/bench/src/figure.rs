@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
-use crate::{chart, tell};
+use crate::{chart, say, tell};
 
 /// One measurement beside its limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,7 +83,8 @@ impl Results {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        tell(&format!("\n{table}\n{}", folder.display()));
+        say(&format!("\n{table}"));
+        tell(&format!("{}", folder.display()));
         Ok(())
     }
 }

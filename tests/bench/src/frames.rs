@@ -4,10 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +17,9 @@ const AHEAD: u64 = 8_192;
 
 /// Messages of one write.
 const CHUNK: usize = 64;
+
+/// Confirms that must have come before a writer that was held up goes on: it wakes seldom.
+const ROOM: u64 = AHEAD / 8;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -50,17 +50,16 @@ pub(crate) fn publish(
         })
         .collect();
     let mut socket = connect(url)?;
-    let confirmed = Arc::new(AtomicU64::new(0));
+    let confirmed = Arc::new(Confirmed::default());
     let reader = {
         let (socket, confirmed) = (socket.try_clone()?, Arc::clone(&confirmed));
         std::thread::spawn(move || confirms(socket, &confirmed, count))
     };
     let began = Instant::now();
-    let mut sent = 0;
+    let mut sent: u64 = 0;
     for chunk in &chunks {
-        while sent - confirmed.load(Ordering::Acquire) > AHEAD {
-            ensure!(!reader.is_finished(), "the broker closed the connection");
-            std::thread::yield_now();
+        if sent.saturating_sub(confirmed.count()) > AHEAD {
+            confirmed.reaches(sent - AHEAD + ROOM)?;
         }
         socket.write_all(chunk)?;
         sent = (sent + CHUNK as u64).min(count);
@@ -72,8 +71,38 @@ pub(crate) fn publish(
     Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
+/// How many messages the broker has confirmed. The writer sleeps on it: one that asked again and
+/// again would take processor time from the broker that is measured.
+#[derive(Debug, Default)]
+struct Confirmed {
+    count: Mutex<u64>,
+    grew: Condvar,
+}
+
+impl Confirmed {
+    fn count(&self) -> u64 {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, count: u64) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) = count;
+        self.grew.notify_one();
+    }
+
+    /// Waits for a count.
+    fn reaches(&self, goal: u64) -> anyhow::Result<()> {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .grew
+            .wait_timeout_while(count, PATIENCE, |count| *count < goal);
+        let waited = waited.unwrap_or_else(PoisonError::into_inner).1;
+        ensure!(!waited.timed_out(), "no confirms for {PATIENCE:?}");
+        Ok(())
+    }
+}
+
 /// Counts confirms until all have come.
-fn confirms(socket: TcpStream, confirmed: &AtomicU64, count: u64) -> anyhow::Result<()> {
+fn confirms(socket: TcpStream, confirmed: &Confirmed, count: u64) -> anyhow::Result<()> {
     let mut socket = std::io::BufReader::with_capacity(64 * 1024, socket);
     // Everything up to `upto`, and those above.
     let (mut upto, mut above) = (0, BTreeSet::new());
@@ -92,7 +121,7 @@ fn confirms(socket: TcpStream, confirmed: &AtomicU64, count: u64) -> anyhow::Res
         while above.first().is_some_and(|first| *first <= upto + 1) {
             upto = upto.max(above.pop_first().unwrap_or_default());
         }
-        confirmed.store(upto + above.len() as u64, Ordering::Release);
+        confirmed.is(upto + above.len() as u64);
     }
     Ok(())
 }

@@ -10,10 +10,16 @@ mod process;
 mod servers;
 mod straight;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::Context as _;
 use clap::Parser;
+use futures_util::FutureExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The relay's. With the C library's, the client alone would be slower than the relay's client.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::{figure::Results, figures::ALL, servers::Servers};
 
@@ -66,6 +72,12 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// A line of a result.
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
@@ -81,7 +93,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
         for group in ALL {
-            tell(&group.names.join("\n"));
+            say(&group.names.join("\n"));
         }
         return Ok(());
     }
@@ -90,32 +102,51 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::bail!("there is no figure {unknown:?}; --list names them");
     }
     let asked = |name: &&str| args.figures.is_empty() || args.figures.iter().any(|a| a == name);
+    // Before the servers, which are in process groups of their own, could be left behind.
+    let stopped = stop_signal()?;
     let bench = Bench {
         servers: Servers::start()?,
         full: args.full,
         divide: args.divide.max(1),
     };
-    let mut results = Results::default();
+    let (mut results, mut failed) = (Results::default(), Vec::new());
     let measured = async {
         for group in ALL.iter().filter(|group| group.names.iter().any(asked)) {
             let began = Instant::now();
             tell(&format!("-- {}", group.names.join(", ")));
-            let figures = (group.measure)(&bench).await;
-            results.extend(figures.with_context(|| group.names.join(", "))?);
+            // The support library panics where a test would fail: that ends a group, not the run.
+            let measured = AssertUnwindSafe((group.measure)(&bench)).catch_unwind();
+            match measured.await {
+                Ok(Ok(figures)) => results.extend(figures),
+                Ok(Err(error)) => failed.push(format!("{}: {error:#}", group.names.join(", "))),
+                Err(_) => failed.push(format!("{}: panicked", group.names.join(", "))),
+            }
             tell(&format!("   {:.0} s", began.elapsed().as_secs_f64()));
         }
-        anyhow::Ok(())
     };
     // Servers and processes end when they are dropped.
-    let ended = tokio::select! {
-        measured = measured => measured,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Err(anyhow::anyhow!("interrupted"))
-        }
+    let interrupted = tokio::select! {
+        () = measured => false,
+        () = stopped => true,
     };
     results.keep(&folder()?)?;
-    ended
+    anyhow::ensure!(!interrupted, "interrupted");
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+/// Ends when the process is asked to stop.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
 }
 
 fn folder() -> anyhow::Result<PathBuf> {

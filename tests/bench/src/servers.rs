@@ -31,6 +31,13 @@ impl Servers {
         })
     }
 
+    /// A stack on another PostgreSQL: an open transaction is seen by every database of a server.
+    pub(crate) async fn apart(&self) -> (Stack, PgServer) {
+        let postgres = PgServer::start_with(SETTINGS);
+        let stack = Stack::on(&postgres, Some(&self.rabbitmq)).await;
+        (stack, postgres)
+    }
+
     /// A migrated database and a virtual host of their own.
     pub(crate) async fn stack(&self) -> Stack {
         Stack::on(&self.postgres, Some(&self.rabbitmq)).await

@@ -76,7 +76,9 @@ pub(crate) async fn large_bodies(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 pub(crate) async fn pinned(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let before = bench.size(1_000_000);
     let window = bench.size(100_000);
-    let (held, free) = (bench.servers.stack().await, bench.servers.stack().await);
+    let free = bench.servers.stack().await;
+    // The stack goes before the server that it is on.
+    let (held, _apart) = bench.servers.apart().await;
     let mut writer = held.database.connect(Login::Owner).await;
     writer
         .execute("BEGIN; INSERT INTO outbox.message (message_id, topic, type, payload) VALUES (gen_random_uuid(), 't', 't', 'x')")

@@ -20,7 +20,7 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, postgres::PgPoolOptions};
 use support::{Login, Stack, short};
 use tokio::{
     sync::Mutex,
@@ -31,7 +31,13 @@ use tower::{Layer, Service, ServiceBuilder, layer::layer_fn, util::MapResponseLa
 use uuid::Uuid;
 
 use super::latency::{Moments, note};
-use crate::{Bench, figure::Figure, load::bounded_in_time, pairs::Pairs, straight};
+use crate::{
+    Bench,
+    figure::Figure,
+    load::{BODY, bounded_in_time},
+    pairs::Pairs,
+    straight,
+};
 
 /// What handlers write to.
 pub(crate) const TABLES: &str = "
@@ -186,8 +192,14 @@ async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
+/// An event as it is sent.
+pub(crate) fn body() -> anyhow::Result<Vec<u8>> {
+    let x = "x".repeat(BODY - r#"{"x":""}"#.len());
+    Ok(serde_json::to_vec(&Event { x })?)
+}
+
 async fn refill(stack: &Stack, count: u64) -> anyhow::Result<()> {
-    let body = serde_json::to_vec(&Event { x: "x".repeat(240) })?;
+    let body = body()?;
     straight::publish(stack, "bench.event", count, 1_000, &body).await?;
     Ok(())
 }
@@ -204,7 +216,23 @@ async fn handle(stack: &Stack, builder: ConsumerBuilder, count: u64) -> anyhow::
     let running = Running::start(stack, builder.layer(layer).build()?).await?;
     let rate = rate(&done, count).await?;
     running.stop().await?;
+    worked(stack, count).await?;
     Ok(rate)
+}
+
+/// Every message had its effect, none was parked: a speed of anything else is none. Empties the
+/// table for the next.
+async fn worked(stack: &Stack, count: u64) -> anyhow::Result<()> {
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let effects: i64 = sqlx::query_scalar("SELECT count(*) FROM work")
+        .fetch_one(&mut owner)
+        .await?;
+    anyhow::ensure!(
+        effects == count as i64,
+        "{effects} effects of {count} messages"
+    );
+    owner.execute("TRUNCATE work").await?;
+    Ok(())
 }
 
 async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
@@ -232,14 +260,11 @@ async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
     let name = ShortString::default();
     let deliveries = channel.basic_consume(short("bench"), name, options, FieldTable::default());
     let deliveries = Arc::new(Mutex::new(deliveries.await?));
-    let pool = PgPoolOptions::new()
-        .max_connections(WORKERS as u32)
-        .test_before_acquire(false);
-    let pool = pool.connect(&stack.database.url(Login::Consumer)).await?;
     let done = Arc::new(AtomicU64::new(0));
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
-        let (deliveries, pool, done) = (Arc::clone(&deliveries), pool.clone(), Arc::clone(&done));
+        let (deliveries, done) = (Arc::clone(&deliveries), Arc::clone(&done));
+        let mut connection = stack.database.connect(Login::Consumer).await;
         workers.spawn(async move {
             loop {
                 let next = deliveries.lock().await.next().await;
@@ -248,7 +273,7 @@ async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
                 };
                 let message = outbox::wire::decode("bench.event", &delivery.properties);
                 let _event: Event = serde_json::from_slice(&delivery.data)?;
-                let mut tx = outbox::transaction::begin(&pool).await?;
+                let mut tx = connection.begin().await?;
                 let id = message.message_id.unwrap_or_default();
                 three(&mut tx, &id, message.key.as_deref()).await?;
                 tx.commit().await?;
@@ -257,7 +282,9 @@ async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
             }
         });
     }
-    rate(&done, count).await
+    let rate = rate(&done, count).await?;
+    worked(stack, count).await?;
+    Ok(rate)
 }
 
 /// The inbox beside the same consumer without it.

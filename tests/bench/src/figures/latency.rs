@@ -23,7 +23,7 @@ use super::consume;
 use crate::{
     Bench,
     figure::Figure,
-    load::{BODY, quorum},
+    load::{bounded_in_time, quorum},
     pairs::quantile,
     straight,
 };
@@ -62,10 +62,23 @@ async fn one(bench: &Bench, rate: u32, with_outbox: bool) -> anyhow::Result<Vec<
     let relay = stack.relay().await;
     let arrivals = Moments::default();
     let _listening = listen(&stack, &arrivals).await?;
-    let commits = produce(bench, &stack, rate, with_outbox).await?;
-    sleep(Duration::from_secs(1)).await;
+    let produce = Box::pin(produce(bench, &stack, rate, with_outbox));
+    let commits = bounded_in_time("committing messages", produce).await?;
+    all_arrived(&commits, &arrivals).await?;
     drop(relay);
     Ok(between(&commits, &arrivals))
+}
+
+/// Waits until every message has come: one that is left out is one of the slowest.
+async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow::Result<()> {
+    bounded_in_time("waiting for the last messages", async {
+        let count = |moments: &Moments| moments.lock().map_or(0, |moments| moments.len());
+        while count(arrivals) < count(commits) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Milliseconds from one moment to the other, of those that have both, without the warm-up.
@@ -130,17 +143,19 @@ async fn produce(
     let channel = straight::confirming(&connection).await?;
     let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let body = consume::body()?;
     let mut tasks = JoinSet::new();
     let count = rate * (WARM_UP.as_secs() + bench.times(8)) as u32;
     for number in 0..count {
         ticks.tick().await;
         let (pool, channel, commits) = (pool.clone(), channel.clone(), Arc::clone(&commits));
+        let body = body.clone();
         tasks.spawn(async move {
             let id = Uuid::now_v7();
             let key = format!("key-{}", number % 1_000);
             let mut tx = outbox::transaction::begin(&pool).await?;
             if with_outbox {
-                let message = Message::bytes("bench.event", "application/json", vec![b'x'; BODY])?;
+                let message = Message::bytes("bench.event", "application/json", body)?;
                 Outbox::new()
                     .publish(&mut tx, message.key(key)?.id(id))
                     .await?;
@@ -150,7 +165,7 @@ async fn produce(
             }
             sqlx::query("INSERT INTO bare VALUES ($1, $2)")
                 .bind(id)
-                .bind(vec![b'x'; BODY])
+                .bind(&body)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -158,8 +173,7 @@ async fn produce(
             let properties = straight::properties(id, Some(&key), "bench.event");
             let options = BasicPublishOptions::default();
             let (exchange, topic) = (short("postroom"), short("bench.event"));
-            let publish =
-                channel.basic_publish(exchange, topic, options, &[b'x'; BODY], properties);
+            let publish = channel.basic_publish(exchange, topic, options, &body, properties);
             publish.await?.await?;
             Ok(())
         });
@@ -179,8 +193,9 @@ pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let consumer = consume::consumer(&stack, 16, 1);
     let consumer = consumer.layer(consume::noting(Arc::clone(&ends)));
     let running = consume::Running::start(&stack, consumer.build()?).await?;
-    let commits = produce(bench, &stack, 1_000, true).await?;
-    sleep(Duration::from_secs(2)).await;
+    let produce = Box::pin(produce(bench, &stack, 1_000, true));
+    let commits = bounded_in_time("committing messages", produce).await?;
+    all_arrived(&commits, &ends).await?;
     running.stop().await?;
     drop(relay);
     let whole = quantile(between(&commits, &ends).into_iter(), 0.99);

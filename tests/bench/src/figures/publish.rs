@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
 use outbox::{Message, Outbox};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use support::{Login, Stack};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{Bench, figure::Figure, load::BODY, pairs::Pairs};
@@ -13,7 +13,16 @@ use crate::{Bench, figure::Figure, load::BODY, pairs::Pairs};
 const TABLES: &str = "
 CREATE TABLE account (id bigint PRIMARY KEY, total bigint NOT NULL);
 INSERT INTO account SELECT n, 0 FROM generate_series(0, 99) AS n;
-CREATE TABLE bare (id uuid PRIMARY KEY, topic text, key text, payload bytea);";
+CREATE TABLE bare (id uuid PRIMARY KEY, topic text, key text, type text, content_type text,
+                   headers jsonb, at timestamptz DEFAULT clock_timestamp(), payload bytea);";
+
+/// What a message's row holds for its readers; position and transaction id are the outbox's own.
+const INSERT_BARE: &str = "
+INSERT INTO bare (id, topic, key, type, content_type, headers, payload)
+VALUES ($1, 'bench.event', $2, 'bench.event', 'application/json', '{}', $3)";
+
+/// How long one side of a pair writes.
+const STRETCH: Duration = Duration::from_secs(2);
 
 /// How a transaction announces itself.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +35,12 @@ enum Way {
 pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(TABLES).await;
-    let pool = stack.database.pool(Login::Producer).await;
     let mut figures = Vec::new();
     for connections in [1, 4, 16] {
         let mut pairs = Pairs::default();
         for _ in 0..bench.times(5) {
-            let ours = rate(&pool, connections, Way::Outbox).await?;
-            pairs.add(ours, rate(&pool, connections, Way::Bare).await?);
+            let ours = rate(&stack, connections, Way::Outbox).await?;
+            pairs.add(ours, rate(&stack, connections, Way::Bare).await?);
         }
         let name = format!("publish_vs_bare_insert_{connections}");
         figures.push(pairs.figure(&name, "transactions/s"));
@@ -41,24 +49,42 @@ pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn rate(pool: &PgPool, connections: i64, way: Way) -> anyhow::Result<f64> {
-    let end = Instant::now() + Duration::from_secs(2);
-    let writers = (0..connections).map(|account| async move {
-        let mut count = 0_u32;
-        while Instant::now() < end {
-            let mut tx = outbox::transaction::begin(pool).await?;
-            transaction(&mut tx, account, way).await?;
-            tx.commit().await?;
-            count += 1;
-        }
-        anyhow::Ok(count)
-    });
-    let counts = try_join_all(writers).await?;
-    Ok(f64::from(counts.into_iter().sum::<u32>()) / 2.0)
+/// Transactions a second. Each writer has a connection of its own: a pool would cost both the same
+/// and hide what they differ by.
+async fn rate(stack: &Stack, connections: i64, way: Way) -> anyhow::Result<f64> {
+    let mut open = Vec::new();
+    for account in 0..connections {
+        let mut connection = stack.database.connect(Login::Producer).await;
+        once(&mut connection, account, way).await?;
+        open.push((connection, account));
+    }
+    let began = Instant::now();
+    let mut writers = JoinSet::new();
+    for (mut connection, account) in open {
+        writers.spawn(async move {
+            let mut count = 0_u32;
+            while began.elapsed() < STRETCH {
+                once(&mut connection, account, way).await?;
+                count += 1;
+            }
+            anyhow::Ok(count)
+        });
+    }
+    let mut count = 0;
+    while let Some(written) = writers.join_next().await {
+        count += written??;
+    }
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
+}
+
+async fn once(connection: &mut PgConnection, account: i64, way: Way) -> anyhow::Result<()> {
+    let mut tx = connection.begin().await?;
+    transaction(&mut tx, account, way).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn transaction(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut Transaction<'_, Postgres>,
     account: i64,
     way: Way,
 ) -> anyhow::Result<()> {
@@ -73,7 +99,7 @@ async fn transaction(
             Outbox::new().publish(tx, message.key(key)?).await?;
         }
         Way::Bare => {
-            sqlx::query("INSERT INTO bare VALUES ($1, 'bench.event', $2, $3)")
+            sqlx::query(INSERT_BARE)
                 .bind(Uuid::now_v7())
                 .bind(key)
                 .bind(vec![b'x'; BODY])
