@@ -74,6 +74,11 @@ impl<T> Keyed<T> {
         group
     }
 
+    /// Whether [`Keyed::start`] would return any.
+    pub(crate) fn can_start(&self) -> bool {
+        self.running < self.limit && !self.ready.is_empty()
+    }
+
     /// Takes note that all started jobs of a key ended.
     pub(crate) fn key_ended(&mut self, key: String) {
         match self.keys.get_mut(&key).map(VecDeque::pop_front) {
@@ -103,9 +108,9 @@ impl<T> Keyed<T> {
         self.waiting = 0;
     }
 
-    /// Returns the number of started groups that have not ended.
-    pub(crate) const fn running(&self) -> usize {
-        self.running
+    /// Returns the number of jobs that have not started.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
     }
 }
 

@@ -4,6 +4,10 @@
 //! Servers come from `scripts/services up`; `make test` exports their URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
+use std::path::Path;
+
+use rand::Rng as _;
+
 mod broker;
 pub mod command;
 mod consumer;
@@ -33,6 +37,17 @@ pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `scripts/services up`, then `source target/services/env`")
     })
+}
+
+/// What decides what is random in a test: `POSTROOM_SEED`, or another one each time.
+///
+/// Printed by whoever takes it, so that a run can be repeated as far as its threads allow.
+pub fn seed() -> u64 {
+    let given = std::env::var("POSTROOM_SEED").ok();
+    given.map_or_else(
+        || rand::rng().random(),
+        |seed| seed.parse().expect("POSTROOM_SEED is a number"),
+    )
 }
 
 /// A name that no other test uses.
@@ -70,6 +85,11 @@ impl Stack {
         }
     }
 
+    /// Starts a relay of another build, without waiting.
+    pub fn start_relay_of(&self, binary: &Path, environment: &[(&str, &str)]) -> RelayProcess {
+        RelayProcess::start(binary, &self.environment_and(environment))
+    }
+
     /// Starts a relay for them as a process of its own and waits until it is ready.
     pub async fn relay(&self) -> RelayProcess {
         self.relay_with(&[]).await
@@ -84,13 +104,12 @@ impl Stack {
 
     /// As [`Stack::relay_with`], without waiting.
     pub fn start_relay(&self, environment: &[(&str, &str)]) -> RelayProcess {
-        let mut all = self.environment();
-        all.extend(
-            environment
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
-        );
-        RelayProcess::start(&all)
+        self.start_relay_of(&binary("relay"), environment)
+    }
+
+    fn environment_and(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let more = more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        self.environment().into_iter().chain(more).collect()
     }
 
     /// Runs a command of the relay to its end.

@@ -28,7 +28,7 @@ pub struct Load {
     pub keys: usize,
     /// Transactions of each producer.
     pub rounds: usize,
-    /// Seed; printed, so that a run can be repeated.
+    /// What decides what is random; printed.
     pub seed: u64,
     /// Whether some transactions stay open for a second or two, prepared or not.
     pub slow: bool,
@@ -43,7 +43,7 @@ impl Load {
             writers: 24,
             keys: 20,
             rounds,
-            seed: rand::rng().random(),
+            seed: crate::seed(),
             slow: true,
             synchronous_commit: "on",
         }
@@ -105,7 +105,7 @@ impl Load {
         // Shown for a failed test.
         #[allow(clippy::print_stdout)]
         {
-            println!("load: seed {}", self.seed);
+            println!("load: POSTROOM_SEED={}", self.seed);
         }
         let pool = database.pool(Login::Producer).await;
         let mut writers = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -24,9 +24,8 @@ pub struct RelayProcess {
 
 impl RelayProcess {
     /// Starts one with nothing but these environment variables.
-    pub fn start(environment: &[(String, String)]) -> Self {
-        let command = Command::new(binary("relay"));
-        Self::spawn(command, Ipv4Addr::LOCALHOST, environment)
+    pub fn start(binary: &Path, environment: &[(String, String)]) -> Self {
+        Self::spawn(Command::new(binary), Ipv4Addr::LOCALHOST, environment)
     }
 
     /// As [`RelayProcess::start`], inside a network namespace.

@@ -25,10 +25,6 @@ const REMEMBERED: usize = 2_000;
 /// Most messages in the queue: so that faults fall among deliveries, not behind all of them.
 const AHEAD: usize = 5_000;
 
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn properties(id: Uuid, key: u64) -> BasicProperties {
     let mut headers = FieldTable::default();
     let key = AMQPValue::LongString(LongString::from(format!("key-{key}")));
@@ -86,8 +82,11 @@ async fn effects(pool: &PgPool) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_soak_of_duplicates_and_redeliveries() {
-    let deliveries = variable("POSTROOM_SOAK_DELIVERIES").unwrap_or(50_000) as usize;
-    let seed = variable("POSTROOM_SEED").unwrap_or_else(|| rand::rng().random());
+    let deliveries = std::env::var("POSTROOM_SOAK_DELIVERIES");
+    let deliveries = deliveries.map_or(50_000, |count| {
+        count.parse().expect("POSTROOM_SOAK_DELIVERIES is a number")
+    });
+    let seed = support::seed();
     eprintln!("soak: {deliveries} deliveries, POSTROOM_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let stack = Stack::new().await;

@@ -8,10 +8,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{Acker, options::BasicAckOptions};
-use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    task::Id,
-};
+use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
@@ -46,12 +43,8 @@ pub(super) struct Receipt {
 /// Runs deliveries to their ends. Several share a transaction, if they can.
 ///
 /// Tells of each key when its last delivery has ended.
-pub(super) async fn run(
-    engine: Arc<Engine>,
-    jobs: Vec<Job>,
-    ended_keys: mpsc::UnboundedSender<(Id, String)>,
-) {
-    let task = tokio::task::id();
+pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn(String)) {
+    let key_ended = &key_ended;
     let most = jobs.len();
     let keys: Vec<Option<String>> = jobs
         .iter()
@@ -72,7 +65,7 @@ pub(super) async fn run(
             place,
             before: key.clone().and_then(|key| before.insert(key, behind)),
         };
-        let (engine, ended_keys) = (Arc::clone(&engine), ended_keys.clone());
+        let engine = Arc::clone(engine);
         let last = lasts.contains(&index);
         works.push(async move {
             let become_of = engine::deliver(engine, job.delivery, turn, job.ended).await;
@@ -81,8 +74,7 @@ pub(super) async fn run(
                 let _ = settled.send(());
             }
             if let (Some(key), true) = (key, last) {
-                // Nobody listens any more when the consumer has stopped.
-                drop(ended_keys.send((task, key)));
+                key_ended(key);
             }
             (become_of == Settled::Acknowledge).then_some(job.receipt)
         });

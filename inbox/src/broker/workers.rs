@@ -1,15 +1,12 @@
 //! The tasks that handle deliveries, over all connections.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    sync::mpsc,
-    task::{Id, JoinSet},
-};
+use tokio::{sync::Notify, task::JoinSet};
 
 use super::job::{self, Job};
 use crate::{
@@ -27,89 +24,154 @@ const ABORT: Duration = Duration::from_secs(1);
 /// its copy, when it comes again, waits for it because its key is taken.
 #[derive(Debug)]
 pub(super) struct Workers {
-    engine: Arc<Engine>,
-    pool: Keyed<Job>,
+    shared: Arc<Shared>,
+    /// Each goes on with the next deliveries until none may start.
     tasks: JoinSet<()>,
-    /// Keys of the running tasks that have not ended.
-    keys: HashMap<Id, HashSet<String>>,
-    /// Keys that ended before their tasks: others of the group may take longer.
-    ended_keys: mpsc::UnboundedReceiver<(Id, String)>,
-    key_ends: mpsc::UnboundedSender<(Id, String)>,
+}
+
+/// What the tasks share.
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    pool: Mutex<Keyed<Job>>,
+    /// There may be more to start than the running tasks see to.
+    freed: Notify,
 }
 
 impl Workers {
     /// Makes `limit` workers, which each take up to `together` deliveries at a time.
     pub(super) fn new(engine: Arc<Engine>, limit: usize, together: usize) -> Self {
-        let (key_ends, ended_keys) = mpsc::unbounded_channel();
         Self {
-            engine,
-            pool: Keyed::new(limit, together),
+            shared: Arc::new(Shared {
+                engine,
+                pool: Mutex::new(Keyed::new(limit, together)),
+                freed: Notify::new(),
+            }),
             tasks: JoinSet::new(),
-            keys: HashMap::new(),
-            ended_keys,
-            key_ends,
         }
     }
 
     /// Takes a delivery. [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
-        self.pool.arrived(job.delivery.message().key.clone(), job);
+        let key = job.delivery.message().key.clone();
+        self.shared.pool().arrived(key, job);
     }
 
-    /// Starts what may run.
+    /// Starts what may run and no running task sees to.
     pub(super) fn start(&mut self) {
-        loop {
-            let group = self.pool.start();
-            if group.is_empty() {
-                return;
-            }
-            let keys = keys_of(&group);
-            let jobs = group.into_iter().map(|(_, job)| job).collect();
-            let work = job::run(Arc::clone(&self.engine), jobs, self.key_ends.clone());
-            let task = self.tasks.spawn(work);
-            self.keys.insert(task.id(), keys);
+        while let Some(group) = Shared::next(&self.shared) {
+            self.tasks.spawn(work(group));
         }
     }
 
-    /// Waits for a key or a task to end, and starts what may run then. Never ends while none runs.
+    /// Waits until more may run than before, and starts it. Never ends while none runs.
     pub(super) async fn ended(&mut self) {
-        let ended = tokio::select! {
-            Some((task, key)) = self.ended_keys.recv() => {
-                if self.keys.get_mut(&task).is_some_and(|keys| keys.remove(&key)) {
-                    self.pool.key_ended(key);
-                }
-                None
-            }
-            Some(ended) = self.tasks.join_next_with_id() => Some(match ended {
-                Ok((task, ())) => task,
-                Err(error) => error.id(),
-            }),
-        };
-        if let Some(task) = ended {
-            for key in self.keys.remove(&task).unwrap_or_default() {
-                self.pool.key_ended(key);
-            }
-            self.pool.group_ended();
+        tokio::select! {
+            () = self.shared.freed.notified() => {}
+            Some(_) = self.tasks.join_next() => {}
         }
         self.start();
     }
 
     /// Drops what has not started: its channel is gone, or the consumer stops.
     pub(super) fn forget_waiting(&mut self) {
-        self.pool.forget_waiting();
+        self.shared.pool().forget_waiting();
+        self.shared.tell_waiting(0);
     }
 
     /// Waits for the running tasks; aborts those that take longer than `grace`.
     pub(super) async fn finish(&mut self, grace: Duration) {
-        let all = async {
-            while self.pool.running() > 0 {
-                self.ended().await;
-            }
-        };
+        let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
-            let (consumer, handlers) = (self.engine.consumer(), self.tasks.len() as u64);
+            let (consumer, handlers) = (self.shared.engine.consumer(), self.tasks.len() as u64);
             events::Aborted { consumer, handlers }.emit();
             let _ = tokio::time::timeout(ABORT, self.tasks.shutdown()).await;
         }
+    }
+}
+
+/// Runs deliveries, and then the next ones, until none may start.
+async fn work(first: Group) {
+    let mut next = Some(first);
+    while let Some(mut group) = next {
+        let jobs = std::mem::take(&mut group.jobs);
+        let engine = Arc::clone(&group.shared.engine);
+        job::run(&engine, jobs, |key| group.key_ended(key)).await;
+        let shared = Arc::clone(&group.shared);
+        drop(group);
+        next = Shared::next(&shared);
+    }
+}
+
+impl Shared {
+    /// Takes the next deliveries that may run.
+    fn next(shared: &Arc<Self>) -> Option<Group> {
+        let (group, waiting, more) = {
+            let mut pool = shared.pool();
+            (pool.start(), pool.waiting(), pool.can_start())
+        };
+        shared.tell_waiting(waiting);
+        if more {
+            shared.freed.notify_one();
+        }
+        if group.is_empty() {
+            return None;
+        }
+        Some(Group {
+            keys: Mutex::new(keys_of(&group)),
+            jobs: group.into_iter().map(|(_, job)| job).collect(),
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Tells transactions that end whether another is to follow on their connections.
+    fn tell_waiting(&self, count: usize) {
+        self.engine.settings.begun.set_waiting(count);
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Keyed<Job>> {
+        // Nothing in it can panic between two changes that belong together.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Deliveries that one worker has started. Gives back their keys and its room when it is dropped,
+/// however they ended.
+#[derive(Debug)]
+struct Group {
+    jobs: Vec<Job>,
+    /// Those with a delivery that has not ended.
+    keys: Mutex<HashSet<String>>,
+    shared: Arc<Shared>,
+}
+
+impl Group {
+    /// Lets the next deliveries of a key start, although others of the group may take longer.
+    fn key_ended(&self, key: String) {
+        let mut keys = self.keys();
+        if !keys.remove(&key) {
+            return;
+        }
+        let mut pool = self.shared.pool();
+        pool.key_ended(key);
+        // After the last one, this worker looks for more itself.
+        if !keys.is_empty() && pool.can_start() {
+            self.shared.freed.notify_one();
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let keys = std::mem::take(&mut *self.keys());
+        let mut pool = self.shared.pool();
+        for key in keys {
+            pool.key_ended(key);
+        }
+        pool.group_ended();
     }
 }

@@ -89,6 +89,12 @@ impl ConsumerBuilder {
     ///
     /// Those that wait for a worker or for their key count. More than the workers handle within a
     /// second bring nothing.
+    ///
+    /// All processes of a consumer should have the same: a quorum queue puts what a lost process had
+    /// not acknowledged behind what it got back before and has not sent again. If a process with a
+    /// smaller number takes over, and is lost as well, messages of a key change places (seen with
+    /// RabbitMQ 3.10). Set it yourself where the workers of a consumer change from release to
+    /// release.
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = Some(messages);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use outbox::{HeaderValue, Outbox, link::Statements};
+use outbox::{HeaderValue, Outbox};
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
@@ -87,8 +87,9 @@ impl ConsumerBuilder {
 
     /// Sets the pool of the database in which messages are recorded and handlers work. Required.
     ///
-    /// It needs a connection for each worker and each parked worker, and one more. The inbox begins every
-    /// transaction on it; `test_before_acquire(false)` spares a round trip for each, and a
+    /// It needs a connection for each worker and each parked worker, and one more. The inbox begins
+    /// every transaction on it. While messages wait, a worker goes on with the connection that it
+    /// has; `test_before_acquire(false)` spares a round trip for each that comes alone, and a
     /// connection that turns out to be dead costs one rerun.
     #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
@@ -135,12 +136,10 @@ impl ConsumerBuilder {
             bindings: self.bindings,
         };
         let mut settings = Settings {
-            pool,
-            consumer: self.name.into(),
             window: Window::new(self.window, self.skew),
             handler_timeout: self.handler_timeout,
             outbox: self.outbox,
-            statements: Statements::default(),
+            ..Settings::new(pool, &self.name)
         };
         settings.prepare_statements(self.prepared_statements);
         let transaction = TransactionLayer::with_settings(settings.clone());

@@ -11,7 +11,7 @@ use crate::{
     BatchContext, Context, Outcome, Router, TransactionError,
     dedup::Age,
     sql,
-    transaction::{Settings, check, within, within_time, work},
+    transaction::{Settings, commit, within, within_time, work},
 };
 
 /// Records, runs and commits. On an error nothing was written.
@@ -84,9 +84,6 @@ pub(super) async fn run(
             }
         };
     }
-    check(&mut settings.link(&mut tx), &session).await?;
-    within(tx.commit())
-        .await
-        .map_err(TransactionError::Commit)?;
+    commit(settings, tx, &session).await?;
     Ok(answers)
 }

@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 const NOW: &str = "SELECT clock_timestamp()";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
+
+/// What [`commit_and_begin`] fails with if the transaction is another: division_by_zero.
+pub(crate) const ENDED: &str = "22012";
 
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
@@ -30,6 +33,21 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
     // A simple request, safe behind a pooler even if a handler has ended the transaction.
     let row = sqlx::raw_sql(TRANSACTION).fetch_one(link.connection());
     row.await?.try_get(0)
+}
+
+/// Commits the transaction with this id and begins another, in one request. Fails, and commits
+/// nothing, if the transaction is aborted or another one.
+pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
+    // A failed statement ends the request. No parameters: there are several statements. The id is
+    // the server's own.
+    let text = format!(
+        "SELECT 1 / (pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8)::int;
+         COMMIT;
+         BEGIN"
+    );
+    let request = sqlx::raw_sql(AssertSqlSafe(text)).execute(link.connection());
+    request.await?;
+    Ok(())
 }
 
 /// Ends the statement that a session of this user is running, if it runs one.

@@ -1,26 +1,51 @@
 //! From the handler to the commit.
 
 use outbox::link::Link;
+use sqlx::{Postgres, Transaction};
 
 use super::{Settings, TransactionError, enter::Session, within};
 use crate::{Delivery, delivery::Origin, sql};
 
-/// Checks that a commit would commit.
+/// in_failed_sql_transaction
+const ABORTED: &str = "25P02";
+
+/// Commits, unless that would not commit.
 ///
 /// PostgreSQL answers `COMMIT` in an aborted transaction by rolling back, without an error: a
 /// handler that passed over a failed statement would lose its message. One that ended the
 /// transaction itself would lose the record.
-pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
+///
+/// While deliveries wait, the same request begins the next transaction.
+pub(crate) async fn commit(
+    settings: &Settings,
+    mut tx: Transaction<'static, Postgres>,
+    session: &Session,
+) -> Result<(), TransactionError> {
+    if !settings.goes_on() {
+        check(&mut settings.link(&mut tx), session).await?;
+        return within(tx.commit()).await.map_err(TransactionError::Commit);
+    }
+    let mut link = settings.link(&mut tx);
+    within(sql::session::commit_and_begin(&mut link, &session.xid))
+        .await
+        .map_err(|error| match sql::state(&error).as_deref() {
+            Some(ABORTED) => TransactionError::Aborted(error),
+            Some(sql::session::ENDED) => TransactionError::Ended,
+            _ => TransactionError::Commit(error),
+        })?;
+    settings.begun.put(tx);
+    Ok(())
+}
+
+/// Checks that a commit would commit.
+async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
     match within(sql::session::transaction(link)).await {
         Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
-        Err(error) => {
-            // in_failed_sql_transaction
-            match sql::state(&error).as_deref() {
-                Some("25P02") => Err(TransactionError::Aborted(error)),
-                _ => Err(TransactionError::Lost(error)),
-            }
-        }
+        Err(error) => match sql::state(&error).as_deref() {
+            Some(ABORTED) => Err(TransactionError::Aborted(error)),
+            _ => Err(TransactionError::Lost(error)),
+        },
     }
 }
 
@@ -28,11 +53,13 @@ pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), 
 pub(super) async fn settle(
     settings: &Settings,
     link: &mut Link<'_>,
+    session: &Session,
     delivery: &Delivery,
 ) -> Result<(), TransactionError> {
     let Origin::Parked { id, .. } = delivery.origin() else {
         return Ok(());
     };
+    check(link, session).await?;
     let leave = async {
         sql::parked::delete(link, id).await?;
         // In a statement after the deletion's: it sees what was parked behind the row until then.

@@ -4,6 +4,7 @@
 //! the transaction, and commits. A duplicate finds its record and is not handled again; a failure
 //! rolls the record back with everything else.
 
+mod begun;
 mod enter;
 mod error;
 mod layer;
@@ -15,7 +16,7 @@ mod work;
 pub(crate) use enter::Session;
 pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
-pub(crate) use leave::check;
+pub(crate) use leave::commit;
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
 pub(crate) use work::{Lent, panic_text, work};

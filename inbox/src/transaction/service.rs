@@ -91,11 +91,7 @@ where
     let inherited = Context::inherited_by(&delivery);
     let lend = |lent| handler(Context::new(lent, delivery.clone(), settings.outbox));
     let mut tx = work(&settings, tx, &session, inherited, lend).await?;
-    let mut link = settings.link(&mut tx);
-    leave::check(&mut link, &session).await?;
-    leave::settle(&settings, &mut link, &delivery).await?;
-    within(tx.commit())
-        .await
-        .map_err(TransactionError::Commit)?;
+    leave::settle(&settings, &mut settings.link(&mut tx), &session, &delivery).await?;
+    leave::commit(&settings, tx, &session).await?;
     Ok(Outcome::Handled)
 }

@@ -8,6 +8,7 @@ use outbox::{
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
+use super::begun::Begun;
 use crate::dedup::Window;
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) handler_timeout: Duration,
     pub(crate) outbox: Outbox,
     pub(crate) statements: Statements,
+    /// Shared by all that runs in transactions of these settings.
+    pub(crate) begun: Arc<Begun>,
 }
 
 impl Settings {
@@ -37,6 +40,7 @@ impl Settings {
             handler_timeout: Self::DEFAULT_TIMEOUT,
             outbox: Outbox::new(),
             statements: Statements::default(),
+            begun: Arc::default(),
         }
     }
 
@@ -51,7 +55,16 @@ impl Settings {
     /// Begins a transaction. Everything that the inbox does happens in one: behind a pooler,
     /// statements outside may each go to another session.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        outbox::transaction::begin(&self.pool).await
+        match self.begun.take() {
+            Some(begun) => Ok(begun),
+            None => outbox::transaction::begin(&self.pool).await,
+        }
+    }
+
+    /// Whether a commit should begin the next transaction. Never behind a pooler in transaction
+    /// mode: it could give the connection to nobody else.
+    pub(super) fn goes_on(&self) -> bool {
+        self.statements == Statements::Prepared && self.begun.is_wanted()
     }
 
     /// Sends statements within such a transaction.

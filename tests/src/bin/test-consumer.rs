@@ -53,6 +53,8 @@ async fn main() -> anyhow::Result<()> {
     Consumer::builder("ledger")
         .database(pool)
         .amqp_url(std::env::var("POSTROOM_AMQP_URL")?)
+        // The same for all processes: otherwise the broker would not keep the order.
+        .prefetch(800)
         .messages_per_transaction(std::env::var("TOGETHER")?.parse()?)
         .attempts_in_place(2)
         .backoff_in_place(millis(1), millis(10))

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 use url::Url;
@@ -57,6 +57,7 @@ impl Proxy {
         let (settling, settled) = watch::channel(Wire::Refuse);
         let listening = Listening {
             address,
+            connections: JoinSet::new(),
             leads_to,
             switched,
             count,
@@ -74,7 +75,7 @@ impl Proxy {
         proxy
     }
 
-    /// Switches; returns once the port behaves so.
+    /// Switches; returns once the port behaves so, and what is to be cut is cut.
     pub async fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
         self.settled().await;
@@ -111,9 +112,8 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        // Its connections end with it.
         self.listening.abort();
-        // Connections end with the switch that they watch.
-        self.wire.send_replace(Wire::Refuse);
     }
 }
 
@@ -134,6 +134,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 
 struct Listening {
     address: SocketAddr,
+    connections: JoinSet<()>,
     leads_to: watch::Receiver<(String, u16)>,
     switched: watch::Receiver<Wire>,
     count: watch::Sender<usize>,
@@ -149,6 +150,7 @@ impl Listening {
                 drop(listener);
                 bound = self.bind_again().await;
             }
+            self.cut().await;
             self.settling.send_replace(Wire::Refuse);
             if self
                 .switched
@@ -168,6 +170,9 @@ impl Listening {
             if wire == Wire::Refuse {
                 return;
             }
+            if wire == Wire::Reset {
+                self.cut().await;
+            }
             self.settling.send_replace(wire);
             tokio::select! {
                 changed = self.switched.changed() => if changed.is_err() { return },
@@ -175,10 +180,16 @@ impl Listening {
                     let (near, _) = accepted.expect("accepting");
                     self.count.send_modify(|count| *count += 1);
                     let server = self.leads_to.borrow().clone();
-                    tokio::spawn(connection(near, server, self.switched.clone()));
+                    self.connections.spawn(connection(near, server, self.switched.clone()));
                 }
+                Some(_) = self.connections.join_next() => {}
             }
         }
+    }
+
+    /// Waits for connections that end by what the wire is now: the next switch would hide it from them.
+    async fn cut(&mut self) {
+        while self.connections.join_next().await.is_some() {}
     }
 
     async fn bind_again(&self) -> TcpSocket {

@@ -4,5 +4,6 @@
 
 mod lapin_returns;
 mod lapin_strings;
+mod rabbitmq_returns;
 mod sqlx_begin;
 mod tower_clone;

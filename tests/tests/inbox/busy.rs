@@ -1,0 +1,113 @@
+//! Transactions that follow one another on a connection, while messages wait.
+
+use std::collections::HashSet;
+
+use inbox::{Context, HandlerError};
+use sqlx::Executor as _;
+
+use support::eventually;
+
+use crate::world::{Placed, Running, World, insert_effect};
+
+/// Publishes before anybody reads, so that messages wait all the time.
+async fn publish(world: &World, count: i64) {
+    let declares = world.consumer().on::<Placed, _, _>(misbehave);
+    let declared = Running::start(&world.broker, "billing", declares).await;
+    declared.stop().await;
+    for n in 0..count {
+        // A key each: none waits for another.
+        world
+            .broker
+            .publish(&Placed::new(&format!("c{n}"), n))
+            .await;
+    }
+}
+
+/// One in two does its work; the others do it in a way that must not commit.
+async fn misbehave(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+    insert_effect(&mut ctx, &event).await?;
+    match event.n % 10 {
+        1 => drop(ctx.connection().execute("SELECT 1 / 0").await),
+        3 => drop(ctx.connection().execute("ROLLBACK").await?),
+        5 => drop(ctx.connection().execute("ROLLBACK; BEGIN").await?),
+        7 => return Err(HandlerError::retry("not today")),
+        9 => drop(
+            ctx.connection()
+                .execute("INSERT INTO child VALUES (1)")
+                .await?,
+        ),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn g5_what_must_not_commit_does_not_while_messages_wait() {
+    let world = World::new().await;
+    world
+        .database
+        .execute(
+            "CREATE TABLE parent (n bigint PRIMARY KEY);
+             CREATE TABLE child (n bigint REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+             GRANT ALL ON child TO PUBLIC",
+        )
+        .await;
+    publish(&world, 200).await;
+    let builder = world
+        .consumer()
+        .workers(2)
+        .max_attempts(1)
+        .on::<Placed, _, _>(misbehave);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    eventually("each is handled or parked", || async {
+        let both = "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox.parked)";
+        world.database.count(both).await == 200
+    })
+    .await;
+    running.stop().await;
+    let effects = "SELECT n::text FROM effect ORDER BY effect.n";
+    let even: Vec<String> = (0..200).step_by(2).map(|n: i64| n.to_string()).collect();
+    assert_eq!(world.database.texts(effects).await, even);
+    let recorded = "SELECT count(*) FROM inbox.processed";
+    assert_eq!(world.database.count(recorded).await, 200);
+    let errors = "SELECT error FROM inbox.parked ORDER BY substr(key, 2)::int LIMIT 5";
+    let errors = world.database.texts(errors).await;
+    for (error, said) in errors.iter().zip([
+        "passed over a failed statement",
+        "ended the transaction itself",
+        "ended the transaction itself",
+        "not today",
+        "foreign key",
+    ]) {
+        assert!(error.contains(said), "{said}: {errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn transactions_go_on_with_the_connection_and_their_time_is_their_own() {
+    let world = World::new().await;
+    publish(&world, 60).await;
+    let handler = |mut ctx: Context, event: Placed| async move {
+        sqlx::query("INSERT INTO effect (n, customer) VALUES ($1, now()::text)")
+            .bind(event.n)
+            .execute(ctx.connection())
+            .await?;
+        Ok::<_, HandlerError>(())
+    };
+    let builder = world.consumer().workers(1).on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    eventually("all are handled", || async {
+        world.database.count("SELECT count(*) FROM effect").await == 60
+    })
+    .await;
+    running.stop().await;
+    let moments = "SELECT customer FROM effect";
+    let moments: HashSet<String> = world.database.texts(moments).await.into_iter().collect();
+    assert_eq!(moments.len(), 60, "each has a transaction of its own");
+    let open = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND state LIKE 'idle in%'";
+    eventually("none stays open", || async {
+        world.database.count(open).await == 0
+    })
+    .await;
+}
