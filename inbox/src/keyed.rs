@@ -74,6 +74,11 @@ impl<T> Keyed<T> {
         group
     }
 
+    /// Whether fewer jobs are ready than would fill every group once more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ready.len() < self.limit.saturating_mul(self.together)
+    }
+
     /// Whether [`Keyed::start`] would return any.
     pub(crate) fn can_start(&self) -> bool {
         self.running < self.limit && !self.ready.is_empty()

@@ -1,6 +1,6 @@
 //! Which acknowledgements to send: one for many deliveries where all before them are settled too.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What a channel delivered and what of it is settled. Delivery tags count from 1 on each channel
 /// (AMQP 0-9-1, basic.ack).
@@ -8,8 +8,18 @@ use std::collections::BTreeSet;
 pub(super) struct Acks {
     /// Everything up to this tag is settled.
     upto: u64,
-    /// Settled tags above.
-    above: BTreeSet<u64>,
+    /// Settled tags above, each behind one that is not.
+    above: BTreeMap<u64, State>,
+}
+
+/// Where a settled tag stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The tags before it may be settled any moment.
+    New,
+    /// It is acknowledged by itself next time.
+    Waited,
+    Sent,
 }
 
 /// An acknowledgement.
@@ -22,19 +32,38 @@ pub(super) struct Ack {
 
 impl Acks {
     /// Takes settled tags; returns what to send now, in this order and before anything else.
+    ///
+    /// A tag behind one that is not settled waits once, for the next call.
     pub(super) fn settle(&mut self, tags: &[u64]) -> Vec<Ack> {
-        self.above.extend(tags);
-        while self.above.remove(&(self.upto + 1)) {
+        self.above.extend(tags.iter().map(|tag| (*tag, State::New)));
+        let mut acks = Vec::new();
+        // Only a tag that the broker still waits for may be named.
+        let mut unsent = 0;
+        while let Some(state) = self.above.remove(&(self.upto + 1)) {
             self.upto += 1;
+            if state != State::Sent {
+                unsent += 1;
+                let (tag, multiple) = (self.upto, unsent > 1);
+                acks = vec![Ack { tag, multiple }];
+            }
         }
-        let (below, above): (Vec<u64>, Vec<u64>) = tags.iter().partition(|tag| **tag <= self.upto);
-        let multiple = below.len() > 1;
-        let newest = below.into_iter().max().map(|tag| Ack { tag, multiple });
-        let each = above.into_iter().map(|tag| Ack {
-            tag,
-            multiple: false,
-        });
-        newest.into_iter().chain(each).collect()
+        for (&tag, state) in &mut self.above {
+            match state {
+                State::New => *state = State::Waited,
+                State::Waited => {
+                    *state = State::Sent;
+                    let multiple = false;
+                    acks.push(Ack { tag, multiple });
+                }
+                State::Sent => {}
+            }
+        }
+        acks
+    }
+
+    /// Whether a settled tag waits to be acknowledged.
+    pub(super) fn waits(&self) -> bool {
+        self.above.values().any(|state| *state != State::Sent)
     }
 }
 
@@ -50,9 +79,21 @@ mod tests {
     fn what_is_settled_from_the_first_on_is_one_acknowledgement() {
         let mut acks = Acks::default();
         let ack = |tag, multiple| Ack { tag, multiple };
-        assert_eq!(acks.settle(&[2, 4]), [ack(2, false), ack(4, false)]);
-        assert_eq!(acks.settle(&[3, 1]), [ack(3, true)]);
+        assert_eq!(acks.settle(&[2, 4]), []);
+        assert!(acks.waits());
+        assert_eq!(acks.settle(&[3, 1]), [ack(4, true)]);
+        assert!(!acks.waits());
         assert_eq!(acks.settle(&[5]), [ack(5, false)]);
+    }
+
+    #[test]
+    fn one_that_takes_long_does_not_hold_the_others_for_ever() {
+        let mut acks = Acks::default();
+        let ack = |tag, multiple| Ack { tag, multiple };
+        assert_eq!(acks.settle(&[2, 3]), []);
+        assert_eq!(acks.settle(&[]), [ack(2, false), ack(3, false)]);
+        assert!(!acks.waits());
+        assert_eq!(acks.settle(&[1]), [ack(1, false)]);
     }
 
     proptest! {
@@ -60,13 +101,14 @@ mod tests {
         #[test]
         fn every_tag_is_acknowledged_once_and_none_before_it_is_settled(
             order in Just((1_u64..60).collect::<Vec<_>>()).prop_shuffle(),
-            sizes in proptest::collection::vec(1_usize..8, 60),
+            sizes in proptest::collection::vec(0_usize..8, 60),
         ) {
             let mut acks = Acks::default();
             let mut settled = BTreeSet::new();
             let mut outstanding: BTreeSet<u64> = (1..60).collect();
             let mut order = &order[..];
             for size in sizes {
+                let before = settled.clone();
                 let (now, later) = order.split_at(size.min(order.len()));
                 order = later;
                 settled.extend(now);
@@ -80,7 +122,9 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(settled.iter().all(|tag| !outstanding.contains(tag)));
+                prop_assert!(before.iter().all(|tag| !outstanding.contains(tag)));
+                let held = settled.iter().any(|tag| outstanding.contains(tag));
+                prop_assert_eq!(acks.waits(), held);
             }
         }
     }

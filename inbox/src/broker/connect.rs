@@ -1,5 +1,7 @@
 //! Connecting.
 
+use std::sync::Arc;
+
 use lapin::{
     Connection, ConnectionProperties,
     options::{BasicConsumeOptions, BasicQosOptions},
@@ -19,7 +21,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) address: Address,
-    pub(super) consumer: String,
+    pub(super) consumer: Arc<str>,
     pub(super) topology: Topology,
     pub(super) prefetch: u16,
     /// The server's habit, once it is known.
@@ -47,7 +49,14 @@ impl Connector {
             FieldTable::default(),
         );
         let deliveries = answer("consuming from the queue", consuming).await?;
-        Ok(Session::new(connection, channel, deliveries))
+        let consumer = Arc::clone(&self.consumer);
+        Ok(Session::new(
+            connection,
+            channel,
+            deliveries,
+            consumer,
+            self.prefetch,
+        ))
     }
 
     async fn delivery_limit(&mut self) -> Result<DeliveryLimit, Failure> {

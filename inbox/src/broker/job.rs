@@ -3,24 +3,17 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use lapin::{Acker, options::BasicAckOptions};
-use tokio::sync::{Mutex, oneshot};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::acks::Acks;
 use crate::{
     Delivery,
     engine::{self, Engine, Settled, Turn},
-    events,
     group::Group,
 };
-
-/// Longest wait for an acknowledgement to be sent.
-const ACKNOWLEDGE: Duration = Duration::from_secs(5);
 
 /// A delivery from the queue.
 #[derive(Debug)]
@@ -34,10 +27,15 @@ pub(super) struct Job {
 /// What acknowledges a delivery, on the channel that it came by.
 #[derive(Debug)]
 pub(super) struct Receipt {
-    pub(super) acker: Acker,
     pub(super) tag: u64,
-    /// Those of the channel. Locked while they are sent: their order matters.
-    pub(super) acks: Arc<Mutex<Acks>>,
+    pub(super) settled: mpsc::UnboundedSender<u64>,
+}
+
+impl Receipt {
+    fn acknowledge(self) {
+        // Nobody listens any more if the channel is gone: it comes again.
+        let _ = self.settled.send(self.tag);
+    }
 }
 
 /// Runs deliveries to their ends. Several share a transaction, if they can.
@@ -57,7 +55,7 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
         (Some(group), places.into_iter().map(Some).collect())
     };
     let mut before = HashMap::new();
-    let works = FuturesUnordered::new();
+    let mut works = Vec::with_capacity(most);
     let lasts = lasts(&keys);
     for (index, ((job, key), place)) in jobs.into_iter().zip(keys).zip(places).enumerate() {
         let (settled, behind) = oneshot::channel();
@@ -70,29 +68,22 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
         works.push(async move {
             let become_of = engine::deliver(engine, job.delivery, turn, job.ended).await;
             if become_of == Settled::Acknowledge {
+                job.receipt.acknowledge();
                 // The next one of its key waits for this, if there is one.
                 let _ = settled.send(());
             }
             if let (Some(key), true) = (key, last) {
                 key_ended(key);
             }
-            (become_of == Settled::Acknowledge).then_some(job.receipt)
         });
     }
     drop(before);
-    let consumer = Arc::clone(&engine.settings.consumer);
-    let acknowledged = async {
-        let mut ready = works.ready_chunks(most);
-        while let Some(settled) = ready.next().await {
-            acknowledge(&consumer, settled.into_iter().flatten().collect()).await;
-        }
-    };
     let shared = async {
         if let Some(group) = group {
             group.run(&engine.settings, &engine.router).await;
         }
     };
-    tokio::join!(shared, acknowledged);
+    tokio::join!(shared, join_all(works));
 }
 
 /// Places of the last delivery of each key.
@@ -102,39 +93,4 @@ fn lasts(keys: &[Option<String>]) -> HashSet<usize> {
         .enumerate()
         .filter_map(|(i, key)| Some((key.as_ref()?, i)));
     keyed.collect::<HashMap<_, _>>().into_values().collect()
-}
-
-/// Acknowledges deliveries, each on its channel.
-async fn acknowledge(consumer: &str, mut receipts: Vec<Receipt>) {
-    while let Some(first) = receipts.first() {
-        let acks = Arc::clone(&first.acks);
-        let (same, others) = receipts
-            .into_iter()
-            .partition(|receipt| Arc::ptr_eq(&receipt.acks, &acks));
-        receipts = others;
-        if tokio::time::timeout(ACKNOWLEDGE, send(&acks, same)).await != Ok(true) {
-            events::Unacknowledged { consumer }.emit();
-        }
-    }
-}
-
-/// Sends the acknowledgements of one channel's deliveries.
-async fn send(acks: &Mutex<Acks>, receipts: Vec<Receipt>) -> bool {
-    let ackers: HashMap<u64, Acker> = receipts
-        .into_iter()
-        .map(|receipt| (receipt.tag, receipt.acker))
-        .collect();
-    let tags: Vec<u64> = ackers.keys().copied().collect();
-    let mut sent = true;
-    let mut acks = acks.lock().await;
-    for ack in acks.settle(&tags) {
-        let options = BasicAckOptions {
-            multiple: ack.multiple,
-        };
-        if let Some(acker) = ackers.get(&ack.tag) {
-            // A clone of the channel would not be safe to publish on; acknowledging is.
-            sent &= matches!(acker.ack(options).await, Ok(true));
-        }
-    }
-    sent
 }

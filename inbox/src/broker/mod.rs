@@ -1,5 +1,6 @@
 //! The broker's side: a queue with its bindings, and the deliveries that come from it.
 
+mod acknowledging;
 mod acks;
 mod address;
 mod answer;

@@ -5,11 +5,14 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Connection, Consumer};
 use outbox::wire;
-use tokio::sync::Mutex;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::{sync::mpsc, time::interval};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 
 use super::{
-    acks::Acks,
+    acknowledging::Acknowledging,
     job::{Job, Receipt},
     workers::Workers,
 };
@@ -17,6 +20,9 @@ use crate::{Delivery, handler::chain};
 
 /// Longest wait for the broker to take note of the end.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How often to look whether the subscription is still there, while enough deliveries wait.
+const LOOK: Duration = Duration::from_millis(500);
 
 const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
 
@@ -27,10 +33,11 @@ type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 #[derive(Debug)]
 pub(super) struct Session {
     connection: Connection,
-    /// Dropping the channel would close it.
-    _channel: Channel,
     deliveries: Consumer,
-    acks: Arc<Mutex<Acks>>,
+    /// Takes the tags of settled deliveries.
+    settled: mpsc::UnboundedSender<u64>,
+    /// Has the channel.
+    acknowledging: AbortOnDropHandle<()>,
     /// Tells the session's deliveries that it has ended.
     ended: CancellationToken,
     /// Cancels `ended`, however the session ends.
@@ -47,13 +54,27 @@ pub(super) enum End {
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, channel: Channel, deliveries: Consumer) -> Self {
+    /// Begins with a channel that has begun to consume, up to `prefetch` deliveries ahead.
+    pub(super) fn new(
+        connection: Connection,
+        channel: Channel,
+        deliveries: Consumer,
+        consumer: Arc<str>,
+        prefetch: u16,
+    ) -> Self {
         let ended = CancellationToken::new();
+        let (sender, settled) = mpsc::unbounded_channel();
+        let acknowledging = Acknowledging {
+            channel,
+            consumer,
+            settled,
+            enough: usize::from(prefetch / 4).max(1),
+        };
         Self {
             connection,
-            _channel: channel,
             deliveries,
-            acks: Arc::default(),
+            settled: sender,
+            acknowledging: AbortOnDropHandle::new(tokio::spawn(acknowledging.run())),
             _guard: ended.clone().drop_guard(),
             ended,
         }
@@ -66,15 +87,21 @@ impl Session {
         stop: &CancellationToken,
         grace: Duration,
     ) -> End {
+        let mut look = interval(LOOK);
+        let mut looks = false;
         let lost = loop {
+            // Woken for each delivery that comes, this would cost more than it gains.
+            let takes = looks || workers.has_room();
             tokio::select! {
                 () = stop.cancelled() => return self.finish(workers, grace).await,
                 () = workers.ended() => {}
-                next = self.deliveries.next() => {
+                next = self.deliveries.next(), if takes => {
+                    looks = false;
                     if let Err(lost) = self.take(next, workers) {
                         break lost;
                     }
                 }
+                _ = look.tick() => looks = true,
             }
         };
         // They come again.
@@ -91,6 +118,8 @@ impl Session {
         // Those that wait for another try give up; they come again.
         self.ended.cancel();
         workers.finish(grace).await;
+        drop(self.settled);
+        let _ = tokio::time::timeout(CLOSE, self.acknowledging).await;
         let close = self.connection.close(200, "consumer stops".into());
         let _ = tokio::time::timeout(CLOSE, close).await;
         End::Stopped
@@ -120,8 +149,7 @@ impl Session {
             delivery: Delivery::new(message, delivery.data),
             receipt: Receipt {
                 tag: delivery.delivery_tag,
-                acker: delivery.acker,
-                acks: Arc::clone(&self.acks),
+                settled: self.settled.clone(),
             },
             ended: self.ended.clone(),
         }

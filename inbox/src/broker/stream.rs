@@ -54,7 +54,7 @@ impl Stream {
         Self {
             connector: Connector {
                 address,
-                consumer: engine.consumer().to_owned(),
+                consumer: Arc::clone(&engine.settings.consumer),
                 topology,
                 prefetch,
                 delivery_limit: None,

@@ -34,7 +34,7 @@ pub(super) struct Workers {
 struct Shared {
     engine: Arc<Engine>,
     pool: Mutex<Keyed<Job>>,
-    /// There may be more to start than the running tasks see to.
+    /// There may be more to start than the running tasks see to, or room again.
     freed: Notify,
 }
 
@@ -51,6 +51,11 @@ impl Workers {
         }
     }
 
+    /// Whether more deliveries should be taken. Keys that are busy take no room.
+    pub(super) fn has_room(&self) -> bool {
+        self.shared.pool().has_room()
+    }
+
     /// Takes a delivery. [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
         let key = job.delivery.message().key.clone();
@@ -64,7 +69,8 @@ impl Workers {
         }
     }
 
-    /// Waits until more may run than before, and starts it. Never ends while none runs.
+    /// Waits until more may run than before, and starts it, or until there is room again. Never ends
+    /// while none runs.
     pub(super) async fn ended(&mut self) {
         tokio::select! {
             () = self.shared.freed.notified() => {}
@@ -106,12 +112,15 @@ async fn work(first: Group) {
 impl Shared {
     /// Takes the next deliveries that may run.
     fn next(shared: &Arc<Self>) -> Option<Group> {
-        let (group, waiting, more) = {
+        let (group, waiting, notify) = {
             let mut pool = shared.pool();
-            (pool.start(), pool.waiting(), pool.can_start())
+            let was_full = !pool.has_room();
+            let group = pool.start();
+            let has_room_now = was_full && pool.has_room();
+            (group, pool.waiting(), has_room_now || pool.can_start())
         };
         shared.tell_waiting(waiting);
-        if more {
+        if notify {
             shared.freed.notify_one();
         }
         if group.is_empty() {

@@ -8,7 +8,7 @@ const NOW: &str = "SELECT clock_timestamp()";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
-/// What [`commit_and_begin`] fails with if the transaction is another: division_by_zero.
+/// What [`commit_and_begin`] fails with if the transaction is another: `division_by_zero`.
 pub(crate) const ENDED: &str = "22012";
 
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";

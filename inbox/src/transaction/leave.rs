@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 use super::{Settings, TransactionError, enter::Session, within};
 use crate::{Delivery, delivery::Origin, sql};
 
-/// in_failed_sql_transaction
+/// `in_failed_sql_transaction`
 const ABORTED: &str = "25P02";
 
 /// Commits, unless that would not commit.
