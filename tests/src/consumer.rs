@@ -9,7 +9,7 @@ use crate::{Database, Login, Stack, eventually, load};
 
 /// Tables that the process `test-consumer` uses.
 const TABLES: &str = "
-CREATE TABLE effect (seq bigserial, id uuid NOT NULL, key text);
+CREATE TABLE effect (seq bigserial PRIMARY KEY, id uuid NOT NULL, key text);
 CREATE TABLE broken (name text);";
 
 /// A running consumer of the queue `ledger`: one row in the table `effect` for each message.

@@ -118,6 +118,7 @@ impl Reader {
                 prove(&mut self.connection, self.holder).await?;
                 proven = Instant::now();
             }
+            let looked = Instant::now();
             let look = server::look(&mut self.connection).await?;
             if !delivered.misses_any_of(&look.snapshot) {
                 sleep(self.interval.idle()).await;
@@ -135,7 +136,8 @@ impl Reader {
                 id = before;
                 sleep(self.interval.idle()).await;
             } else {
-                sleep(self.interval.busy()).await;
+                // From look to look: reading the frame took its part of that.
+                pause(self.interval.busy().saturating_sub(looked.elapsed())).await;
             }
         }
     }
@@ -234,6 +236,13 @@ impl Reader {
             flushed = server::flushed(&mut self.connection).await?;
         }
         Ok(true)
+    }
+}
+
+/// Sleeps, unless the timer's millisecond would be the greater part of it.
+async fn pause(time: Duration) {
+    if time > Duration::from_micros(500) {
+        sleep(time).await;
     }
 }
 

@@ -100,7 +100,7 @@ pub struct Capture {
     pub poll_longest: Duration,
     /// Rows read at once. Default: 1000.
     pub page_rows: u32,
-    /// Bytes of messages read at once; one message more may be. Default: 8 MiB.
+    /// Bytes of messages read at once; one message more may be. Default: 4 MiB.
     pub page_bytes: u32,
 }
 
@@ -110,7 +110,7 @@ impl Default for Capture {
             poll_shortest: Duration::from_millis(2),
             poll_longest: Duration::from_millis(50),
             page_rows: 1_000,
-            page_bytes: 8 << 20,
+            page_bytes: 4 << 20,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Measures Postroom beside the limits that its servers set.
 
 mod chart;
+mod consumer;
 mod figure;
 mod figures;
 mod frames;
@@ -31,7 +32,8 @@ use crate::{figure::Results, figures::ALL, servers::Servers};
 #[derive(Debug, Parser)]
 #[command(name = "bench", max_term_width = 100)]
 struct Args {
-    /// Figures to measure, separated by commas; all by default
+    /// Figures to measure, or beginnings of their names, separated by commas; all by default.
+    /// Those that are measured together come together
     #[arg(long, value_delimiter = ',')]
     figures: Vec<String>,
     /// The large sizes too: ten million rows instead of one
@@ -97,11 +99,17 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let known = |name: &String| ALL.iter().any(|group| group.names.contains(&name.as_str()));
-    if let Some(unknown) = args.figures.iter().find(|name| !known(name)) {
+    let begins = |name: &str, with: &String| name.starts_with(with.as_str());
+    let known = |asked: &&String| {
+        let mut names = ALL.iter().flat_map(|group| group.names);
+        names.any(|name| begins(name, asked))
+    };
+    if let Some(unknown) = args.figures.iter().find(|asked| !known(asked)) {
         anyhow::bail!("there is no figure {unknown:?}; --list names them");
     }
-    let asked = |name: &&str| args.figures.is_empty() || args.figures.iter().any(|a| a == name);
+    let asked = |name: &&str| {
+        args.figures.is_empty() || args.figures.iter().any(|asked| begins(name, asked))
+    };
     // Before the servers, which are in process groups of their own, could be left behind.
     let stopped = stop_signal()?;
     let bench = Bench {

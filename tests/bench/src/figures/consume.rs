@@ -5,182 +5,31 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{self, Poll},
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use futures_util::{StreamExt as _, future::BoxFuture};
-use inbox::{
-    BatchContext, Consumer, ConsumerBuilder, Context, Delivery, DeliveryService, HandlerError,
-    Outcome, Received,
-};
+use futures_util::StreamExt as _;
+use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Outcome, Received};
 use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
 };
-use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use support::{Login, Stack, short};
-use tokio::{
-    sync::Mutex,
-    task::{JoinHandle, JoinSet},
-};
-use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service, ServiceBuilder, layer::layer_fn, util::MapResponseLayer};
+use tokio::{sync::Mutex, task::JoinSet};
+use tower::{ServiceBuilder, util::MapResponseLayer};
 use uuid::Uuid;
 
-use super::latency::{Moments, note};
 use crate::{
     Bench,
+    consumer::{Event, PREFETCH, Running, TABLES, base, body, consumer, three},
     figure::Figure,
-    load::{BODY, bounded_in_time},
+    load::bounded_in_time,
     pairs::Pairs,
     straight,
 };
 
-/// What handlers write to.
-pub(crate) const TABLES: &str = "
-CREATE TABLE account (key text PRIMARY KEY, total bigint NOT NULL);
-INSERT INTO account SELECT 'key-' || n, 0 FROM generate_series(0, 999) AS n;
-CREATE TABLE work (id uuid NOT NULL, key text);";
-
 const WORKERS: usize = 16;
-const PREFETCH: u16 = 1_000;
-
-/// The body of every message here.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Event {
-    x: String,
-}
-
-impl outbox::Event for Event {
-    const TOPIC: &'static str = "bench.event";
-
-    fn key(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Three statements, by message id and key.
-async fn three(
-    connection: &mut PgConnection,
-    id: &str,
-    key: Option<&str>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO work VALUES ($1::text::uuid, $2)")
-        .bind(id)
-        .bind(key)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("UPDATE account SET total = total + 1 WHERE key = $1")
-        .bind(key)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("SELECT total FROM account WHERE key = $1")
-        .bind(key)
-        .fetch_optional(&mut *connection)
-        .await?;
-    Ok(())
-}
-
-/// A consumer of the queue `bench` whose handler runs three statements.
-pub(crate) fn consumer(stack: &Stack, workers: usize, together: usize) -> ConsumerBuilder {
-    let handler = async |mut ctx: Context, _: Event| {
-        let id = ctx.message().message_id.clone().unwrap_or_default();
-        let key = ctx.message().key.clone();
-        three(ctx.connection(), &id, key.as_deref()).await?;
-        Ok::<_, HandlerError>(())
-    };
-    base(stack, workers)
-        .messages_per_transaction(together)
-        .on::<Event, _, _>(handler)
-}
-
-fn base(stack: &Stack, workers: usize) -> ConsumerBuilder {
-    let pool = PgPoolOptions::new()
-        .max_connections(workers as u32 + 4)
-        .test_before_acquire(false);
-    let pool = pool.connect_lazy(&stack.database.url(Login::Consumer));
-    let builder = Consumer::builder("bench")
-        .amqp_url(stack.broker.url())
-        .workers(workers)
-        .prefetch(PREFETCH);
-    match pool {
-        Ok(pool) => builder.database(pool),
-        Err(_) => builder,
-    }
-}
-
-/// Notes when the transaction of each message has ended.
-pub(crate) fn noting(
-    ends: Moments,
-) -> impl Layer<DeliveryService, Service = Noted> + Send + 'static {
-    layer_fn(move |inner| Noted {
-        inner,
-        ends: Arc::clone(&ends),
-    })
-}
-
-/// A service whose ends are noted.
-#[derive(Debug, Clone)]
-pub(crate) struct Noted {
-    inner: DeliveryService,
-    ends: Moments,
-}
-
-impl Service<Delivery> for Noted {
-    type Response = Outcome;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = BoxFuture<'static, Result<Outcome, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let id = delivery
-            .message()
-            .message_id
-            .as_deref()
-            .map(Uuid::try_parse);
-        let (ends, ended) = (Arc::clone(&self.ends), self.inner.call(delivery));
-        Box::pin(async move {
-            let outcome = ended.await?;
-            if let Some(Ok(id)) = id {
-                note(&ends, id);
-            }
-            Ok(outcome)
-        })
-    }
-}
-
-/// A consumer at work.
-pub(crate) struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), inbox::RunError>>,
-}
-
-impl Running {
-    /// Starts it and waits until its queue is there.
-    pub(crate) async fn start(stack: &Stack, consumer: Consumer) -> anyhow::Result<Self> {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(consumer.run(stop.clone().cancelled_owned()));
-        let path = format!("bindings/{}", stack.broker.name);
-        support::eventually("the consumer's queue is bound", async || {
-            let bindings = stack.broker.request("GET", &path, None);
-            let mut bindings = bindings.as_array().into_iter().flatten();
-            bindings.any(|b| b["destination"] == "bench" && b["routing_key"] == "bench.event")
-        })
-        .await;
-        Ok(Self { stop, task })
-    }
-
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.stop.cancel();
-        self.task.await?.context("running the consumer")
-    }
-}
 
 /// Messages that wait in the queue of a consumer that has been there.
 async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
@@ -190,12 +39,6 @@ async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
     Running::start(&stack, declares).await?.stop().await?;
     refill(&stack, count).await?;
     Ok(stack)
-}
-
-/// An event as it is sent.
-pub(crate) fn body() -> anyhow::Result<Vec<u8>> {
-    let x = "x".repeat(BODY - r#"{"x":""}"#.len());
-    Ok(serde_json::to_vec(&Event { x })?)
 }
 
 async fn refill(stack: &Stack, count: u64) -> anyhow::Result<()> {

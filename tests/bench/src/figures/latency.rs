@@ -19,17 +19,19 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::consume;
 use crate::{
-    Bench,
+    Bench, consumer,
     figure::Figure,
     load::{bounded_in_time, quorum},
-    pairs::quantile,
+    pairs::{Pairs, quantile},
     straight,
 };
 
 /// Left out: connections and plans are being made.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long messages are committed after that.
+const MEASURED: Duration = Duration::from_secs(3);
 
 /// Moments by message id.
 pub(crate) type Moments = Arc<Mutex<HashMap<Uuid, Instant>>>;
@@ -45,12 +47,18 @@ pub(crate) fn note(moments: &Moments, id: Uuid) {
 pub(crate) async fn inline(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for rate in [100, 1_000, 5_000] {
-        let ours = one(bench, rate, true).await?;
-        let limit = one(bench, rate, false).await?;
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            let at = |times: &[f64]| quantile(times.iter().copied(), share);
+        let (mut middle, mut slow) = <(Pairs, Pairs)>::default();
+        for _ in 0..bench.times(5) {
+            let ours = one(bench, rate, true).await?;
+            let limit = one(bench, rate, false).await?;
+            for (pairs, share) in [(&mut middle, 0.5), (&mut slow, 0.99)] {
+                let at = |times: &[f64]| quantile(times.iter().copied(), share);
+                pairs.add(at(&ours), at(&limit));
+            }
+        }
+        for (name, pairs) in [("p50", middle), ("p99", slow)] {
             let name = format!("commit_to_queue_{name}_vs_inline_{rate}_per_s");
-            figures.push(Figure::single(&name, at(&ours), at(&limit), "ms"));
+            figures.push(pairs.figure(&name, "ms"));
         }
     }
     Ok(figures)
@@ -62,7 +70,7 @@ async fn one(bench: &Bench, rate: u32, with_outbox: bool) -> anyhow::Result<Vec<
     let relay = stack.relay().await;
     let arrivals = Moments::default();
     let _listening = listen(&stack, &arrivals).await?;
-    let produce = Box::pin(produce(bench, &stack, rate, with_outbox));
+    let produce = Box::pin(produce(&stack, rate, with_outbox));
     let commits = bounded_in_time("committing messages", produce).await?;
     all_arrived(&commits, &arrivals).await?;
     drop(relay);
@@ -127,12 +135,7 @@ impl Drop for AbortOnDrop {
 
 /// Commits one message after another at a fixed rate, whether or not earlier ones are done; returns
 /// when each was committed.
-async fn produce(
-    bench: &Bench,
-    stack: &Stack,
-    rate: u32,
-    with_outbox: bool,
-) -> anyhow::Result<Moments> {
+async fn produce(stack: &Stack, rate: u32, with_outbox: bool) -> anyhow::Result<Moments> {
     let commits = Moments::default();
     stack
         .database
@@ -143,9 +146,9 @@ async fn produce(
     let channel = straight::confirming(&connection).await?;
     let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let body = consume::body()?;
+    let body = consumer::body()?;
     let mut tasks = JoinSet::new();
-    let count = rate * (WARM_UP.as_secs() + bench.times(8)) as u32;
+    let count = rate * (WARM_UP + MEASURED).as_secs() as u32;
     for number in 0..count {
         ticks.tick().await;
         let (pool, channel, commits) = (pool.clone(), channel.clone(), Arc::clone(&commits));
@@ -187,19 +190,19 @@ async fn produce(
 /// The whole way: outbox, relay, broker, inbox, handler; beside the handler's own transaction.
 pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
-    stack.database.ddl(consume::TABLES).await;
+    stack.database.ddl(consumer::TABLES).await;
     let relay = stack.relay().await;
     let ends = Moments::default();
-    let consumer = consume::consumer(&stack, 16, 1);
-    let consumer = consumer.layer(consume::noting(Arc::clone(&ends)));
-    let running = consume::Running::start(&stack, consumer.build()?).await?;
-    let produce = Box::pin(produce(bench, &stack, 1_000, true));
+    let builder = consumer::consumer(&stack, 16, 1);
+    let builder = builder.layer(consumer::noting(Arc::clone(&ends)));
+    let running = consumer::Running::start(&stack, builder.build()?).await?;
+    let produce = Box::pin(produce(&stack, 1_000, true));
     let commits = bounded_in_time("committing messages", produce).await?;
     all_arrived(&commits, &ends).await?;
     running.stop().await?;
     drop(relay);
     let whole = quantile(between(&commits, &ends).into_iter(), 0.99);
-    let alone = quantile(consume::alone(&stack).await?.into_iter(), 0.99);
+    let alone = quantile(super::consume::alone(&stack).await?.into_iter(), 0.99);
     Ok(vec![Figure::single(
         "commit_to_handled_p99_ms",
         whole,

@@ -4,8 +4,9 @@ mod backlog;
 mod consume;
 mod drain;
 mod idle;
-mod latency;
+pub(crate) mod latency;
 mod publish;
+mod upkeep;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -28,11 +29,19 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(drain::straight(bench)),
     },
     Group {
-        names: &["drain_unkeyed_vs_keyed"],
+        names: &[
+            "drain_10_keys_vs_unkeyed",
+            "drain_1000_keys_vs_unkeyed",
+            "drain_100000_keys_vs_unkeyed",
+        ],
         measure: |bench| Box::pin(drain::keys(bench)),
     },
     Group {
-        names: &["relay_peak_rss_mb", "backlog_vs_100k"],
+        names: &[
+            "backlog_1m_vs_100k",
+            "backlog_10m_vs_100k",
+            "relay_peak_rss_mb",
+        ],
         measure: |bench| Box::pin(backlog::backlog(bench)),
     },
     Group {
@@ -44,7 +53,14 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(backlog::pinned(bench)),
     },
     Group {
-        names: &["commit_to_queue_vs_inline"],
+        names: &[
+            "commit_to_queue_p50_vs_inline_100_per_s",
+            "commit_to_queue_p99_vs_inline_100_per_s",
+            "commit_to_queue_p50_vs_inline_1000_per_s",
+            "commit_to_queue_p99_vs_inline_1000_per_s",
+            "commit_to_queue_p50_vs_inline_5000_per_s",
+            "commit_to_queue_p99_vs_inline_5000_per_s",
+        ],
         measure: |bench| Box::pin(latency::inline(bench)),
     },
     Group {
@@ -56,8 +72,17 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(idle::share(bench)),
     },
     Group {
-        names: &["publish_vs_bare_insert", "publish_all_100_vs_1"],
+        names: &[
+            "publish_vs_bare_insert_1",
+            "publish_vs_bare_insert_4",
+            "publish_vs_bare_insert_16",
+            "publish_all_100_vs_1",
+        ],
         measure: |bench| Box::pin(publish::publish(bench)),
+    },
+    Group {
+        names: &["slowest_publish_with_rotation_and_expiry_vs_without"],
+        measure: |bench| Box::pin(upkeep::upkeep(bench)),
     },
     Group {
         names: &["dedup_vs_bare_handler"],
@@ -68,7 +93,7 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(consume::batches(bench)),
     },
     Group {
-        names: &["dedup_full_vs_empty"],
+        names: &["dedup_1m_vs_empty", "dedup_10m_vs_empty"],
         measure: |bench| Box::pin(consume::full(bench)),
     },
     Group {
