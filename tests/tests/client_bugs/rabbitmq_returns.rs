@@ -95,13 +95,13 @@ async fn order_after_two_losses(first: u16, second: u16) -> Vec<u64> {
         Holding::start(&broker, first).await,
         Holding::start(&broker, second).await,
     ];
-    let last = Holding::start(&broker, 1_000).await;
+    let heir = Holding::start(&broker, 1_000).await;
     for (holding, prefetch) in lost.iter().zip([first, second]) {
         let seen = holding.seen(usize::from(prefetch)).await;
         assert!(seen.is_sorted(), "after one loss all is in order: {seen:?}");
         holding.wire.set(Wire::Refuse).await;
     }
-    last.seen(MESSAGES as usize).await
+    heir.seen(MESSAGES as usize).await
 }
 
 #[tokio::test]
