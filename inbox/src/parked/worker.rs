@@ -27,8 +27,10 @@ const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_sec
 /// was killed in one of them.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The same for a row whose handler may have ended the process: not at once again.
-const CRASHED_LEASE: Duration = Duration::from_mins(2);
+/// The same for a row whose handler may have ended the process: again soon, since most of those that
+/// were in its company are innocent, and more and more seldom.
+const CRASHED_LEASE: Duration = Duration::from_secs(5);
+const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 
 /// Tries parked deliveries again when they are due, one after another.
 ///
@@ -76,6 +78,8 @@ impl Worker {
         let leases = Leases {
             usual: LEASE,
             crashed: CRASHED_LEASE,
+            crashed_longest: CRASHED_LEASE_LONGEST,
+            crashes: i32::try_from(self.engine.limits.max_crashes).unwrap_or(i32::MAX),
         };
         within(async {
             let mut tx = settings.begin().await?;

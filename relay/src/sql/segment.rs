@@ -18,11 +18,14 @@ SELECT s.last_value, extract(epoch FROM clock_timestamp() - g.started_at)::bigin
 FROM outbox.message_position AS s
 LEFT JOIN outbox.segment AS g ON g.segment = (s.last_value >> 40)";
 
+// A segment was left when the next one was begun. That one may have been emptied before it: while
+// somebody reads a leaf, later leaves are emptied all the same.
 pub(crate) const EXPIRABLE: &str = "
-SELECT g.segment FROM outbox.segment AS g
-JOIN outbox.segment AS next ON next.segment = g.segment + 1
+SELECT g.segment
+FROM (SELECT segment, lead(started_at) OVER (ORDER BY segment) AS left_at
+      FROM outbox.segment) AS g
 WHERE ((g.segment + 1) << 40) - 1 <= $1
-  AND next.started_at < clock_timestamp() - $2 * interval '1 second'
+  AND g.left_at < clock_timestamp() - $2 * interval '1 second'
 ORDER BY g.segment";
 
 pub(crate) const IS_TAKEN: &str =

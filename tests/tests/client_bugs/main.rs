@@ -2,8 +2,11 @@
 //! fixed, and what stays clear of it can be made simpler.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod lapin_blocked;
+mod lapin_confirms;
 mod lapin_returns;
 mod lapin_strings;
 mod rabbitmq_returns;
 mod sqlx_begin;
+mod sqlx_copy;
 mod tower_clone;

@@ -6,4 +6,5 @@ mod apply;
 mod columns;
 mod limits;
 mod privileges;
+mod ring;
 mod versions;

@@ -12,8 +12,9 @@ use crate::policy::Verdict;
 const CLAIM: &str = "
 UPDATE inbox.parked AS p
 SET attempts = p.attempts + 1,
-    due_at = clock_timestamp()
-             + CASE p.reason WHEN 'crashed' THEN $4 ELSE $2 END * interval '1 second'
+    due_at = clock_timestamp() + interval '1 second'
+             * CASE WHEN p.reason <> 'crashed' THEN $2
+                    ELSE least($5, $4 * 2 ^ least(greatest(p.attempts - $6, 0), 16)) END
 WHERE p.id = (SELECT d.id FROM inbox.parked AS d
               WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= clock_timestamp()
                 AND ($3 OR d.reason <> 'crashed')
@@ -76,8 +77,12 @@ pub(crate) struct Locked {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     pub(crate) usual: Duration,
-    /// Of a row whose handler may have ended the process.
+    /// Of a row whose handler may have ended the process, at its first attempts; doubles with each
+    /// attempt after them.
     pub(crate) crashed: Duration,
+    pub(crate) crashed_longest: Duration,
+    /// How many attempts were made before it was set apart.
+    pub(crate) crashes: i32,
 }
 
 /// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for its lease.
@@ -93,6 +98,8 @@ pub(crate) async fn claim(
         .bind(leases.usual.as_secs_f64())
         .bind(crashed)
         .bind(leases.crashed.as_secs_f64())
+        .bind(leases.crashed_longest.as_secs_f64())
+        .bind(leases.crashes)
         .fetch_optional(link.connection())
         .await
 }

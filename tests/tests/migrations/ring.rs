@@ -1,0 +1,123 @@
+//! Why leaves are made once and emptied in turn: what partitions by date would cost producers.
+#![allow(clippy::expect_used)] // Helpers of tests.
+
+use outbox::{Message, Outbox};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
+use support::{Database, Login, Stack, eventually};
+use tokio::task::JoinHandle;
+
+const DATED: &str = "
+CREATE TABLE dated (day date NOT NULL, id integer) PARTITION BY RANGE (day);
+CREATE TABLE dated_01 PARTITION OF dated FOR VALUES FROM ('2026-01-01') TO ('2026-01-02');
+CREATE TABLE dated_02 PARTITION OF dated FOR VALUES FROM ('2026-01-02') TO ('2026-01-03');
+CREATE TABLE dated_03 PARTITION OF dated FOR VALUES FROM ('2026-01-03') TO ('2026-01-04');";
+
+/// Somebody's publishing, today.
+const WRITE: &str = "INSERT INTO dated VALUES ('2026-01-03', 1)";
+
+/// What a retention by date does every day, and never to today's partition.
+const UPKEEP: [&str; 3] = [
+    "DROP TABLE dated_01",
+    "ALTER TABLE dated DETACH PARTITION dated_02",
+    "CREATE TABLE dated_04 PARTITION OF dated FOR VALUES FROM ('2026-01-04') TO ('2026-01-05')",
+];
+
+/// Runs a statement on a connection of its own; returns once it waits for a lock.
+async fn waits(database: &Database, pool: &PgPool, sql: &'static str) -> JoinHandle<()> {
+    let mut connection = database.connect(Login::Owner).await;
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("asking for the process");
+    let running = tokio::spawn(async move {
+        connection.execute(sql).await.expect("running upkeep");
+    });
+    eventually("the statement waits for a lock", async || {
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)")
+            .bind(pid)
+            .fetch_one(pool)
+            .await
+            .expect("looking at locks")
+    })
+    .await;
+    running
+}
+
+#[tokio::test]
+async fn trap_upkeep_of_partitions_by_date_makes_producers_queue_behind_one_open_writer() {
+    let database = Database::new().await;
+    database.ddl(DATED).await;
+    let owner = database.pool(Login::Owner).await;
+    for upkeep in UPKEEP {
+        let mut open = database.connect(Login::Owner).await;
+        let mut tx = open.begin().await.unwrap();
+        tx.execute(WRITE).await.unwrap();
+        let upkeep = waits(&database, &owner, upkeep).await;
+        let producer = waits(&database, &owner, WRITE).await;
+        tx.commit().await.unwrap();
+        upkeep.await.unwrap();
+        producer.await.unwrap();
+    }
+}
+
+async fn publish(connection: &mut PgConnection, count: usize) {
+    for _ in 0..count {
+        let mut tx = connection.begin().await.expect("beginning");
+        let message = Message::bytes("ring", "text/plain", "").expect("a message");
+        let published = Outbox::new().publish(&mut tx, message).await;
+        published.expect("publishing");
+        tx.commit().await.expect("committing");
+    }
+}
+
+/// A reader of a leaf keeps it from being emptied, and keeps nobody from anything else: producers
+/// go on, leaves are left for the next, and the relay still records what it delivers.
+#[tokio::test]
+async fn g6_a_leaf_that_somebody_reads_is_emptied_later_and_nobody_waits_for_that() {
+    let stack = Stack::new().await;
+    let _tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let mut reader = stack.database.connect(Login::Owner).await;
+    let mut reading = reader.begin().await.unwrap();
+    reading
+        .execute("SELECT count(*) FROM outbox.message_00")
+        .await
+        .unwrap();
+    let relay = stack
+        .relay_with(&[
+            ("POSTROOM_RETENTION_SEGMENT_ROWS", "50"),
+            ("POSTROOM_RETENTION_KEEP", "0s"),
+            ("POSTROOM_RETENTION_CHECK_INTERVAL", "50ms"),
+        ])
+        .await;
+    let owner = stack.database.pool(Login::Owner).await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    let holds = async |leaf: &str| {
+        let sql = format!("SELECT EXISTS (SELECT FROM outbox.message_{leaf})");
+        sqlx::query_scalar::<_, bool>(AssertSqlSafe(sql))
+            .fetch_one(&owner)
+            .await
+            .expect("looking into a leaf")
+    };
+    for round in 0..10 {
+        publish(&mut producer, 60).await;
+        eventually("everything is delivered, and recorded so", async || {
+            stack.database.relay_status(&owner).await == (0, 0)
+        })
+        .await;
+        assert!(
+            holds("00").await,
+            "emptied in round {round} despite its reader"
+        );
+    }
+    eventually("the leaf after it has been emptied", async || {
+        !holds("01").await
+    })
+    .await;
+    assert!(holds("00").await, "emptied despite its reader");
+    reading.commit().await.unwrap();
+    eventually("the leaf is emptied once its reader has gone", async || {
+        !holds("00").await
+    })
+    .await;
+    assert!(relay.metric("postroom_relay_expired_segments_total") >= 2.0);
+}
