@@ -8,15 +8,20 @@ BEGIN;
 CREATE SCHEMA inbox;
 COMMENT ON SCHEMA inbox IS 'Postroom: which messages have been handled, and those that could not be';
 
+-- Domains, since their checks are kept ready from one statement to the next.
+CREATE DOMAIN inbox.consumer AS text
+    CONSTRAINT processed_consumer CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
+CREATE DOMAIN inbox.id_hash AS bytea
+    CONSTRAINT processed_other_hash CHECK (octet_length(VALUE) = 32);
+
 -- Messages whose id is a UUID version 7. slot is the day in the id, modulo 64, so a duplicate
 -- always meets its own leaf's primary key. Leaves past the dedup window are truncated.
 CREATE TABLE inbox.processed (
-    consumer     text        NOT NULL,
-    message_id   uuid        NOT NULL,
-    slot         smallint    NOT NULL,
-    processed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (consumer, message_id, slot),
-    CONSTRAINT processed_consumer CHECK (octet_length(consumer) BETWEEN 1 AND 255)
+    consumer     inbox.consumer NOT NULL,
+    message_id   uuid           NOT NULL,
+    slot         smallint       NOT NULL,
+    processed_at timestamptz    NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer, message_id, slot)
 ) PARTITION BY LIST (slot);
 
 DO $$
@@ -31,11 +36,10 @@ COMMENT ON TABLE inbox.processed IS 'Ids of handled messages, by consumer';
 
 -- Messages with any other id, hashed together with their source; deleted in batches.
 CREATE TABLE inbox.processed_other (
-    consumer     text        NOT NULL,
-    id_hash      bytea       NOT NULL,
-    processed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (consumer, id_hash),
-    CONSTRAINT processed_other_hash CHECK (octet_length(id_hash) = 32)
+    consumer     inbox.consumer NOT NULL,
+    id_hash      inbox.id_hash  NOT NULL,
+    processed_at timestamptz    NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer, id_hash)
 );
 CREATE INDEX processed_other_age ON inbox.processed_other (processed_at);
 COMMENT ON TABLE inbox.processed_other IS 'Hashed ids of handled messages that carry no UUID version 7';
@@ -43,7 +47,7 @@ COMMENT ON TABLE inbox.processed_other IS 'Hashed ids of handled messages that c
 -- What could not be handled. Parking records the id too, so a redelivery is a duplicate.
 CREATE TABLE inbox.parked (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    consumer     text        NOT NULL,
+    consumer     inbox.consumer NOT NULL,
     state        text        NOT NULL,
     reason       text        NOT NULL,
     holds_key    boolean     NOT NULL,

@@ -180,24 +180,40 @@ impl BrokerState<'_> {
     }
 }
 
-/// A message was settled.
+/// Messages were settled: how many in each way.
 #[derive(Debug)]
-pub(crate) struct MessageSettled {
-    pub(crate) settled: Settled,
+pub(crate) struct MessagesSettled(Vec<(Settled, u64)>);
+
+impl FromIterator<Settled> for MessagesSettled {
+    fn from_iter<I: IntoIterator<Item = Settled>>(messages: I) -> Self {
+        let mut counts: Vec<(Settled, u64)> = Vec::new();
+        for settled in messages {
+            match counts.iter_mut().find(|(known, _)| *known == settled) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((settled, 1)),
+            }
+        }
+        Self(counts)
+    }
 }
 
-impl MessageSettled {
+impl MessagesSettled {
     pub(crate) fn emit(&self) {
-        match self.settled {
-            Settled::Delivered => counter!("postroom_relay_delivered_total").increment(1),
-            Settled::Dropped => counter!("postroom_relay_dropped_total").increment(1),
-            Settled::Requeued => counter!("postroom_relay_requeued_total").increment(1),
-            Settled::Parked(reason) => {
-                counter!("postroom_relay_parked_total", "reason" => reason.as_str()).increment(1);
-                if reason == Reason::Rejected {
-                    error!(
-                        "a message can never be published and is parked; see `relay parked list`"
-                    );
+        for &(settled, count) in &self.0 {
+            match settled {
+                Settled::Delivered => counter!("postroom_relay_delivered_total").increment(count),
+                Settled::Dropped => counter!("postroom_relay_dropped_total").increment(count),
+                Settled::Requeued => counter!("postroom_relay_requeued_total").increment(count),
+                Settled::Parked(reason) => {
+                    let reason_name = reason.as_str();
+                    counter!("postroom_relay_parked_total", "reason" => reason_name)
+                        .increment(count);
+                    if reason == Reason::Rejected {
+                        error!(
+                            count,
+                            "messages can never be published and are parked; see `relay parked list`"
+                        );
+                    }
                 }
             }
         }

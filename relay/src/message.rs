@@ -20,9 +20,9 @@ pub struct Message {
     /// What it is ordered by.
     pub key: Option<Arc<str>>,
     /// Type of its body.
-    pub type_name: String,
+    pub type_name: Arc<str>,
     /// Content type of its body.
-    pub content_type: String,
+    pub content_type: Arc<str>,
     /// Its headers.
     pub headers: Headers,
     /// When it was written.

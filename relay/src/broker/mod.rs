@@ -10,6 +10,7 @@
 //! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
 //! the state machine in `crate::publish` may decide what is sent again.
 
+mod batch;
 mod channel;
 mod error;
 pub(crate) mod link;

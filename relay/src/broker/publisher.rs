@@ -1,26 +1,20 @@
-//! The task that owns one channel.
-//!
-//! lapin hands a returned message to whichever confirm completes next, so a single confirm says
-//! nothing about its own message. Once *all* confirms of a batch are in and nothing else is in
-//! flight on the channel, all its returns are in too, and each names its message id. Therefore:
-//! one task, one channel, one batch at a time; several channels keep the broker busy.
+//! The task that owns one channel, and has one batch in flight at a time: what `batch` finds out
+//! rests on that. Several channels keep the broker busy.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use futures_util::future::{join_all, try_join_all};
-use lapin::{Confirmation, options::BasicPublishOptions, types::ShortString};
+use lapin::types::ShortString;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, channel::Confirming, error::reply_code};
+use super::{BrokerError, Event, batch, channel::Confirming, error::reply_code};
 use crate::{
     capture::Position,
     events,
@@ -138,68 +132,16 @@ impl Publisher {
     }
 
     async fn publish(&self, order: &Order) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
-        let mut rejected = Vec::new();
-        let mut encoded = Vec::with_capacity(order.batch.len());
-        for (position, message) in &order.batch {
-            match message.encode(&self.source) {
-                Ok(published) => encoded.push((*position, message, published)),
-                Err(error) => rejected.push((*position, Outcome::Rejected(error.to_string()))),
+        let channel = self.channel.channel();
+        let published = tokio::select! {
+            published = batch::publish(channel, &self.exchange, &self.source, &order.batch) => {
+                published.map_err(Some)
             }
-        }
-        // Issued together: the client wakes and writes once for many messages.
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let issue = join_all(encoded.iter().map(|(_, message, published)| {
-            self.channel.channel().basic_publish(
-                self.exchange.clone(),
-                published.routing_key.clone(),
-                options,
-                &message.payload,
-                published.properties.clone(),
-            )
-        }));
-        let confirm = async {
-            let mut confirms = Vec::with_capacity(encoded.len());
-            for issued in issue.await {
-                confirms.push(issued?);
-            }
-            try_join_all(confirms).await
-        };
-        let confirmations = tokio::select! {
-            confirmations = confirm => confirmations.map_err(Some),
             () = overdue(self.blocked.clone(), self.confirm_timeout) => Err(None),
             () = self.lost.cancelled() => return (unknown(order, None), None),
         };
-        match confirmations {
-            Ok(confirmations) => {
-                let returned: HashSet<ShortString> = confirmations
-                    .iter()
-                    .filter_map(|confirmation| match confirmation {
-                        Confirmation::Ack(message) | Confirmation::Nack(message) => {
-                            message.as_ref()?.delivery.properties.message_id().clone()
-                        }
-                        Confirmation::NotRequested => None,
-                    })
-                    .collect();
-                let outcomes = encoded
-                    .iter()
-                    .zip(&confirmations)
-                    .map(|(sent, confirmation)| {
-                        let (position, _, published) = sent;
-                        let id = published.properties.message_id().as_ref();
-                        let outcome = if confirmation.is_nack() {
-                            Outcome::Nacked
-                        } else if id.is_some_and(|id| returned.contains(id)) {
-                            Outcome::Unroutable
-                        } else {
-                            Outcome::Confirmed
-                        };
-                        (*position, outcome)
-                    });
-                (rejected.into_iter().chain(outcomes).collect(), None)
-            }
+        match published {
+            Ok(outcomes) => (outcomes, None),
             Err(Some(error)) => {
                 let blame = blame(&error);
                 let error = match reply_code(&error) {

@@ -60,9 +60,9 @@ pub struct Amqp {
     pub declare_exchange: bool,
     /// Name of the service that writes the outbox: `app_id` and CloudEvents `source`. Default: `postroom`.
     pub source: String,
-    /// Channels that publish at the same time. Default: 4.
+    /// Channels that publish at the same time. Default: 8.
     pub channels: usize,
-    /// Messages issued together on one channel. Default: 256.
+    /// Messages issued together on one channel. Default: 128.
     pub batch: usize,
     /// A confirm later than this counts as a lost connection. Default: 30 s.
     #[serde(with = "humantime_serde")]
@@ -80,8 +80,8 @@ impl Default for Amqp {
             exchange: "postroom".to_owned(),
             declare_exchange: true,
             source: "postroom".to_owned(),
-            channels: 4,
-            batch: 256,
+            channels: 8,
+            batch: 128,
             confirm_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
         }

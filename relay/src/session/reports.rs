@@ -8,7 +8,8 @@ use crate::{
     broker::{self, State},
     capture::reader,
     error::RelayError,
-    events, lease,
+    events::{self, MessagesSettled},
+    lease,
     publish::Settled,
 };
 
@@ -46,11 +47,10 @@ impl Engine {
                 self.work.channels = channels;
             }
             broker::Event::Returned(returned) => {
-                for (position, outcome) in returned.outcomes {
-                    if let Some(settled) = self.machine.settle(position, outcome) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
+                let outcomes = returned.outcomes.into_iter();
+                let settled =
+                    outcomes.filter_map(|(row, outcome)| self.machine.settle(row, outcome));
+                settled.collect::<MessagesSettled>().emit();
                 if returned.channel < self.work.channels.len() {
                     self.work.idle.push(returned.channel);
                 }
@@ -71,11 +71,9 @@ impl Engine {
                 self.frames.opened(frame);
             }
             reader::Event::Rows { frame, rows } => {
-                for row in rows {
-                    if let Some(settled) = self.machine.admit(frame, row) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
+                let rows = rows.into_iter();
+                let settled = rows.filter_map(|row| self.machine.admit(frame, row));
+                settled.collect::<MessagesSettled>().emit();
             }
             reader::Event::Closed { frame } => self.machine.close_frame(frame),
             reader::Event::Lost(error) => return Err(error),
@@ -90,23 +88,18 @@ impl Engine {
                 for key in keys {
                     self.machine.drain(&key);
                 }
-                for single in singles {
-                    if let Some(settled) = self.machine.retry(single) {
-                        events::MessageSettled { settled }.emit();
-                    }
-                }
+                let singles = singles.into_iter();
+                let settled = singles.filter_map(|single| self.machine.retry(single));
+                settled.collect::<MessagesSettled>().emit();
             }
             retries::Event::Drained {
                 request,
                 rows,
                 more,
             } => {
-                for _ in 0..self.machine.drained(&request.key, rows, more) {
-                    events::MessageSettled {
-                        settled: Settled::Dropped,
-                    }
-                    .emit();
-                }
+                let dropped = self.machine.drained(&request.key, rows, more);
+                let settled = std::iter::repeat_n(Settled::Dropped, dropped);
+                settled.collect::<MessagesSettled>().emit();
             }
             retries::Event::Lost(error) => return Err(error),
         }

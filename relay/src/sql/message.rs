@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use outbox::Headers;
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
@@ -93,7 +94,7 @@ pub(crate) async fn page(
     lane: i16,
     limit: PageLimit,
 ) -> Result<PageRows, sqlx::Error> {
-    let found = if frame.is_walk() {
+    let mut found = if frame.is_walk() {
         sqlx::query(WALK_PAGE)
             .bind(i64::from(page.slot))
             .bind(page.after)
@@ -101,10 +102,11 @@ pub(crate) async fn page(
             .bind(lane)
             .bind(limit.rows)
             .bind(limit.bytes)
-            .fetch_all(connection)
-            .await?
+            .fetch(connection)
     } else {
         let stragglers = frame.stragglers();
+        let xids: Vec<String> = stragglers.iter().map(|s| s.xid.to_string()).collect();
+        let floors: Vec<Position> = stragglers.iter().map(|s| s.floor).collect();
         sqlx::query(FRAME_PAGE)
             .bind(i64::from(page.slot))
             .bind(page.after)
@@ -113,28 +115,46 @@ pub(crate) async fn page(
             .bind(frame.new_floor())
             .bind(frame.new_from().to_string())
             .bind(frame.to().to_string())
-            .bind(
-                stragglers
-                    .iter()
-                    .map(|s| s.xid.to_string())
-                    .collect::<Vec<_>>(),
-            )
-            .bind(stragglers.iter().map(|s| s.floor).collect::<Vec<_>>())
+            .bind(xids)
+            .bind(floors)
             .bind(limit.rows)
             .bind(limit.bytes)
-            .fetch_all(connection)
-            .await?
+            .fetch(connection)
     };
-    let total: i64 = found.first().map_or(Ok(0), |row| row.try_get(12))?;
-    let rows = found.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let (mut rows, mut total, mut texts) = (Vec::new(), 0, Texts::default());
+    while let Some(row) = found.try_next().await? {
+        total = row.try_get(12)?;
+        rows.push(read(&row, &mut texts)?);
+    }
     let full = total >= limit.rows || (rows.len() as i64) < total;
     Ok(PageRows { rows, full })
 }
 
+/// What neighbouring rows mostly have in common, kept in memory once.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    topic: Shared,
+    type_name: Shared,
+    content_type: Shared,
+}
+
+/// The last of the texts that it was asked for.
+#[derive(Debug, Default)]
+struct Shared(Arc<str>);
+
+impl Shared {
+    fn of(&mut self, text: &str) -> Arc<str> {
+        if *self.0 != *text {
+            self.0 = text.into();
+        }
+        Arc::clone(&self.0)
+    }
+}
+
 /// Reads a row whose first twelve columns are those of [`FRAME_PAGE`].
-pub(crate) fn read(row: &PgRow) -> Result<Row<Message>, sqlx::Error> {
+pub(crate) fn read(row: &PgRow, texts: &mut Texts) -> Result<Row<Message>, sqlx::Error> {
     let position: Position = row.try_get(0)?;
-    let topic: Arc<str> = row.try_get::<&str, _>(2)?.into();
+    let topic = texts.topic.of(row.try_get(2)?);
     let key: Option<Arc<str>> = row.try_get::<Option<&str>, _>(3)?.map(Into::into);
     let headers = match row.try_get::<serde_json::Value, _>(6)? {
         serde_json::Value::Object(object) => Headers::from_json(object),
@@ -145,8 +165,8 @@ pub(crate) fn read(row: &PgRow) -> Result<Row<Message>, sqlx::Error> {
         message_id: row.try_get(1)?,
         topic: Arc::clone(&topic),
         key: key.clone(),
-        type_name: row.try_get(4)?,
-        content_type: row.try_get(5)?,
+        type_name: texts.type_name.of(row.try_get(4)?),
+        content_type: texts.content_type.of(row.try_get(5)?),
         headers,
         occurred_at: row.try_get(7)?,
         payload: row.try_get(8)?,

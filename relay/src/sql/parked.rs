@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use super::message;
+use super::message::{self, Texts};
 use crate::{
     capture::Position,
     message::Message,
@@ -139,7 +139,7 @@ pub(crate) async fn by_position(
         .bind(bytes)
         .fetch_all(connection)
         .await?;
-    rows.iter().map(read).collect()
+    read_all(&rows)
 }
 
 /// Rows of a key above a position, and whether more may follow.
@@ -160,11 +160,16 @@ pub(crate) async fn by_key(
         .await?;
     let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(13))?;
     let more = found >= limit.rows || (rows.len() as i64) < found;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, more))
+    Ok((read_all(&rows)?, more))
 }
 
-fn read(row: &PgRow) -> Result<ParkedRow<Message>, sqlx::Error> {
-    let mut message = message::read(row)?;
+fn read_all(rows: &[PgRow]) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
+    let mut texts = Texts::default();
+    rows.iter().map(|row| read(row, &mut texts)).collect()
+}
+
+fn read(row: &PgRow, texts: &mut Texts) -> Result<ParkedRow<Message>, sqlx::Error> {
+    let mut message = message::read(row, texts)?;
     if message.disposition == Disposition::Scheduled {
         message.disposition = Disposition::Due;
     }
