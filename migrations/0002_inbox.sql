@@ -10,9 +10,9 @@ COMMENT ON SCHEMA inbox IS 'Postroom: which messages have been handled, and thos
 
 -- Domains, since their checks are kept ready from one statement to the next.
 CREATE DOMAIN inbox.consumer AS text
-    CONSTRAINT processed_consumer CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
+    CONSTRAINT consumer CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
 CREATE DOMAIN inbox.id_hash AS bytea
-    CONSTRAINT processed_other_hash CHECK (octet_length(VALUE) = 32);
+    CONSTRAINT id_hash CHECK (octet_length(VALUE) = 32);
 
 -- Messages whose id is a UUID version 7. slot is the day in the id, modulo 64, so a duplicate
 -- always meets its own leaf's primary key. Leaves past the dedup window are truncated.

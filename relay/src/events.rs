@@ -17,7 +17,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
     (
         "postroom_relay_broker_state",
-        "0 disconnected, 1 connecting, 2 ready, 3 blocked",
+        "0 disconnected, 1 connecting, 2 ready, 3 blocked, 4 connected, but nothing is confirmed yet",
     ),
     (
         "postroom_relay_broker_losses_total",

@@ -1,6 +1,6 @@
 //! Which acknowledgements to send: one for many deliveries where all before them are settled too.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeSet, mem};
 
 /// What a channel delivered and what of it is settled. Delivery tags count from 1 on each channel
 /// (AMQP 0-9-1, basic.ack).
@@ -8,18 +8,12 @@ use std::collections::BTreeMap;
 pub(super) struct Acks {
     /// Everything up to this tag is settled.
     upto: u64,
-    /// Settled tags above, each behind one that is not.
-    above: BTreeMap<u64, State>,
-}
-
-/// Where a settled tag stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The tags before it may be settled any moment.
-    New,
-    /// It is acknowledged by itself next time.
-    Waited,
-    Sent,
+    /// Settled tags above, each behind one that is not: the tags before them may be settled any
+    /// moment.
+    waiting: BTreeSet<u64>,
+    /// Settled tags above that are acknowledged. As many as come while the first one is not settled,
+    /// so nothing may look at all of them.
+    sent: BTreeSet<u64>,
 }
 
 /// An acknowledgement.
@@ -35,35 +29,31 @@ impl Acks {
     ///
     /// A tag behind one that is not settled waits once, for the next call.
     pub(super) fn settle(&mut self, tags: &[u64]) -> Vec<Ack> {
-        self.above.extend(tags.iter().map(|tag| (*tag, State::New)));
+        let mut waited = mem::take(&mut self.waiting);
+        self.waiting.extend(tags);
         let mut acks = Vec::new();
         // Only a tag that the broker still waits for may be named.
         let mut unsent = 0;
-        while let Some(state) = self.above.remove(&(self.upto + 1)) {
-            self.upto += 1;
-            if state != State::Sent {
+        loop {
+            let tag = self.upto + 1;
+            if waited.remove(&tag) || self.waiting.remove(&tag) {
                 unsent += 1;
-                let (tag, multiple) = (self.upto, unsent > 1);
+                let multiple = unsent > 1;
                 acks = vec![Ack { tag, multiple }];
+            } else if !self.sent.remove(&tag) {
+                break;
             }
+            self.upto = tag;
         }
-        for (&tag, state) in &mut self.above {
-            match state {
-                State::New => *state = State::Waited,
-                State::Waited => {
-                    *state = State::Sent;
-                    let multiple = false;
-                    acks.push(Ack { tag, multiple });
-                }
-                State::Sent => {}
-            }
-        }
+        let multiple = false;
+        acks.extend(waited.iter().map(|&tag| Ack { tag, multiple }));
+        self.sent.append(&mut waited);
         acks
     }
 
     /// Whether a settled tag waits to be acknowledged.
     pub(super) fn waits(&self) -> bool {
-        self.above.values().any(|state| *state != State::Sent)
+        !self.waiting.is_empty()
     }
 }
 

@@ -101,7 +101,13 @@ impl Session {
                         break lost;
                     }
                 }
-                _ = look.tick() => looks = true,
+                _ = look.tick() => {
+                    looks = true;
+                    workers.retire();
+                }
+                _ = &mut self.acknowledging => {
+                    break "the task that acknowledges ended".to_owned();
+                }
             }
         };
         // They come again.

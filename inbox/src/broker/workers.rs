@@ -62,6 +62,11 @@ impl Workers {
         self.shared.pool().arrived(key, job);
     }
 
+    /// Lets go of transactions that were begun for deliveries which did not start.
+    pub(super) fn retire(&self) {
+        self.shared.engine.settings.begun.retire();
+    }
+
     /// Starts what may run and no running task sees to.
     pub(super) fn start(&mut self) {
         while let Some(group) = Shared::next(&self.shared) {
@@ -82,7 +87,7 @@ impl Workers {
     /// Drops what has not started: its channel is gone, or the consumer stops.
     pub(super) fn forget_waiting(&mut self) {
         self.shared.pool().forget_waiting();
-        self.shared.tell_waiting(0);
+        self.shared.tell_waiting(0, 0);
     }
 
     /// Waits for the running tasks; aborts those that take longer than `grace`.
@@ -106,6 +111,10 @@ async fn work(first: Group) {
         let shared = Arc::clone(&group.shared);
         drop(group);
         next = Shared::next(&shared);
+        if next.is_none() {
+            // What waits may be waiting for its keys: nothing of this worker's is left open for it.
+            shared.engine.settings.begun.retire();
+        }
     }
 }
 
@@ -119,7 +128,7 @@ impl Shared {
             let has_room_now = was_full && pool.has_room();
             (group, pool.waiting(), has_room_now || pool.can_start())
         };
-        shared.tell_waiting(waiting);
+        shared.tell_waiting(waiting, usize::from(!group.is_empty()));
         if notify {
             shared.freed.notify_one();
         }
@@ -134,8 +143,8 @@ impl Shared {
     }
 
     /// Tells transactions that end whether another is to follow on their connections.
-    fn tell_waiting(&self, count: usize) {
-        self.engine.settings.begun.set_waiting(count);
+    fn tell_waiting(&self, count: usize, starting: usize) {
+        self.engine.settings.begun.set_waiting(count, starting);
     }
 
     fn pool(&self) -> MutexGuard<'_, Keyed<Job>> {
@@ -163,8 +172,9 @@ impl Group {
         }
         let mut pool = self.shared.pool();
         pool.key_ended(key);
-        // After the last one, this worker looks for more itself.
-        if !keys.is_empty() && pool.can_start() {
+        // After the last one, this worker looks for more itself; but others of the group may have
+        // no key.
+        if pool.can_start() {
             self.shared.freed.notify_one();
         }
     }

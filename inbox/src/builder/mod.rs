@@ -88,9 +88,14 @@ impl ConsumerBuilder {
     /// Sets the pool of the database in which messages are recorded and handlers work. Required.
     ///
     /// It needs a connection for each worker and each parked worker, and one more. The inbox begins
-    /// every transaction on it. While messages wait, a worker goes on with the connection that it
-    /// has; `test_before_acquire(false)` spares a round trip for each that comes alone, and a
-    /// connection that turns out to be dead costs one rerun.
+    /// every transaction on it; `test_before_acquire(false)` spares a round trip for each message that
+    /// comes alone, and a connection that turns out to be dead costs one rerun.
+    ///
+    /// While messages wait and the pool has connections to spare, a worker goes on with the
+    /// connection that it has: the request that commits begins the next transaction too. The pool's
+    /// hooks and its `max_lifetime` see the connection when the messages have been worked off. And
+    /// `now()` in a handler can be up to 10 ms before the delivery, and before that of the message
+    /// before it: `clock_timestamp()` is what to order by.
     #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
         self.pool = Some(pool);

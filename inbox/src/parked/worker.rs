@@ -29,7 +29,7 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// The same for a row whose handler may have ended the process: again soon, since most of those that
 /// were in its company are innocent, and more and more seldom.
-const CRASHED_LEASE: Duration = Duration::from_secs(5);
+const CRASHED_LEASE: Duration = Duration::from_secs(10);
 const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 
 /// Tries parked deliveries again when they are due, one after another.

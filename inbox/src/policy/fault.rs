@@ -108,10 +108,11 @@ fn conflict(error: &(dyn DatabaseError + 'static)) -> bool {
 }
 
 fn connection_ended(error: &(dyn DatabaseError + 'static)) -> bool {
-    // connection_exception, operator_intervention, transaction_resolution_unknown
+    // connection_exception, operator_intervention, transaction_resolution_unknown,
+    // idle_in_transaction_session_timeout, transaction_timeout
     let code = error.code();
     let code = code.as_deref().unwrap_or_default();
-    code.starts_with("08") || code.starts_with("57P") || code == "40003"
+    code.starts_with("08") || code.starts_with("57P") || matches!(code, "40003" | "25P03" | "25P04")
 }
 
 fn clip(mut text: String) -> String {

@@ -14,8 +14,8 @@ use std::{
 
 use sqlx::{Postgres, Transaction};
 
-/// Longest time between the beginning of a transaction and its first statement: `now()` tells the
-/// beginning.
+/// Longest time between the beginning of a transaction and its first statement: a handler's `now()`
+/// tells the beginning.
 const FRESH: Duration = Duration::from_millis(10);
 
 /// Transactions in which nothing has been done yet.
@@ -28,12 +28,18 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Takes note of how many deliveries wait for a worker; lets go of what none of them needs.
-    pub(crate) fn set_waiting(&self, count: usize) {
+    /// Takes note of how many deliveries wait for a worker; lets go of what neither they need nor
+    /// the `starting` ones.
+    pub(crate) fn set_waiting(&self, count: usize, starting: usize) {
         self.waiting.store(count, Ordering::Relaxed);
         let mut transactions = self.lock();
-        let spare = transactions.len().saturating_sub(count);
+        let spare = transactions.len().saturating_sub(count + starting);
         transactions.drain(..spare);
+    }
+
+    /// Lets go of those that nobody may use any more.
+    pub(crate) fn retire(&self) {
+        self.lock().retain(|(_, began)| began.elapsed() < FRESH);
     }
 
     /// Whether the next commit should begin another transaction.
@@ -41,21 +47,15 @@ impl Begun {
         self.lock().len() < self.waiting.load(Ordering::Relaxed)
     }
 
-    pub(super) fn put(&self, transaction: Transaction<'static, Postgres>) {
-        let mut transactions = self.lock();
-        transactions.retain(|(_, began)| began.elapsed() < FRESH);
-        transactions.push((transaction, Instant::now()));
+    /// Keeps a transaction that was begun no earlier than `began`.
+    pub(super) fn put(&self, transaction: Transaction<'static, Postgres>, began: Instant) {
+        self.retire();
+        self.lock().push((transaction, began));
     }
 
     pub(super) fn take(&self) -> Option<Transaction<'static, Postgres>> {
-        let mut transactions = self.lock();
-        let (transaction, began) = transactions.pop()?;
-        if began.elapsed() < FRESH {
-            return Some(transaction);
-        }
-        // The others are older.
-        transactions.clear();
-        None
+        self.retire();
+        Some(self.lock().pop()?.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Transaction<'static, Postgres>, Instant)>> {

@@ -1,5 +1,7 @@
 //! From the handler to the commit.
 
+use std::time::Instant;
+
 use outbox::link::Link;
 use sqlx::{Postgres, Transaction};
 
@@ -25,6 +27,8 @@ pub(crate) async fn commit(
         check(&mut settings.link(&mut tx), session).await?;
         return within(tx.commit()).await.map_err(TransactionError::Commit);
     }
+    // The server begins with what it is sent: the commit may take long.
+    let began = Instant::now();
     let mut link = settings.link(&mut tx);
     within(sql::session::commit_and_begin(&mut link, &session.xid))
         .await
@@ -33,7 +37,10 @@ pub(crate) async fn commit(
             Some(sql::session::ENDED) => TransactionError::Ended,
             _ => TransactionError::Commit(error),
         })?;
-    settings.begun.put(tx);
+    // Somebody may have come to wait for a connection in the meantime.
+    if settings.goes_on() {
+        settings.begun.put(tx, began);
+    }
     Ok(())
 }
 

@@ -22,6 +22,21 @@ use crate::{
     publish::{Batch, Outcome},
 };
 
+/// Why nothing is known of a batch.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The connection or the channel is gone.
+    Client(lapin::Error),
+    /// The client does not say what became of each message.
+    Unmatched(&'static str),
+}
+
+impl From<lapin::Error> for Error {
+    fn from(error: lapin::Error) -> Self {
+        Self::Client(error)
+    }
+}
+
 /// A message that the client has been given.
 type Issued<F> = Pin<Box<MaybeDone<F>>>;
 
@@ -29,13 +44,13 @@ type Issued<F> = Pin<Box<MaybeDone<F>>>;
 /// each message.
 ///
 /// # Errors
-/// The connection or the channel is gone, and nothing is known of any of them.
+/// Nothing is known of any of them.
 pub(super) async fn publish(
     channel: &Channel,
     exchange: &ShortString,
     source: &str,
     batch: &Batch<Message>,
-) -> Result<Vec<(Position, Outcome)>, lapin::Error> {
+) -> Result<Vec<(Position, Outcome)>, Error> {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut sent = Vec::with_capacity(batch.len());
     let mut issued = Vec::with_capacity(batch.len());
@@ -48,7 +63,7 @@ pub(super) async fn publish(
             Err(error) => outcomes.push((*position, Outcome::Rejected(error.to_string()))),
         }
     }
-    outcomes.extend(judge(&sent, &confirmed(issued).await?));
+    outcomes.extend(judge(&sent, &confirmed(issued).await?)?);
     Ok(outcomes)
 }
 
@@ -94,35 +109,63 @@ where
     Ok(confirmations)
 }
 
+/// What became of each message. Nothing is taken for delivered but an acknowledged message that is not
+/// among the returned ones, all of which are known.
 fn judge(
     sent: &[(Position, Uuid)],
     confirmations: &[Confirmation],
-) -> impl Iterator<Item = (Position, Outcome)> {
-    let returned: HashSet<Uuid> = confirmations.iter().filter_map(returned).collect();
-    sent.iter()
-        .zip(confirmations)
-        .map(move |((position, id), confirmation)| {
-            let outcome = if confirmation.is_nack() {
-                Outcome::Nacked
-            } else if returned.contains(id) {
-                Outcome::Unroutable
-            } else {
-                Outcome::Confirmed
-            };
-            (*position, outcome)
-        })
+) -> Result<Vec<(Position, Outcome)>, Error> {
+    if sent.len() != confirmations.len() {
+        return Err(Error::Unmatched("not every message has a confirm"));
+    }
+    let ids: HashSet<Uuid> = sent.iter().map(|(_, id)| *id).collect();
+    let mut returned = HashSet::new();
+    for confirmation in confirmations {
+        let message = match confirmation {
+            Confirmation::Ack(message) | Confirmation::Nack(message) => message.as_ref(),
+            Confirmation::NotRequested => {
+                return Err(Error::Unmatched("the channel does not confirm"));
+            }
+        };
+        // With whichever confirm it came.
+        if let Some(message) = message {
+            let id = message.delivery.properties.message_id().as_ref();
+            let id = id.and_then(|id| Uuid::try_parse(id.as_str()).ok());
+            let ours = id.filter(|id| ids.contains(id));
+            let stranger = Error::Unmatched("a message came back that was not in flight");
+            returned.insert(ours.ok_or(stranger)?);
+        }
+    }
+    let outcome = |((position, id), confirmation): (&(Position, Uuid), &Confirmation)| {
+        let outcome = if confirmation.is_nack() {
+            Outcome::Nacked
+        } else if returned.contains(id) {
+            Outcome::Unroutable
+        } else {
+            Outcome::Confirmed
+        };
+        (*position, outcome)
+    };
+    Ok(sent.iter().zip(confirmations).map(outcome).collect())
 }
 
-/// The id of the returned message that came with a confirm, whosever that is.
-fn returned(confirmation: &Confirmation) -> Option<Uuid> {
-    let (Confirmation::Ack(message) | Confirmation::Nack(message)) = confirmation else {
-        return None;
-    };
-    let id = message
-        .as_ref()?
-        .delivery
-        .properties
-        .message_id()
-        .as_ref()?;
-    Uuid::try_parse(id.as_str()).ok()
+#[cfg(test)]
+mod tests {
+    use lapin::Confirmation;
+    use uuid::Uuid;
+
+    use super::{Error, judge};
+    use crate::publish::Outcome;
+
+    #[test]
+    fn each_message_needs_a_confirm_of_its_own() {
+        let sent = [(1, Uuid::now_v7()), (2, Uuid::now_v7())];
+        let judged = judge(&sent, &[Confirmation::Ack(None), Confirmation::Nack(None)]);
+        let expected = vec![(1, Outcome::Confirmed), (2, Outcome::Nacked)];
+        assert_eq!(judged.unwrap(), expected);
+        let too_few = judge(&sent, &[Confirmation::Ack(None)]);
+        assert!(matches!(too_few, Err(Error::Unmatched(_))));
+        let unasked = [Confirmation::Ack(None), Confirmation::NotRequested];
+        assert!(matches!(judge(&sent, &unasked), Err(Error::Unmatched(_))));
+    }
 }

@@ -73,6 +73,9 @@ pub enum BrokerError {
     /// The connection or a channel was closed.
     #[error("the connection was lost: {0}")]
     Lost(Error),
+    /// The client does not tell what became of each message; nothing is believed, all is sent again.
+    #[error("what the broker answered does not match what was published: {0}; report this")]
+    Unmatched(&'static str),
     /// The connection ended without a word.
     #[error("the connection was lost")]
     Closed,

@@ -304,7 +304,7 @@ async fn report(events: &mpsc::Sender<Event>, state: State) {
     drop(events.send(Event::State(state)).await);
 }
 
-/// Names are checked when they are configured; one that is too long is cut, never a panic.
+/// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.
 fn short(name: &str) -> ShortString {
     ShortString::try_new(name).unwrap_or_default()
 }

@@ -4,7 +4,10 @@
 //!            ┌──────────── refused, cut, closed, confirm overdue ───────────┐
 //!            ▼                                                              │
 //!  Disconnected{reason, retry_in} ─▶ Connecting ─▶ Ready ◀──────────▶ Blocked{reason}
+//!                                          └─────▶ Unconfirmed ─▶ Ready
 //! ```
+//!
+//! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since.
 //!
 //! [`link`] owns the connection and walks through these states; [`publisher`] owns one channel.
 //! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only

@@ -142,7 +142,10 @@ impl Publisher {
         };
         match published {
             Ok(outcomes) => (outcomes, None),
-            Err(Some(error)) => {
+            Err(Some(batch::Error::Unmatched(why))) => {
+                (unknown(order, None), Some(BrokerError::Unmatched(why)))
+            }
+            Err(Some(batch::Error::Client(error))) => {
                 let blame = blame(&error);
                 let error = match reply_code(&error) {
                     Some(403 | 404) => BrokerError::RouteDown {

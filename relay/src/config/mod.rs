@@ -92,7 +92,7 @@ impl Default for Amqp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// Shortest wait between two looks. Default: 2 ms.
+    /// Shortest time from one look to the next; reading what was found counts. Default: 2 ms.
     #[serde(with = "humantime_serde")]
     pub poll_shortest: Duration,
     /// Longest wait between two looks, when there is nothing to do. Default: 50 ms.

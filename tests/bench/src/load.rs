@@ -57,9 +57,10 @@ pub(crate) async fn quorum(stack: &Stack) {
     .await;
 }
 
-/// Declares a queue that keeps only the newest messages.
+/// Declares a queue that keeps only the newest messages; so few that dropping the others costs a
+/// small backlog as much as a large one.
 pub(crate) async fn bounded(stack: &Stack) {
-    declare_queue(stack, "x-max-length", AMQPValue::LongInt(100_000)).await;
+    declare_queue(stack, "x-max-length", AMQPValue::LongInt(1_000)).await;
 }
 
 async fn declare_queue(stack: &Stack, argument: &str, value: AMQPValue) {

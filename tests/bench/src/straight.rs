@@ -1,9 +1,13 @@
-//! The limit of the client: the same messages straight with lapin.
+//! The limit of the client: the same messages straight with lapin, in the way that was found to be
+//! the fastest, which is the relay's.
 
 use std::time::Instant;
 
 use chrono::Utc;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::{
+    FutureExt as _,
+    future::{join_all, maybe_done},
+};
 use lapin::{
     BasicProperties, Channel,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -15,10 +19,10 @@ use uuid::Uuid;
 use crate::process;
 
 /// Messages that are issued together before their confirms are awaited.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 /// Channels, with a task each.
-const CHANNELS: u64 = 4;
+const CHANNELS: u64 = 8;
 
 /// What it took.
 #[derive(Debug, Clone, Copy)]
@@ -89,19 +93,30 @@ async fn chunks(
     messages: Vec<BasicProperties>,
     body: Vec<u8>,
 ) -> anyhow::Result<()> {
-    for chunk in messages.chunks(CHUNK) {
-        let issued = join_all(chunk.iter().map(|properties| {
+    let mut messages = messages.into_iter();
+    loop {
+        let mut issued = Vec::with_capacity(CHUNK);
+        for properties in messages.by_ref().take(CHUNK) {
             let options = BasicPublishOptions {
                 mandatory: true,
                 ..BasicPublishOptions::default()
             };
             let (exchange, key) = (short("postroom"), short(topic));
-            channel.basic_publish(exchange, key, options, &body, properties.clone())
-        }));
-        let confirms = issued.await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for confirm in try_join_all(confirms).await? {
-            anyhow::ensure!(confirm.is_ack(), "the broker refused a message");
+            let publish = channel.basic_publish(exchange, key, options, &body, properties);
+            let mut publish = Box::pin(maybe_done(publish));
+            let _ = publish.as_mut().now_or_never();
+            issued.push(publish);
+        }
+        if issued.is_empty() {
+            return Ok(());
+        }
+        let mut confirms = Vec::with_capacity(issued.len());
+        for mut publish in issued {
+            publish.as_mut().await;
+            confirms.extend(publish.as_mut().take_output().transpose()?);
+        }
+        for confirm in confirms {
+            anyhow::ensure!(confirm.await?.is_ack(), "the broker refused a message");
         }
     }
-    Ok(())
 }

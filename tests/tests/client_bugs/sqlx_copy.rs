@@ -1,6 +1,6 @@
 //! sqlx 0.9.0 leaves `TCP_NODELAY` unset. A `COPY` is two small writes, and the second waits until the
 //! server's kernel acknowledges the first, which it delays by some 40 ms. So many messages are written
-//! with `unnest`: one write.
+//! with `unnest`: one write. The test needs a server that is reached by TCP.
 
 use std::time::{Duration, Instant};
 

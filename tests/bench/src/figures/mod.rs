@@ -49,7 +49,7 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(backlog::large_bodies(bench)),
     },
     Group {
-        names: &["pinned_vs_unpinned"],
+        names: &["pinned_vs_unpinned", "pinned_idle_cpu_vs_unpinned"],
         measure: |bench| Box::pin(backlog::pinned(bench)),
     },
     Group {
