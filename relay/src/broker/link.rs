@@ -3,12 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use lapin::{
-    Channel, Connection, ConnectionProperties, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueDeclareOptions},
-    types::{FieldTable, LongString, ShortString},
-    uri::AMQPUri,
-};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
@@ -17,7 +11,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BrokerError, Event, State, channel::Confirming, error::reply_code, publisher::Publisher,
+    BrokerError, Event, State,
+    open::{Open, short},
+    publisher::Publisher,
 };
 use crate::{
     config::{Amqp, Secret},
@@ -42,14 +38,6 @@ pub(crate) struct Link {
     pub(crate) fence: String,
     /// A silent connection is given up, by either side, within the lease.
     pub(crate) lease_timeout: Duration,
-}
-
-/// An open connection with what was opened on it.
-struct Open {
-    connection: Arc<Connection>,
-    channels: Vec<Confirming>,
-    /// Keeps the exclusive queue; nothing is published on it.
-    _fence: Channel,
 }
 
 impl Link {
@@ -102,62 +90,6 @@ impl Link {
         }
     }
 
-    /// Connects, takes the fence, declares the exchange and opens the channels.
-    async fn open(&self) -> Result<Open, BrokerError> {
-        let after = self.amqp.connect_timeout;
-        match timeout(after, self.try_open()).await {
-            Ok(opened) => opened,
-            Err(_) => Err(BrokerError::TimedOut {
-                what: "connecting to the broker",
-                after,
-            }),
-        }
-    }
-
-    async fn try_open(&self) -> Result<Open, BrokerError> {
-        let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
-        let fence = connection
-            .create_channel()
-            .await
-            .map_err(BrokerError::Lost)?;
-        self.take_fence(&fence).await?;
-        if self.amqp.declare_exchange {
-            let channel = connection
-                .create_channel()
-                .await
-                .map_err(BrokerError::Lost)?;
-            declare_exchange(&channel, &self.amqp.exchange, false).await?;
-            drop(channel.close(200, ShortString::default()).await);
-        }
-        let mut channels = Vec::with_capacity(self.amqp.channels);
-        for _ in 0..self.amqp.channels {
-            channels.push(Confirming::open(&connection).await?);
-        }
-        Ok(Open {
-            connection,
-            channels,
-            _fence: fence,
-        })
-    }
-
-    async fn take_fence(&self, channel: &Channel) -> Result<(), BrokerError> {
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let name = short(&self.fence);
-        match channel
-            .queue_declare(name, options, FieldTable::default())
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if reply_code(&error) == Some(405) => Err(BrokerError::Fenced {
-                queue: self.fence.clone(),
-            }),
-            Err(error) => Err(BrokerError::Lost(error)),
-        }
-    }
-
     /// Publishes until the connection is lost, or `stop`.
     async fn serve(
         &self,
@@ -170,7 +102,7 @@ impl Link {
         let Open {
             connection,
             channels,
-            _fence,
+            fence: _fence,
         } = open;
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
@@ -230,66 +162,6 @@ impl Link {
     }
 }
 
-/// Connects with a heartbeat that notices silence within about twice its interval.
-pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connection, BrokerError> {
-    let mut uri: AMQPUri = url.expose().parse().map_err(|reason| BrokerError::Url {
-        url: url.to_string(),
-        reason,
-    })?;
-    uri.query
-        .heartbeat
-        .get_or_insert(heartbeat.as_secs().clamp(1, 60) as u16);
-    let name = format!("postroom-relay:{}", std::process::id());
-    let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
-    Connection::connect_uri(uri, properties)
-        .await
-        .map_err(|source| {
-            // access refused, virtual host missing or not allowed
-            match reply_code(&source) {
-                Some(403 | 530) => BrokerError::Unauthorised {
-                    url: url.to_string(),
-                    source,
-                },
-                _ => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-            }
-        })
-}
-
-/// Declares the exchange, or only looks whether it is there.
-pub(crate) async fn declare_exchange(
-    channel: &Channel,
-    exchange: &str,
-    passive: bool,
-) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        passive,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(
-            short(exchange),
-            ExchangeKind::Topic,
-            options,
-            FieldTable::default(),
-        )
-        .await
-        .map_err(|source| match reply_code(&source) {
-            Some(406) => BrokerError::ExchangeDiffers {
-                exchange: exchange.to_owned(),
-                source,
-            },
-            Some(403 | 404) => BrokerError::RouteDown {
-                exchange: exchange.to_owned(),
-                source,
-            },
-            _ => BrokerError::Lost(source),
-        })
-}
-
 const fn connected(doubtful: bool) -> State {
     if doubtful {
         State::Unconfirmed
@@ -302,9 +174,4 @@ async fn report(events: &mpsc::Sender<Event>, state: State) {
     events::BrokerState { state: &state }.emit();
     // If the engine is gone, the link is about to be stopped.
     drop(events.send(Event::State(state)).await);
-}
-
-/// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.
-fn short(name: &str) -> ShortString {
-    ShortString::try_new(name).unwrap_or_default()
 }

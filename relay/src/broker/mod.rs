@@ -9,7 +9,8 @@
 //!
 //! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since.
 //!
-//! [`link`] owns the connection and walks through these states; [`publisher`] owns one channel.
+//! [`link`] owns the connection and walks through these states, [`open`] makes it; [`publisher`] owns one
+//! channel.
 //! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
 //! the state machine in `crate::publish` may decide what is sent again.
 
@@ -17,6 +18,7 @@ mod batch;
 mod channel;
 mod error;
 pub(crate) mod link;
+pub(crate) mod open;
 mod publisher;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::source::{Source, say};
 use crate::{
-    broker::link,
+    broker::open,
     config::Config,
     database::{self, Purpose},
     identity::Recognised,
@@ -182,7 +182,7 @@ async fn check_broker(config: &Config, findings: &mut Vec<Finding>) {
     }) else {
         return;
     };
-    let connecting = link::connect(url, Duration::from_secs(10));
+    let connecting = open::connect(url, Duration::from_secs(10));
     let connected = match tokio::time::timeout(config.amqp.connect_timeout, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(crate::broker::BrokerError::TimedOut {
@@ -201,7 +201,7 @@ async fn check_broker(config: &Config, findings: &mut Vec<Finding>) {
             .await
             .map_err(crate::broker::BrokerError::Lost)?;
         let passive = !config.amqp.declare_exchange;
-        link::declare_exchange(&channel, exchange, passive).await
+        open::declare_exchange(&channel, exchange, passive).await
     };
     note(findings, "exchange", declared.await, |()| {
         format!("{exchange}, topic, durable")

@@ -16,16 +16,26 @@ pub use postgres::PgServer;
 pub use rabbitmq::RabbitNode;
 pub use volume::Volume;
 
-use std::{net::TcpListener, path::PathBuf};
+use std::{
+    net::{TcpListener, UdpSocket},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use rand::Rng as _;
 
-/// A port that was free a moment ago, from below the range that outgoing connections take theirs
-/// from: nothing takes it between this look and its use.
+/// What tells the other tests which ports are taken, also while nobody listens: the same ports of
+/// UDP, kept until the process ends.
+static TAKEN: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+
+/// A port for this process alone, from below the range that outgoing connections take theirs from.
 pub fn free_port() -> u16 {
     loop {
         let port = rand::rng().random_range(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let taken = UdpSocket::bind(("127.0.0.1", port));
+        if let (Ok(taken), Ok(_)) = (taken, TcpListener::bind(("127.0.0.1", port))) {
+            let mut all = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(taken);
             return port;
         }
     }
