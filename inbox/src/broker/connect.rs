@@ -1,6 +1,6 @@
 //! Connecting.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -8,14 +8,21 @@ use lapin::{
     types::{FieldTable, LongString},
 };
 
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
 use super::{
     address::Address,
     answer::answer,
+    closing::Closing,
     refusal::Failure,
     server::{self, DeliveryLimit},
     session::Session,
     topology::Topology,
 };
+
+/// Longest wait for a connection that is no longer wanted.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How to connect.
 #[derive(Debug)]
@@ -29,14 +36,33 @@ pub(super) struct Connector {
 }
 
 impl Connector {
+    /// Connects and begins to consume; `None` if `stop` came first.
+    ///
+    /// What is under way is not cut short then, as long as the broker answers: the next process may be
+    /// waiting for this one's subscription to end.
+    pub(super) async fn connect_until(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Option<Result<Session, Failure>> {
+        let mut connecting = Box::pin(self.connect());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            connected = &mut connecting => return Some(connected),
+        }
+        if let Ok(Ok(session)) = timeout(FAREWELL, connecting).await {
+            session.close().await;
+        }
+        None
+    }
+
     /// Connects, declares everything and begins to consume.
-    pub(super) async fn connect(&mut self) -> Result<Session, Failure> {
+    async fn connect(&mut self) -> Result<Session, Failure> {
         let limit = self.delivery_limit().await?;
         let name = format!("postroom-inbox {}", self.consumer);
         let properties =
             ConnectionProperties::default().with_connection_name(LongString::from(name));
         let connecting = Connection::connect_uri(self.address.uri().clone(), properties);
-        let connection = answer("connecting to the broker", connecting).await?;
+        let connection = Closing::new(answer("connecting to the broker", connecting).await?);
         let opening = connection.create_channel();
         let channel = answer("opening a channel", opening).await?;
         self.topology.declare(&channel, limit).await?;

@@ -4,6 +4,7 @@ mod acknowledging;
 mod acks;
 mod address;
 mod answer;
+mod closing;
 mod connect;
 mod job;
 mod refusal;

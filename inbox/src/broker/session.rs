@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Consumer};
 use outbox::wire;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::{
@@ -13,12 +13,13 @@ use tokio_util::{
 
 use super::{
     acknowledging::Acknowledging,
+    closing::Closing,
     job::{Job, Receipt},
     workers::Workers,
 };
 use crate::{Delivery, handler::chain};
 
-/// Longest wait for the broker to take note of the end.
+/// Longest wait for the last acknowledgements to be sent.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// How often to look whether the subscription is still there, while enough deliveries wait.
@@ -32,7 +33,7 @@ type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 /// A connection that consumes.
 #[derive(Debug)]
 pub(super) struct Session {
-    connection: Connection,
+    connection: Closing,
     deliveries: Consumer,
     /// Takes the tags of settled deliveries.
     settled: mpsc::UnboundedSender<u64>,
@@ -56,7 +57,7 @@ pub(super) enum End {
 impl Session {
     /// Begins with a channel that has begun to consume, up to `prefetch` deliveries ahead.
     pub(super) fn new(
-        connection: Connection,
+        connection: Closing,
         channel: Channel,
         deliveries: Consumer,
         consumer: Arc<str>,
@@ -126,9 +127,13 @@ impl Session {
         workers.finish(grace).await;
         drop(self.settled);
         let _ = tokio::time::timeout(CLOSE, self.acknowledging).await;
-        let close = self.connection.close(200, "consumer stops".into());
-        let _ = tokio::time::timeout(CLOSE, close).await;
+        self.connection.close().await;
         End::Stopped
+    }
+
+    /// Ends before any delivery was taken.
+    pub(super) async fn close(self) {
+        self.connection.close().await;
     }
 
     /// Takes a delivery and those that have come with it, before any of them starts.

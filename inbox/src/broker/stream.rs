@@ -98,11 +98,7 @@ impl Stream {
         tries: u32,
         stop: &CancellationToken,
     ) -> Result<State, BrokerError> {
-        let connected = tokio::select! {
-            () = stop.cancelled() => None,
-            connected = self.connector.connect() => Some(connected),
-        };
-        match connected {
+        match self.connector.connect_until(stop).await {
             None => Ok(self.stop().await),
             Some(Ok(session)) => {
                 let consumer = self.engine.consumer();

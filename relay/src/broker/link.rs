@@ -27,7 +27,7 @@ const BACKOFF: Backoff = Backoff {
 };
 
 /// How long to wait for the broker's farewell.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the link needs to know.
 #[derive(Debug, Clone)]

@@ -10,7 +10,12 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{BrokerError, channel::Confirming, error::reply_code, link::Link};
+use super::{
+    BrokerError,
+    channel::Confirming,
+    error::reply_code,
+    link::{CLOSE_TIMEOUT, Link},
+};
 use crate::config::Secret;
 
 /// An open connection with what was opened on it.
@@ -25,17 +30,26 @@ impl Link {
     /// Connects, takes the fence, declares the exchange and opens the channels.
     pub(super) async fn open(&self) -> Result<Open, BrokerError> {
         let after = self.amqp.connect_timeout;
-        match timeout(after, self.try_open()).await {
+        let mut connected = None;
+        let opened = match timeout(after, self.try_open(&mut connected)).await {
             Ok(opened) => opened,
             Err(_) => Err(BrokerError::TimedOut {
                 what: "connecting to the broker",
                 after,
             }),
+        };
+        // lapin may keep a connection whose request was cut short; it would keep the fence too.
+        if let (Err(_), Some(connection)) = (&opened, connected) {
+            let farewell = connection.close(200, ShortString::default());
+            drop(timeout(CLOSE_TIMEOUT, farewell).await);
         }
+        opened
     }
 
-    async fn try_open(&self) -> Result<Open, BrokerError> {
+    /// Tells of the connection as soon as there is one.
+    async fn try_open(&self, connected: &mut Option<Arc<Connection>>) -> Result<Open, BrokerError> {
         let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
+        *connected = Some(Arc::clone(&connection));
         let fence = connection
             .create_channel()
             .await
