@@ -10,6 +10,7 @@ mod parking;
 mod pooler;
 mod races;
 mod ready;
+mod stopping;
 mod together;
 mod untaken;
 mod upkeep;
