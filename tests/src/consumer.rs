@@ -5,7 +5,7 @@ use std::process::Stdio;
 use history::{Effect, Report, Seen, judge_effects, judge_queue};
 use tokio::process::{Child, Command};
 
-use crate::{Database, Login, Stack, eventually, load};
+use crate::{Database, Login, Stack, in_time, load};
 
 /// Tables that the process `test-consumer` uses.
 const TABLES: &str = "
@@ -65,13 +65,13 @@ impl ConsumerProcess {
 }
 
 /// Waits until every committed message has had its effect, and judges the effects: once each, and
-/// in the order of their keys.
+/// in the order of their keys. What has had none after a minute is lost, by name.
 pub async fn judged_effects(database: &Database) -> Report {
     let committed = load::committed(database).await;
     assert!(!committed.is_empty(), "the load committed nothing");
     let mut owner = database.connect(Login::Owner).await;
     let connection = tokio::sync::Mutex::new(&mut owner);
-    eventually("every message has its effect", async || {
+    in_time(async || {
         let mut connection = connection.lock().await;
         sqlx::query_scalar(
             "SELECT NOT EXISTS (SELECT FROM ledger AS l

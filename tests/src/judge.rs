@@ -2,9 +2,10 @@
 
 use history::{Report, judge_queue};
 
-use crate::{Database, Tap, eventually, load};
+use crate::{Database, Tap, in_time, load};
 
-/// Waits until everything that the ledger holds has come through, and judges what the tap saw.
+/// Waits until everything that the ledger holds has come through, and judges what the tap saw; what
+/// has not come after a minute is lost, by name.
 ///
 /// Waits for the count of *distinct known* ids: a ghost must not stand in for a lost message.
 pub async fn judged(database: &Database, tap: &Tap) -> Report {
@@ -17,7 +18,7 @@ pub async fn judged(database: &Database, tap: &Tap) -> Report {
             .filter(|message| !seen.contains(&message.id))
             .count()
     };
-    eventually("every committed message is seen", async || missing() == 0).await;
+    in_time(async || missing() == 0).await;
     let report = judge_queue(&committed, &tap.history());
     // For the record of a run; shown with --no-capture.
     #[allow(clippy::print_stdout)]

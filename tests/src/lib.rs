@@ -30,7 +30,7 @@ pub use private::{Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Vol
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, in_time};
 
 /// An environment variable that `scripts/services env` prints.
 pub fn variable(name: &str) -> String {

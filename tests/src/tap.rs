@@ -56,8 +56,13 @@ impl Tap {
             )
             .await
             .expect("consuming from the tap");
+        let name = queue.to_owned();
         let reading = tokio::spawn(async move {
-            while let Some(Ok(delivery)) = deliveries.next().await {
+            while let Some(delivery) = deliveries.next().await {
+                let delivery = match delivery {
+                    Ok(delivery) => delivery,
+                    Err(error) => return cut_short(&name, &error),
+                };
                 let headers = delivery.properties.headers().clone().unwrap_or_default();
                 let text = |name: &str| match headers.inner().get(name) {
                     Some(AMQPValue::LongString(text)) => Some(text.to_string()),
@@ -75,10 +80,11 @@ impl Tap {
                     body: delivery.data.clone(),
                 };
                 sender.send_modify(|all| all.push(seen));
-                if delivery.ack(BasicAckOptions::default()).await.is_err() {
-                    return;
+                if let Err(error) = delivery.ack(BasicAckOptions::default()).await {
+                    return cut_short(&name, &error);
                 }
             }
+            cut_short(&name, &"its consumer was cancelled");
         });
         Self {
             seen,
@@ -132,6 +138,12 @@ impl Tap {
         }
         keys
     }
+}
+
+/// Says that a tap sees nothing more; shown for a failed test, which may think that nothing came.
+#[allow(clippy::print_stdout)]
+fn cut_short(queue: &str, why: &dyn std::fmt::Display) {
+    println!("the tap of {queue:?} ended: {why}");
 }
 
 impl Drop for Tap {

@@ -8,13 +8,19 @@ use tokio::time::{Instant, sleep};
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits until a condition holds; panics with its name after [`DEADLINE`].
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(in_time(holds).await, "not within {DEADLINE:?}: {what}");
+}
+
+/// Waits until a condition holds, for as long as [`DEADLINE`]; returns whether it does. For a
+/// judgement that says more than that it is late.
+pub async fn in_time(mut holds: impl AsyncFnMut() -> bool) -> bool {
     let began = Instant::now();
     while !holds().await {
-        assert!(
-            began.elapsed() < DEADLINE,
-            "not within {DEADLINE:?}: {what}"
-        );
+        if began.elapsed() >= DEADLINE {
+            return false;
+        }
         sleep(Duration::from_millis(20)).await;
     }
+    true
 }
