@@ -74,9 +74,10 @@ pub enum Uncarriable {
 /// # Errors
 /// Returns why the broker can never carry the message; trying again cannot help.
 pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
-    let id = message.message_id.hyphenated().to_string();
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = message.message_id.hyphenated().encode_lower(&mut buffer);
     let mut properties = BasicProperties::default()
-        .with_message_id(short("message id", &id)?)
+        .with_message_id(short("message id", id)?)
         .with_type(short("type", message.type_name)?)
         .with_content_type(short("content type", message.content_type)?)
         .with_app_id(short("source", message.source)?)
@@ -87,7 +88,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
     }
     let mut table = Table::default();
     table.text(names::SPEC_VERSION, "1.0")?;
-    table.text(names::ID, &id)?;
+    table.text(names::ID, id)?;
     table.text(names::SOURCE, message.source)?;
     table.text(names::TYPE, message.type_name)?;
     let time = message

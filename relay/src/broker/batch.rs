@@ -118,7 +118,6 @@ fn judge(
     if sent.len() != confirmations.len() {
         return Err(Error::Unmatched("not every message has a confirm"));
     }
-    let ids: HashSet<Uuid> = sent.iter().map(|(_, id)| *id).collect();
     let mut returned = HashSet::new();
     for confirmation in confirmations {
         let message = match confirmation {
@@ -131,7 +130,7 @@ fn judge(
         if let Some(message) = message {
             let id = message.delivery.properties.message_id().as_ref();
             let id = id.and_then(|id| Uuid::try_parse(id.as_str()).ok());
-            let ours = id.filter(|id| ids.contains(id));
+            let ours = id.filter(|id| sent.iter().any(|(_, sent)| sent == id));
             let stranger = Error::Unmatched("a message came back that was not in flight");
             returned.insert(ours.ok_or(stranger)?);
         }

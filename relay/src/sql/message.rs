@@ -18,21 +18,21 @@ use crate::{
 //  - each straggler's rows by (xid, position): position is compared as part of a row, so the
 //    other index has no condition to offer.
 // The last condition of the outer query ends a page once its bodies are large; sizes are known
-// without fetching the bodies themselves.
+// without fetching the bodies themselves. A parameter in a query of its own is parsed once instead of
+// once for each row.
 pub(crate) const FRAME_PAGE: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL, q.found
+       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL
 FROM (
     SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
            coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
-           count(*) OVER () AS found,
            sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
                - octet_length(f.payload) AS bytes_before
     FROM (
         (SELECT m.* FROM outbox.message AS m
          WHERE ((m.position >> 40) & 15) = $1 AND m.position > greatest($2::bigint, $5::bigint)
-           AND m.position <= $3 AND m.xid >= $6::text::xid8
-           AND pg_visible_in_snapshot(m.xid, $7::text::pg_snapshot) AND m.lane = $4
+           AND m.position <= $3 AND m.xid >= (SELECT $6::text::xid8)
+           AND pg_visible_in_snapshot(m.xid, (SELECT $7::text::pg_snapshot)) AND m.lane = $4
          ORDER BY m.position LIMIT $10)
         UNION ALL
         (SELECT s.* FROM unnest($8::text[], $9::bigint[]) AS r (xid, floor)
@@ -50,11 +50,10 @@ ORDER BY q.position";
 
 pub(crate) const WALK_PAGE: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL, q.found
+       q.payload, q.scheduled, q.expired, q.deliver_after IS NOT NULL
 FROM (
     SELECT f.*, coalesce(f.deliver_after > clock_timestamp(), false) AS scheduled,
            coalesce(f.expires_at <= clock_timestamp(), false) AS expired,
-           count(*) OVER () AS found,
            sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
                - octet_length(f.payload) AS bytes_before
     FROM (SELECT m.* FROM outbox.message AS m
@@ -80,6 +79,16 @@ pub(crate) struct PageLimit {
     pub(crate) bytes: i64,
 }
 
+impl PageLimit {
+    /// Whether one of the bounds ended a page, so that more may follow.
+    pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
+        let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
+            (count + 1, bytes + row.message.payload.len() as i64)
+        });
+        count >= self.rows || bytes >= self.bytes
+    }
+}
+
 /// Rows of a page, and whether more may follow within its bounds.
 #[derive(Debug)]
 pub(crate) struct PageRows {
@@ -94,7 +103,7 @@ pub(crate) async fn page(
     lane: i16,
     limit: PageLimit,
 ) -> Result<PageRows, sqlx::Error> {
-    let mut found = if frame.is_walk() {
+    let mut stream = if frame.is_walk() {
         sqlx::query(WALK_PAGE)
             .bind(i64::from(page.slot))
             .bind(page.after)
@@ -121,12 +130,11 @@ pub(crate) async fn page(
             .bind(limit.bytes)
             .fetch(connection)
     };
-    let (mut rows, mut total, mut texts) = (Vec::new(), 0, Texts::default());
-    while let Some(row) = found.try_next().await? {
-        total = row.try_get(12)?;
+    let (mut rows, mut texts) = (Vec::new(), Texts::default());
+    while let Some(row) = stream.try_next().await? {
         rows.push(read(&row, &mut texts)?);
     }
-    let full = total >= limit.rows || (rows.len() as i64) < total;
+    let full = limit.is_reached_by(rows.iter());
     Ok(PageRows { rows, full })
 }
 

@@ -40,10 +40,9 @@ ORDER BY q.position";
 pub(crate) const BY_KEY: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
        q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after IS NOT NULL,
-       q.attempts, q.found
-FROM (SELECT f.*, count(*) OVER () AS found,
-             sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
-                 - octet_length(f.payload) AS bytes_before
+       q.attempts
+FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
+                      - octet_length(f.payload) AS bytes_before
       FROM (SELECT p.* FROM outbox.parked AS p
             WHERE p.lane = $1 AND p.key = $2 AND p.holds <> 'nothing' AND p.position > $3
             ORDER BY p.position LIMIT $4) AS f) AS q
@@ -158,9 +157,9 @@ pub(crate) async fn by_key(
         .bind(limit.bytes)
         .fetch_all(connection)
         .await?;
-    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(13))?;
-    let more = found >= limit.rows || (rows.len() as i64) < found;
-    Ok((read_all(&rows)?, more))
+    let rows = read_all(&rows)?;
+    let more = limit.is_reached_by(rows.iter().map(|parked| &parked.row));
+    Ok((rows, more))
 }
 
 fn read_all(rows: &[PgRow]) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
