@@ -54,6 +54,10 @@ pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
 /// The statement that reads a page of a frame.
 pub const FRAME_PAGE: &str = message::FRAME_PAGE;
 
+/// The statement that takes a snapshot and asks for the highest position handed out, which is its
+/// fourth column.
+pub const LOOK: &str = server::LOOK;
+
 /// Settings of the connection that reads.
 pub fn reader_settings() -> Vec<(&'static str, String)> {
     database::settings(Purpose::Reader)

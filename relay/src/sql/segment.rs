@@ -4,18 +4,18 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of};
 
-// Guarded by the segment that was seen: positions only ever move forward.
+// Guarded by the segment that was seen: positions only ever move forward. Why the sequence is not
+// read as a table is told with `server::LOOK`.
 pub(crate) const ROTATE: &str = "
 WITH moved AS (
     SELECT setval('outbox.message_position', $2, true)
-    FROM outbox.message_position AS s
-    WHERE (s.last_value >> 40) = $1
+    WHERE (coalesce(pg_sequence_last_value('outbox.message_position'), 0) >> 40) = $1
 )
 INSERT INTO outbox.segment (segment) SELECT $1 + 1 FROM moved ON CONFLICT DO NOTHING";
 
 pub(crate) const CURRENT: &str = "
 SELECT s.last_value, extract(epoch FROM clock_timestamp() - g.started_at)::bigint
-FROM outbox.message_position AS s
+FROM (SELECT coalesce(pg_sequence_last_value('outbox.message_position'), 0) AS last_value) AS s
 LEFT JOIN outbox.segment AS g ON g.segment = (s.last_value >> 40)";
 
 // A segment was left when the next one was begun. That one may have been emptied before it: while

@@ -17,14 +17,16 @@ FROM pg_control_system() AS s, pg_database AS d
 WHERE d.datname = current_database()";
 
 // The statement's snapshot is taken before it reads the sequence: whatever the snapshot sees lies
-// at or below the position. An unused sequence reads 1 and not called.
+// at or below the position. `pg_sequence_last_value` waits for the lock that `nextval` holds, and
+// tells nothing of an unused sequence. Read as a table, a sequence shows for a moment a value that
+// nobody was given yet: every 33rd `nextval` writes one 32 higher to the log, from the very tuple
+// (PostgreSQL's `nextval_internal`). A floor made of that hides rows.
 pub(crate) const LOOK: &str = "
 SELECT pg_current_snapshot()::text,
        (pg_current_wal_insert_lsn() - '0/0')::bigint,
        (pg_current_wal_flush_lsn() - '0/0')::bigint,
-       CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END,
-       current_setting('synchronous_standby_names') <> ''
-FROM outbox.message_position AS s";
+       coalesce(pg_sequence_last_value('outbox.message_position'), 0),
+       current_setting('synchronous_standby_names') <> ''";
 
 pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
 

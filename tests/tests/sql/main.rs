@@ -3,4 +3,5 @@
 
 mod plans;
 mod prepared;
+mod sequence;
 mod unprepared;
