@@ -34,8 +34,8 @@ async fn bind(stack: &Stack, queue: &str) {
     declare(&channel, queue, "#", quorum).await;
 }
 
-/// Reads a queue: for as long as something is missing, since a quorum queue's count is 0 when its
-/// leader does not answer within 250 ms.
+/// Reads a queue. Whoever judges it waits until nothing is missing, and not for a count: that of a
+/// quorum queue is 0 when its leader does not answer within 250 ms.
 async fn read(stack: &Stack, queue: &str) -> Tap {
     let (connection, channel) = stack.broker.channel().await;
     Tap::read(connection, channel, queue).await

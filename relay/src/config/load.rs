@@ -166,6 +166,13 @@ impl Config {
                 "1 to 100000",
             ),
             (
+                "capture.page_bytes",
+                self.capture.page_bytes as usize,
+                1 << 10,
+                1 << 30,
+                "1024 to 1073741824",
+            ),
+            (
                 "publish.window_rows",
                 self.publish.window_rows,
                 1,

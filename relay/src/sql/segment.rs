@@ -4,19 +4,21 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of};
 
-// Guarded by the segment that was seen: positions only ever move forward. Why the sequence is not
-// read as a table is told with `server::LOOK`.
+// Guarded by the segment that was seen: positions only ever move forward. How the sequence is asked is
+// told with `server::LOOK`.
 pub(crate) const ROTATE: &str = "
 WITH moved AS (
     SELECT setval('outbox.message_position', $2, true)
-    WHERE (coalesce(pg_sequence_last_value('outbox.message_position'), 0) >> 40) = $1
+    FROM outbox.message_position AS s
+    WHERE (coalesce(pg_sequence_last_value('outbox.message_position'), s.last_value - 1) >> 40) = $1
 )
 INSERT INTO outbox.segment (segment) SELECT $1 + 1 FROM moved ON CONFLICT DO NOTHING";
 
 pub(crate) const CURRENT: &str = "
-SELECT s.last_value, extract(epoch FROM clock_timestamp() - g.started_at)::bigint
-FROM (SELECT coalesce(pg_sequence_last_value('outbox.message_position'), 0) AS last_value) AS s
-LEFT JOIN outbox.segment AS g ON g.segment = (s.last_value >> 40)";
+SELECT l.position, extract(epoch FROM clock_timestamp() - g.started_at)::bigint
+FROM (SELECT coalesce(pg_sequence_last_value('outbox.message_position'), s.last_value - 1)
+      FROM outbox.message_position AS s) AS l (position)
+LEFT JOIN outbox.segment AS g ON g.segment = (l.position >> 40)";
 
 // A segment was left when the next one was begun. That one may have been emptied before it: while
 // somebody reads a leaf, later leaves are emptied all the same.

@@ -16,17 +16,21 @@ SELECT s.system_identifier, d.oid::bigint,
 FROM pg_control_system() AS s, pg_database AS d
 WHERE d.datname = current_database()";
 
-// The statement's snapshot is taken before it reads the sequence: whatever the snapshot sees lies
-// at or below the position. `pg_sequence_last_value` waits for the lock that `nextval` holds, and
-// tells nothing of an unused sequence. Read as a table, a sequence shows for a moment a value that
-// nobody was given yet: every 33rd `nextval` writes one 32 higher to the log, from the very tuple
-// (PostgreSQL's `nextval_internal`). A floor made of that hides rows.
+// The statement's snapshot is taken before it asks the sequence: whatever the snapshot sees lies at or
+// below the position.
+//
+// A sequence that is read as a table shows for a moment a position that nobody was given yet: one
+// `nextval` in 33 writes a value 32 higher into the tuple, to log it, and then its own (PostgreSQL's
+// `nextval_internal`). A floor made of that hides rows. `pg_sequence_last_value` waits for the lock
+// that `nextval` holds. It knows nothing of a sequence that was not used since it was made or restarted;
+// that one is read as a table, where it stands at its first value, before it is asked.
 pub(crate) const LOOK: &str = "
 SELECT pg_current_snapshot()::text,
        (pg_current_wal_insert_lsn() - '0/0')::bigint,
        (pg_current_wal_flush_lsn() - '0/0')::bigint,
-       coalesce(pg_sequence_last_value('outbox.message_position'), 0),
-       current_setting('synchronous_standby_names') <> ''";
+       coalesce(pg_sequence_last_value('outbox.message_position'), s.last_value - 1),
+       current_setting('synchronous_standby_names') <> ''
+FROM outbox.message_position AS s";
 
 pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
 

@@ -102,6 +102,11 @@ async fn a_bad_variable_is_named() {
             "amqp.channels = 1000: must be 1 to 64",
         ),
         (
+            "POSTROOM_CAPTURE_PAGE_BYTES",
+            "0",
+            "capture.page_bytes = 0: must be 1024 to 1073741824",
+        ),
+        (
             "POSTROOM_LEASE_TIMEOUT",
             "10 parsecs",
             "POSTROOM_LEASE_TIMEOUT",
