@@ -100,7 +100,7 @@ pub struct Capture {
     pub poll_longest: Duration,
     /// Rows read at once. Default: 1000.
     pub page_rows: u32,
-    /// Bytes of messages read at once; one message more may be. Default: 4 MiB.
+    /// Bytes of messages read at once, at least 1 KiB; one message more may be. Default: 4 MiB.
     pub page_bytes: u32,
 }
 
