@@ -304,8 +304,9 @@ mod tests {
                 "declare_exchange" => "false",
                 "listen" => "127.0.0.1:1",
                 "format" => "json",
-                "channels" | "batch" | "page_rows" | "page_bytes" | "window_rows"
-                | "window_bytes" | "key_rows" | "segment_rows" => "3",
+                "page_bytes" => "3000",
+                "channels" | "batch" | "page_rows" | "window_rows" | "window_bytes"
+                | "key_rows" | "segment_rows" => "3",
                 _ => "2s",
             };
             let mut environment = vec![(*variable, value)];
