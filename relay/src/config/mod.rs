@@ -2,6 +2,7 @@
 
 mod environment;
 mod load;
+mod ranges;
 mod secret;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
