@@ -6,7 +6,7 @@
 use crate::{
     database::{self, Purpose},
     ops::{check, parked as parked_command, status},
-    sql::{checkpoint, message, parked, segment, server},
+    sql::{checkpoint, message, page, parked, segment, server},
 };
 
 /// All statements, with their names.
@@ -14,9 +14,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::LATEST", checkpoint::LATEST),
     ("checkpoint::RECORD", checkpoint::RECORD),
     ("checkpoint::TRIM", checkpoint::TRIM),
-    ("message::FRAME_PAGE", message::FRAME_PAGE),
     ("message::WAITING", message::WAITING),
-    ("message::WALK_PAGE", message::WALK_PAGE),
+    ("page::FRAME_PAGE", page::FRAME_PAGE),
+    ("page::LOOK_AND_PAGE", page::LOOK_AND_PAGE),
+    ("page::WALK_PAGE", page::WALK_PAGE),
     ("parked::ABOVE", parked::ABOVE),
     ("parked::BY_KEY", parked::BY_KEY),
     ("parked::BY_POSITION", parked::BY_POSITION),
@@ -52,7 +53,10 @@ pub const ALL: &[(&str, &str)] = &[
 pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
 
 /// The statement that reads a page of a frame.
-pub const FRAME_PAGE: &str = message::FRAME_PAGE;
+pub const FRAME_PAGE: &str = page::FRAME_PAGE;
+
+/// The statement that takes a snapshot and reads the first page of its frame.
+pub const LOOK_AND_PAGE: &str = page::LOOK_AND_PAGE;
 
 /// The statement that takes a snapshot and asks for the highest position handed out, which is its
 /// fourth column.

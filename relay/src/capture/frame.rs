@@ -1,27 +1,13 @@
 //! One step from a delivered snapshot to a newer one, read in pages.
 
-use super::{Floors, Position, RING, Snapshot, segment_end, segment_of};
+use super::{Floors, Frontier, Position, RING, Snapshot, segment_end, segment_of};
 
-/// A transaction that the delivered snapshot saw running and that has finished since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Straggler {
-    /// Its id.
-    pub xid: u64,
-    /// Its rows lie above this position.
-    pub floor: Position,
-}
-
-/// The rows that `to` sees and `from` did not, in the order of their positions.
-///
-/// They are two sets: rows of transactions from `xmax(from)` on, above their floor; and rows of
-/// stragglers, each above its own. A single floor for both would let one open writer make every
-/// frame read again all that was written since it began.
+/// The rows beyond a frontier that a newer snapshot sees, in the order of their positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
+    /// Its stragglers are those that have finished.
+    frontier: Frontier,
     to: Snapshot,
-    new_from: u64,
-    new_floor: Position,
-    stragglers: Vec<Straggler>,
     upper: Position,
     cursor: Position,
     walk: bool,
@@ -39,50 +25,28 @@ pub struct Page {
 }
 
 impl Frame {
-    /// Makes the frame between two snapshots.
+    /// Makes the frame from a frontier to a newer snapshot.
     ///
     /// `upper` is the highest position handed out, read *after* `to` was taken: whatever `to` sees
     /// lies at or below it. `after` resumes an unfinished frame; rows up to it are done.
-    pub fn new(
-        from: &Snapshot,
-        to: Snapshot,
-        upper: Position,
-        floors: &Floors,
-        after: Option<Position>,
-    ) -> Self {
-        let new_floor = floors.below(from.xmax());
-        let stragglers: Vec<Straggler> = from
-            .finished_in(&to)
-            .into_iter()
-            .map(|xid| Straggler {
-                xid,
-                floor: floors.below(xid),
-            })
-            .collect();
-        let lowest = stragglers
-            .iter()
-            .map(|straggler| straggler.floor)
-            .fold(new_floor, i64::min);
-        let cursor = after.map_or(lowest, |after| after.max(lowest));
+    pub fn new(frontier: Frontier, to: Snapshot, upper: Position, after: Option<Position>) -> Self {
+        let frontier = frontier.seen_by(&to);
+        let lowest = frontier.lowest();
         Self {
+            frontier,
             to,
-            new_from: from.xmax(),
-            new_floor,
-            stragglers,
             upper,
-            cursor,
+            cursor: after.map_or(lowest, |after| after.max(lowest)),
             walk: false,
         }
     }
 
     /// Makes the walk over all rows up to an anchor, whatever their transactions: after a rebase,
     /// when ids recorded in the rows mean nothing to this server.
-    pub const fn walk(delivered: Snapshot, anchor: Position, after: Position) -> Self {
+    pub fn walk(delivered: Snapshot, anchor: Position, after: Position) -> Self {
         Self {
+            frontier: Frontier::of(&delivered, &Floors::default()),
             to: delivered,
-            new_from: 0,
-            new_floor: 0,
-            stragglers: Vec::new(),
             upper: anchor,
             cursor: after,
             walk: true,
@@ -99,19 +63,9 @@ impl Frame {
         self.upper
     }
 
-    /// Lowest id of the transactions that `from` knew nothing of.
-    pub const fn new_from(&self) -> u64 {
-        self.new_from
-    }
-
-    /// Rows of those transactions lie above this position.
-    pub const fn new_floor(&self) -> Position {
-        self.new_floor
-    }
-
-    /// Transactions that `from` saw running.
-    pub fn stragglers(&self) -> &[Straggler] {
-        &self.stragglers
+    /// What it begins at. Its stragglers are those that `to` sees finished.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 
     /// Whether this is a walk by position alone.
@@ -130,6 +84,12 @@ impl Frame {
             after: self.cursor,
             upto: segment_end(segment).min(self.upper),
         })
+    }
+
+    /// Whether it goes on in the same leaf as a page that was read before the frame was known.
+    pub fn goes_on_in(&self, page: Page) -> bool {
+        let first = self.next_page();
+        first.is_some_and(|first| segment_of(first.upto) == segment_of(page.upto))
     }
 
     /// Notes what a page held: its last row's position, and whether the page ended there because

@@ -4,16 +4,18 @@
 //! delivers exactly the rows that the new one sees and the old one did not, ordered by position.
 //! Nothing is missed however late a transaction commits, and nothing waits for an open one.
 //!
-//! [`Snapshot`], [`Floors`] and [`Frame`] are pure; `reader` does the I/O.
+//! [`Snapshot`], [`Floors`], [`Frontier`] and [`Frame`] are pure; `reader` does the I/O.
 
 mod floors;
 mod frame;
+mod frontier;
 mod poll;
 pub(crate) mod reader;
 mod snapshot;
 
 pub use floors::{Floors, Pair};
-pub use frame::{Frame, Page, Straggler};
+pub use frame::{Frame, Page};
+pub use frontier::{Frontier, Straggler};
 pub use poll::PollInterval;
 pub use snapshot::{InvalidSnapshot, Snapshot};
 
@@ -31,7 +33,12 @@ pub const fn segment_of(position: Position) -> i64 {
     position >> SEGMENT_BITS
 }
 
+/// First position of a segment.
+pub const fn segment_start(segment: i64) -> Position {
+    segment << SEGMENT_BITS
+}
+
 /// Last position of a segment.
 pub const fn segment_end(segment: i64) -> Position {
-    ((segment + 1) << SEGMENT_BITS) - 1
+    segment_start(segment + 1) - 1
 }

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Floors, Frame, PollInterval, Position, Snapshot};
+use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot};
 use crate::{
     checkpoint::Checkpoint,
     error::RelayError,
@@ -16,7 +16,7 @@ use crate::{
     message::Message,
     publish::{FrameId, Row},
     sql::{
-        message::{self, PageLimit},
+        page::{self, PageLimit, PageRows},
         server::{self, Look},
     },
 };
@@ -101,10 +101,10 @@ impl Reader {
         }
         if let Some(unfinished) = unfinished {
             id += 1;
-            let floors = self.floors.borrow().clone();
+            let frontier = Frontier::of(&delivered, &self.floors.borrow());
             let done = unfinished.watermark;
             let (to, upper) = (unfinished.to, unfinished.upper);
-            let frame = Frame::new(&delivered, to.clone(), upper, &floors, Some(done));
+            let frame = Frame::new(frontier, to.clone(), upper, Some(done));
             // Its snapshot was recorded, but whoever did so may not have lived to see that reach the
             // synchronous standbys: a server that is killed shows afterwards what was waiting.
             if !self.deliver(id, frame, done).await? {
@@ -119,17 +119,21 @@ impl Reader {
                 proven = Instant::now();
             }
             let looked = Instant::now();
-            let look = server::look(&mut self.connection).await?;
+            let frontier = Frontier::of(&delivered, &self.floors.borrow());
+            let (connection, lane) = (&mut self.connection, self.holder.lane);
+            let (look, page) = page::look_and_page(connection, &frontier, lane, self.limit).await?;
             if !delivered.misses_any_of(&look.snapshot) {
                 sleep(self.interval.idle()).await;
                 continue;
             }
-            let floors = self.floors.borrow().clone();
-            let frame = Frame::new(&delivered, look.snapshot.clone(), look.upper, &floors, None);
+            let likely = frontier.likely_page();
+            let frame = Frame::new(frontier, look.snapshot.clone(), look.upper, None);
+            // Seldom it begins in an earlier leaf: then that is read first, and this page again.
+            let ahead = Some(page).filter(|_| frame.goes_on_in(likely));
             let before = id;
             id += 1;
             delivered = look.snapshot.clone();
-            let Some(rows) = self.pages(id, frame, 0, &mut Some(look)).await? else {
+            let Some(rows) = self.pages(id, frame, 0, Some(look), ahead).await? else {
                 return Ok(());
             };
             if rows == 0 {
@@ -161,30 +165,36 @@ impl Reader {
         if self.events.send(Event::Opened(opened)).await.is_err() {
             return Ok(false);
         }
-        let read = self.pages(id, frame, done, &mut None).await?;
+        let read = self.pages(id, frame, done, None, None).await?;
         let closed = self.events.send(Event::Closed { frame: id }).await;
         Ok(read.is_some() && closed.is_ok())
     }
 
-    /// Reads the pages of a frame. With `gate` the frame is opened at its first row and closed
-    /// after its last. Returns the number of rows, or `None` if nobody listens any more.
+    /// Reads the pages of a frame; the first may have been read `ahead`. With the `look` that it was
+    /// made of, the frame is opened at its first row and closed after its last. Returns the number of
+    /// rows, or `None` if nobody listens any more.
     async fn pages(
         &mut self,
         id: FrameId,
         mut frame: Frame,
         done: Position,
-        gate: &mut Option<Look>,
+        mut look: Option<Look>,
+        mut ahead: Option<PageRows>,
     ) -> Result<Option<usize>, RelayError> {
-        let reports = gate.is_some();
+        let reports = look.is_some();
         let mut count = 0;
         while let Some(request) = frame.next_page() {
-            let (connection, lane) = (&mut self.connection, self.holder.lane);
-            let page = message::page(connection, &frame, request, lane, self.limit).await?;
+            let page = if let Some(page) = ahead.take() {
+                page
+            } else {
+                let (connection, lane) = (&mut self.connection, self.holder.lane);
+                page::page(connection, &frame, request, lane, self.limit).await?
+            };
             frame.advance(request, page.rows.last().map(|row| row.position), page.full);
             if page.rows.is_empty() {
                 continue;
             }
-            if let Some(look) = gate.take() {
+            if let Some(look) = look.take() {
                 let durable = self.is_durable(&look).await?;
                 let (to, upper) = (frame.to().clone(), frame.upper());
                 let opened = Opened {

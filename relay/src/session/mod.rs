@@ -30,7 +30,7 @@ use crate::{
     lease::{Candidate, Keeper},
     message::Message,
     publish::{Backoff, Machine, Settings, TopicPatterns},
-    sql::{checkpoint, message::PageLimit, parked, server},
+    sql::{checkpoint, page::PageLimit, parked, server},
 };
 use engine::{Engine, Inputs};
 use retries::Retries;

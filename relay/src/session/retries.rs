@@ -12,7 +12,7 @@ use crate::{
     message::Message,
     publish::{DrainRequest, ParkedRow},
     sql::{
-        message::PageLimit,
+        page::PageLimit,
         parked::{self, DueRow},
     },
 };

@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use super::message::{self, Texts};
+use super::{
+    message::{self, Texts},
+    page::PageLimit,
+};
 use crate::{
     capture::Position,
     message::Message,
@@ -147,7 +150,7 @@ pub(crate) async fn by_key(
     lane: i16,
     key: &str,
     after: Position,
-    limit: message::PageLimit,
+    limit: PageLimit,
 ) -> Result<(Vec<ParkedRow<Message>>, bool), sqlx::Error> {
     let rows = sqlx::query(BY_KEY)
         .bind(lane)

@@ -1,6 +1,6 @@
 //! What the relay asks the server about itself.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
     capture::{Position, Snapshot},
@@ -24,13 +24,20 @@ WHERE d.datname = current_database()";
 // `nextval_internal`). A floor made of that hides rows. `pg_sequence_last_value` waits for the lock
 // that `nextval` holds. It knows nothing of a sequence that was not used since it was made or restarted;
 // that one is read as a table, where it stands at its first value, before it is asked.
-pub(crate) const LOOK: &str = "
+macro_rules! look_statement {
+    () => {
+        "
 SELECT pg_current_snapshot()::text,
        (pg_current_wal_insert_lsn() - '0/0')::bigint,
        (pg_current_wal_flush_lsn() - '0/0')::bigint,
        coalesce(pg_sequence_last_value('outbox.message_position'), s.last_value - 1),
        current_setting('synchronous_standby_names') <> ''
-FROM outbox.message_position AS s";
+FROM outbox.message_position AS s"
+    };
+}
+pub(crate) use look_statement;
+
+pub(crate) const LOOK: &str = look_statement!();
 
 pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
 
@@ -68,19 +75,23 @@ pub(crate) struct Look {
     pub(crate) synchronous_standbys: bool,
 }
 
+impl Look {
+    /// Reads the five columns of [`LOOK`], from a first one on.
+    pub(crate) fn read(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
+        let snapshot: Result<Snapshot, _> = row.try_get::<&str, _>(first)?.parse();
+        Ok(Self {
+            snapshot: snapshot.map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?,
+            inserted: row.try_get(first + 1)?,
+            flushed: row.try_get(first + 2)?,
+            upper: row.try_get(first + 3)?,
+            synchronous_standbys: row.try_get(first + 4)?,
+        })
+    }
+}
+
 pub(crate) async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
-    let (snapshot, inserted, flushed, upper, synchronous_standbys): (String, _, _, _, _) =
-        sqlx::query_as(LOOK).fetch_one(connection).await?;
-    let snapshot = snapshot
-        .parse()
-        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
-    Ok(Look {
-        snapshot,
-        inserted,
-        flushed,
-        upper,
-        synchronous_standbys,
-    })
+    let row = sqlx::query(LOOK).fetch_one(connection).await?;
+    Look::read(&row, 0)
 }
 
 pub(crate) async fn flushed(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {

@@ -70,12 +70,13 @@ pub(crate) fn read(database: &Database, mut frame: Frame) -> Vec<Row> {
 /// What the relay's statement selects. It runs after the frame's snapshot was taken, so it is the
 /// snapshot that decides which of the rows committed by now belong to the frame.
 fn read_page(database: &Database, frame: &Frame, page: Page) -> Vec<Row> {
+    let frontier = frame.frontier();
     let is_asked_for = |row: &Row| {
-        let is_new = row.xid >= frame.new_from()
-            && row.position > frame.new_floor()
+        let is_new = row.xid >= frontier.new_from()
+            && row.position > frontier.new_floor()
             && frame.to().sees(row.xid);
         let is_straggler = || {
-            let mut stragglers = frame.stragglers().iter();
+            let mut stragglers = frontier.stragglers().iter();
             stragglers.any(|late| late.xid == row.xid && row.position > late.floor)
         };
         row.position > page.after && row.position <= page.upto && (is_new || is_straggler())

@@ -1,6 +1,6 @@
 //! One term as the active relay: everything that may not outlive a connection.
 
-use relay::capture::{Floors, Frame, Pair, Position, Snapshot};
+use relay::capture::{Floors, Frame, Frontier, Pair, Position, Snapshot};
 
 use crate::{
     checkpoint::{Checkpoint, Progress, Recording, Unfinished},
@@ -52,7 +52,8 @@ impl Session {
                 watermark,
             } = unfinished;
             let (from, floors) = (&session.delivered, &session.floors);
-            let frame = Frame::new(from, to.0.clone(), upper, floors, Some(watermark));
+            let frontier = Frontier::of(from, floors);
+            let frame = Frame::new(frontier, to.0.clone(), upper, Some(watermark));
             let rows = frame::read(database, frame);
             // It was recorded by a synchronous commit, so what it sees is durable.
             session.open(scenario, to, upper, watermark, true, rows);
@@ -65,7 +66,8 @@ impl Session {
         let to = database.snapshot();
         let upper = database.last_position;
         let floors = self.floors_for_reading(scenario);
-        let frame = Frame::new(&self.read, to.0.clone(), upper, &floors, None);
+        let frontier = Frontier::of(&self.read, &floors);
+        let frame = Frame::new(frontier, to.0.clone(), upper, None);
         let rows = frame::read(database, frame);
         if rows.is_empty() {
             self.read = to;

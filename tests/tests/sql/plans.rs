@@ -43,18 +43,9 @@ async fn analyse(database: &Database) {
         .unwrap();
 }
 
-/// Plan of a page in the middle of a backlog, with two transactions that finished late.
-async fn plan(reader: &mut PgConnection) -> Value {
-    let types = "bigint, bigint, bigint, smallint, bigint, text, text, text[], bigint[], bigint, \
-                 bigint";
-    let prepare = format!(
-        "PREPARE page ({types}) AS {}",
-        relay::statements::FRAME_PAGE
-    );
-    sqlx::raw_sql(AssertSqlSafe(prepare))
-        .execute(&mut *reader)
-        .await
-        .unwrap();
+/// Plans of the statements that read pages, in the middle of a backlog, with two transactions that
+/// finished late.
+async fn plans(reader: &mut PgConnection) -> Vec<Value> {
     let (from, to): (String, String) = sqlx::query_as(
         "SELECT pg_snapshot_xmax(pg_current_snapshot())::text, pg_current_snapshot()::text",
     )
@@ -62,16 +53,37 @@ async fn plan(reader: &mut PgConnection) -> Value {
     .await
     .unwrap();
     // A backlog: all that was written lies above the floor and is new.
-    let explain = format!(
-        "EXPLAIN (FORMAT JSON) EXECUTE page (0, 20000, {}, 0::smallint, 20000, '3', '{to}',
-             ARRAY['{from}', '7'], ARRAY[10, 10]::bigint[], 1000, 8388608)",
+    let page = format!(
+        "0, 20000, {}, 0::smallint, 20000, '3', ARRAY['{from}', '7'], ARRAY[10, 10]::bigint[], 1000,
+         8388608",
         1_i64 << 40
     );
-    let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain))
-        .fetch_one(&mut *reader)
-        .await
-        .unwrap();
-    plan[0]["Plan"].clone()
+    let types = "bigint, bigint, bigint, smallint, bigint, text, text[], bigint[], bigint, bigint";
+    let mut plans = Vec::new();
+    for sql in [
+        format!(
+            "PREPARE look ({types}) AS {}",
+            relay::statements::LOOK_AND_PAGE
+        ),
+        format!(
+            "PREPARE page ({types}, text) AS {}",
+            relay::statements::FRAME_PAGE
+        ),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *reader)
+            .await
+            .unwrap();
+    }
+    for execute in [format!("look ({page})"), format!("page ({page}, '{to}')")] {
+        let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE {execute}");
+        let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain))
+            .fetch_one(&mut *reader)
+            .await
+            .unwrap();
+        plans.push(plan[0]["Plan"].clone());
+    }
+    plans
 }
 
 /// A node of a plan, with the types of the nodes above it.
@@ -92,12 +104,21 @@ fn nodes<'a>(plan: &'a Value, above: &[&'a str], all: &mut Vec<Node<'a>>) {
     }
 }
 
-fn assert_reads_by_index_only(plan: &Value) {
+async fn assert_reads_by_index_only(reader: &mut PgConnection) {
+    for plan in plans(reader).await {
+        assert_reads_leaf_by_index_only(&plan);
+    }
+}
+
+fn assert_reads_leaf_by_index_only(plan: &Value) {
     let mut all = Vec::new();
     nodes(plan, &[], &mut all);
     let reads: Vec<&Node<'_>> = all
         .iter()
-        .filter(|n| !n.plan["Relation Name"].is_null())
+        .filter(|n| {
+            let relation = n.plan["Relation Name"].as_str();
+            relation.is_some_and(|name| name != "message_position")
+        })
         .collect();
     let [new, stragglers] = reads[..] else {
         panic!("two reads, each of one leaf: {plan:#}");
@@ -140,7 +161,7 @@ async fn trap_7_statistics_of_an_empty_table_do_not_make_frames_walk_it() {
     analyse(&database).await;
     let mut reader = reader(&database).await;
     fill(&database).await;
-    assert_reads_by_index_only(&plan(&mut reader).await);
+    assert_reads_by_index_only(&mut reader).await;
 }
 
 #[tokio::test]
@@ -148,11 +169,11 @@ async fn trap_7_statistics_of_a_full_table_do_not_either() {
     let database = Database::new().await;
     fill(&database).await;
     analyse(&database).await;
-    assert_reads_by_index_only(&plan(&mut reader(&database).await).await);
+    assert_reads_by_index_only(&mut reader(&database).await).await;
 }
 
 #[tokio::test]
 async fn trap_7_a_table_that_was_never_analysed_is_read_by_index() {
     let database = Database::new().await;
-    assert_reads_by_index_only(&plan(&mut reader(&database).await).await);
+    assert_reads_by_index_only(&mut reader(&database).await).await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Floors, Frame, Position, Snapshot};
+use super::{Floors, Frame, Frontier, Page, Position, Snapshot};
 use crate::capture::{Pair, segment_end, segment_of};
 
 /// A transaction: its positions; finished or not.
@@ -58,15 +58,21 @@ impl Server {
             .unwrap()
     }
 
-    /// What the page query returns: rows, and whether the page was full.
-    fn page(&self, frame: &Frame, limit: usize) -> (Vec<Position>, bool) {
-        let page = frame.next_page().unwrap();
+    /// What a page's statement returns: rows, and whether the page was full.
+    fn page(
+        &self,
+        frontier: &Frontier,
+        to: &Snapshot,
+        page: Page,
+        limit: usize,
+    ) -> (Vec<Position>, bool) {
         let mut rows: Vec<Position> = Vec::new();
-        for (&xid, writer) in self.writers.iter().filter(|(_, w)| w.committed) {
-            let straggler = frame.stragglers().iter().find(|s| s.xid == xid);
+        let committed = self.writers.iter().filter(|(_, w)| w.committed);
+        for (&xid, writer) in committed.filter(|&(&xid, _)| to.sees(xid)) {
+            let straggler = frontier.stragglers().iter().find(|s| s.xid == xid);
             let floor = match straggler {
                 Some(straggler) => straggler.floor,
-                None if xid >= frame.new_from() && frame.to().sees(xid) => frame.new_floor(),
+                None if xid >= frontier.new_from() => frontier.new_floor(),
                 None => continue,
             };
             rows.extend(
@@ -128,13 +134,21 @@ fn deliver(
     mut crash_after: Option<usize>,
     seen: &mut Vec<Position>,
 ) {
-    let (to, upper, after) = match recorded.frame.take() {
-        Some((to, upper, watermark)) => (to, upper, Some(watermark)),
-        None => (server.snapshot(), server.sequence, None),
-    };
-    let mut frame = Frame::new(&recorded.delivered, to.clone(), upper, floors, after);
+    let frontier = Frontier::of(&recorded.delivered, floors);
+    let likely = frontier.likely_page();
+    let (to, upper, after, ahead);
+    if let Some((unfinished, bound, watermark)) = recorded.frame.take() {
+        (to, upper, after, ahead) = (unfinished, bound, Some(watermark), None);
+    } else {
+        // A page is read together with the snapshot.
+        (to, upper, after) = (server.snapshot(), server.sequence, None);
+        ahead = Some(server.page(&frontier, &to, likely, page));
+    }
+    let mut frame = Frame::new(frontier, to.clone(), upper, after);
+    let mut ahead = ahead.filter(|_| frame.goes_on_in(likely));
     while let Some(request) = frame.next_page() {
-        let (rows, full) = server.page(&frame, page);
+        let read = || server.page(frame.frontier(), &to, request, page);
+        let (rows, full) = ahead.take().unwrap_or_else(read);
         for &row in &rows {
             if crash_after == Some(0) {
                 let watermark = seen
