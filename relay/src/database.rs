@@ -121,10 +121,6 @@ fn refused(url: String, source: sqlx::Error) -> DatabaseError {
     }
 }
 
-/// Value of `plan_cache_mode`: what a parameter is makes no difference to our plans, and making one
-/// anew costs more than most of the statements do.
-const GENERIC_PLANS: &str = "force_generic_plan";
-
 /// What a connection is for; decides its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -133,8 +129,21 @@ pub(crate) enum Purpose {
         /// Silence after which the server ends it.
         timeout: Duration,
     },
-    /// Reads.
+    /// Reads frames: few statements, very often. Their plans are kept, since making one takes longer
+    /// than running it.
+    Frames,
+    /// Reads whatever else.
     Reader,
+}
+
+impl Purpose {
+    /// Value of `plan_cache_mode`.
+    const fn plans(self) -> &'static str {
+        match self {
+            Self::Frames => "force_generic_plan",
+            Self::Lease { .. } | Self::Reader => "force_custom_plan",
+        }
+    }
 }
 
 /// Connects, with the settings that the purpose needs.
@@ -159,7 +168,7 @@ pub(crate) async fn connect(
         })?;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
     let (plans, silence) = server::in_force(&mut connection).await?;
-    if plans != GENERIC_PLANS || silence != silence_allowed(purpose) {
+    if plans != purpose.plans() || silence != silence_allowed(purpose) {
         return Err(DatabaseError::Pooler {
             url: url.to_string(),
         });
@@ -176,13 +185,14 @@ pub(crate) async fn connect(
 pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
     // Plans must not depend on statistics: those of an empty table would walk a full one.
     let mut settings: Vec<(&'static str, String)> = [
-        ("plan_cache_mode", GENERIC_PLANS),
+        ("plan_cache_mode", purpose.plans()),
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("enable_sort", "off"),
         ("jit", "off"),
+        ("default_transaction_isolation", "read committed"),
         ("max_parallel_workers_per_gather", "0"),
         ("tcp_keepalives_idle", "5"),
         ("tcp_keepalives_interval", "2"),
@@ -205,6 +215,6 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
 fn silence_allowed(purpose: Purpose) -> String {
     match purpose {
         Purpose::Lease { timeout } => timeout.as_millis().to_string(),
-        Purpose::Reader => "0".to_owned(),
+        Purpose::Frames | Purpose::Reader => "0".to_owned(),
     }
 }

@@ -15,9 +15,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::RECORD", checkpoint::RECORD),
     ("checkpoint::TRIM", checkpoint::TRIM),
     ("message::WAITING", message::WAITING),
-    ("page::FRAME_PAGE", page::FRAME_PAGE),
-    ("page::LOOK_AND_PAGE", page::LOOK_AND_PAGE),
-    ("page::WALK_PAGE", page::WALK_PAGE),
     ("parked::ABOVE", parked::ABOVE),
     ("parked::BY_KEY", parked::BY_KEY),
     ("parked::BY_POSITION", parked::BY_POSITION),
@@ -52,17 +49,28 @@ pub const ALL: &[(&str, &str)] = &[
 /// The statements that empty one leaf each.
 pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
 
-/// The statement that reads a page of a frame.
-pub const FRAME_PAGE: &str = page::FRAME_PAGE;
+/// The statements that read a page of a frame, of a leaf each.
+pub const FRAME_PAGE: &[&str] = &page::FRAME_PAGE;
 
-/// The statement that takes a snapshot and reads the first page of its frame.
-pub const LOOK_AND_PAGE: &str = page::LOOK_AND_PAGE;
+/// The statements that take a snapshot and read the first page of its frame, of a leaf each.
+pub const LOOK_AND_PAGE: &[&str] = &page::LOOK_AND_PAGE;
+
+/// The statements that read a page of the walk after a rebase, of a leaf each.
+pub const WALK_PAGE: &[&str] = &page::WALK_PAGE;
+
+/// The statement that asks for parked rows that are due.
+pub const DUE: &str = parked::DUE;
 
 /// The statement that takes a snapshot and asks for the highest position handed out, which is its
 /// fourth column.
 pub const LOOK: &str = server::LOOK;
 
-/// Settings of the connection that reads.
+/// Settings of the connection that reads frames.
+pub fn frames_settings() -> Vec<(&'static str, String)> {
+    database::settings(Purpose::Frames)
+}
+
+/// Settings of the connection that reads parked rows.
 pub fn reader_settings() -> Vec<(&'static str, String)> {
     database::settings(Purpose::Reader)
 }

@@ -237,3 +237,38 @@ async fn g6_open_prepared_and_reading_transactions_hold_nothing_back() {
         .unwrap();
     tap.distinct(before + 2).await;
 }
+
+/// G6: the floor rises above what somebody wrote and does not commit, though nothing is delivered, so
+/// that looks do not read it again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn g6_a_large_open_transaction_is_not_read_by_every_look() {
+    const ROWS: usize = 12_000;
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay_with(&[LEASE]).await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let owner = stack.database.pool(Login::Owner).await;
+    let mut writer = outbox::transaction::begin(&pool).await.unwrap();
+    // A checkpoint for each stretch; the floor that the first makes is recorded with the second.
+    for checkpoints in 1..=2 {
+        sqlx::query("SELECT outbox.publish('load', '1') FROM generate_series(1, $1)")
+            .bind(ROWS as i64)
+            .execute(&mut *writer)
+            .await
+            .unwrap();
+        eventually("a checkpoint is recorded", async || {
+            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox.checkpoint")
+                .fetch_one(&owner)
+                .await
+                .unwrap();
+            count >= checkpoints
+        })
+        .await;
+    }
+    let newest = "SELECT floor_positions FROM outbox.checkpoint ORDER BY id DESC LIMIT 1";
+    let floors: Vec<i64> = sqlx::query_scalar(newest).fetch_one(&owner).await.unwrap();
+    assert!(floors.iter().any(|floor| *floor > 10_000), "{floors:?}");
+    assert_eq!(tap.ids().len(), 0);
+    writer.commit().await.unwrap();
+    tap.distinct(2 * ROWS).await;
+}

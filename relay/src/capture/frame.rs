@@ -16,12 +16,22 @@ pub struct Frame {
 /// A request for the next rows of a frame, all within one leaf of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Leaf that holds them.
-    pub slot: i16,
     /// Rows above this position,
     pub after: Position,
     /// and up to this one.
     pub upto: Position,
+}
+
+impl Page {
+    /// Number of the segment that it lies in.
+    pub const fn segment(self) -> i64 {
+        segment_of(self.upto)
+    }
+
+    /// Number of the leaf that holds the segment.
+    pub const fn leaf(self) -> usize {
+        (self.segment() % RING) as usize
+    }
 }
 
 impl Frame {
@@ -80,16 +90,15 @@ impl Frame {
         }
         let segment = segment_of(self.cursor + 1);
         Some(Page {
-            slot: (segment % RING) as i16,
             after: self.cursor,
             upto: segment_end(segment).min(self.upper),
         })
     }
 
-    /// Whether it goes on in the same leaf as a page that was read before the frame was known.
-    pub fn goes_on_in(&self, page: Page) -> bool {
+    /// Whether it begins in the segment of a page that was read before the frame was known.
+    pub fn begins_in(&self, page: Page) -> bool {
         let first = self.next_page();
-        first.is_some_and(|first| segment_of(first.upto) == segment_of(page.upto))
+        first.is_some_and(|first| first.segment() == page.segment())
     }
 
     /// Notes what a page held: its last row's position, and whether the page ended there because

@@ -1,6 +1,6 @@
 //! What a delivered snapshot leaves to be delivered.
 
-use super::{Floors, Page, Position, RING, Snapshot, segment_end, segment_of, segment_start};
+use super::{Floors, Page, Position, Snapshot, segment_end, segment_of, segment_start};
 
 /// A transaction that the delivered snapshot saw running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,6 @@ impl Frontier {
     pub const fn likely_page(&self) -> Page {
         let segment = segment_of(self.new_floor + 1);
         Page {
-            slot: (segment % RING) as i16,
             after: segment_start(segment) - 1,
             upto: segment_end(segment),
         }

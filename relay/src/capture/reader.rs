@@ -24,6 +24,12 @@ use crate::{
 /// How long to wait for the write-ahead log before asking for a commit instead.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(2);
 
+/// So many positions may be read in vain by each look.
+const FRUITLESS: Position = 10_000;
+
+/// How often to ask for a checkpoint because of them.
+const FRUITLESS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What the reader reports, in order: a frame is opened, its rows follow, it is closed.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -34,6 +40,11 @@ pub(crate) enum Event {
     },
     Closed {
         frame: FrameId,
+    },
+    /// Many positions above the floor were handed out, and nothing new is visible there: somebody
+    /// writes and does not commit. Each look reads those rows, until a checkpoint raises the floor.
+    Fruitless {
+        upper: Position,
     },
     /// Reading failed; nothing more will come.
     Lost(RelayError),
@@ -113,6 +124,7 @@ impl Reader {
             delivered = to;
         }
         let mut proven = Instant::now();
+        let mut asked: Option<Instant> = None;
         loop {
             if proven.elapsed() >= self.holder.every {
                 prove(&mut self.connection, self.holder).await?;
@@ -122,6 +134,16 @@ impl Reader {
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
             let (connection, lane) = (&mut self.connection, self.holder.lane);
             let (look, page) = page::look_and_page(connection, &frontier, lane, self.limit).await?;
+            if page.rows.is_empty()
+                && look.upper - frontier.new_floor() > FRUITLESS
+                && asked.is_none_or(|asked| asked.elapsed() >= FRUITLESS_INTERVAL)
+            {
+                asked = Some(Instant::now());
+                let upper = look.upper;
+                if self.events.send(Event::Fruitless { upper }).await.is_err() {
+                    return Ok(());
+                }
+            }
             if !delivered.misses_any_of(&look.snapshot) {
                 sleep(self.interval.idle()).await;
                 continue;
@@ -129,7 +151,7 @@ impl Reader {
             let likely = frontier.likely_page();
             let frame = Frame::new(frontier, look.snapshot.clone(), look.upper, None);
             // Seldom it begins in an earlier leaf: then that is read first, and this page again.
-            let ahead = Some(page).filter(|_| frame.goes_on_in(likely));
+            let ahead = Some(page).filter(|_| frame.begins_in(likely));
             let before = id;
             id += 1;
             delivered = look.snapshot.clone();

@@ -180,7 +180,9 @@ impl Engine {
             return;
         }
         let progress = self.machine.progress();
-        let changed = self.machine.has_records() || self.work.recorded != Some(progress);
+        let changed = self.machine.has_records()
+            || self.work.recorded != Some(progress)
+            || self.frames.want_a_floor();
         let due = Instant::now() >= self.work.record_after || self.work.stopping.is_some();
         self.work.record_wanted = changed;
         if self.work.gate != Gate::Wanted && !(changed && due) {

@@ -16,6 +16,7 @@ pub(super) struct Frames {
     open: VecDeque<Opened>,
     /// Highest position known to have been handed out.
     upper: Position,
+    wants_floor: bool,
 }
 
 impl Frames {
@@ -24,6 +25,7 @@ impl Frames {
             upper: checkpoint.floors.highest(),
             checkpoint,
             open: VecDeque::new(),
+            wants_floor: false,
         }
     }
 
@@ -32,8 +34,20 @@ impl Frames {
         self.open.push_back(frame);
     }
 
+    /// Notes that a look read many positions, up to this one, in vain.
+    pub(super) fn fruitless(&mut self, upper: Position) {
+        self.upper = self.upper.max(upper);
+        self.wants_floor = true;
+    }
+
+    /// Whether a checkpoint is wanted for the sake of the floor that it makes.
+    pub(super) const fn want_a_floor(&self) -> bool {
+        self.wants_floor
+    }
+
     /// Returns what to record, given how far the frames are done.
     pub(super) fn checkpoint(&mut self, progress: Progress) -> Checkpoint {
+        self.wants_floor = false;
         while let Some(frame) = self
             .open
             .pop_front_if(|frame| Some(frame.id) <= progress.finished)

@@ -63,7 +63,7 @@ pub(crate) async fn run(
         rows: i64::from(config.capture.page_rows),
         bytes: i64::from(config.capture.page_bytes),
     };
-    let mut reading = database::connect(url, Purpose::Reader, "postroom-relay reader").await?;
+    let mut reading = database::connect(url, Purpose::Frames, "postroom-relay reader").await?;
     reader::prove(&mut reading, holder).await?;
     let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;
     reader::prove(&mut parking, holder).await?;

@@ -76,6 +76,7 @@ impl Engine {
                 settled.collect::<MessagesSettled>().emit();
             }
             reader::Event::Closed { frame } => self.machine.close_frame(frame),
+            reader::Event::Fruitless { upper } => self.frames.fruitless(upper),
             reader::Event::Lost(error) => return Err(error),
         }
         Ok(())

@@ -1,5 +1,30 @@
 //! The relay's statements: static text, one module per table.
 
+/// Spells a statement out for each of the sixteen leaves of `outbox.message`: a table's name cannot be
+/// bound.
+macro_rules! leaves {
+    ($statement:ident) => {
+        [
+            $statement!("00"),
+            $statement!("01"),
+            $statement!("02"),
+            $statement!("03"),
+            $statement!("04"),
+            $statement!("05"),
+            $statement!("06"),
+            $statement!("07"),
+            $statement!("08"),
+            $statement!("09"),
+            $statement!("10"),
+            $statement!("11"),
+            $statement!("12"),
+            $statement!("13"),
+            $statement!("14"),
+            $statement!("15"),
+        ]
+    };
+}
+
 pub(crate) mod checkpoint;
 pub(crate) mod message;
 pub(crate) mod page;

@@ -23,11 +23,12 @@ GROUP BY key, topic";
 pub(crate) const ABOVE: &str =
     "SELECT position FROM outbox.parked WHERE lane = $1 AND position > $2";
 
-// Bounded below too: rows that were due, gone or moved on long ago leave dead entries in the index.
+// Bounded below too: rows that were due, gone or moved on long ago leave dead entries in the index. The
+// time is asked once: compared row by row, it would bound nothing.
 pub(crate) const DUE: &str = "
 SELECT position, key, holds <> 'nothing' AND key IS NOT NULL
 FROM outbox.parked
-WHERE lane = $1 AND due_at > $2 AND due_at <= clock_timestamp()
+WHERE lane = $1 AND due_at > $2 AND due_at <= (SELECT clock_timestamp())
 ORDER BY due_at LIMIT $3";
 
 pub(crate) const BY_POSITION: &str = "

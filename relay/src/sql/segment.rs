@@ -37,31 +37,12 @@ pub(crate) const FORGET: &str = "DELETE FROM outbox.segment WHERE segment = $1";
 
 pub(crate) const STEP_BACK: &str = "SET LOCAL lock_timeout = '50ms'";
 
-/// Names of the sixteen leaves cannot be bound, so the statements are spelled out.
-macro_rules! leaves {
-    ($template:literal) => {
-        [
-            concat!($template, "00"),
-            concat!($template, "01"),
-            concat!($template, "02"),
-            concat!($template, "03"),
-            concat!($template, "04"),
-            concat!($template, "05"),
-            concat!($template, "06"),
-            concat!($template, "07"),
-            concat!($template, "08"),
-            concat!($template, "09"),
-            concat!($template, "10"),
-            concat!($template, "11"),
-            concat!($template, "12"),
-            concat!($template, "13"),
-            concat!($template, "14"),
-            concat!($template, "15"),
-        ]
+macro_rules! truncate {
+    ($leaf:literal) => {
+        concat!("TRUNCATE outbox.message_", $leaf)
     };
 }
-
-pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!("TRUNCATE outbox.message_");
+pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!(truncate);
 
 /// The segment being written, its positions used, and its age in seconds.
 #[derive(Debug, Clone, Copy)]

@@ -42,6 +42,17 @@ async fn every_statement_of_the_relay_runs_as_the_relays_role() {
     for (name, sql) in relay::statements::ALL {
         assert_runs(&mut relay, name, sql).await;
     }
+    let of_leaves = [
+        ("FRAME_PAGE", relay::statements::FRAME_PAGE),
+        ("LOOK_AND_PAGE", relay::statements::LOOK_AND_PAGE),
+        ("WALK_PAGE", relay::statements::WALK_PAGE),
+    ];
+    for (name, statements) in of_leaves {
+        assert_eq!(statements.len(), 16, "{name}");
+        for sql in statements {
+            assert_runs(&mut relay, name, sql).await;
+        }
+    }
     for truncate in relay::statements::TRUNCATE {
         let sql = AssertSqlSafe((*truncate).to_owned());
         sqlx::query(sql).execute(&mut relay).await.unwrap();

@@ -145,7 +145,7 @@ fn deliver(
         ahead = Some(server.page(&frontier, &to, likely, page));
     }
     let mut frame = Frame::new(frontier, to.clone(), upper, after);
-    let mut ahead = ahead.filter(|_| frame.goes_on_in(likely));
+    let mut ahead = ahead.filter(|_| frame.begins_in(likely));
     while let Some(request) = frame.next_page() {
         let read = || server.page(frame.frontier(), &to, request, page);
         let (rows, full) = ahead.take().unwrap_or_else(read);
