@@ -28,11 +28,16 @@ impl PollInterval {
         }
     }
 
-    /// Returns how long to wait after a look that found something.
-    pub const fn busy(&mut self) -> Duration {
+    /// Returns how long to wait after a look that found something and `took` so long, reading and
+    /// handing on included.
+    ///
+    /// As long again, within bounds: what makes looks slow is mostly a busy server, and fewer looks
+    /// that find more cost it less.
+    pub fn busy(&mut self, took: Duration) -> Duration {
         self.current = self.shortest;
         self.quiet = Duration::ZERO;
-        self.current
+        let rest = self.shortest.saturating_sub(took);
+        rest.max(took.min(self.shortest * 2))
     }
 
     /// Returns how long to wait after a look that found nothing; grows by half each time
@@ -60,6 +65,17 @@ mod tests {
         assert!(steady.into_iter().all(|wait| wait == 2));
         let waits: Vec<u128> = (0..10).map(|_| interval.idle().as_millis()).collect();
         assert_eq!(waits, [3, 4, 6, 10, 15, 22, 34, 50, 50, 50]);
-        assert_eq!(interval.busy().as_millis(), 2);
+        assert_eq!(interval.busy(Duration::ZERO).as_millis(), 2);
+        assert_eq!(interval.idle().as_millis(), 2);
+    }
+
+    #[test]
+    fn slow_looks_become_fewer_but_no_frame_is_waited_for() {
+        let mut interval = PollInterval::new(Duration::from_millis(2), Duration::from_millis(50));
+        let waits = [0, 1, 2, 3, 60_000].map(|took| {
+            let wait = interval.busy(Duration::from_millis(took));
+            wait.as_millis()
+        });
+        assert_eq!(waits, [2, 1, 2, 3, 4]);
     }
 }

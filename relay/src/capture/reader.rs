@@ -162,8 +162,7 @@ impl Reader {
                 id = before;
                 sleep(self.interval.idle()).await;
             } else {
-                // From look to look: reading the frame took its part of that.
-                pause(self.interval.busy().saturating_sub(looked.elapsed())).await;
+                pause(self.interval.busy(looked.elapsed())).await;
             }
         }
     }

@@ -93,7 +93,7 @@ impl Default for Amqp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// Shortest time from one look to the next; reading what was found counts. Default: 1 ms.
+    /// Shortest time from one look to the next; reading what was found counts. Default: 2 ms.
     #[serde(with = "humantime_serde")]
     pub poll_shortest: Duration,
     /// Longest wait between two looks, when there is nothing to do. Default: 50 ms.
@@ -108,7 +108,7 @@ pub struct Capture {
 impl Default for Capture {
     fn default() -> Self {
         Self {
-            poll_shortest: Duration::from_millis(1),
+            poll_shortest: Duration::from_millis(2),
             poll_longest: Duration::from_millis(50),
             page_rows: 1_000,
             page_bytes: 4 << 20,
