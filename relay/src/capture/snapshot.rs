@@ -61,15 +61,6 @@ impl Snapshot {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
-    /// Transactions that were running here and are finished in `later`.
-    pub fn finished_in(&self, later: &Self) -> Vec<u64> {
-        self.running
-            .iter()
-            .copied()
-            .filter(|&xid| later.sees(xid))
-            .collect()
-    }
-
     /// Whether `later` sees any transaction that this one does not.
     pub fn misses_any_of(&self, later: &Self) -> bool {
         let above = later.xmax.saturating_sub(self.xmax);
@@ -173,7 +164,7 @@ mod tests {
             prop_assert_eq!(old.misses_any_of(&new), !fresh.is_empty());
             let captured: BTreeSet<u64> = (old.xmax()..150)
                 .filter(|&xid| new.sees(xid))
-                .chain(old.finished_in(&new))
+                .chain(old.running().iter().copied().filter(|&xid| new.sees(xid)))
                 .collect();
             prop_assert_eq!(captured, fresh);
         }

@@ -93,7 +93,8 @@ impl Default for Amqp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// Shortest time from one look to the next; reading what was found counts. Default: 2 ms.
+    /// Shortest time from one look to the next; reading what was found counts. A look that took longer
+    /// is followed by a wait as long, at most twice this. Default: 2 ms.
     #[serde(with = "humantime_serde")]
     pub poll_shortest: Duration,
     /// Longest wait between two looks, when there is nothing to do. Default: 50 ms.
