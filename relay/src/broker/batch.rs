@@ -63,14 +63,14 @@ pub(super) async fn publish(
             Err(error) => outcomes.push((*position, Outcome::Rejected(error.to_string()))),
         }
     }
+    // Until the last message's confirm, which is mostly the last: whoever awaits each, or the writing of
+    // each, is woken for many of them.
+    channel.wait_for_confirms().await?;
     outcomes.extend(judge(&sent, &confirmed(issued).await?)?);
     Ok(outcomes)
 }
 
 /// Hands a message to the client, which has it before this returns.
-///
-/// Whoever awaits the messages of a batch one after another wakes, and writes to the socket, once for
-/// many of them.
 fn issue<'a>(
     channel: &'a Channel,
     exchange: &ShortString,
@@ -92,7 +92,7 @@ fn issue<'a>(
     issued
 }
 
-/// Waits for all confirms, in order: most have come when the first has.
+/// Waits for all confirms.
 async fn confirmed<F>(issued: Vec<Issued<F>>) -> lapin::Result<Vec<Confirmation>>
 where
     F: Future<Output = lapin::Result<PublisherConfirm>>,

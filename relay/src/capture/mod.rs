@@ -12,6 +12,7 @@ mod frontier;
 mod poll;
 pub(crate) mod reader;
 mod snapshot;
+mod timer;
 
 pub use floors::{Floors, Pair};
 pub use frame::{Frame, Page};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
-use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot};
+use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot, timer::Timer};
 use crate::{
     checkpoint::Checkpoint,
     error::RelayError,
@@ -125,6 +125,7 @@ impl Reader {
         }
         let mut proven = Instant::now();
         let mut asked: Option<Instant> = None;
+        let timer = Timer::new();
         loop {
             if proven.elapsed() >= self.holder.every {
                 prove(&mut self.connection, self.holder).await?;
@@ -145,7 +146,7 @@ impl Reader {
                 }
             }
             if !delivered.misses_any_of(&look.snapshot) {
-                sleep(self.interval.idle()).await;
+                timer.sleep(self.interval.idle()).await;
                 continue;
             }
             let likely = frontier.likely_page();
@@ -160,9 +161,9 @@ impl Reader {
             };
             if rows == 0 {
                 id = before;
-                sleep(self.interval.idle()).await;
+                timer.sleep(self.interval.idle()).await;
             } else {
-                pause(self.interval.busy(looked.elapsed())).await;
+                timer.sleep(self.interval.busy(looked.elapsed())).await;
             }
         }
     }
@@ -267,13 +268,6 @@ impl Reader {
             flushed = server::flushed(&mut self.connection).await?;
         }
         Ok(true)
-    }
-}
-
-/// Sleeps, unless the timer's millisecond would be the greater part of it.
-async fn pause(time: Duration) {
-    if time > Duration::from_micros(500) {
-        sleep(time).await;
     }
 }
 

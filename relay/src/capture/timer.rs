@@ -1,0 +1,123 @@
+//! Waits of a millisecond or two.
+
+use std::{io, time::Duration};
+
+use tokio::time::sleep;
+
+/// Sleeps as long as it is told to.
+///
+/// The runtime's own timer counts whole milliseconds, from its start, and rounds up twice: a look every
+/// two milliseconds came every three. Linux has timers of nanoseconds that can be awaited like a
+/// socket (timerfd); without one, the runtime's serves.
+#[derive(Debug)]
+pub(super) struct Timer {
+    #[cfg(target_os = "linux")]
+    fine: Option<linux::Fine>,
+}
+
+impl Timer {
+    pub(super) fn new() -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            fine: linux::Fine::new().ok(),
+        }
+    }
+
+    pub(super) async fn sleep(&self, time: Duration) {
+        if self.sleep_finely(time).await.is_err() {
+            sleep(time).await;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn sleep_finely(&self, time: Duration) -> io::Result<()> {
+        let fine = self.fine.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        fine.sleep(time).await
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn sleep_finely(&self, _: Duration) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{io, os::fd::OwnedFd, time::Duration};
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    };
+    use tokio::io::{Interest, unix::AsyncFd};
+
+    #[derive(Debug)]
+    pub(super) struct Fine(AsyncFd<OwnedFd>);
+
+    impl Fine {
+        #[allow(
+            deprecated,
+            reason = "sound for an owned descriptor, which never becomes another; what replaces it is unsafe"
+        )]
+        pub(super) fn new() -> io::Result<Self> {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            AsyncFd::with_interest(timer, Interest::READABLE).map(Self)
+        }
+
+        pub(super) async fn sleep(&self, time: Duration) -> io::Result<()> {
+            if time.is_zero() {
+                return Ok(());
+            }
+            let once = Itimerspec {
+                it_interval: Timespec::default(),
+                it_value: time.try_into().map_err(io::Error::other)?,
+            };
+            // Whatever an earlier wait, given up, left behind is gone with this.
+            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+            let read = |timer: &OwnedFd| Ok(rustix::io::read(timer, &mut [0_u8; 8])?);
+            self.0.async_io(Interest::READABLE, read).await.map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::time::timeout;
+
+    use super::Timer;
+
+    #[tokio::test]
+    async fn it_sleeps_as_long_as_it_is_told_to() {
+        let timer = Timer::new();
+        for micros in [0, 1, 900, 2_000, 0, 5_000] {
+            let (time, began) = (Duration::from_micros(micros), Instant::now());
+            timer.sleep(time).await;
+            assert!(began.elapsed() >= time);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_given_up_does_not_shorten_the_next() {
+        let timer = Timer::new();
+        let given_up = timeout(Duration::from_millis(5), timer.sleep(Duration::from_secs(60)));
+        given_up.await.unwrap_err();
+        // One that ended, too, unseen.
+        let mut unseen = Box::pin(timer.sleep(Duration::from_micros(100)));
+        let _ = futures_util::poll!(&mut unseen);
+        std::thread::sleep(Duration::from_millis(2));
+        drop(unseen);
+        let (time, began) = (Duration::from_millis(10), Instant::now());
+        timer.sleep(time).await;
+        assert!(began.elapsed() >= time);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn linux_has_fine_timers() {
+        let timer = Timer::new();
+        timer.sleep_finely(Duration::from_micros(1)).await.unwrap();
+    }
+}
