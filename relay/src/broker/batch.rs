@@ -54,13 +54,14 @@ pub(super) async fn publish(
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut sent = Vec::with_capacity(batch.len());
     let mut issued = Vec::with_capacity(batch.len());
-    for (position, message) in batch {
+    for row in batch {
+        let message = &row.message;
         match message.encode(source) {
             Ok(published) => {
-                sent.push((*position, message.message_id));
+                sent.push((row.position, message.message_id));
                 issued.push(issue(channel, exchange, message, published));
             }
-            Err(error) => outcomes.push((*position, Outcome::Rejected(error.to_string()))),
+            Err(error) => outcomes.push((row.position, Outcome::Rejected(error.to_string()))),
         }
     }
     // Until the last message's confirm, which is mostly the last: whoever awaits each, or the writing of

@@ -31,11 +31,7 @@ pub(crate) struct Order {
 impl Order {
     /// Age of its oldest message, by this machine's clock: for the metric only.
     fn delay(&self) -> Duration {
-        let written = self
-            .batch
-            .iter()
-            .map(|(_, message)| message.occurred_at)
-            .min();
+        let written = self.batch.iter().map(|row| row.message.occurred_at).min();
         let age = written.and_then(|written| (Utc::now() - written).to_std().ok());
         age.unwrap_or_default()
     }
@@ -183,9 +179,9 @@ async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
 /// Nothing is known of a batch: not even its acknowledged messages can be trusted, since their
 /// returns may not have come.
 fn unknown(order: &Order, blame: Option<&str>) -> Vec<(Position, Outcome)> {
-    let outcome = |position: &Position| {
+    let outcome = |position: Position| {
         (
-            *position,
+            position,
             Outcome::Unknown {
                 blame: blame.map(str::to_owned),
             },
@@ -194,7 +190,7 @@ fn unknown(order: &Order, blame: Option<&str>) -> Vec<(Position, Outcome)> {
     order
         .batch
         .iter()
-        .map(|(position, _)| outcome(position))
+        .map(|row| outcome(row.position))
         .collect()
 }
 

@@ -102,7 +102,10 @@ mod tests {
     #[tokio::test]
     async fn a_wait_given_up_does_not_shorten_the_next() {
         let timer = Timer::new();
-        let given_up = timeout(Duration::from_millis(5), timer.sleep(Duration::from_secs(60)));
+        let given_up = timeout(
+            Duration::from_millis(5),
+            timer.sleep(Duration::from_secs(60)),
+        );
         given_up.await.unwrap_err();
         // One that ended, too, unseen.
         let mut unseen = Box::pin(timer.sleep(Duration::from_micros(100)));

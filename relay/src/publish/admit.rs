@@ -63,24 +63,8 @@ impl<M> Machine<M> {
     pub(super) fn take_in(&mut self, row: Row<M>, origin: Origin) -> Entry<M> {
         self.rows += 1;
         self.bytes += row.bytes;
-        let Row {
-            position,
-            key,
-            topic,
-            bytes,
-            disposition,
-            message,
-        } = row;
-        let message = Arc::new(message);
         Entry {
-            row: Row {
-                position,
-                key,
-                topic,
-                bytes,
-                disposition,
-                message,
-            },
+            row: Arc::new(row),
             origin,
             strikes: 0,
         }
@@ -100,9 +84,14 @@ impl<M> Machine<M> {
             hold = Some(Hold::Key);
         }
         let Some(hold) = hold else {
-            state.waiting.push_back(entry);
             state.from_frames += 1;
-            self.advance(&key);
+            if state.active {
+                state.waiting.push_back(entry);
+            } else {
+                debug_assert!(state.waiting.is_empty());
+                state.active = true;
+                self.ready.insert(entry.row.position, entry);
+            }
             return None;
         };
         if state.from_frames > 0 || !state.followers.is_empty() {
@@ -147,9 +136,11 @@ impl<M> Machine<M> {
                     }
                 }
             }
-            let state = self.key(key);
             state.active = true;
             self.ready.insert(entry.row.position, entry);
+            return;
+        }
+        if self.forget_idle(key) {
             return;
         }
         self.park_followers(key);

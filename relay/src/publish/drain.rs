@@ -7,6 +7,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 use super::Row;
 use crate::capture::Position;
 
@@ -48,7 +50,7 @@ pub(super) struct Pass {
     /// A row that holds the whole key failed: nothing behind it may be tried.
     pub(super) stopped: bool,
     /// Topics that proved unroutable.
-    pub(super) failed_topics: HashSet<Arc<str>>,
+    pub(super) failed_topics: HashSet<Arc<str>, RandomState>,
     /// Rows of the key were parked since the pass began: it must look again.
     pub(super) parked_since: bool,
     /// A row expired that may be the one that failed: another pass must tell what still holds.

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
+
 use super::{
     Row,
     drain::{Drain, Pass},
@@ -46,7 +48,7 @@ pub(super) enum Origin {
 /// A row in memory.
 #[derive(Debug)]
 pub(super) struct Entry<M> {
-    pub(super) row: Row<Arc<M>>,
+    pub(super) row: Arc<Row<M>>,
     pub(super) origin: Origin,
     /// Times that its batch ended in an error of the broker; above zero it is sent alone.
     pub(super) strikes: u8,
@@ -66,7 +68,7 @@ pub(super) struct Follower {
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     pub(super) key: bool,
-    pub(super) topics: HashSet<Arc<str>>,
+    pub(super) topics: HashSet<Arc<str>, RandomState>,
 }
 
 impl Holds {
@@ -141,6 +143,7 @@ impl<M> KeyState<M> {
             && self.waiting.is_empty()
             && self.followers.is_empty()
             && self.holds.is_empty()
+            && !self.spilled
             && self.drain == Drain::Idle
             && self.unwritten == 0
     }

@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
+
 use super::{
-    Backoff, FrameId, Progress, TopicPatterns, Write,
+    Backoff, FrameId, Progress, Row, TopicPatterns, Write,
     key::{Entry, KeyState, Origin},
     track::Track,
 };
@@ -30,7 +32,7 @@ pub struct Settings {
 }
 
 /// Messages to publish together.
-pub type Batch<M> = Vec<(Position, Arc<M>)>;
+pub type Batch<M> = Vec<Arc<Row<M>>>;
 
 /// Decides what is published, parked and passed by the watermark.
 #[derive(Debug)]
@@ -38,9 +40,11 @@ pub struct Machine<M> {
     pub(super) settings: Settings,
     pub(super) tracks: VecDeque<Track>,
     pub(super) finished: Option<FrameId>,
-    pub(super) keys: HashMap<Arc<str>, KeyState<M>>,
+    pub(super) keys: HashMap<Arc<str>, KeyState<M>, RandomState>,
     pub(super) ready: BTreeMap<Position, Entry<M>>,
-    pub(super) in_flight: HashMap<Position, Entry<M>>,
+    pub(super) in_flight: HashMap<Position, Entry<M>, RandomState>,
+    /// The row in flight that is under suspicion, and alone.
+    pub(super) suspect: Option<Position>,
     pub(super) rows: usize,
     pub(super) bytes: usize,
     /// Parked rows that are in memory, or whose fate is not written yet.
@@ -56,9 +60,10 @@ impl<M> Machine<M> {
             settings,
             tracks: VecDeque::new(),
             finished: None,
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             ready: BTreeMap::new(),
-            in_flight: HashMap::new(),
+            in_flight: HashMap::default(),
+            suspect: None,
             rows: 0,
             bytes: 0,
             parked_in_hand: HashSet::new(),
@@ -139,10 +144,13 @@ impl<M> Machine<M> {
             .or_insert_with(KeyState::new)
     }
 
-    pub(super) fn forget_idle(&mut self, key: &Arc<str>) {
-        if self.keys.get(key).is_some_and(KeyState::is_idle) {
+    /// Forgets a key of which nothing needs to be remembered; returns whether it did.
+    pub(super) fn forget_idle(&mut self, key: &Arc<str>) -> bool {
+        let idle = self.keys.get(key).is_some_and(KeyState::is_idle);
+        if idle {
             self.keys.remove(key);
         }
+        idle
     }
 
     /// Drops a row from memory; the watermark may pass it.

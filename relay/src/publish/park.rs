@@ -51,7 +51,7 @@ impl<M> Machine<M> {
         state.holds.add(hold, &entry.row.topic);
         state.followers.push(Follower {
             position: entry.row.position,
-            topic: entry.row.topic,
+            topic: Arc::clone(&entry.row.topic),
             frame,
             hold,
         });

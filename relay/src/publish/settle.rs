@@ -17,8 +17,8 @@ const MOST_STRIKES: u8 = 3;
 impl<M> Machine<M> {
     /// Takes up to `most` messages to publish, oldest first. One under suspicion goes alone.
     pub fn next_batch(&mut self, most: usize) -> Batch<M> {
-        let mut batch = Vec::new();
-        if self.in_flight.values().any(|entry| entry.strikes > 0) {
+        let mut batch = Vec::with_capacity(most.min(self.ready.len()));
+        if self.suspect.is_some() {
             return batch;
         }
         while batch.len() < most {
@@ -28,13 +28,14 @@ impl<M> Machine<M> {
             if first.get().strikes > 0 {
                 if batch.is_empty() && self.in_flight.is_empty() {
                     let (position, entry) = first.remove_entry();
-                    batch.push((position, Arc::clone(&entry.row.message)));
+                    self.suspect = Some(position);
+                    batch.push(Arc::clone(&entry.row));
                     self.in_flight.insert(position, entry);
                 }
                 break;
             }
             let (position, entry) = first.remove_entry();
-            batch.push((position, Arc::clone(&entry.row.message)));
+            batch.push(Arc::clone(&entry.row));
             self.in_flight.insert(position, entry);
         }
         batch
@@ -48,6 +49,7 @@ impl<M> Machine<M> {
     /// Notes what became of a message that was handed out.
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
+        self.suspect = self.suspect.filter(|suspect| *suspect != position);
         let settled = match outcome {
             Outcome::Confirmed => {
                 self.finish(&entry);

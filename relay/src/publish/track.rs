@@ -53,7 +53,7 @@ impl Track {
     }
 
     pub(super) fn settle(&mut self, position: Position) {
-        if let Ok(index) = self.rows.binary_search_by_key(&position, |(row, _)| *row) {
+        if let Some(index) = self.find(position) {
             self.rows[index].1 = true;
         }
         while let Some((position, true)) = self.rows.front() {
@@ -62,10 +62,21 @@ impl Track {
         }
     }
 
+    fn find(&self, position: Position) -> Option<usize> {
+        let (first, _) = self.rows.front()?;
+        // Mostly no position is missing.
+        let guess = usize::try_from(position - first).ok()?;
+        let is_there = |(row, _): &(Position, bool)| *row == position;
+        if self.rows.get(guess).is_some_and(is_there) {
+            return Some(guess);
+        }
+        let found = self.rows.binary_search_by_key(&position, |(row, _)| *row);
+        found.ok()
+    }
+
     /// Whether it has a row that is not settled.
     pub(super) fn is_open(&self, position: Position) -> bool {
-        let found = self.rows.binary_search_by_key(&position, |(row, _)| *row);
-        found.is_ok_and(|index| !self.rows[index].1)
+        self.find(position).is_some_and(|index| !self.rows[index].1)
     }
 
     pub(super) const fn close(&mut self) {

@@ -165,9 +165,11 @@ impl Engine {
                 // The link gave the connection up a moment ago.
                 let (mpsc::error::TrySendError::Full(order)
                 | mpsc::error::TrySendError::Closed(order)) = refused;
-                for (position, _) in order.batch {
-                    self.machine
-                        .settle(position, crate::publish::Outcome::Unknown { blame: None });
+                for row in order.batch {
+                    self.machine.settle(
+                        row.position,
+                        crate::publish::Outcome::Unknown { blame: None },
+                    );
                 }
                 return;
             }

@@ -72,7 +72,7 @@ impl Bench {
 
     pub(super) fn batch(&mut self) -> Vec<Position> {
         let batch = self.machine.next_batch(100);
-        batch.into_iter().map(|(position, _)| position).collect()
+        batch.iter().map(|row| row.position).collect()
     }
 
     pub(super) fn settle(&mut self, position: Position, outcome: Outcome) -> Settled {

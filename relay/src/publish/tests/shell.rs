@@ -16,9 +16,9 @@ impl World {
             .machine
             .next_batch(most)
             .into_iter()
-            .map(|(position, message)| {
-                assert_eq!(position, *message);
-                position
+            .map(|row| {
+                assert_eq!(row.position, row.message);
+                row.position
             })
             .collect();
         if !batch.is_empty() {
