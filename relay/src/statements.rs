@@ -13,6 +13,7 @@ use crate::{
 pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::LATEST", checkpoint::LATEST),
     ("checkpoint::RECORD", checkpoint::RECORD),
+    ("checkpoint::RECORD_AND_PARK", checkpoint::RECORD_AND_PARK),
     ("checkpoint::TRIM", checkpoint::TRIM),
     ("message::WAITING", message::WAITING),
     ("parked::ABOVE", parked::ABOVE),
@@ -49,14 +50,24 @@ pub const ALL: &[(&str, &str)] = &[
 /// The statements that empty one leaf each.
 pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
 
+/// The statements that read a page of a frame without stragglers, of a leaf each.
+pub const NEW_PAGE: &[&str] = &page::NEW_PAGE;
+
 /// The statements that read a page of a frame, of a leaf each.
 pub const FRAME_PAGE: &[&str] = &page::FRAME_PAGE;
+
+/// The statements that take a snapshot and read the first page of its frame, if the last one saw nobody
+/// running, of a leaf each.
+pub const LOOK_AND_NEW_PAGE: &[&str] = &page::LOOK_AND_NEW_PAGE;
 
 /// The statements that take a snapshot and read the first page of its frame, of a leaf each.
 pub const LOOK_AND_PAGE: &[&str] = &page::LOOK_AND_PAGE;
 
 /// The statements that read a page of the walk after a rebase, of a leaf each.
 pub const WALK_PAGE: &[&str] = &page::WALK_PAGE;
+
+/// The statements that fetch the bodies of some rows of a leaf.
+pub const BODIES: &[&str] = &page::BODIES;
 
 /// The statement that asks for parked rows that are due.
 pub const DUE: &str = parked::DUE;

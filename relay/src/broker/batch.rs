@@ -64,11 +64,19 @@ pub(super) async fn publish(
             Err(error) => outcomes.push((row.position, Outcome::Rejected(error.to_string()))),
         }
     }
-    // Until the last message's confirm, which is mostly the last: whoever awaits each, or the writing of
-    // each, is woken for many of them.
-    channel.wait_for_confirms().await?;
+    mostly_confirmed(channel).await?;
     outcomes.extend(judge(&sent, &confirmed(issued).await?)?);
     Ok(outcomes)
+}
+
+/// Waits for the last message's confirm, which is mostly the last one to come: whoever awaits each, or the
+/// writing of each, is woken for many of them.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what it returns is not looked at, and every confirm is awaited after it"
+)]
+async fn mostly_confirmed(channel: &Channel) -> lapin::Result<()> {
+    channel.wait_for_confirms().await.map(drop)
 }
 
 /// Hands a message to the client, which has it before this returns.

@@ -95,7 +95,7 @@ impl<M> Machine<M> {
             return None;
         };
         if state.from_frames > 0 || !state.followers.is_empty() {
-            self.follow(&key, entry, hold);
+            self.follow(&key, &entry, hold);
         } else {
             self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
             self.advance(&key);

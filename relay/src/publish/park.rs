@@ -40,7 +40,7 @@ impl<M> Machine<M> {
     }
 
     /// Takes a row's message out of memory; it is parked when the rows before it are out too.
-    pub(super) fn follow(&mut self, key: &Arc<str>, entry: Entry<M>, hold: Hold) {
+    pub(super) fn follow(&mut self, key: &Arc<str>, entry: &Entry<M>, hold: Hold) {
         let Origin::Frame(frame) = entry.origin else {
             debug_assert!(false, "it is parked already");
             return;

@@ -1,6 +1,6 @@
 //! `outbox.checkpoint`, and everything that is recorded together with it.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Postgres, Row as _, postgres::PgArguments, query::QueryAs};
 
 use crate::{
     capture::{Floors, Pair, Position, Snapshot},
@@ -14,8 +14,22 @@ SELECT id, system_identifier, database_oid, timeline, delivered::text, frame::te
        watermark, anchor, floor_xids, floor_positions
 FROM outbox.checkpoint WHERE lane = $1 ORDER BY id DESC LIMIT 1";
 
+macro_rules! insert_checkpoint {
+    () => {
+        "
+INSERT INTO outbox.checkpoint (lane, system_identifier, database_oid, timeline, delivered, frame,
+                               frame_upper, watermark, anchor, floor_xids, floor_positions)
+VALUES ($1, $2, $3, $4, $5::text::pg_snapshot, $6::text::pg_snapshot, $7, $8, $9, $10, $11)
+RETURNING id, pg_current_xact_id()::text"
+    };
+}
+
+/// A checkpoint alone, as most are: the other statement takes longer to plan than to run.
+pub(crate) const RECORD: &str = insert_checkpoint!();
+
 // One statement: a row is parked if and only if the watermark that passes it is recorded.
-pub(crate) const RECORD: &str = "
+pub(crate) const RECORD_AND_PARK: &str = concat!(
+    "
 WITH parked AS (
     INSERT INTO outbox.parked (position, lane, reason, holds, attempts, due_at, detail, message_id,
                                topic, key, type, content_type, headers, occurred_at, deliver_after,
@@ -40,11 +54,9 @@ WITH parked AS (
     FROM unnest($20::bigint[], $21::text[], $22::text[], $23::integer[], $24::bigint[],
                 $25::text[]) AS r (position, reason, holds, attempts, wait_ms, detail)
     WHERE p.position = r.position
-)
-INSERT INTO outbox.checkpoint (lane, system_identifier, database_oid, timeline, delivered, frame,
-                               frame_upper, watermark, anchor, floor_xids, floor_positions)
-VALUES ($1, $2, $3, $4, $5::text::pg_snapshot, $6::text::pg_snapshot, $7, $8, $9, $10, $11)
-RETURNING id, pg_current_xact_id()::text";
+)",
+    insert_checkpoint!()
+);
 
 pub(crate) const TRIM: &str =
     "DELETE FROM outbox.checkpoint WHERE lane = $1 AND id > $2 AND id <= $3";
@@ -116,9 +128,8 @@ pub(crate) async fn record(
     let unfinished = checkpoint.unfinished.as_ref();
     let (anchor, walked) = checkpoint.walk.unzip();
     let pairs = checkpoint.floors.pairs();
-    let parks = &write.parks;
-    let again = &write.reschedules;
-    let (id, xid): (i64, String) = sqlx::query_as(RECORD)
+    let alone = write.is_empty();
+    let query = sqlx::query_as(if alone { RECORD } else { RECORD_AND_PARK })
         .bind(lane)
         .bind(checkpoint.identity.system_identifier)
         .bind(checkpoint.identity.database_oid)
@@ -129,7 +140,21 @@ pub(crate) async fn record(
         .bind(unfinished.map(|frame| frame.watermark).or(walked))
         .bind(anchor)
         .bind(pairs.iter().map(|pair| pair.xid as i64).collect::<Vec<_>>())
-        .bind(pairs.iter().map(|pair| pair.position).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|pair| pair.position).collect::<Vec<_>>());
+    let query = if alone { query } else { bind(query, write) };
+    let (id, xid): (i64, String) = query.fetch_one(connection).await?;
+    let xid = xid
+        .parse()
+        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
+    Ok(Recorded { id, xid })
+}
+
+type Query<'q> = QueryAs<'q, Postgres, (i64, String), PgArguments>;
+
+/// Binds what is recorded together with a checkpoint.
+fn bind<'q>(query: Query<'q>, write: &'q Write) -> Query<'q> {
+    let (parks, again) = (&write.parks, &write.reschedules);
+    query
         .bind(column(parks, |row| row.position))
         .bind(column(parks, |row| row.reason.as_str()))
         .bind(column(parks, |row| row.hold.as_str()))
@@ -144,12 +169,6 @@ pub(crate) async fn record(
         .bind(column(again, |row| row.attempts as i32))
         .bind(column(again, wait_ms))
         .bind(column(again, |row| row.detail.as_deref()))
-        .fetch_one(connection)
-        .await?;
-    let xid = xid
-        .parse()
-        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
-    Ok(Recorded { id, xid })
 }
 
 pub(crate) async fn trim(

@@ -43,8 +43,11 @@ async fn every_statement_of_the_relay_runs_as_the_relays_role() {
         assert_runs(&mut relay, name, sql).await;
     }
     let of_leaves = [
+        ("NEW_PAGE", relay::statements::NEW_PAGE),
         ("FRAME_PAGE", relay::statements::FRAME_PAGE),
+        ("LOOK_AND_NEW_PAGE", relay::statements::LOOK_AND_NEW_PAGE),
         ("LOOK_AND_PAGE", relay::statements::LOOK_AND_PAGE),
+        ("BODIES", relay::statements::BODIES),
         ("WALK_PAGE", relay::statements::WALK_PAGE),
     ];
     for (name, statements) in of_leaves {

@@ -1,19 +1,18 @@
 //! Pages of `outbox.message`: of a frame, and of the walk after a rebase.
 
+mod rows;
 mod statements;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{
-    PgConnection, Postgres, Row as _, ValueRef as _,
-    postgres::{PgArguments, PgRow},
+use sqlx::{PgConnection, Postgres, Row as _, ValueRef as _, postgres::PgArguments};
+
+pub(crate) use rows::PageRows;
+pub(crate) use statements::{
+    BODIES, FRAME_PAGE, LOOK_AND_NEW_PAGE, LOOK_AND_PAGE, NEW_PAGE, WALK_PAGE,
 };
 
-pub(crate) use statements::{FRAME_PAGE, LOOK_AND_PAGE, WALK_PAGE};
-
-use super::{
-    message::{self, Texts},
-    server::Look,
-};
+use self::rows::{COLUMNS, Rows};
+use super::server::Look;
 use crate::{
     capture::{Frame, Frontier, Page, Position},
     message::Message,
@@ -28,6 +27,11 @@ pub(crate) struct PageLimit {
 }
 
 impl PageLimit {
+    /// Largest body that is read together with its row: all of a page's may be so large.
+    const fn largest(self) -> i64 {
+        self.bytes / self.rows
+    }
+
     /// Whether one of the bounds ended a page, so that more may follow.
     pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
         let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
@@ -37,16 +41,6 @@ impl PageLimit {
     }
 }
 
-/// Rows of a page, and whether more may follow within its bounds.
-#[derive(Debug)]
-pub(crate) struct PageRows {
-    pub(crate) rows: Vec<Row<Message>>,
-    pub(crate) full: bool,
-}
-
-/// Columns of a message; those of a look follow.
-const MESSAGE_COLUMNS: usize = 12;
-
 /// Takes a snapshot and reads the frontier's likely page of it.
 pub(crate) async fn look_and_page(
     connection: &mut PgConnection,
@@ -55,24 +49,30 @@ pub(crate) async fn look_and_page(
     limit: PageLimit,
 ) -> Result<(Look, PageRows), sqlx::Error> {
     let page = frontier.likely_page();
-    let query = sqlx::query(LOOK_AND_PAGE[page.leaf()]);
-    let query = bind(query, frontier, page, lane, limit);
+    let statements = if frontier.stragglers().is_empty() {
+        LOOK_AND_NEW_PAGE
+    } else {
+        LOOK_AND_PAGE
+    };
+    let query = bind(statements[page.leaf()], frontier, page, lane, limit);
+    let query = bind_stragglers(query, frontier);
     let (mut look, mut flushed): (Option<Look>, i64) = (None, 0);
-    let mut rows = Rows::default();
-    let mut stream = query.fetch(connection);
+    let mut rows = Rows::new(limit);
+    let mut stream = query.fetch(&mut *connection);
     while let Some(row) = stream.try_next().await? {
         if row.try_get_raw(0)?.is_null() {
             match look {
-                None => look = Some(Look::read(&row, MESSAGE_COLUMNS)?),
-                Some(_) => flushed = row.try_get(MESSAGE_COLUMNS + 2)?,
+                None => look = Some(Look::read(&row, COLUMNS)?),
+                Some(_) => flushed = row.try_get(COLUMNS + 2)?,
             }
         } else {
             rows.read(&row)?;
         }
     }
+    drop(stream);
     let mut look = look.ok_or(sqlx::Error::RowNotFound)?;
     look.flushed = look.flushed.max(flushed);
-    Ok((look, rows.within(limit)))
+    Ok((look, rows.with_bodies(connection, page).await?))
 }
 
 /// Reads a page of a frame.
@@ -83,61 +83,59 @@ pub(crate) async fn page(
     lane: i16,
     limit: PageLimit,
 ) -> Result<PageRows, sqlx::Error> {
+    let frontier = frame.frontier();
     let query = if frame.is_walk() {
         sqlx::query(WALK_PAGE[page.leaf()])
             .bind(page.after)
             .bind(page.upto)
             .bind(lane)
             .bind(limit.rows)
-            .bind(limit.bytes)
+            .bind(limit.largest())
     } else {
-        let query = sqlx::query(FRAME_PAGE[page.leaf()]);
-        bind(query, frame.frontier(), page, lane, limit).bind(frame.to().to_string())
+        let statements = if frontier.stragglers().is_empty() {
+            NEW_PAGE
+        } else {
+            FRAME_PAGE
+        };
+        let query = bind(statements[page.leaf()], frontier, page, lane, limit);
+        bind_stragglers(query.bind(frame.to().to_string()), frontier)
     };
-    let mut rows = Rows::default();
-    let mut stream = query.fetch(connection);
+    let mut rows = Rows::new(limit);
+    let mut stream = query.fetch(&mut *connection);
     while let Some(row) = stream.try_next().await? {
         rows.read(&row)?;
     }
-    Ok(rows.within(limit))
+    drop(stream);
+    rows.with_bodies(connection, page).await
 }
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 /// Binds the parameters that all pages beyond a frontier have.
-fn bind(query: Query, frontier: &Frontier, page: Page, lane: i16, limit: PageLimit) -> Query {
-    let stragglers = frontier.stragglers();
-    let xids: Vec<String> = stragglers.iter().map(|s| s.xid.to_string()).collect();
-    let floors: Vec<Position> = stragglers.iter().map(|s| s.floor).collect();
-    query
+fn bind(
+    statement: &'static str,
+    frontier: &Frontier,
+    page: Page,
+    lane: i16,
+    limit: PageLimit,
+) -> Query {
+    sqlx::query(statement)
         .bind(page.after)
         .bind(page.upto)
         .bind(lane)
         .bind(frontier.new_floor())
         .bind(frontier.new_from().to_string())
-        .bind(xids)
-        .bind(floors)
         .bind(limit.rows)
-        .bind(limit.bytes)
+        .bind(limit.largest())
 }
 
-/// Rows as they arrive.
-#[derive(Debug, Default)]
-struct Rows {
-    rows: Vec<Row<Message>>,
-    texts: Texts,
-}
-
-impl Rows {
-    fn read(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
-        self.rows.push(message::read(row, &mut self.texts)?);
-        Ok(())
+/// Binds those that follow them if it has stragglers.
+fn bind_stragglers(query: Query, frontier: &Frontier) -> Query {
+    let stragglers = frontier.stragglers();
+    if stragglers.is_empty() {
+        return query;
     }
-
-    fn within(self, limit: PageLimit) -> PageRows {
-        let rows = self.rows;
-        debug_assert!(rows.is_sorted_by_key(|row| row.position));
-        let full = limit.is_reached_by(rows.iter());
-        PageRows { rows, full }
-    }
+    let xids: Vec<String> = stragglers.iter().map(|s| s.xid.to_string()).collect();
+    let floors: Vec<Position> = stragglers.iter().map(|s| s.floor).collect();
+    query.bind(xids).bind(floors)
 }

@@ -1,0 +1,98 @@
+//! The rows of a page, within its bounds.
+
+use sqlx::{PgConnection, Row as _, ValueRef as _, postgres::PgRow};
+
+use super::{BODIES, PageLimit};
+use crate::{
+    capture::{Page, Position},
+    message::Message,
+    publish::Row,
+    sql::message::{self, Texts},
+};
+
+/// Columns of a row; those of a look follow.
+pub(super) const COLUMNS: usize = 13;
+
+/// Its body, NULL if it stayed behind, and the body's size.
+const BODY: usize = 8;
+const BODY_BYTES: usize = 12;
+
+/// Rows of a page, and whether more may follow within its bounds.
+#[derive(Debug)]
+pub(crate) struct PageRows {
+    pub(crate) rows: Vec<Row<Message>>,
+    pub(crate) full: bool,
+}
+
+/// Rows as they arrive.
+#[derive(Debug)]
+pub(super) struct Rows {
+    limit: PageLimit,
+    rows: Vec<Row<Message>>,
+    texts: Texts,
+    /// Size of all bodies, those that stayed behind included.
+    bytes: i64,
+    /// Which of the rows have theirs still to be fetched.
+    without_body: Vec<usize>,
+}
+
+impl Rows {
+    pub(super) fn new(limit: PageLimit) -> Self {
+        Self {
+            limit,
+            rows: Vec::new(),
+            texts: Texts::default(),
+            bytes: 0,
+            without_body: Vec::new(),
+        }
+    }
+
+    /// Takes a row, unless the rows before it fill the page.
+    pub(super) fn read(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+        if self.is_full() {
+            return Ok(());
+        }
+        let bytes: i32 = row.try_get(BODY_BYTES)?;
+        let mut read = message::read(row, &mut self.texts)?;
+        if row.try_get_raw(BODY)?.is_null() {
+            read.bytes += bytes as usize;
+            self.without_body.push(self.rows.len());
+        }
+        self.bytes += i64::from(bytes);
+        self.rows.push(read);
+        Ok(())
+    }
+
+    const fn is_full(&self) -> bool {
+        self.rows.len() as i64 >= self.limit.rows || self.bytes >= self.limit.bytes
+    }
+
+    /// Ends the page with the bodies that stayed behind.
+    pub(super) async fn with_bodies(
+        mut self,
+        connection: &mut PgConnection,
+        page: Page,
+    ) -> Result<PageRows, sqlx::Error> {
+        let full = self.is_full();
+        debug_assert!(self.rows.is_sorted_by_key(|row| row.position));
+        if !self.without_body.is_empty() {
+            let position = |index: &usize| self.rows[*index].position;
+            let positions: Vec<Position> = self.without_body.iter().map(position).collect();
+            let bodies: Vec<Vec<u8>> = sqlx::query_scalar(BODIES[page.leaf()])
+                .bind(positions)
+                .fetch_all(connection)
+                .await?;
+            // Nobody empties a leaf that is still to be read.
+            if bodies.len() != self.without_body.len() {
+                return Err(sqlx::Error::RowNotFound);
+            }
+            for (index, body) in self.without_body.into_iter().zip(bodies) {
+                self.rows[index].message.payload = body;
+            }
+        }
+        Ok(PageRows {
+            rows: self.rows,
+            full,
+        })
+    }
+}
