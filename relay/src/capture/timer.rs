@@ -104,7 +104,7 @@ mod tests {
         let timer = Timer::new();
         let given_up = timeout(
             Duration::from_millis(5),
-            timer.sleep(Duration::from_secs(60)),
+            timer.sleep(Duration::from_mins(1)),
         );
         given_up.await.unwrap_err();
         // One that ended, too, unseen.

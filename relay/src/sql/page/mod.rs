@@ -11,7 +11,7 @@ pub(crate) use statements::{
     BODIES, FRAME_PAGE, LOOK_AND_NEW_PAGE, LOOK_AND_PAGE, NEW_PAGE, WALK_PAGE,
 };
 
-use self::rows::{COLUMNS, Rows};
+use self::rows::{COLUMNS, Incoming};
 use super::server::Look;
 use crate::{
     capture::{Frame, Frontier, Page, Position},
@@ -57,7 +57,7 @@ pub(crate) async fn look_and_page(
     let query = bind(statements[page.leaf()], frontier, page, lane, limit);
     let query = bind_stragglers(query, frontier);
     let (mut look, mut flushed): (Option<Look>, i64) = (None, 0);
-    let mut rows = Rows::new(limit);
+    let mut rows = Incoming::new(limit);
     let mut stream = query.fetch(&mut *connection);
     while let Some(row) = stream.try_next().await? {
         if row.try_get_raw(0)?.is_null() {
@@ -100,7 +100,7 @@ pub(crate) async fn page(
         let query = bind(statements[page.leaf()], frontier, page, lane, limit);
         bind_stragglers(query.bind(frame.to().to_string()), frontier)
     };
-    let mut rows = Rows::new(limit);
+    let mut rows = Incoming::new(limit);
     let mut stream = query.fetch(&mut *connection);
     while let Some(row) = stream.try_next().await? {
         rows.read(&row)?;

@@ -26,7 +26,7 @@ pub(crate) struct PageRows {
 
 /// Rows as they arrive.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct Incoming {
     limit: PageLimit,
     rows: Vec<Row<Message>>,
     texts: Texts,
@@ -36,7 +36,7 @@ pub(super) struct Rows {
     without_body: Vec<usize>,
 }
 
-impl Rows {
+impl Incoming {
     pub(super) fn new(limit: PageLimit) -> Self {
         Self {
             limit,
