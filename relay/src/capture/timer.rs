@@ -110,7 +110,7 @@ mod tests {
         // One that ended, too, unseen.
         let mut unseen = Box::pin(timer.sleep(Duration::from_micros(100)));
         let _ = futures_util::poll!(&mut unseen);
-        std::thread::sleep(Duration::from_millis(2));
+        tokio::time::sleep(Duration::from_millis(2)).await;
         drop(unseen);
         let (time, began) = (Duration::from_millis(10), Instant::now());
         timer.sleep(time).await;
