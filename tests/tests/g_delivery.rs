@@ -80,6 +80,56 @@ async fn g3_a_message_without_a_queue_waits_for_one_and_keeps_its_order() {
     }
 }
 
+/// A body by which its message is known, of about so many bytes.
+fn body(number: usize, bytes: usize) -> Vec<u8> {
+    let number = format!("{number} ");
+    number
+        .bytes()
+        .cycle()
+        .take(bytes.max(number.len()))
+        .collect()
+}
+
+/// Bodies above a page's share are read apart from their rows, and end the page early.
+#[tokio::test]
+async fn bodies_of_all_sizes_arrive_as_they_were_written_and_in_order() {
+    const SIZES: [usize; 7] = [1, 1_023, 1_024, 1_025, 3_000, 20_000, 100];
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    // A share of 1,024 bytes, and bodies of twice the page.
+    let page = [
+        ("POSTROOM_CAPTURE_PAGE_ROWS", "10"),
+        ("POSTROOM_CAPTURE_PAGE_BYTES", "10240"),
+    ];
+    let _relay = stack.relay_with(&page).await;
+    let pool = stack.database.pool(Login::Producer).await;
+    let publish = async |tx: &mut sqlx::PgTransaction<'_>, numbers: std::ops::Range<usize>| {
+        let messages = numbers.map(|number| {
+            let body = body(number, SIZES[number % SIZES.len()]);
+            let message = Message::bytes("t", "text/plain", body).unwrap();
+            message.key(format!("key-{}", number / 70)).unwrap()
+        });
+        Outbox::new().publish_all(tx, messages).await.unwrap();
+    };
+    // The first is seen late: its rows lie below those of the second, which do not wait.
+    let mut late = outbox::transaction::begin(&pool).await.unwrap();
+    publish(&mut late, 0..70).await;
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    publish(&mut tx, 70..140).await;
+    tx.commit().await.unwrap();
+    tap.distinct(70).await;
+    late.commit().await.unwrap();
+    tap.distinct(140).await;
+    stack.delivered().await;
+    for (key, seen) in tap.first_by_key() {
+        let first = if key == "key-0" { 0 } else { 70 };
+        assert_eq!(seen.len(), 70);
+        for (number, seen) in (first..).zip(seen) {
+            assert_eq!(seen.body, body(number, SIZES[number % SIZES.len()]));
+        }
+    }
+}
+
 #[tokio::test]
 async fn g7_a_standby_takes_over_within_the_lease_when_the_active_relay_is_killed() {
     let stack = Stack::new().await;
