@@ -40,6 +40,7 @@ pub struct Machine<M> {
     pub(super) settings: Settings,
     pub(super) tracks: VecDeque<Track>,
     pub(super) finished: Option<FrameId>,
+    /// Hashed fast rather than safe from strangers: keys are the service's own.
     pub(super) keys: HashMap<Arc<str>, KeyState<M>, RandomState>,
     pub(super) ready: BTreeMap<Position, Entry<M>>,
     pub(super) in_flight: HashMap<Position, Entry<M>, RandomState>,
