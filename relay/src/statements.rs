@@ -56,8 +56,8 @@ pub const NEW_PAGE: &[&str] = &page::NEW_PAGE;
 /// The statements that read a page of a frame, of a leaf each.
 pub const FRAME_PAGE: &[&str] = &page::FRAME_PAGE;
 
-/// The statements that take a snapshot and read the first page of its frame, if the last one saw nobody
-/// running, of a leaf each.
+/// The statements that take a snapshot and read the first page of its frame, if the last snapshot that was
+/// delivered saw no transaction running, of a leaf each.
 pub const LOOK_AND_NEW_PAGE: &[&str] = &page::LOOK_AND_NEW_PAGE;
 
 /// The statements that take a snapshot and read the first page of its frame, of a leaf each.

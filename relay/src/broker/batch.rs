@@ -69,8 +69,9 @@ pub(super) async fn publish(
     Ok(outcomes)
 }
 
-/// Waits for the last message's confirm, which is mostly the last one to come: whoever awaits each, or the
-/// writing of each, is woken for many of them.
+/// Waits for the confirm of the last message that the client has, which is mostly the last one to come:
+/// whoever awaits each, or the writing of each, is woken for many of them. A connection that is lost in
+/// the wrong moment may leave this waiting; the caller's deadline ends it.
 #[allow(
     clippy::disallowed_methods,
     reason = "what it returns is not looked at, and every confirm is awaited after it"

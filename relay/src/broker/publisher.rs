@@ -130,6 +130,8 @@ impl Publisher {
     async fn publish(&self, order: &Order) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
         let channel = self.channel.channel();
         let published = tokio::select! {
+            // What ended the connection may have told the batch why: that is heard first.
+            biased;
             published = batch::publish(channel, &self.exchange, &self.source, &order.batch) => {
                 published.map_err(Some)
             }

@@ -212,6 +212,7 @@ impl Reader {
                 let (connection, lane) = (&mut self.connection, self.holder.lane);
                 page::page(connection, &frame, request, lane, self.limit).await?
             };
+            self.limit.learn(&page.rows);
             frame.advance(request, page.rows.last().map(|row| row.position), page.full);
             if page.rows.is_empty() {
                 continue;

@@ -61,6 +61,14 @@ impl Config {
                 return Err(out_of_range(key, value.to_string(), range));
             }
         }
+        if self.capture.poll_shortest < Duration::from_micros(100) {
+            let value = duration(self.capture.poll_shortest);
+            return Err(out_of_range(
+                "capture.poll_shortest",
+                value,
+                "at least 100us",
+            ));
+        }
         if self.capture.poll_shortest > self.capture.poll_longest {
             let value = duration(self.capture.poll_shortest);
             return Err(out_of_range(

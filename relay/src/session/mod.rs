@@ -59,10 +59,10 @@ pub(crate) async fn run(
     let machine = machine(config, connection, lane).await?;
     let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
 
-    let limit = PageLimit {
-        rows: i64::from(config.capture.page_rows),
-        bytes: i64::from(config.capture.page_bytes),
-    };
+    let limit = PageLimit::new(
+        i64::from(config.capture.page_rows),
+        i64::from(config.capture.page_bytes),
+    );
     let mut reading = database::connect(url, Purpose::Frames, "postroom-relay reader").await?;
     reader::prove(&mut reading, holder).await?;
     let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;

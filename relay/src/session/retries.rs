@@ -69,10 +69,7 @@ impl Retries {
         limit: PageLimit,
     ) -> Result<Self, RelayError> {
         let began = (parked::now(&mut connection).await?, Instant::now());
-        let limit = PageLimit {
-            rows: limit.rows.min(500),
-            bytes: limit.bytes / 2,
-        };
+        let limit = PageLimit::new(limit.rows.min(500), limit.bytes / 2);
         Ok(Self {
             connection,
             lane,

@@ -40,9 +40,12 @@ impl Shared {
     }
 }
 
-/// Reads a row whose first twelve columns are those of a page (see `sql::page`); a body that stayed
-/// behind is left empty.
-pub(crate) fn read(row: &PgRow, texts: &mut Texts) -> Result<Row<Message>, sqlx::Error> {
+/// Reads a row whose first twelve columns are those of a page (see `sql::page`), apart from its body.
+pub(crate) fn read(
+    row: &PgRow,
+    payload: Vec<u8>,
+    texts: &mut Texts,
+) -> Result<Row<Message>, sqlx::Error> {
     let position: Position = row.try_get(0)?;
     let topic = texts.topic.of(row.try_get(2)?);
     let key: Option<Arc<str>> = row.try_get::<Option<&str>, _>(3)?.map(Into::into);
@@ -59,7 +62,7 @@ pub(crate) fn read(row: &PgRow, texts: &mut Texts) -> Result<Row<Message>, sqlx:
         content_type: texts.content_type.of(row.try_get(5)?),
         headers,
         occurred_at: row.try_get(7)?,
-        payload: row.try_get::<Option<_>, _>(8)?.unwrap_or_default(),
+        payload,
     };
     let disposition = match (row.try_get(10)?, row.try_get(9)?) {
         (true, _) => Disposition::Expired,

@@ -172,7 +172,7 @@ fn read_all(rows: &[PgRow]) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
 }
 
 fn read(row: &PgRow, texts: &mut Texts) -> Result<ParkedRow<Message>, sqlx::Error> {
-    let mut message = message::read(row, texts)?;
+    let mut message = message::read(row, row.try_get(8)?, texts)?;
     if message.disposition == Disposition::Scheduled {
         message.disposition = Disposition::Due;
     }

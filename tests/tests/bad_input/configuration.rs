@@ -107,6 +107,11 @@ async fn a_bad_variable_is_named() {
             "capture.page_bytes = 0: must be 1024 to 1073741824",
         ),
         (
+            "POSTROOM_CAPTURE_POLL_SHORTEST",
+            "0s",
+            "capture.poll_shortest = 0s: must be at least 100us",
+        ),
+        (
             "POSTROOM_LEASE_TIMEOUT",
             "10 parsecs",
             "POSTROOM_LEASE_TIMEOUT",

@@ -36,6 +36,20 @@ async fn reader(database: &Database) -> PgConnection {
             .await
             .unwrap();
     }
+    for (name, types, statements) in [
+        (
+            "walk",
+            "bigint, bigint, smallint, bigint, bigint",
+            relay::statements::WALK_PAGE,
+        ),
+        ("bodies", "bigint[]", relay::statements::BODIES),
+    ] {
+        let prepare = format!("PREPARE {name} ({types}) AS {}", statements[0]);
+        sqlx::raw_sql(AssertSqlSafe(prepare))
+            .execute(&mut reader)
+            .await
+            .unwrap();
+    }
     reader
 }
 
@@ -69,9 +83,9 @@ async fn analyse(database: &Database) {
         .unwrap();
 }
 
-/// Plans of the statements that read pages, in the middle of a backlog: of those that read new rows, and
-/// of those that read stragglers' too, of which there are two.
-async fn plans(reader: &mut PgConnection) -> [Vec<Value>; 2] {
+/// Plans in the middle of a backlog: of the statements that read new rows, of those that read stragglers'
+/// too, of which there are two, and of the one that fetches bodies.
+async fn plans(reader: &mut PgConnection) -> [Vec<Value>; 3] {
     let (from, to): (String, String) = sqlx::query_as(
         "SELECT pg_snapshot_xmax(pg_current_snapshot())::text, pg_current_snapshot()::text",
     )
@@ -84,12 +98,17 @@ async fn plans(reader: &mut PgConnection) -> [Vec<Value>; 2] {
         1_i64 << 40
     );
     let late = format!("ARRAY['{from}', '7'], ARRAY[10, 10]::bigint[]");
-    let mut plans = [vec![], vec![]];
+    let mut plans = [vec![], vec![], vec![]];
     for (kind, execute) in [
         (0, format!("look_new ({page})")),
         (0, format!("new ({page}, '{to}')")),
         (1, format!("look ({page}, {late})")),
         (1, format!("page ({page}, '{to}', {late})")),
+        (
+            0,
+            format!("walk (20000, {}, 0::smallint, 1000, 4096)", 1_i64 << 40),
+        ),
+        (2, "bodies (ARRAY[20000, 30000]::bigint[])".to_owned()),
     ] {
         let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE {execute}");
         let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain))
@@ -120,23 +139,31 @@ fn nodes<'a>(plan: &'a Value, above: &[&'a str], all: &mut Vec<Node<'a>>) {
 }
 
 async fn assert_reads_by_index_only(reader: &mut PgConnection) {
-    let [of_new_rows, of_all] = plans(reader).await;
+    let [of_new_rows, of_all, of_bodies] = plans(reader).await;
     for plan in of_new_rows {
         assert_reads_leaf_by_index_only(&plan, &[NEW]);
     }
     for plan in of_all {
         assert_reads_leaf_by_index_only(&plan, &[NEW, STRAGGLERS]);
     }
+    for plan in of_bodies {
+        assert_reads_leaf_by_index_only(&plan, &[BODIES]);
+    }
 }
 
 /// How one set of rows is to be read: the index, and the conditions that bound it.
-type Read = (&'static str, [&'static str; 2]);
+type Read = (&'static str, &'static [&'static str]);
 
-const NEW: Read = ("message_00_position", ["\"position\" >", "\"position\" <="]);
+const BODIES: Read = ("message_00_position", &["\"position\" = ANY"]);
+
+const NEW: Read = (
+    "message_00_position",
+    &["\"position\" >", "\"position\" <="],
+);
 
 const STRAGGLERS: Read = (
     "message_00_xid_position",
-    ["ROW(xid, \"position\") >", "ROW(xid, \"position\") <="],
+    &["ROW(xid, \"position\") >", "ROW(xid, \"position\") <="],
 );
 
 fn assert_reads_leaf_by_index_only(plan: &Value, expected: &[Read]) {
@@ -155,7 +182,7 @@ fn assert_reads_leaf_by_index_only(plan: &Value, expected: &[Read]) {
         assert_eq!(read.plan["Node Type"], "Index Scan", "{plan:#}");
         assert_eq!(read.plan["Index Name"], *index, "{plan:#}");
         let condition = read.plan["Index Cond"].as_str().unwrap();
-        for part in conditions {
+        for part in *conditions {
             assert!(condition.contains(part), "{part}: {condition}");
         }
         // Nothing sorts what the index gives before the limit ends it.

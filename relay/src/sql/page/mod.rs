@@ -1,11 +1,13 @@
 //! Pages of `outbox.message`: of a frame, and of the walk after a rebase.
 
+mod limit;
 mod rows;
 mod statements;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{PgConnection, Postgres, Row as _, ValueRef as _, postgres::PgArguments};
 
+pub(crate) use limit::PageLimit;
 pub(crate) use rows::PageRows;
 pub(crate) use statements::{
     BODIES, FRAME_PAGE, LOOK_AND_NEW_PAGE, LOOK_AND_PAGE, NEW_PAGE, WALK_PAGE,
@@ -13,33 +15,7 @@ pub(crate) use statements::{
 
 use self::rows::{COLUMNS, Incoming};
 use super::server::Look;
-use crate::{
-    capture::{Frame, Frontier, Page, Position},
-    message::Message,
-    publish::Row,
-};
-
-/// Bounds of a page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageLimit {
-    pub(crate) rows: i64,
-    pub(crate) bytes: i64,
-}
-
-impl PageLimit {
-    /// Largest body that is read together with its row: all of a page's may be so large.
-    const fn largest(self) -> i64 {
-        self.bytes / self.rows
-    }
-
-    /// Whether one of the bounds ended a page, so that more may follow.
-    pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
-        let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
-            (count + 1, bytes + row.message.payload.len() as i64)
-        });
-        count >= self.rows || bytes >= self.bytes
-    }
-}
+use crate::capture::{Frame, Frontier, Page, Position};
 
 /// Takes a snapshot and reads the frontier's likely page of it.
 pub(crate) async fn look_and_page(
@@ -89,7 +65,7 @@ pub(crate) async fn page(
             .bind(page.after)
             .bind(page.upto)
             .bind(lane)
-            .bind(limit.rows)
+            .bind(limit.asked())
             .bind(limit.largest())
     } else {
         let statements = if frontier.stragglers().is_empty() {
@@ -125,7 +101,7 @@ fn bind(
         .bind(lane)
         .bind(frontier.new_floor())
         .bind(frontier.new_from().to_string())
-        .bind(limit.rows)
+        .bind(limit.asked())
         .bind(limit.largest())
 }
 

@@ -1,6 +1,6 @@
 //! The rows of a page, within its bounds.
 
-use sqlx::{PgConnection, Row as _, ValueRef as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{BODIES, PageLimit};
 use crate::{
@@ -53,8 +53,10 @@ impl Incoming {
             return Ok(());
         }
         let bytes: i32 = row.try_get(BODY_BYTES)?;
-        let mut read = message::read(row, &mut self.texts)?;
-        if row.try_get_raw(BODY)?.is_null() {
+        let body: Option<Vec<u8>> = row.try_get(BODY)?;
+        let stays_behind = body.is_none();
+        let mut read = message::read(row, body.unwrap_or_default(), &mut self.texts)?;
+        if stays_behind {
             read.bytes += bytes as usize;
             self.without_body.push(self.rows.len());
         }
@@ -64,7 +66,7 @@ impl Incoming {
     }
 
     const fn is_full(&self) -> bool {
-        self.rows.len() as i64 >= self.limit.rows || self.bytes >= self.limit.bytes
+        self.rows.len() as i64 >= self.limit.asked() || self.bytes >= self.limit.bytes
     }
 
     /// Ends the page with the bodies that stayed behind.
@@ -78,16 +80,17 @@ impl Incoming {
         if !self.without_body.is_empty() {
             let position = |index: &usize| self.rows[*index].position;
             let positions: Vec<Position> = self.without_body.iter().map(position).collect();
-            let bodies: Vec<Vec<u8>> = sqlx::query_scalar(BODIES[page.leaf()])
+            let mut bodies: Vec<(Position, Vec<u8>)> = sqlx::query_as(BODIES[page.leaf()])
                 .bind(positions)
                 .fetch_all(connection)
                 .await?;
-            // Nobody empties a leaf that is still to be read.
-            if bodies.len() != self.without_body.len() {
-                return Err(sqlx::Error::RowNotFound);
-            }
-            for (index, body) in self.without_body.into_iter().zip(bodies) {
-                self.rows[index].message.payload = body;
+            for index in self.without_body {
+                let row = &mut self.rows[index];
+                let found = bodies.binary_search_by_key(&row.position, |(position, _)| *position);
+                let Ok(found) = found else {
+                    return Err(gone(row.position));
+                };
+                row.message.payload = std::mem::take(&mut bodies[found].1);
             }
         }
         Ok(PageRows {
@@ -95,4 +98,11 @@ impl Incoming {
             full,
         })
     }
+}
+
+/// A row went between two statements: nobody but an operator removes what is not delivered.
+fn gone(position: Position) -> sqlx::Error {
+    sqlx::Error::Protocol(format!(
+        "the message at position {position} of outbox.message disappeared while it was read"
+    ))
 }

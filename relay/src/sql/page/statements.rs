@@ -153,7 +153,7 @@ macro_rules! bodies {
     ($leaf:literal) => {
         concat!(
             "
-SELECT m.payload FROM outbox.message_",
+SELECT m.position, m.payload FROM outbox.message_",
             $leaf,
             " AS m WHERE m.position = ANY ($1) ORDER BY m.position"
         )
@@ -166,5 +166,5 @@ pub(crate) const LOOK_AND_NEW_PAGE: [&str; RING as usize] = leaves!(look_and_new
 pub(crate) const LOOK_AND_PAGE: [&str; RING as usize] = leaves!(look_and_page);
 pub(crate) const WALK_PAGE: [&str; RING as usize] = leaves!(walk_page);
 
-/// The bodies of some rows of a leaf, in their order.
+/// The bodies of some rows of a leaf, by position.
 pub(crate) const BODIES: [&str; RING as usize] = leaves!(bodies);
