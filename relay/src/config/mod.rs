@@ -123,7 +123,7 @@ impl Default for Capture {
 pub struct Publish {
     /// Most messages in memory. Default: 8192.
     pub window_rows: usize,
-    /// Most bytes of messages in memory; one page more may be. Default: 16 MiB.
+    /// Most bytes of messages in memory; one page more may be. Default: 12 MiB.
     pub window_bytes: usize,
     /// Most messages of one key in memory; what comes above is parked behind them. Default: 256.
     pub key_rows: usize,
@@ -145,7 +145,7 @@ impl Default for Publish {
     fn default() -> Self {
         Self {
             window_rows: 8_192,
-            window_bytes: 16 << 20,
+            window_bytes: 12 << 20,
             key_rows: 256,
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_mins(1),

@@ -1,5 +1,6 @@
 //! The rows of a page, within its bounds.
 
+use futures_util::TryStreamExt as _;
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{BODIES, PageLimit};
@@ -80,17 +81,18 @@ impl Incoming {
         if !self.without_body.is_empty() {
             let position = |index: &usize| self.rows[*index].position;
             let positions: Vec<Position> = self.without_body.iter().map(position).collect();
-            let mut bodies: Vec<(Position, Vec<u8>)> = sqlx::query_as(BODIES[page.leaf()])
+            let mut bodies = sqlx::query_as::<_, (Position, Vec<u8>)>(BODIES[page.leaf()])
                 .bind(positions)
-                .fetch_all(connection)
-                .await?;
+                .fetch(connection);
+            // One at a time: what arrives is copied.
             for index in self.without_body {
                 let row = &mut self.rows[index];
-                let found = bodies.binary_search_by_key(&row.position, |(position, _)| *position);
-                let Ok(found) = found else {
-                    return Err(gone(row.position));
-                };
-                row.message.payload = std::mem::take(&mut bodies[found].1);
+                match bodies.try_next().await? {
+                    Some((position, body)) if position == row.position => {
+                        row.message.payload = body;
+                    }
+                    _ => return Err(gone(row.position)),
+                }
             }
         }
         Ok(PageRows {
