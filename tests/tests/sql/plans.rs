@@ -15,34 +15,30 @@ const ROWS: i64 = 50_000;
 /// plans are made when they are first run.
 async fn reader(database: &Database) -> PgConnection {
     let mut reader = connect(database, relay::statements::frames_settings()).await;
-    let types = "bigint, bigint, smallint, bigint, text, bigint, bigint";
-    for (name, more, statements) in [
-        ("look_new", "", relay::statements::LOOK_AND_NEW_PAGE),
-        (
-            "look",
-            ", text[], bigint[]",
-            relay::statements::LOOK_AND_PAGE,
-        ),
-        ("new", ", text", relay::statements::NEW_PAGE),
-        (
-            "page",
-            ", text, text[], bigint[]",
-            relay::statements::FRAME_PAGE,
-        ),
-    ] {
-        let prepare = format!("PREPARE {name} ({types}{more}) AS {}", statements[0]);
-        sqlx::raw_sql(AssertSqlSafe(prepare))
-            .execute(&mut reader)
-            .await
-            .unwrap();
-    }
+    let frame = "bigint, bigint, smallint, bigint, text, bigint, bigint";
     for (name, types, statements) in [
         (
+            "look_new",
+            frame.to_owned(),
+            relay::statements::LOOK_AND_NEW_PAGE,
+        ),
+        (
+            "look",
+            format!("{frame}, text[], bigint[]"),
+            relay::statements::LOOK_AND_PAGE,
+        ),
+        ("new", format!("{frame}, text"), relay::statements::NEW_PAGE),
+        (
+            "page",
+            format!("{frame}, text, text[], bigint[]"),
+            relay::statements::FRAME_PAGE,
+        ),
+        (
             "walk",
-            "bigint, bigint, smallint, bigint, bigint",
+            "bigint, bigint, smallint, bigint, bigint".to_owned(),
             relay::statements::WALK_PAGE,
         ),
-        ("bodies", "bigint[]", relay::statements::BODIES),
+        ("bodies", "bigint[]".to_owned(), relay::statements::BODIES),
     ] {
         let prepare = format!("PREPARE {name} ({types}) AS {}", statements[0]);
         sqlx::raw_sql(AssertSqlSafe(prepare))
