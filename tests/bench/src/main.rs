@@ -7,6 +7,7 @@ mod figures;
 mod frames;
 mod load;
 mod pairs;
+mod places;
 mod process;
 mod servers;
 mod straight;

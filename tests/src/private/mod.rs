@@ -13,6 +13,7 @@ pub use cluster::RabbitCluster;
 pub use namespace::Namespace;
 pub use pgbouncer::PgBouncer;
 pub use postgres::PgServer;
+pub use process::tree;
 pub use rabbitmq::RabbitNode;
 pub use volume::Volume;
 

@@ -61,15 +61,21 @@ pub(super) fn start(mut command: Command, log: &Path) -> Child {
 /// that it starts no others meanwhile.
 pub(super) fn signal_tree(root: u32, signal: &str) -> Vec<u32> {
     send("STOP", &[root]);
+    let all = tree(root);
+    send(signal, &all);
+    if signal != "STOP" {
+        send("CONT", &[root]);
+    }
+    all
+}
+
+/// A process and all its descendants, those that are there now.
+pub fn tree(root: u32) -> Vec<u32> {
     let mut all = vec![root];
     let mut next = 0;
     while next < all.len() {
         all.extend(children(all[next]));
         next += 1;
-    }
-    send(signal, &all);
-    if signal != "STOP" {
-        send("CONT", &[root]);
     }
     all
 }

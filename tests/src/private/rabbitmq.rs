@@ -13,7 +13,7 @@ use std::{
 use super::{
     epmd::Epmd,
     folder, free_port,
-    process::{await_end, signal_tree, start},
+    process::{await_end, signal_tree, start, tree},
 };
 
 /// Where Debian's package keeps the scripts that do not change users.
@@ -98,6 +98,13 @@ impl RabbitNode {
     /// URL of the management API.
     pub fn admin_url(&self) -> String {
         format!("http://guest:guest@127.0.0.1:{}", self.admin_port)
+    }
+
+    /// Its processes, while it is up.
+    pub fn processes(&self) -> Vec<u32> {
+        self.server
+            .as_ref()
+            .map_or_else(Vec::new, |server| tree(server.id()))
     }
 
     /// Kills the node outright.

@@ -6,6 +6,7 @@ use crate::{
     frames,
     load::{BODY, drain, fill, purge, quorum},
     pairs::Pairs,
+    places::Places,
     straight,
 };
 
@@ -13,6 +14,25 @@ const TOPIC: &str = "bench.event";
 
 /// The relay beside lapin alone and beside frames alone: 1,000 keys, a quorum queue.
 pub(crate) async fn straight(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let (client, broker, cpu) = beside_clients(bench).await?;
+    Ok(vec![
+        client.figure("drain_vs_lapin", "messages/s"),
+        broker.figure("drain_vs_broker", "messages/s"),
+        cpu.figure("relay_cpu_us_per_message", "us"),
+    ])
+}
+
+/// The same with processors that only the broker uses, as where it has a machine of its own.
+pub(crate) async fn apart(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let _places = Places::apart(&bench.servers.rabbitmq)?;
+    let (client, broker, _) = beside_clients(bench).await?;
+    Ok(vec![
+        client.figure("drain_vs_lapin_apart", "messages/s"),
+        broker.figure("drain_vs_broker_apart", "messages/s"),
+    ])
+}
+
+async fn beside_clients(bench: &Bench) -> anyhow::Result<(Pairs, Pairs, Pairs)> {
     let count = bench.size(200_000);
     let body = [b'x'; BODY];
     let (mut client, mut broker, mut cpu) = <(Pairs, Pairs, Pairs)>::default();
@@ -32,11 +52,7 @@ pub(crate) async fn straight(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         broker.add(ours.per_second, raw);
         cpu.add(ours.cpu_us, lapin.cpu_us);
     }
-    Ok(vec![
-        client.figure("drain_vs_lapin", "messages/s"),
-        broker.figure("drain_vs_broker", "messages/s"),
-        cpu.figure("relay_cpu_us_per_message", "us"),
-    ])
+    Ok((client, broker, cpu))
 }
 
 /// Keys beside none.

@@ -29,6 +29,10 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(drain::straight(bench)),
     },
     Group {
+        names: &["drain_vs_lapin_apart", "drain_vs_broker_apart"],
+        measure: |bench| Box::pin(drain::apart(bench)),
+    },
+    Group {
         names: &[
             "drain_10_keys_vs_unkeyed",
             "drain_1000_keys_vs_unkeyed",
