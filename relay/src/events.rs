@@ -2,7 +2,7 @@
 //!
 //! Every metric is listed in `docs/operations.md`; a test holds the two against each other.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use tracing::{debug, error, info, warn};
@@ -177,6 +177,23 @@ impl BrokerState<'_> {
                 warn!("broker: connected, but it confirms nothing yet; has the queue a majority?");
             }
         }
+    }
+}
+
+/// The broker left a batch without its confirms, and confirmed others meanwhile.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed<'a> {
+    pub(crate) after: Duration,
+    pub(crate) topics: BTreeSet<&'a str>,
+}
+
+impl Unconfirmed<'_> {
+    pub(crate) fn emit(&self) {
+        let Self { after, topics } = self;
+        warn!(
+            ?topics,
+            "no confirm within {after:?} for messages of these topics, but for others; has their queue a majority?"
+        );
     }
 }
 

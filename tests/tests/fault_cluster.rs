@@ -1,10 +1,12 @@
 //! Nodes of a RabbitMQ cluster are killed under load, with a quorum queue on all three.
-#![allow(clippy::expect_used)] // Helpers of tests.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
+use outbox::{Message, Outbox};
+use sqlx::PgPool;
 use support::{
-    Proxy, RabbitCluster, RelayProcess, Stack, Tap, VirtualHost, Wire, declare, eventually, judged,
-    load::Load, short,
+    Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost, Wire, declare,
+    eventually, judged, load::Load, short,
 };
 
 fn load() -> Load {
@@ -25,18 +27,17 @@ struct World {
 impl World {
     /// Everybody's connections lead to the first node, which leads the queue, since it declares it.
     async fn new() -> Self {
+        Self::with_queue_for("#").await
+    }
+
+    async fn with_queue_for(pattern: &str) -> Self {
         let cluster = RabbitCluster::start();
         let [first, .., last] = &cluster.nodes;
         let balancer = Proxy::new(&first.url(), Wire::Forward).await;
         let mut stack = Stack::new().await;
         stack.broker = VirtualHost::new_on(&balancer.url(&first.url()), &last.admin_url());
         let (_connection, channel) = stack.broker.channel().await;
-        let mut quorum = FieldTable::default();
-        quorum.insert(
-            short("x-queue-type"),
-            AMQPValue::LongString(LongString::from("quorum")),
-        );
-        declare(&channel, "kept", "#", quorum).await;
+        declare(&channel, "kept", pattern, quorum()).await;
         Self {
             cluster,
             balancer,
@@ -51,6 +52,13 @@ impl World {
         let tap = Tap::read(connection, channel, "kept").await;
         judged(&self.stack.database, &tap).await.assert_clean();
     }
+}
+
+fn quorum() -> FieldTable {
+    let mut quorum = FieldTable::default();
+    let kind = AMQPValue::LongString(LongString::from("quorum"));
+    quorum.insert(short("x-queue-type"), kind);
+    quorum
 }
 
 /// Messages that were confirmed so far.
@@ -157,4 +165,69 @@ async fn overdue(relay: &RelayProcess) {
         })
     })
     .await;
+}
+
+/// Of two queues one loses its majority: what goes to the other arrives as if nothing was wrong, and is
+/// not sent again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_queue_without_a_majority_stops_its_own_messages_alone() {
+    let mut world = World::with_queue_for("load").await;
+    let (_connection, channel) = world.stack.broker.channel().await;
+    let mut on_one_node = quorum();
+    on_one_node.insert(short("x-quorum-initial-group-size"), AMQPValue::LongInt(1));
+    declare(&channel, "well", "well", on_one_node).await;
+    let (connection, channel) = world.stack.broker.channel().await;
+    let well = Tap::read(connection, channel, "well").await;
+    let timeout = [("POSTROOM_AMQP_CONFIRM_TIMEOUT", "3s")];
+    let relay = world.stack.relay_with(&timeout).await;
+    let pool = world.stack.database.pool(Login::Producer).await;
+    let load = load();
+    load.prepare(&world.stack.database).await;
+    load.during(&world.stack.database, async {
+        confirms(&relay, 200).await;
+        world.cluster.nodes[1].kill();
+        world.cluster.nodes[2].kill();
+        // Every channel has met the stuck queue by then; the connection is given up once.
+        let mut count = 0;
+        eventually("the relay tells the topic from others", async || {
+            publish_well(&pool, count).await;
+            count += 1;
+            relay.logged().contains("for messages of these topics")
+        })
+        .await;
+        let losses = relay.metric("postroom_relay_broker_losses_total");
+        for number in count..count + 500 {
+            publish_well(&pool, number).await;
+        }
+        let seen = well.distinct(count + 500).await;
+        let later = seen.iter().map(number).filter(|number| *number >= count);
+        assert_eq!(later.count(), 500, "some came again");
+        let given_up = relay.metric("postroom_relay_broker_losses_total") > losses;
+        assert!(!given_up, "the connection is fine");
+        world.cluster.resume();
+        confirms(&relay, 200).await;
+    })
+    .await;
+    world.assert_clean().await;
+    in_order(&well);
+}
+
+async fn publish_well(pool: &PgPool, number: usize) {
+    let message = Message::bytes("well", "text/plain", number.to_string()).unwrap();
+    let message = message.key(format!("well-{}", number % 7)).unwrap();
+    let mut tx = outbox::transaction::begin(pool).await.unwrap();
+    Outbox::new().publish(&mut tx, message).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Each key's numbers grow from one first occurrence to the next.
+fn in_order(tap: &Tap) {
+    for (key, seen) in tap.first_by_key() {
+        assert!(seen.iter().map(number).is_sorted(), "{key}");
+    }
+}
+
+fn number(seen: &Seen) -> usize {
+    let body = str::from_utf8(&seen.body).unwrap();
+    body.parse().unwrap()
 }

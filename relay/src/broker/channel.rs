@@ -10,9 +10,6 @@ use tokio::time::timeout;
 
 use super::BrokerError;
 
-/// A queue that is really full refuses for long; renewing more often would only cost.
-const LEAST_AGE: Duration = Duration::from_secs(1);
-
 /// How long to wait for the farewell of a channel that is given up.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -45,14 +42,14 @@ impl Confirming {
         &self.channel
     }
 
-    /// Opens another in its place, unless it is young. Nothing may be in flight.
+    /// Opens another in its place, unless it is younger than this. What is in flight on it is given up.
     ///
-    /// For a channel that has refused messages: the broker's end of it remembers who led a quorum
-    /// queue when it was first published to. If that node was dead just then, the channel refuses
+    /// For a channel with messages that are not confirmed, and for one that has refused messages: the
+    /// broker's end of it remembers who led a quorum queue when it was first published to. If that node was dead just then, the channel refuses
     /// everything for that queue until the node is back, long after another has taken the lead
     /// (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new channel asks again.
-    pub(super) async fn renew(&mut self) -> Result<(), BrokerError> {
-        if self.opened.elapsed() < LEAST_AGE {
+    pub(super) async fn renew(&mut self, least_age: Duration) -> Result<(), BrokerError> {
+        if self.opened.elapsed() < least_age {
             return Ok(());
         }
         let fresh = Self::open(&self.connection).await?;

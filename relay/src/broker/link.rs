@@ -1,10 +1,13 @@
 //! The task that owns the connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt as _;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -52,11 +55,7 @@ impl Link {
             let error = match self.open().await {
                 Ok(open) => {
                     was_ready = true;
-                    let confirms = Arc::new(Notify::new());
-                    match self
-                        .serve(open, &mut doubtful, &confirms, &events, &stop)
-                        .await
-                    {
+                    match self.serve(open, &mut doubtful, &events, &stop).await {
                         Ok(()) => return,
                         Err(error) => {
                             doubtful |= matches!(error, BrokerError::ConfirmOverdue { .. });
@@ -95,7 +94,6 @@ impl Link {
         &self,
         open: Open,
         doubtful: &mut bool,
-        confirms: &Arc<Notify>,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -107,6 +105,7 @@ impl Link {
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
         let (blocked, is_blocked) = watch::channel(connection.status().blocked());
+        let (confirmed, mut seen_confirmed) = watch::channel(None::<Instant>);
         let lost = CancellationToken::new();
         let mut publishers = JoinSet::new();
         let mut orders = Vec::with_capacity(channels.len());
@@ -121,7 +120,7 @@ impl Link {
                 confirm_timeout: self.amqp.confirm_timeout,
                 blocked: is_blocked.clone(),
                 lost: lost.clone(),
-                confirms: Arc::clone(confirms),
+                confirmed: confirmed.clone(),
             };
             publishers.spawn(publisher.run(receiver, events.clone()));
         }
@@ -143,7 +142,7 @@ impl Link {
                     Some(_) => {}
                     None => break Err(BrokerError::Closed),
                 },
-                () = confirms.notified(), if *doubtful => {
+                Ok(()) = seen_confirmed.changed(), if *doubtful => {
                     *doubtful = false;
                     report(events, State::Ready).await;
                 }

@@ -9,7 +9,7 @@ use std::{
 use chrono::Utc;
 use lapin::types::ShortString;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,9 @@ use crate::{
     message::Message,
     publish::{Batch, Outcome},
 };
+
+/// A queue that is really full refuses for long; opening channels more often would only cost.
+const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// A batch to publish.
 #[derive(Debug)]
@@ -57,8 +60,8 @@ pub(super) struct Publisher {
     pub(super) blocked: watch::Receiver<bool>,
     /// The connection is being given up.
     pub(super) lost: CancellationToken,
-    /// Told of each batch that is confirmed.
-    pub(super) confirms: Arc<Notify>,
+    /// When a batch was last confirmed, on any of the connection's channels.
+    pub(super) confirmed: watch::Sender<Option<Instant>>,
 }
 
 impl Publisher {
@@ -83,15 +86,22 @@ impl Publisher {
             let Some(order) = order else { return Ok(()) };
             let started = Instant::now();
             let (outcomes, mut error) = self.publish(&order).await;
-            if error.is_none() && !self.lost.is_cancelled() {
-                self.confirms.notify_one();
+            let any = |which: Outcome| outcomes.iter().any(|(_, outcome)| *outcome == which);
+            if error.is_some() || self.lost.is_cancelled() {
+                // The connection ends.
+            } else if any(Outcome::Overdue) {
+                // What is in flight on it cannot be taken back.
+                error = self.open_anew(Duration::ZERO).await.err();
+            } else {
+                self.confirmed.send_replace(Some(Instant::now()));
                 events::BatchConfirmed {
                     took: started.elapsed(),
                     delay: order.delay(),
                 }
                 .emit();
-                if outcomes.iter().any(|(_, o)| *o == Outcome::Nacked) {
-                    error = self.renew().await.err();
+                if any(Outcome::Nacked) {
+                    // It may be stuck; a young one has been opened for this reason already.
+                    error = self.open_anew(LEAST_AGE).await.err();
                 }
             }
             self.give_back(&events, outcomes).await;
@@ -105,11 +115,11 @@ impl Publisher {
         }
     }
 
-    /// Opens the channel anew after it has refused messages: it may be stuck.
-    async fn renew(&mut self) -> Result<(), BrokerError> {
+    /// Opens the channel anew if it is of an age.
+    async fn open_anew(&mut self, least_age: Duration) -> Result<(), BrokerError> {
         let (blocked, after) = (self.blocked.clone(), self.confirm_timeout);
         tokio::select! {
-            renewed = self.channel.renew() => renewed,
+            renewed = self.channel.renew(least_age) => renewed,
             () = overdue(blocked, after) => Err(BrokerError::TimedOut {
                 what: "opening a channel",
                 after,
@@ -155,12 +165,24 @@ impl Publisher {
                 (unknown(order, blame.as_deref()), Some(error))
             }
             Err(None) => {
-                let overdue = BrokerError::ConfirmOverdue {
-                    after: self.confirm_timeout,
-                };
-                (unknown(order, None), Some(overdue))
+                let after = self.confirm_timeout;
+                // If it confirms what others sent, it is not the connection.
+                if self.confirmed_within(after / 2) {
+                    let topics = order.batch.iter().map(|row| &*row.topic).collect();
+                    events::Unconfirmed { after, topics }.emit();
+                    (all(order, &Outcome::Overdue), None)
+                } else {
+                    let error = BrokerError::ConfirmOverdue { after };
+                    (all(order, &Outcome::Overdue), Some(error))
+                }
             }
         }
+    }
+
+    /// Whether the broker confirmed a batch, on any channel, so recently.
+    fn confirmed_within(&self, time: Duration) -> bool {
+        let last = *self.confirmed.borrow();
+        last.is_some_and(|last| last.elapsed() < time)
     }
 }
 
@@ -181,18 +203,14 @@ async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
 /// Nothing is known of a batch: not even its acknowledged messages can be trusted, since their
 /// returns may not have come.
 fn unknown(order: &Order, blame: Option<&str>) -> Vec<(Position, Outcome)> {
-    let outcome = |position: Position| {
-        (
-            position,
-            Outcome::Unknown {
-                blame: blame.map(str::to_owned),
-            },
-        )
-    };
-    order
-        .batch
-        .iter()
-        .map(|row| outcome(row.position))
+    let blame = blame.map(str::to_owned);
+    all(order, &Outcome::Unknown { blame })
+}
+
+fn all(order: &Order, outcome: &Outcome) -> Vec<(Position, Outcome)> {
+    let positions = order.batch.iter().map(|row| row.position);
+    positions
+        .map(|position| (position, outcome.clone()))
         .collect()
 }
 

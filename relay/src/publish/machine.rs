@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     Backoff, FrameId, Progress, Row, TopicPatterns, Write,
+    doubt::Doubt,
     key::{Entry, KeyState, Origin},
     track::Track,
 };
@@ -25,6 +26,8 @@ pub struct Settings {
     pub key_rows: usize,
     /// Most rows above the watermark of a frame.
     pub span: usize,
+    /// Most batches in flight together that hold topics in doubt: others must find a channel.
+    pub batches_apart: usize,
     /// Waits between attempts of parked rows.
     pub backoff: Backoff,
     /// Drops what no queue takes, by topic, instead of parking it.
@@ -46,6 +49,7 @@ pub struct Machine<M> {
     pub(super) in_flight: HashMap<Position, Entry<M>, RandomState>,
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
+    pub(super) doubt: Doubt,
     pub(super) rows: usize,
     pub(super) bytes: usize,
     /// Parked rows that are in memory, or whose fate is not written yet.
@@ -65,6 +69,7 @@ impl<M> Machine<M> {
             ready: BTreeMap::new(),
             in_flight: HashMap::default(),
             suspect: None,
+            doubt: Doubt::default(),
             rows: 0,
             bytes: 0,
             parked_in_hand: HashSet::new(),

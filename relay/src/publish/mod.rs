@@ -6,6 +6,7 @@
 
 mod admit;
 mod backoff;
+mod doubt;
 mod drain;
 mod drains;
 mod key;

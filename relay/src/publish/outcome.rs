@@ -22,9 +22,11 @@ pub enum Outcome {
     Unroutable,
     /// Refused for now: a queue is full, or could not take it.
     Nacked,
+    /// Its confirm did not come in time. Neither success nor failure; its topic is kept apart.
+    Overdue,
     /// It can never go.
     Rejected(String),
-    /// Neither success nor failure: the connection or channel is gone, or the confirm overdue.
+    /// Neither success nor failure: the connection or channel is gone.
     Unknown {
         /// The broker's words, if it closed the channel or connection over a message of the batch.
         blame: Option<String>,

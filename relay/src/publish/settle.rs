@@ -15,22 +15,23 @@ use crate::capture::Position;
 const MOST_STRIKES: u8 = 3;
 
 impl<M> Machine<M> {
-    /// Takes up to `most` messages to publish, oldest first. One under suspicion goes alone.
+    /// Takes up to `most` messages to publish, oldest first. One under suspicion goes alone, and topics
+    /// in doubt have batches of their own.
     pub fn next_batch(&mut self, most: usize) -> Batch<M> {
         let mut batch = Vec::with_capacity(most.min(self.ready.len()));
         if self.suspect.is_some() {
             return batch;
+        }
+        if !self.doubt.is_empty() {
+            return self.next_batch_in_doubt(most);
         }
         while batch.len() < most {
             let Some(first) = self.ready.first_entry() else {
                 break;
             };
             if first.get().strikes > 0 {
-                if batch.is_empty() && self.in_flight.is_empty() {
-                    let (position, entry) = first.remove_entry();
-                    self.suspect = Some(position);
-                    batch.push(Arc::clone(&entry.row));
-                    self.in_flight.insert(position, entry);
+                if batch.is_empty() {
+                    return self.next_suspect();
                 }
                 break;
             }
@@ -41,7 +42,44 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// Whether [`Machine::next_batch`] would return anything.
+    /// As [`Machine::next_batch`], while there are topics in doubt: messages of one of them, or of none.
+    fn next_batch_in_doubt(&mut self, most: usize) -> Batch<M> {
+        let innocent = |entry: &Entry<M>| entry.strikes == 0;
+        if !self.ready.values().next().is_some_and(innocent) {
+            return self.next_suspect();
+        }
+        let innocents = self.ready.iter().take_while(|(_, entry)| innocent(entry));
+        let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
+        let apart = self.doubt.next(topics, self.settings.batches_apart);
+        let goes = |entry: &Entry<M>| match &apart {
+            Some(topic) => entry.row.topic == *topic,
+            None => !self.doubt.contains(&entry.row.topic),
+        };
+        let rows = innocents.filter(|(_, entry)| goes(entry)).take(most);
+        let positions: Vec<Position> = rows.map(|(position, _)| *position).collect();
+        let hand_out = |position| {
+            let entry = self.ready.remove(&position)?;
+            let row = Arc::clone(&entry.row);
+            self.in_flight.insert(position, entry);
+            Some(row)
+        };
+        positions.into_iter().filter_map(hand_out).collect()
+    }
+
+    /// Takes the first message, which is under suspicion, as soon as nothing else is in flight.
+    fn next_suspect(&mut self) -> Batch<M> {
+        let mut batch = Batch::new();
+        if self.in_flight.is_empty()
+            && let Some((position, entry)) = self.ready.pop_first()
+        {
+            self.suspect = Some(position);
+            batch.push(Arc::clone(&entry.row));
+            self.in_flight.insert(position, entry);
+        }
+        batch
+    }
+
+    /// Whether messages wait to be handed out. [`Machine::next_batch`] may hold them back.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -50,6 +88,13 @@ impl<M> Machine<M> {
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
         self.suspect = self.suspect.filter(|suspect| *suspect != position);
+        match outcome {
+            Outcome::Overdue => self.doubt.overdue(&entry.row.topic),
+            Outcome::Unknown { .. } | Outcome::Rejected(_) => {
+                self.doubt.unknown(&entry.row.topic);
+            }
+            _ => self.doubt.answered(&entry.row.topic),
+        }
         let settled = match outcome {
             Outcome::Confirmed => {
                 self.finish(&entry);
@@ -68,6 +113,11 @@ impl<M> Machine<M> {
                 self.fail(&entry, Reason::Nacked, detail)
             }
             Outcome::Rejected(detail) => self.fail(&entry, Reason::Rejected, detail),
+            Outcome::Overdue => {
+                entry.strikes = 0;
+                self.ready.insert(position, entry);
+                return Some(Settled::Requeued);
+            }
             Outcome::Unknown { blame } => {
                 entry.strikes = blame.as_ref().map_or(0, |_| entry.strikes + 1);
                 let Some(detail) = blame.filter(|_| entry.strikes >= MOST_STRIKES) else {

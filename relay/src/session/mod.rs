@@ -199,6 +199,7 @@ fn settings(config: &Config) -> Settings {
         window_bytes: config.publish.window_bytes,
         key_rows: config.publish.key_rows,
         span: SPAN,
+        batches_apart: (config.amqp.channels / 2).max(1),
         backoff: Backoff {
             first: config.publish.retry_first,
             longest: config.publish.retry_longest,

@@ -18,6 +18,7 @@ pub(super) fn settings() -> Settings {
         window_bytes: 100,
         key_rows: 10,
         span: 100,
+        batches_apart: 3,
         backoff: Backoff {
             first: Duration::from_secs(1),
             longest: Duration::from_mins(1),

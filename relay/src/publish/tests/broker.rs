@@ -25,6 +25,8 @@ pub(super) struct Anchor {
 pub(super) struct Broker {
     bound: BTreeSet<(Arc<str>, usize)>,
     full: BTreeSet<usize>,
+    /// Queues that do not answer, with what was sent to them since.
+    stuck: BTreeMap<usize, Vec<Position>>,
     /// Everything that each queue has seen, in order.
     pub(super) queues: [Vec<Position>; QUEUES],
     pub(super) anchors: BTreeMap<Arc<str>, Anchor>,
@@ -72,6 +74,19 @@ impl Broker {
         }
     }
 
+    /// Lets a queue fall silent.
+    pub(super) fn stick(&mut self, queue: usize) {
+        self.stuck.entry(queue).or_default();
+    }
+
+    /// Lets a queue answer again; by bits, what had been sent to it meanwhile is there.
+    pub(super) fn unstick(&mut self, queue: usize, kept: u8) {
+        let waiting = self.stuck.remove(&queue).unwrap_or_default();
+        let kept = |(index, _): &(usize, Position)| (kept >> (index % 8)) & 1 == 1;
+        let waiting = waiting.into_iter().enumerate().filter(kept);
+        self.queues[queue].extend(waiting.map(|(_, position)| position));
+    }
+
     /// Routes a message, and tells what the broker answers.
     pub(super) fn publish(&mut self, message: &Message) -> Outcome {
         match message.harm {
@@ -84,8 +99,13 @@ impl Broker {
             if !self.bound.contains(&(Arc::clone(&message.topic), queue)) {
                 continue;
             }
-            if self.full.contains(&queue) {
-                outcome = Outcome::Nacked;
+            if let Some(waiting) = self.stuck.get_mut(&queue) {
+                waiting.push(message.position);
+                outcome = Outcome::Overdue;
+            } else if self.full.contains(&queue) {
+                if outcome != Outcome::Overdue {
+                    outcome = Outcome::Nacked;
+                }
             } else {
                 self.queues[queue].push(message.position);
                 if outcome == Outcome::Unroutable {
@@ -101,7 +121,12 @@ impl Broker {
     pub(super) fn take(&mut self, batch: &[Message], lost: Option<u8>) -> Vec<Outcome> {
         let closes = batch.iter().any(|message| message.harm == Harm::Closes);
         if !closes && lost.is_none() {
-            return batch.iter().map(|message| self.publish(message)).collect();
+            let outcomes: Vec<_> = batch.iter().map(|message| self.publish(message)).collect();
+            if outcomes.contains(&Outcome::Overdue) {
+                // Nothing is known of their company either.
+                return vec![Outcome::Overdue; batch.len()];
+            }
+            return outcomes;
         }
         let reached = lost.unwrap_or(0);
         for (index, message) in batch.iter().enumerate() {
@@ -121,7 +146,7 @@ pub(super) fn fits(outcome: &Outcome, settled: Settled) -> bool {
         Outcome::Unroutable | Outcome::Nacked | Outcome::Rejected(_) => {
             matches!(settled, Settled::Parked(_) | Settled::Dropped)
         }
-        Outcome::Unknown { blame: None } => settled == Settled::Requeued,
+        Outcome::Overdue | Outcome::Unknown { blame: None } => settled == Settled::Requeued,
         Outcome::Unknown { blame: Some(_) } => {
             matches!(settled, Settled::Requeued | Settled::Parked(_))
         }

@@ -48,6 +48,8 @@ impl World {
             Step::Bind(topic, queue) => self.broker.bind(&TOPICS[topic].into(), queue),
             Step::Unbind(topic, queue) => self.broker.unbind(&TOPICS[topic].into(), queue),
             Step::Fill(queue, full) => self.broker.fill(queue, full),
+            Step::Stick(queue) => self.broker.stick(queue),
+            Step::Unstick(queue, kept) => self.broker.unstick(queue, kept),
             Step::Revive(which) => {
                 if let Some(position) = self.table.nth(which) {
                     self.table.revive(position, self.now);
@@ -66,7 +68,10 @@ impl World {
         for topic in TOPICS {
             self.broker.bind(&topic.into(), 0);
         }
-        (0..QUEUES).for_each(|queue| self.broker.fill(queue, false));
+        for queue in 0..QUEUES {
+            self.broker.fill(queue, false);
+            self.broker.unstick(queue, 0b0101_0101);
+        }
         let open: Vec<_> = self.open.keys().cloned().collect();
         for key in &open {
             self.commit(key.as_ref());

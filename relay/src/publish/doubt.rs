@@ -1,0 +1,80 @@
+//! Topics whose messages are kept apart from others.
+//!
+//! A quorum queue without a majority answers nothing, and RabbitMQ 3.10 reads no further on a new
+//! channel that publishes to one: what shares a batch with such messages waits with them. So a topic
+//! of which a message was left without a confirm has batches of its own from then on, one at a time,
+//! until the broker answers one, whatever it answers.
+
+use std::{collections::HashMap, sync::Arc};
+
+use foldhash::fast::RandomState;
+
+/// Topics that are kept apart.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    topics: HashMap<Arc<str>, Apart, RandomState>,
+}
+
+#[derive(Debug)]
+struct Apart {
+    /// How often a batch of it was left without confirms.
+    times: u32,
+    in_flight: bool,
+}
+
+impl Doubt {
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    pub(super) fn contains(&self, topic: &Arc<str>) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// The topic that has the next batch of messages of these topics: of those that failed least often,
+    /// the first. None if no topic may have one now, or if `most` have one in flight.
+    pub(super) fn next<'a>(
+        &mut self,
+        topics: impl Iterator<Item = &'a Arc<str>>,
+        most: usize,
+    ) -> Option<Arc<str>> {
+        let under_way = self.topics.values().filter(|apart| apart.in_flight).count();
+        if under_way >= most {
+            return None;
+        }
+        let idle = topics.filter_map(|topic| {
+            let apart = self.topics.get(topic)?;
+            (!apart.in_flight).then_some((apart.times, topic))
+        });
+        let (_, topic) = idle.min_by_key(|(times, _)| *times)?;
+        self.topics.get_mut(topic)?.in_flight = true;
+        Some(Arc::clone(topic))
+    }
+
+    /// Notes that a message of a batch was left without a confirm.
+    pub(super) fn overdue(&mut self, topic: &Arc<str>) {
+        let new = || Apart {
+            times: 0,
+            in_flight: true,
+        };
+        let apart = self.topics.entry(Arc::clone(topic)).or_insert_with(new);
+        // Once for all messages of the batch.
+        if std::mem::take(&mut apart.in_flight) {
+            apart.times += 1;
+        }
+    }
+
+    /// Notes that the broker did not get to say what became of a message.
+    pub(super) fn unknown(&mut self, topic: &Arc<str>) {
+        if let Some(apart) = self.topics.get_mut(topic) {
+            apart.in_flight = false;
+        }
+    }
+
+    /// Notes that the broker said what became of a message.
+    pub(super) fn answered(&mut self, topic: &Arc<str>) {
+        if !self.topics.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+}
