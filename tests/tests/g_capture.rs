@@ -166,5 +166,7 @@ async fn trap_8_an_open_writer_does_not_make_frames_read_old_rows_again() {
     // Statistics arrive with a delay.
     eventually("the reads are counted", async || read().await >= written).await;
     let factor = read().await as f64 / written as f64;
-    assert!(factor < 10.0, "each row was read {factor:.1} times");
+    // Some ten times: each look reads what came since the last checkpoint. With one floor for both sets
+    // it would be some 260 times, and more with every round.
+    assert!(factor < 50.0, "each row was read {factor:.1} times");
 }
