@@ -92,7 +92,7 @@ soak: check-rust services-up ## A million deliveries with duplicates, kills and 
 		$(CARGO) test --release --locked -p postroom-tests --test soak -- --nocapture
 
 .PHONY: bench
-bench: check-rust ## Measures beside raw limits, a quarter of an hour (FIGURES=a,b, FULL=1)
+bench: check-rust ## Measures beside raw limits, twenty minutes (FIGURES=a,b, FULL=1)
 	$(CARGO) build --release --locked -p postroom-relay -p postroom-bench
 	"$(TARGET)/release/bench"$(if $(FIGURES), --figures $(FIGURES))$(if $(FULL), --full)
 

@@ -45,9 +45,10 @@ impl Confirming {
     /// Opens another in its place, unless it is younger than this. What is in flight on it is given up.
     ///
     /// For a channel with messages that are not confirmed, and for one that has refused messages: the
-    /// broker's end of it remembers who led a quorum queue when it was first published to. If that node was dead just then, the channel refuses
-    /// everything for that queue until the node is back, long after another has taken the lead
-    /// (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new channel asks again.
+    /// broker's end of it remembers who led a quorum queue when it was first published to. If that
+    /// node was dead just then, the channel refuses everything for that queue until the node is back,
+    /// long after another has taken the lead (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new
+    /// channel asks again.
     pub(super) async fn renew(&mut self, least_age: Duration) -> Result<(), BrokerError> {
         if self.opened.elapsed() < least_age {
             return Ok(());

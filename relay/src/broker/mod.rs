@@ -1,13 +1,14 @@
 //! The connection to RabbitMQ.
 //!
 //! ```text
-//!            ┌──────────── refused, cut, closed, confirm overdue ───────────┐
+//!            ┌─────────── refused, cut, closed, confirms overdue ───────────┐
 //!            ▼                                                              │
 //!  Disconnected{reason, retry_in} ─▶ Connecting ─▶ Ready ◀──────────▶ Blocked{reason}
 //!                                          └─────▶ Unconfirmed ─▶ Ready
 //! ```
 //!
-//! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since.
+//! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since. A
+//! confirm that is overdue while others come ends its channel only.
 //!
 //! [`link`] owns the connection and walks through these states, [`open`] makes it; [`publisher`] owns one
 //! channel.

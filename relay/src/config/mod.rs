@@ -65,7 +65,8 @@ pub struct Amqp {
     pub channels: usize,
     /// Messages issued together on one channel. Default: 128.
     pub batch: usize,
-    /// A confirm later than this counts as a lost connection. Default: 30 s.
+    /// A confirm later than this does not count: the message is sent again, on a new channel if others
+    /// are confirmed meanwhile, else on a new connection. Default: 30 s.
     #[serde(with = "humantime_serde")]
     pub confirm_timeout: Duration,
     /// Longest wait for connecting and declaring. Default: 10 s.
