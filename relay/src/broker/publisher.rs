@@ -29,6 +29,8 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) batch: Batch<Message>,
+    /// Whether its topic is in doubt, and has it for itself.
+    pub(crate) apart: bool,
 }
 
 impl Order {
@@ -166,8 +168,10 @@ impl Publisher {
             }
             Err(None) => {
                 let after = self.confirm_timeout;
-                // If it confirms what others sent, it is not the connection.
-                if self.confirmed_within(after / 2) {
+                // If it confirms what others sent, it is not the connection. If it did until a while
+                // ago it may be, unless this was sent because the topic is in doubt.
+                let recently = if order.apart { after } else { after / 2 };
+                if self.confirmed_within(recently) {
                     let topics = order.batch.iter().map(|row| &*row.topic).collect();
                     events::Unconfirmed { after, topics }.emit();
                     (all(order, &Outcome::Overdue), None)

@@ -15,6 +15,7 @@ mod outcome;
 mod park;
 mod patterns;
 mod settle;
+mod stuck;
 mod track;
 mod write;
 

@@ -66,6 +66,13 @@ impl<M> Machine<M> {
         positions.into_iter().filter_map(hand_out).collect()
     }
 
+    /// Whether a batch holds messages of a topic in doubt, and so of no other.
+    pub fn is_apart(&self, batch: &Batch<M>) -> bool {
+        batch
+            .first()
+            .is_some_and(|row| self.doubt.contains(&row.topic))
+    }
+
     /// Takes the first message, which is under suspicion, as soon as nothing else is in flight.
     fn next_suspect(&mut self) -> Batch<M> {
         let mut batch = Batch::new();
@@ -127,19 +134,25 @@ impl<M> Machine<M> {
                 self.fail(&entry, Reason::Rejected, detail)
             }
         };
-        if let Some(key) = entry.row.key.clone() {
-            let state = self.key(&key);
-            state.active = false;
-            if matches!(entry.origin, Origin::Frame(_)) {
-                state.from_frames -= 1;
-            }
-            self.advance(&key);
-        }
+        self.pass_on(&entry);
         Some(settled)
     }
 
-    /// Parks a row that was tried: until its next attempt, or until an operator decides.
-    fn fail(&mut self, entry: &Entry<M>, reason: Reason, detail: String) -> Settled {
+    /// Gives the turn of a row, which is done or parked, to the next of its key.
+    pub(super) fn pass_on(&mut self, entry: &Entry<M>) {
+        let Some(key) = &entry.row.key else {
+            return;
+        };
+        let state = self.key(key);
+        state.active = false;
+        if matches!(entry.origin, Origin::Frame(_)) {
+            state.from_frames -= 1;
+        }
+        self.advance(key);
+    }
+
+    /// Parks a row that cannot go now: until its next attempt, or until an operator decides.
+    pub(super) fn fail(&mut self, entry: &Entry<M>, reason: Reason, detail: String) -> Settled {
         let attempts = match entry.origin {
             Origin::Frame(_) => 1,
             Origin::Parked { attempts } => attempts + 1,

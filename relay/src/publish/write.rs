@@ -12,7 +12,7 @@ pub enum Reason {
     Scheduled,
     /// No queue was bound.
     Unroutable,
-    /// The broker refused it for now.
+    /// The broker refused it for now, or answers others and nothing of its topic.
     Nacked,
     /// It can never go; an operator decides.
     Rejected,

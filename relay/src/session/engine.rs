@@ -14,11 +14,11 @@ use crate::{
     capture::{Floors, Position, reader},
     config::Config,
     error::RelayError,
-    events,
+    events::{self, MessagesSettled},
     health::Reporter,
     lease::{self, Proof},
     message::Message,
-    publish::{Machine, Progress},
+    publish::{Machine, Progress, Reason, Settled},
 };
 
 /// How often parked rows are looked at.
@@ -106,6 +106,7 @@ impl Engine {
         let mut maintenance = interval(self.config.retention.check_interval);
         maintenance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.park_stuck();
             self.order();
             self.record();
             self.ask_for_drains();
@@ -144,6 +145,14 @@ impl Engine {
         }
     }
 
+    fn park_stuck(&mut self) {
+        let parked = self.machine.park_stuck();
+        if parked > 0 {
+            let settled = std::iter::repeat_n(Settled::Parked(Reason::Nacked), parked);
+            settled.collect::<MessagesSettled>().emit();
+        }
+    }
+
     /// Hands batches to channels that wait for one.
     fn order(&mut self) {
         let stopping = self.work.stopping.is_some();
@@ -161,7 +170,8 @@ impl Engine {
                 return;
             }
             self.work.idle.pop();
-            if let Err(refused) = self.work.channels[channel].try_send(Order { batch }) {
+            let apart = self.machine.is_apart(&batch);
+            if let Err(refused) = self.work.channels[channel].try_send(Order { batch, apart }) {
                 // The link gave the connection up a moment ago.
                 let (mpsc::error::TrySendError::Full(order)
                 | mpsc::error::TrySendError::Closed(order)) = refused;

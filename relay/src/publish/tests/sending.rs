@@ -1,7 +1,7 @@
 //! What goes when, and what becomes of it.
 
 use super::bench::{Bench, FRAME, blame, expired, row, settings, unkeyed};
-use crate::publish::{Disposition, Due, Hold, Outcome, Reason, Row, Settings, Settled};
+use crate::publish::{Disposition, Due, Hold, Outcome, ParkedRow, Reason, Row, Settings, Settled};
 
 #[test]
 fn messages_without_a_key_are_pipelined() {
@@ -116,7 +116,7 @@ fn what_an_earlier_session_parked_is_passed_over() {
 #[test]
 fn g3_what_a_frame_brings_again_is_not_sent_beside_its_parked_copy() {
     let mut bench = Bench::new(settings());
-    let parked = |position| crate::publish::ParkedRow {
+    let parked = |position| ParkedRow {
         row: unkeyed(position),
         attempts: 1,
     };
@@ -131,96 +131,4 @@ fn g3_what_a_frame_brings_again_is_not_sent_beside_its_parked_copy() {
     assert_eq!(bench.watermark(), Some(2));
     assert_eq!(bench.commit().forgets, [2]);
     assert!(bench.machine.is_idle());
-}
-
-/// Messages 1 and 2 of two topics shared a batch that was not confirmed.
-fn with_topics_in_doubt() -> Bench {
-    let mut bench = Bench::new(settings());
-    bench.admit([row(1, "", "stuck"), row(2, "", "well")]);
-    assert_eq!(bench.batch(), [1, 2]);
-    for position in [1, 2] {
-        assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
-    }
-    bench
-}
-
-#[test]
-fn topics_in_doubt_have_one_batch_each_of_their_own() {
-    let mut bench = with_topics_in_doubt();
-    bench.admit([row(3, "", "third"), row(4, "", "stuck"), row(5, "", "well")]);
-    assert_eq!(bench.batch(), [1, 4]);
-    assert_eq!(bench.batch(), [2, 5]);
-    assert_eq!(bench.batch(), [3]);
-    bench.settle(2, Outcome::Confirmed);
-    bench.settle(5, Outcome::Confirmed);
-    bench.admit([row(6, "", "stuck"), row(7, "", "well"), row(8, "", "third")]);
-    assert_eq!(bench.batch(), [7, 8], "no longer in doubt");
-    assert_eq!(bench.batch(), [0; 0], "one batch at a time");
-    bench.settle(1, Outcome::Overdue);
-    bench.settle(4, Outcome::Overdue);
-    assert_eq!(bench.batch(), [1, 4, 6]);
-}
-
-#[test]
-fn a_topic_that_failed_less_often_comes_first() {
-    let mut bench = with_topics_in_doubt();
-    assert_eq!(bench.batch(), [1]);
-    bench.settle(1, Outcome::Overdue);
-    assert_eq!(bench.batch(), [2]);
-    assert_eq!(bench.batch(), [1]);
-}
-
-#[test]
-fn any_answer_ends_the_doubt_and_a_lost_connection_does_not() {
-    let unknown = Outcome::Unknown { blame: None };
-    for (outcome, ends) in [
-        (Outcome::Confirmed, true),
-        (Outcome::Nacked, true),
-        (Outcome::Unroutable, true),
-        (Outcome::Overdue, false),
-        (unknown, false),
-    ] {
-        let mut bench = with_topics_in_doubt();
-        assert_eq!([bench.batch(), bench.batch()], [[1], [2]]);
-        bench.settle(1, outcome.clone());
-        bench.settle(2, Outcome::Confirmed);
-        bench.admit([row(3, "", "stuck"), row(4, "", "well")]);
-        let expected: &[_] = if ends { &[3, 4] } else { &[1, 3] };
-        assert_eq!(bench.batch(), expected, "{outcome:?}");
-    }
-}
-
-#[test]
-fn a_message_under_suspicion_goes_alone_in_times_of_doubt_too() {
-    let mut bench = with_topics_in_doubt();
-    assert_eq!(bench.batch(), [1]);
-    assert_eq!(bench.settle(1, blame()), Settled::Requeued);
-    assert_eq!(bench.batch(), [1]);
-    assert_eq!(bench.batch(), [0; 0]);
-    bench.settle(1, Outcome::Confirmed);
-    assert_eq!(bench.batch(), [2]);
-}
-
-#[test]
-fn topics_in_doubt_leave_channels_for_others() {
-    let mut bench = Bench::new(settings());
-    let topics = ["a", "b", "c", "d"];
-    bench.admit(
-        (1..)
-            .zip(topics)
-            .map(|(position, topic)| row(position, "", topic)),
-    );
-    for position in bench.batch() {
-        bench.settle(position, Outcome::Overdue);
-    }
-    assert_eq!(settings().batches_apart, 3);
-    assert_eq!(
-        [bench.batch(), bench.batch(), bench.batch()],
-        [[1], [2], [3]]
-    );
-    bench.admit([row(5, "", "another")]);
-    assert_eq!(bench.batch(), [5]);
-    assert_eq!(bench.batch(), [0; 0]);
-    bench.settle(2, Outcome::Confirmed);
-    assert_eq!(bench.batch(), [4]);
 }

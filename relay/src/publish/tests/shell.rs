@@ -12,6 +12,7 @@ use crate::{
 
 impl World {
     pub(super) fn publish(&mut self, most: usize) {
+        self.machine.park_stuck();
         let batch: Vec<Position> = self
             .machine
             .next_batch(most)

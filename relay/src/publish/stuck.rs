@@ -1,0 +1,40 @@
+//! Messages for queues that do not answer.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    Machine, Reason,
+    key::{Entry, Origin},
+};
+use crate::capture::Position;
+
+impl<M> Machine<M> {
+    /// Parks the waiting messages of topics that the broker does not answer while it answers others: or
+    /// they would hold the watermark, fill the window in the end, and everything would wait with them.
+    /// Returns their number, without those behind them.
+    ///
+    /// Of those that were parked before, one of each topic stays, to be tried.
+    pub fn park_stuck(&mut self) -> usize {
+        if !self.doubt.has_stuck() {
+            return 0;
+        }
+        let mut tried = HashSet::new();
+        let mut leaves = |entry: &Entry<M>| {
+            let topic = &entry.row.topic;
+            let parked_before = matches!(entry.origin, Origin::Parked { .. });
+            entry.strikes == 0
+                && self.doubt.is_stuck(topic)
+                && !(parked_before && self.doubt.awaits(topic) && tried.insert(Arc::clone(topic)))
+        };
+        let leaving = self.ready.iter().filter(|(_, entry)| leaves(entry));
+        let leaving: Vec<Position> = leaving.map(|(position, _)| *position).collect();
+        for position in &leaving {
+            if let Some(entry) = self.ready.remove(position) {
+                let detail = "the broker answers others, but none of its topic".to_owned();
+                self.fail(&entry, Reason::Nacked, detail);
+                self.pass_on(&entry);
+            }
+        }
+        leaving.len()
+    }
+}
