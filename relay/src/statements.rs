@@ -36,6 +36,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::IN_FORCE", server::IN_FORCE),
     ("server::IN_RECOVERY", server::IN_RECOVERY),
     ("server::LOOK", server::LOOK),
+    ("server::OPEN_BEFORE", server::OPEN_BEFORE),
     ("server::TRY_LOCK", server::TRY_LOCK),
     ("check::PRIVILEGES", check::PRIVILEGES),
     ("parked::DISCARD", parked_command::DISCARD),

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::source::{Source, say};
+use super::source::{Source, hint, say};
 use crate::{
     capture::{Floors, Pair, Snapshot},
     checkpoint::Checkpoint,
@@ -26,6 +26,9 @@ use crate::{
 };
 
 const LANE: i16 = 0;
+
+/// So long nothing is said of what is waited for.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// How to rebase.
 #[derive(Debug, Args)]
@@ -92,17 +95,36 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// Waits until the transactions that began before one have ended; says for which if it takes long.
 async fn wait_for_older(
     connection: &mut sqlx::PgConnection,
     xid: u64,
     patience: Duration,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
+    let mut told = Vec::new();
     while server::look(connection).await?.snapshot.xmin() <= xid {
-        if began.elapsed() >= patience {
-            bail!(
-                "transactions that began earlier are still open after {patience:?}; end them (pg_stat_activity, pg_prepared_xacts) and run this again"
-            );
+        let waited = began.elapsed();
+        if waited >= UNTOLD.min(patience) {
+            let open = server::open_before(connection, xid).await?;
+            if open.is_empty() {
+                // The last has ended since.
+                continue;
+            }
+            let list = open.join(", ");
+            if waited >= patience {
+                bail!(
+                    "transactions that began earlier are still open after {patience:?}: {list}; \
+                     end them (pg_terminate_backend, ROLLBACK PREPARED) and run this again"
+                );
+            }
+            if open != told {
+                let left = patience.saturating_sub(waited).as_secs();
+                hint(format!(
+                    "waiting, at most {left} s, for transactions that began earlier: {list}"
+                ))?;
+                told = open;
+            }
         }
         sleep(Duration::from_millis(50)).await;
     }

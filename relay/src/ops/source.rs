@@ -54,3 +54,8 @@ impl Source {
 pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
+
+/// Tells, beside the result, what takes time.
+pub(super) fn hint(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stderr(), "{line}")?)
+}

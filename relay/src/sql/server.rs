@@ -61,6 +61,17 @@ FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
 
+// Of those that only read, nobody waits.
+pub(crate) const OPEN_BEFORE: &str = "
+SELECT DISTINCT CASE WHEN p.gid IS NULL THEN 'process ' || l.pid ELSE 'prepared ' || quote_literal(p.gid) END
+                || ' in database ' || coalesce(p.database, a.datname)
+FROM pg_locks AS l
+LEFT JOIN pg_prepared_xacts AS p ON p.transaction = l.transactionid
+LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+  AND age(l.transactionid) > age($1::text::xid8::xid) AND coalesce(p.database, a.datname) IS NOT NULL
+ORDER BY 1";
+
 /// What one look at the server returns.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
@@ -154,4 +165,15 @@ pub(crate) async fn holds_lock(
 
 pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar(BACKEND_PID).fetch_one(connection).await
+}
+
+/// Transactions that wrote and are open, and began to write before one with this id: how to find each.
+pub(crate) async fn open_before(
+    connection: &mut PgConnection,
+    xid: u64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(OPEN_BEFORE)
+        .bind(xid.to_string())
+        .fetch_all(connection)
+        .await
 }
