@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use outbox::{Headers, wire};
+use outbox::{HeaderValue, Headers, wire};
 use uuid::Uuid;
 
 use crate::capture::Position;
@@ -35,7 +35,11 @@ impl Message {
     /// Memory that it takes, in bytes, roughly.
     pub fn bytes(&self) -> usize {
         let names = self.topic.len() + self.key.as_ref().map_or(0, |key| key.len());
-        let headers: usize = self.headers.iter().map(|(name, _)| name.len() + 64).sum();
+        let header = |(name, value): (&str, &HeaderValue)| match value {
+            HeaderValue::Text(text) => name.len() + 64 + text.len(),
+            _ => name.len() + 64,
+        };
+        let headers: usize = self.headers.iter().map(header).sum();
         self.payload.len() + names + headers + 256
     }
 
@@ -51,5 +55,34 @@ impl Message {
             occurred_at: self.occurred_at,
             source,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use outbox::Headers;
+    use uuid::Uuid;
+
+    use super::Message;
+
+    #[test]
+    fn what_its_headers_say_counts_as_memory() {
+        let mut message = Message {
+            position: 1,
+            message_id: Uuid::nil(),
+            topic: "t".into(),
+            key: None,
+            type_name: "t".into(),
+            content_type: "text/plain".into(),
+            headers: Headers::new(),
+            occurred_at: Utc::now(),
+            payload: vec![0; 100],
+        };
+        let without = message.bytes();
+        assert!(without > 100);
+        let long = ("long".to_owned(), "x".repeat(1_000).into());
+        message.headers = Headers::from_json([long].into_iter().collect());
+        assert!(message.bytes() > without + 1_000);
     }
 }

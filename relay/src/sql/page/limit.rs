@@ -7,7 +7,7 @@ use crate::{message::Message, publish::Row};
 pub(crate) struct PageLimit {
     /// Most rows.
     pub(crate) rows: i64,
-    /// Most bytes of bodies; one body more may be.
+    /// Most bytes of messages; one message more may be.
     pub(crate) bytes: i64,
     /// Rows to ask for: with large bodies, a page ends long before the most.
     asked: i64,
@@ -31,10 +31,10 @@ impl PageLimit {
         self.bytes / self.asked
     }
 
-    /// Expects the next bodies to be like these: asks for so few that those of twice the average come
+    /// Expects the next messages to be like these: asks for so few that bodies of twice the average come
     /// with their rows.
     pub(crate) fn learn(&mut self, page: &[Row<Message>]) {
-        let bytes: usize = page.iter().map(|row| row.message.payload.len()).sum();
+        let bytes: usize = page.iter().map(|row| row.bytes).sum();
         if let Some(average) = (bytes as i64).checked_div(page.len() as i64) {
             self.asked = (self.bytes / (2 * average).max(1)).clamp(1, self.rows);
         }
@@ -43,7 +43,7 @@ impl PageLimit {
     /// Whether one of the bounds ended a page, so that more may follow.
     pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
         let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
-            (count + 1, bytes + row.message.payload.len() as i64)
+            (count + 1, bytes + row.bytes as i64)
         });
         count >= self.rows || bytes >= self.bytes
     }

@@ -31,7 +31,7 @@ pub(super) struct Incoming {
     limit: PageLimit,
     rows: Vec<Row<Message>>,
     texts: Texts,
-    /// Size of all bodies, those that stayed behind included.
+    /// Size of all of them, bodies that stayed behind included.
     bytes: i64,
     /// Which of the rows have theirs still to be fetched.
     without_body: Vec<usize>,
@@ -53,15 +53,14 @@ impl Incoming {
         if self.is_full() {
             return Ok(());
         }
-        let bytes: i32 = row.try_get(BODY_BYTES)?;
         let body: Option<Vec<u8>> = row.try_get(BODY)?;
         let stays_behind = body.is_none();
         let mut read = message::read(row, body.unwrap_or_default(), &mut self.texts)?;
         if stays_behind {
-            read.bytes += bytes as usize;
+            read.bytes += row.try_get::<i32, _>(BODY_BYTES)? as usize;
             self.without_body.push(self.rows.len());
         }
-        self.bytes += i64::from(bytes);
+        self.bytes += read.bytes as i64;
         self.rows.push(read);
         Ok(())
     }
