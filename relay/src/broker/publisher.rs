@@ -95,7 +95,10 @@ impl Publisher {
                 // What is in flight on it cannot be taken back.
                 error = self.open_anew(Duration::ZERO).await.err();
             } else {
-                self.confirmed.send_replace(Some(Instant::now()));
+                // What no queue took is confirmed even while a disk hangs.
+                if any(Outcome::Confirmed) {
+                    self.confirmed.send_replace(Some(Instant::now()));
+                }
                 events::BatchConfirmed {
                     took: started.elapsed(),
                     delay: order.delay(),

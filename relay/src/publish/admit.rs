@@ -67,13 +67,14 @@ impl<M> Machine<M> {
             row: Arc::new(row),
             origin,
             strikes: 0,
+            batch: 0,
         }
     }
 
     /// Gives a row its place: ready, waiting for its key, or parked behind it.
     fn line_up(&mut self, entry: Entry<M>) -> Option<Settled> {
         let Some(key) = entry.row.key.clone() else {
-            self.ready.insert(entry.row.position, entry);
+            self.make_ready(entry);
             return None;
         };
         let most = self.settings.key_rows;
@@ -90,7 +91,7 @@ impl<M> Machine<M> {
             } else {
                 debug_assert!(state.waiting.is_empty());
                 state.active = true;
-                self.ready.insert(entry.row.position, entry);
+                self.make_ready(entry);
             }
             return None;
         };
@@ -137,7 +138,7 @@ impl<M> Machine<M> {
                 }
             }
             state.active = true;
-            self.ready.insert(entry.row.position, entry);
+            self.make_ready(entry);
             return;
         }
         if self.forget_idle(key) {

@@ -5,27 +5,48 @@
 //! of which a message was left without a confirm has batches of its own from then on, one at a time,
 //! until the broker answers one, whatever it answers.
 //!
-//! If it answers others while one of those batches waits in vain, the topic is *stuck*: its messages are
-//! parked. Not so while nothing is answered at all, as when a disk hangs: then all wait for the same.
+//! If messages of others were confirmed while a batch of its own waited in vain, the topic is *stuck*: its
+//! messages are parked. Not so while nothing is confirmed, as when a disk hangs: then all wait for the
+//! same.
 
 use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
+/// Number of a batch, in the order of handing out.
+pub(super) type BatchNumber = u64;
+
 /// Topics that are kept apart.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     topics: HashMap<Arc<str>, Apart, RandomState>,
+    /// The last batch that was handed out, of any topics.
+    last: BatchNumber,
+    /// How many messages were confirmed so far.
+    confirms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Apart {
+    /// How often a batch of its own was left without confirms.
+    times: u32,
+    /// That batch, while it is in flight. One of before the doubt may be, too.
+    in_flight: Option<Flight>,
+    stuck: bool,
 }
 
 #[derive(Debug)]
-struct Apart {
-    /// How often a batch of it was left without confirms.
-    times: u32,
-    in_flight: bool,
-    /// Others were answered since the batch in flight was handed out.
-    others_answered: bool,
-    stuck: bool,
+struct Flight {
+    batch: BatchNumber,
+    /// How many messages had been confirmed when it was handed out.
+    confirms: u64,
+}
+
+impl Apart {
+    fn has_in_flight(&self, batch: BatchNumber) -> bool {
+        let flight = self.in_flight.as_ref();
+        flight.is_some_and(|flight| flight.batch == batch)
+    }
 }
 
 impl Doubt {
@@ -37,72 +58,90 @@ impl Doubt {
         self.topics.contains_key(topic)
     }
 
-    /// The topic that has the next batch of messages of these topics: of those that failed least often,
-    /// the first. None if no topic may have one now, or if `most` have one in flight.
+    /// Numbers the next batch.
+    pub(super) const fn number(&mut self) -> BatchNumber {
+        self.last += 1;
+        self.last
+    }
+
+    /// The topic that has this batch of messages of these topics: of those that failed least often, the
+    /// first. None if no topic may have one now, or if `most` have one in flight.
     pub(super) fn next<'a>(
         &mut self,
+        batch: BatchNumber,
         topics: impl Iterator<Item = &'a Arc<str>>,
         most: usize,
     ) -> Option<Arc<str>> {
-        let under_way = self.topics.values().filter(|apart| apart.in_flight).count();
-        if under_way >= most {
+        let all = self.topics.values();
+        let under_way = all.filter(|apart| apart.in_flight.is_some()).count();
+        if under_way >= most || under_way == self.topics.len() {
             return None;
         }
         let idle = topics.filter_map(|topic| {
             let apart = self.topics.get(topic)?;
-            (!apart.in_flight).then_some((apart.times, topic))
+            apart.in_flight.is_none().then_some((apart.times, topic))
         });
         let (_, topic) = idle.min_by_key(|(times, _)| *times)?;
-        let apart = self.topics.get_mut(topic)?;
-        (apart.in_flight, apart.others_answered) = (true, false);
+        let confirms = self.confirms;
+        self.topics.get_mut(topic)?.in_flight = Some(Flight { batch, confirms });
         Some(Arc::clone(topic))
+    }
+
+    /// Whether this batch is one of the topic's own.
+    pub(super) fn is_apart(&self, topic: &Arc<str>, batch: BatchNumber) -> bool {
+        let apart = self.topics.get(topic);
+        apart.is_some_and(|apart| apart.has_in_flight(batch))
+    }
+
+    /// Whether a topic has a batch of its own in flight.
+    pub(super) fn is_tried(&self, topic: &Arc<str>) -> bool {
+        let apart = self.topics.get(topic);
+        apart.is_some_and(|apart| apart.in_flight.is_some())
+    }
+
+    pub(super) fn is_stuck(&self, topic: &Arc<str>) -> bool {
+        self.topics.get(topic).is_some_and(|apart| apart.stuck)
     }
 
     pub(super) fn has_stuck(&self) -> bool {
         self.topics.values().any(|apart| apart.stuck)
     }
 
-    /// Whether the broker answers others, and not this one.
-    pub(super) fn is_stuck(&self, topic: &Arc<str>) -> bool {
-        self.topics.get(topic).is_some_and(|apart| apart.stuck)
-    }
-
-    /// Whether a topic in doubt may have a batch.
-    pub(super) fn awaits(&self, topic: &Arc<str>) -> bool {
-        self.topics.get(topic).is_some_and(|apart| !apart.in_flight)
-    }
-
     /// Notes that a message of a batch was left without a confirm.
-    pub(super) fn overdue(&mut self, topic: &Arc<str>) {
-        let new = || Apart {
-            times: 0,
-            in_flight: true,
-            others_answered: false,
-            stuck: false,
-        };
-        let apart = self.topics.entry(Arc::clone(topic)).or_insert_with(new);
+    pub(super) fn overdue(&mut self, topic: &Arc<str>, batch: BatchNumber) {
+        let apart = self.topics.entry(Arc::clone(topic)).or_default();
         // Once for all messages of the batch.
-        if std::mem::take(&mut apart.in_flight) {
+        if let Some(own) = apart.in_flight.take_if(|own| own.batch == batch) {
             apart.times += 1;
-            apart.stuck |= apart.others_answered;
+            apart.stuck |= self.confirms > own.confirms;
         }
     }
 
-    /// Notes that the broker did not get to say what became of a message.
-    pub(super) fn unknown(&mut self, topic: &Arc<str>) {
+    /// Notes that the broker did not say what it makes of a message.
+    pub(super) fn unanswered(&mut self, topic: &Arc<str>, batch: BatchNumber) {
         if let Some(apart) = self.topics.get_mut(topic) {
-            apart.in_flight = false;
+            apart.in_flight.take_if(|own| own.batch == batch);
         }
     }
 
-    /// Notes that the broker said what became of a message.
+    /// Notes that the broker said what it makes of a message.
     pub(super) fn answered(&mut self, topic: &Arc<str>) {
-        if self.topics.is_empty() {
-            return;
+        if !self.topics.is_empty() {
+            self.topics.remove(topic);
         }
-        self.topics.remove(topic);
+    }
+
+    /// Notes that the broker confirmed a message that a queue took. Of one that none took, it would even
+    /// while its disk hangs.
+    pub(super) fn confirmed(&mut self, topic: &Arc<str>) {
+        self.confirms += 1;
+        self.answered(topic);
+    }
+
+    /// Notes that a channel or the connection is gone: whether others are answered is to be seen again.
+    pub(super) fn lost(&mut self) {
         for apart in self.topics.values_mut() {
-            apart.others_answered = true;
+            apart.stuck = false;
         }
     }
 }

@@ -44,7 +44,7 @@ impl<M> Machine<M> {
             self.pending.forgets.push(entry.row.position);
             return Some(Settled::Dropped);
         }
-        self.ready.insert(entry.row.position, entry);
+        self.make_ready(entry);
         None
     }
 

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     Row,
+    doubt::BatchNumber,
     drain::{Drain, Pass},
     track::FrameId,
 };
@@ -52,6 +53,8 @@ pub(super) struct Entry<M> {
     pub(super) origin: Origin,
     /// Times that its batch ended in an error of the broker; above zero it is sent alone.
     pub(super) strikes: u8,
+    /// The batch that it was last handed out with.
+    pub(super) batch: BatchNumber,
 }
 
 /// A row that is to be parked once the rows before it are out of memory, and whose message is

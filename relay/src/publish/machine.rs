@@ -50,6 +50,8 @@ pub struct Machine<M> {
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
     pub(super) doubt: Doubt,
+    /// Messages of stuck topics may be ready.
+    pub(super) stuck_ready: bool,
     pub(super) rows: usize,
     pub(super) bytes: usize,
     /// Parked rows that are in memory, or whose fate is not written yet.
@@ -70,6 +72,7 @@ impl<M> Machine<M> {
             in_flight: HashMap::default(),
             suspect: None,
             doubt: Doubt::default(),
+            stuck_ready: false,
             rows: 0,
             bytes: 0,
             parked_in_hand: HashSet::new(),
@@ -88,6 +91,11 @@ impl<M> Machine<M> {
     /// Rows in memory.
     pub const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Positions of parked rows that are in memory, or whose fate is not written yet.
+    pub const fn parked_in_hand(&self) -> &HashSet<Position> {
+        &self.parked_in_hand
     }
 
     /// Rows that have been handed out and not settled.

@@ -25,6 +25,7 @@ impl<M> Machine<M> {
         if !self.doubt.is_empty() {
             return self.next_batch_in_doubt(most);
         }
+        let number = self.doubt.number();
         while batch.len() < most {
             let Some(first) = self.ready.first_entry() else {
                 break;
@@ -35,8 +36,9 @@ impl<M> Machine<M> {
                 }
                 break;
             }
-            let (position, entry) = first.remove_entry();
+            let (position, mut entry) = first.remove_entry();
             batch.push(Arc::clone(&entry.row));
+            entry.batch = number;
             self.in_flight.insert(position, entry);
         }
         batch
@@ -50,7 +52,9 @@ impl<M> Machine<M> {
         }
         let innocents = self.ready.iter().take_while(|(_, entry)| innocent(entry));
         let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
-        let apart = self.doubt.next(topics, self.settings.batches_apart);
+        let number = self.doubt.number();
+        let most_apart = self.settings.batches_apart;
+        let apart = self.doubt.next(number, topics, most_apart);
         let goes = |entry: &Entry<M>| match &apart {
             Some(topic) => entry.row.topic == *topic,
             None => !self.doubt.contains(&entry.row.topic),
@@ -58,28 +62,30 @@ impl<M> Machine<M> {
         let rows = innocents.filter(|(_, entry)| goes(entry)).take(most);
         let positions: Vec<Position> = rows.map(|(position, _)| *position).collect();
         let hand_out = |position| {
-            let entry = self.ready.remove(&position)?;
+            let mut entry = self.ready.remove(&position)?;
             let row = Arc::clone(&entry.row);
+            entry.batch = number;
             self.in_flight.insert(position, entry);
             Some(row)
         };
         positions.into_iter().filter_map(hand_out).collect()
     }
 
-    /// Whether a batch holds messages of a topic in doubt, and so of no other.
+    /// Whether a batch, just handed out, is one that a topic in doubt has for itself.
     pub fn is_apart(&self, batch: &Batch<M>) -> bool {
-        batch
-            .first()
-            .is_some_and(|row| self.doubt.contains(&row.topic))
+        let first = batch.first();
+        let first = first.and_then(|row| self.in_flight.get(&row.position));
+        first.is_some_and(|entry| self.doubt.is_apart(&entry.row.topic, entry.batch))
     }
 
     /// Takes the first message, which is under suspicion, as soon as nothing else is in flight.
     fn next_suspect(&mut self) -> Batch<M> {
         let mut batch = Batch::new();
         if self.in_flight.is_empty()
-            && let Some((position, entry)) = self.ready.pop_first()
+            && let Some((position, mut entry)) = self.ready.pop_first()
         {
             self.suspect = Some(position);
+            entry.batch = self.doubt.number();
             batch.push(Arc::clone(&entry.row));
             self.in_flight.insert(position, entry);
         }
@@ -95,13 +101,7 @@ impl<M> Machine<M> {
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
         self.suspect = self.suspect.filter(|suspect| *suspect != position);
-        match outcome {
-            Outcome::Overdue => self.doubt.overdue(&entry.row.topic),
-            Outcome::Unknown { .. } | Outcome::Rejected(_) => {
-                self.doubt.unknown(&entry.row.topic);
-            }
-            _ => self.doubt.answered(&entry.row.topic),
-        }
+        self.judge_topic(&entry, &outcome);
         let settled = match outcome {
             Outcome::Confirmed => {
                 self.finish(&entry);
@@ -121,14 +121,16 @@ impl<M> Machine<M> {
             }
             Outcome::Rejected(detail) => self.fail(&entry, Reason::Rejected, detail),
             Outcome::Overdue => {
-                entry.strikes = 0;
-                self.ready.insert(position, entry);
+                if std::mem::take(&mut entry.strikes) > 0 {
+                    self.acquit(&entry.row.topic);
+                }
+                self.make_ready(entry);
                 return Some(Settled::Requeued);
             }
             Outcome::Unknown { blame } => {
                 entry.strikes = blame.as_ref().map_or(0, |_| entry.strikes + 1);
                 let Some(detail) = blame.filter(|_| entry.strikes >= MOST_STRIKES) else {
-                    self.ready.insert(position, entry);
+                    self.make_ready(entry);
                     return Some(Settled::Requeued);
                 };
                 self.fail(&entry, Reason::Rejected, detail)
@@ -136,6 +138,29 @@ impl<M> Machine<M> {
         };
         self.pass_on(&entry);
         Some(settled)
+    }
+
+    fn judge_topic(&mut self, entry: &Entry<M>, outcome: &Outcome) {
+        let (doubt, topic, batch) = (&mut self.doubt, &entry.row.topic, entry.batch);
+        match outcome {
+            Outcome::Confirmed => doubt.confirmed(topic),
+            Outcome::Unroutable | Outcome::Nacked => doubt.answered(topic),
+            Outcome::Overdue => doubt.overdue(topic, batch),
+            Outcome::Rejected(_) => doubt.unanswered(topic, batch),
+            Outcome::Unknown { .. } => {
+                doubt.unanswered(topic, batch);
+                doubt.lost();
+            }
+        }
+    }
+
+    /// Clears the messages of a topic of suspicion: one by one they would wait for a queue that does not
+    /// answer, and everything else with each.
+    fn acquit(&mut self, topic: &Arc<str>) {
+        let all = self.ready.values_mut();
+        for entry in all.filter(|entry| entry.row.topic == *topic) {
+            entry.strikes = 0;
+        }
     }
 
     /// Gives the turn of a row, which is done or parked, to the next of its key.

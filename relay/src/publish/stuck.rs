@@ -9,13 +9,24 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
+    /// Lets a row be handed out.
+    pub(super) fn make_ready(&mut self, entry: Entry<M>) {
+        self.stuck_ready |= self.doubt.is_stuck(&entry.row.topic);
+        self.ready.insert(entry.row.position, entry);
+    }
+
+    /// Whether there are topics that the broker does not answer while it answers others.
+    pub fn has_stuck(&self) -> bool {
+        self.doubt.has_stuck()
+    }
+
     /// Parks the waiting messages of topics that the broker does not answer while it answers others: or
     /// they would hold the watermark, fill the window in the end, and everything would wait with them.
     /// Returns their number, without those behind them.
     ///
     /// Of those that were parked before, one of each topic stays, to be tried.
     pub fn park_stuck(&mut self) -> usize {
-        if !self.doubt.has_stuck() {
+        if !std::mem::take(&mut self.stuck_ready) {
             return 0;
         }
         let mut tried = HashSet::new();
@@ -24,7 +35,9 @@ impl<M> Machine<M> {
             let parked_before = matches!(entry.origin, Origin::Parked { .. });
             entry.strikes == 0
                 && self.doubt.is_stuck(topic)
-                && !(parked_before && self.doubt.awaits(topic) && tried.insert(Arc::clone(topic)))
+                && !(parked_before
+                    && !self.doubt.is_tried(topic)
+                    && tried.insert(Arc::clone(topic)))
         };
         let leaving = self.ready.iter().filter(|(_, entry)| leaves(entry));
         let leaving: Vec<Position> = leaving.map(|(position, _)| *position).collect();

@@ -227,10 +227,17 @@ impl Engine {
         }
     }
 
-    fn poll(&mut self) {
+    pub(super) fn poll(&mut self) {
         let ready = !self.work.channels.is_empty() && !self.work.blocked;
-        if !self.work.polling && ready && self.machine.has_room() && self.work.stopping.is_none() {
-            self.work.polling = self.to_retries.try_send(retries::Command::Poll).is_ok();
+        if !self.work.polling
+            && ready
+            && self.machine.has_room()
+            && self.work.stopping.is_none()
+            && let Ok(permit) = self.to_retries.try_reserve()
+        {
+            let in_hand = self.machine.parked_in_hand().clone();
+            permit.send(retries::Command::Poll { in_hand });
+            self.work.polling = true;
         }
     }
 

@@ -84,14 +84,24 @@ impl Engine {
 
     pub(super) fn on_retries(&mut self, event: retries::Event) -> Result<(), RelayError> {
         match event {
-            retries::Event::Due { keys, singles } => {
+            retries::Event::Due {
+                keys,
+                singles,
+                more,
+            } => {
                 self.work.polling = false;
+                let in_hand = self.machine.parked_in_hand().len();
                 for key in keys {
                     self.machine.drain(&key);
                 }
                 let singles = singles.into_iter();
                 let settled = singles.filter_map(|single| self.machine.retry(single));
                 settled.collect::<MessagesSettled>().emit();
+                // Those of a stuck topic would only be parked again.
+                let found = self.machine.parked_in_hand().len() > in_hand;
+                if more && found && !self.machine.has_stuck() {
+                    self.poll();
+                }
             }
             retries::Event::Drained {
                 request,

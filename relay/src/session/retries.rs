@@ -1,6 +1,6 @@
 //! The task that reads parked rows.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Most due rows looked at together.
-const DUE_ROWS: i64 = 500;
+const DUE_ROWS: usize = 500;
 
 /// Rows that became due so long ago have been seen: an operator's change commits within this.
 const SLACK: Duration = Duration::from_mins(1);
@@ -26,8 +26,8 @@ const SLACK: Duration = Duration::from_mins(1);
 /// What is asked of the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Look for rows that are due.
-    Poll,
+    /// Look for rows that are due and not in hand.
+    Poll { in_hand: HashSet<Position> },
     /// Read the rows of a key.
     Drain(DrainRequest),
 }
@@ -39,6 +39,8 @@ pub(super) enum Event {
     Due {
         keys: Vec<std::sync::Arc<str>>,
         singles: Vec<ParkedRow<Message>>,
+        /// Whether there are more.
+        more: bool,
     },
     /// Rows of a key.
     Drained {
@@ -87,7 +89,7 @@ impl Retries {
     ) {
         while let Some(command) = commands.recv().await {
             let event = match command {
-                Command::Poll => self.poll().await,
+                Command::Poll { in_hand } => self.poll(&in_hand).await,
                 Command::Drain(request) => self.drain(request).await,
             };
             let event = event.unwrap_or_else(Event::Lost);
@@ -98,15 +100,22 @@ impl Retries {
         }
     }
 
-    async fn poll(&mut self) -> Result<Event, RelayError> {
+    async fn poll(&mut self, in_hand: &HashSet<Position>) -> Result<Event, RelayError> {
         let now = self.began.0 + self.began.1.elapsed();
-        let due = parked::due(&mut self.connection, self.lane, self.seen, DUE_ROWS).await?;
-        let mut all = (due.len() as i64) < DUE_ROWS;
+        // Those in hand are due as long as they are: they must not hide the others.
+        let most = (DUE_ROWS + in_hand.len()) as i64;
+        let due = parked::due(&mut self.connection, self.lane, self.seen, most).await?;
+        let mut all = (due.len() as i64) < most;
         let mut keys = Vec::new();
         let mut positions: Vec<Position> = Vec::new();
         for row in due {
+            if keys.len() + positions.len() == DUE_ROWS {
+                all = false;
+                break;
+            }
             match row {
                 DueRow::Key(key) => keys.push(key),
+                DueRow::Single(position) if in_hand.contains(&position) => {}
                 DueRow::Single(position) => positions.push(position),
             }
         }
@@ -121,7 +130,12 @@ impl Retries {
         if all {
             self.seen = self.seen.max(now - SLACK);
         }
-        Ok(Event::Due { keys, singles })
+        let more = !all;
+        Ok(Event::Due {
+            keys,
+            singles,
+            more,
+        })
     }
 
     async fn drain(&mut self, request: DrainRequest) -> Result<Event, RelayError> {

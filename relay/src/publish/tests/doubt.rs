@@ -171,3 +171,56 @@ fn a_stuck_topic_is_tried_with_what_was_parked_before() {
     assert_eq!(bench.machine.park_stuck(), 0, "it answered");
     assert_eq!(bench.batch(), [9]);
 }
+
+#[test]
+fn what_is_late_from_before_the_doubt_says_nothing_of_the_batch_apart() {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "", "slow")]);
+    assert_eq!(bench.batch(), [1]);
+    bench.admit([row(2, "", "slow")]);
+    assert_eq!(bench.batch(), [2]);
+    bench.settle(1, Outcome::Overdue);
+    assert_eq!(bench.batch(), [1], "apart");
+    bench.admit([row(3, "", "well"), row(4, "", "slow")]);
+    assert_eq!(bench.batch(), [3]);
+    bench.settle(3, Outcome::Confirmed);
+    bench.settle(2, Outcome::Overdue);
+    assert_eq!(bench.batch(), [0; 0], "its batch is under way");
+    assert_eq!(bench.machine.park_stuck(), 0);
+    bench.settle(1, Outcome::Confirmed);
+    assert_eq!(bench.batch(), [2, 4]);
+}
+
+#[test]
+fn what_no_queue_takes_is_no_proof_and_neither_is_what_a_lost_connection_knew() {
+    for (outcome, lost, parked) in [
+        (Outcome::Unroutable, false, 0),
+        (Outcome::Nacked, false, 0),
+        (Outcome::Confirmed, false, 2),
+        (Outcome::Confirmed, true, 0),
+    ] {
+        let mut bench = with_a_batch_apart();
+        bench.admit([row(3, "", "well"), row(4, "", "another")]);
+        assert_eq!(bench.batch(), [3, 4]);
+        bench.settle(3, outcome.clone());
+        for position in [1, 2] {
+            bench.settle(position, Outcome::Overdue);
+        }
+        if lost {
+            bench.settle(4, Outcome::Unknown { blame: None });
+        }
+        assert_eq!(bench.machine.park_stuck(), parked, "{outcome:?} {lost}");
+    }
+}
+
+#[test]
+fn suspects_of_a_silent_topic_do_not_wait_one_by_one() {
+    let mut bench = Bench::new(settings());
+    bench.admit((1..=3).map(|position| row(position, "", "stuck")));
+    for position in bench.batch() {
+        bench.settle(position, blame());
+    }
+    assert_eq!(bench.batch(), [1]);
+    bench.settle(1, Outcome::Overdue);
+    assert_eq!(bench.batch(), [1, 2, 3]);
+}
