@@ -107,18 +107,18 @@ async fn wait_for_older(
         let waited = began.elapsed();
         if waited >= UNTOLD.min(patience) {
             let open = server::open_before(connection, xid).await?;
-            if open.is_empty() {
-                // The last has ended since.
-                continue;
-            }
-            let list = open.join(", ");
+            let list = match open[..] {
+                // The last has ended since, or is nobody's to see.
+                [] => "see pg_stat_activity and pg_prepared_xacts".to_owned(),
+                _ => open.join(", "),
+            };
             if waited >= patience {
                 bail!(
                     "transactions that began earlier are still open after {patience:?}: {list}; \
                      end them (pg_terminate_backend, ROLLBACK PREPARED) and run this again"
                 );
             }
-            if open != told {
+            if open != told && !open.is_empty() {
                 let left = patience.saturating_sub(waited).as_secs();
                 hint(format!(
                     "waiting, at most {left} s, for transactions that began earlier: {list}"
