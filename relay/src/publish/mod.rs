@@ -9,6 +9,7 @@ mod backoff;
 mod doubt;
 mod drain;
 mod drains;
+mod hand_out;
 mod key;
 mod machine;
 mod outcome;

@@ -9,12 +9,6 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Lets a row be handed out.
-    pub(super) fn make_ready(&mut self, entry: Entry<M>) {
-        self.stuck_ready |= self.doubt.is_stuck(&entry.row.topic);
-        self.ready.insert(entry.row.position, entry);
-    }
-
     /// Whether there are topics that the broker does not answer while it answers others.
     pub fn has_stuck(&self) -> bool {
         self.doubt.has_stuck()
