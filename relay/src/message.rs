@@ -59,16 +59,16 @@ impl Message {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use chrono::Utc;
     use outbox::Headers;
     use uuid::Uuid;
 
     use super::Message;
 
-    #[test]
-    fn what_its_headers_say_counts_as_memory() {
-        let mut message = Message {
+    /// A message with a body of a size.
+    pub(crate) fn message(body: usize) -> Message {
+        Message {
             position: 1,
             message_id: Uuid::nil(),
             topic: "t".into(),
@@ -77,8 +77,13 @@ mod tests {
             content_type: "text/plain".into(),
             headers: Headers::new(),
             occurred_at: Utc::now(),
-            payload: vec![0; 100],
-        };
+            payload: vec![0; body],
+        }
+    }
+
+    #[test]
+    fn what_its_headers_say_counts_as_memory() {
+        let mut message = message(100);
         let without = message.bytes();
         assert!(without > 100);
         let long = ("long".to_owned(), "x".repeat(1_000).into());

@@ -51,35 +51,20 @@ impl PageLimit {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-    use outbox::Headers;
-    use uuid::Uuid;
-
     use super::PageLimit;
     use crate::{
-        message::Message,
+        message::{Message, tests::message},
         publish::{Disposition, Row},
     };
 
     fn row(bytes: usize) -> Row<Message> {
-        let message = Message {
-            position: 1,
-            message_id: Uuid::nil(),
-            topic: "t".into(),
-            key: None,
-            type_name: "t".into(),
-            content_type: "text/plain".into(),
-            headers: Headers::new(),
-            occurred_at: Utc::now(),
-            payload: vec![0; bytes],
-        };
         Row {
             position: 1,
             key: None,
             topic: "t".into(),
             bytes,
             disposition: Disposition::Due,
-            message,
+            message: message(bytes),
         }
     }
 
