@@ -1,6 +1,6 @@
 //! The task that reads parked rows.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -37,7 +37,7 @@ pub(super) enum Command {
 pub(super) enum Event {
     /// Rows that are due: keys to be drained, and rows that stand for themselves.
     Due {
-        keys: Vec<std::sync::Arc<str>>,
+        keys: Vec<Arc<str>>,
         singles: Vec<ParkedRow<Message>>,
         /// Whether there are more.
         more: bool,
@@ -106,19 +106,8 @@ impl Retries {
         let most = (DUE_ROWS + in_hand.len()) as i64;
         let due = parked::due(&mut self.connection, self.lane, self.seen, most).await?;
         let mut all = (due.len() as i64) < most;
-        let mut keys = Vec::new();
-        let mut positions: Vec<Position> = Vec::new();
-        for row in due {
-            if keys.len() + positions.len() == DUE_ROWS {
-                all = false;
-                break;
-            }
-            match row {
-                DueRow::Key(key) => keys.push(key),
-                DueRow::Single(position) if in_hand.contains(&position) => {}
-                DueRow::Single(position) => positions.push(position),
-            }
-        }
+        let (mut keys, positions, left) = choose(due, in_hand);
+        all &= !left;
         keys.dedup();
         let singles = if positions.is_empty() {
             Vec::new()
@@ -147,5 +136,41 @@ impl Retries {
             rows,
             more,
         })
+    }
+}
+
+/// Of rows that are due, those to be fetched: not the ones in hand, and no more than a page. The last
+/// tells whether others are left.
+fn choose(due: Vec<DueRow>, in_hand: &HashSet<Position>) -> (Vec<Arc<str>>, Vec<Position>, bool) {
+    let (mut keys, mut singles) = (Vec::new(), Vec::new());
+    for row in due {
+        if keys.len() + singles.len() == DUE_ROWS {
+            return (keys, singles, true);
+        }
+        match row {
+            DueRow::Key(key) => keys.push(key),
+            DueRow::Single(position) if in_hand.contains(&position) => {}
+            DueRow::Single(position) => singles.push(position),
+        }
+    }
+    (keys, singles, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{DUE_ROWS, choose};
+    use crate::sql::parked::DueRow;
+
+    #[test]
+    fn rows_in_hand_do_not_hide_those_that_are_due_after_them() {
+        let page = DUE_ROWS as i64;
+        let in_hand: HashSet<_> = (0..page).collect();
+        let due = |last| (0..last).map(DueRow::Single).collect();
+        let (_, singles, left) = choose(due(page + 3), &in_hand);
+        assert_eq!((singles, left), ((page..page + 3).collect(), false));
+        let (_, singles, left) = choose(due(2 * page + 1), &in_hand);
+        assert_eq!((singles.len(), left), (DUE_ROWS, true));
     }
 }
