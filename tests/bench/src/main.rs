@@ -1,5 +1,6 @@
 //! Measures Postroom beside the limits that its servers set.
 
+mod bare;
 mod chart;
 mod consumer;
 mod figure;

@@ -8,28 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt as _;
 use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Outcome, Received};
-use lapin::{
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{FieldTable, ShortString},
-};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-use support::{Login, Stack, short};
-use tokio::{sync::Mutex, task::JoinSet};
+use sqlx::{AssertSqlSafe, Executor as _};
+use support::{Login, Stack};
 use tower::{ServiceBuilder, util::MapResponseLayer};
 use uuid::Uuid;
 
 use crate::{
     Bench,
-    consumer::{Event, PREFETCH, Running, TABLES, base, body, consumer, three},
+    bare::Bare,
+    consumer::{Event, Running, TABLES, base, body, consumer, three},
     figure::Figure,
     load::bounded_in_time,
     pairs::Pairs,
     straight,
 };
 
-const WORKERS: usize = 16;
+pub(crate) const WORKERS: usize = 16;
 
 /// Messages that wait in the queue of a consumer that has been there.
 async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
@@ -93,38 +88,14 @@ async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
     .await
 }
 
-/// The same statements in a bare consumer: begin, handle, commit, acknowledge.
+/// The same statements in a bare consumer.
 async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
-    let (_connection, channel) = stack.broker.channel().await;
-    channel
-        .basic_qos(PREFETCH, BasicQosOptions::default())
-        .await?;
-    let options = BasicConsumeOptions::default();
-    let name = ShortString::default();
-    let deliveries = channel.basic_consume(short("bench"), name, options, FieldTable::default());
-    let deliveries = Arc::new(Mutex::new(deliveries.await?));
     let done = Arc::new(AtomicU64::new(0));
-    let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
-        let (deliveries, done) = (Arc::clone(&deliveries), Arc::clone(&done));
-        let mut connection = stack.database.connect(Login::Consumer).await;
-        workers.spawn(async move {
-            loop {
-                let next = deliveries.lock().await.next().await;
-                let Some(Ok(delivery)) = next else {
-                    return anyhow::Ok(());
-                };
-                let message = outbox::wire::decode("bench.event", &delivery.properties);
-                let _event: Event = serde_json::from_slice(&delivery.data)?;
-                let mut tx = connection.begin().await?;
-                let id = message.message_id.unwrap_or_default();
-                three(&mut tx, &id, message.key.as_deref()).await?;
-                tx.commit().await?;
-                delivery.ack(BasicAckOptions::default()).await?;
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
+    let counter = Arc::clone(&done);
+    let count_handled = move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    let _consuming = Bare::start(stack, WORKERS, count_handled).await?;
     let rate = rate(&done, count).await?;
     worked(stack, count).await?;
     Ok(rate)

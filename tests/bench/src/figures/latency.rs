@@ -1,4 +1,4 @@
-//! From a commit to the queue, and to the end of the handler.
+//! From a commit to the queue.
 
 use std::{
     collections::HashMap,
@@ -78,7 +78,7 @@ async fn one(bench: &Bench, rate: u32, with_outbox: bool) -> anyhow::Result<Vec<
 }
 
 /// Waits until every message has come: one that is left out is one of the slowest.
-async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow::Result<()> {
+pub(super) async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow::Result<()> {
     bounded_in_time("waiting for the last messages", async {
         let count = |moments: &Moments| moments.lock().map_or(0, |moments| moments.len());
         while count(arrivals) < count(commits) {
@@ -90,7 +90,7 @@ async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow::Result<()
 }
 
 /// Milliseconds from one moment to the other, of those that have both, without the warm-up.
-fn between(from: &Moments, to: &Moments) -> Vec<f64> {
+pub(super) fn between(from: &Moments, to: &Moments) -> Vec<f64> {
     let (Ok(from), Ok(to)) = (from.lock(), to.lock()) else {
         return Vec::new();
     };
@@ -135,7 +135,11 @@ impl Drop for AbortOnDrop {
 
 /// Commits one message after another at a fixed rate, whether or not earlier ones are done; returns
 /// when each was committed.
-async fn produce(stack: &Stack, rate: u32, with_outbox: bool) -> anyhow::Result<Moments> {
+pub(super) async fn produce(
+    stack: &Stack,
+    rate: u32,
+    with_outbox: bool,
+) -> anyhow::Result<Moments> {
     let commits = Moments::default();
     stack
         .database
@@ -185,28 +189,4 @@ async fn produce(stack: &Stack, rate: u32, with_outbox: bool) -> anyhow::Result<
         done??;
     }
     Ok(commits)
-}
-
-/// The whole way: outbox, relay, broker, inbox, handler; beside the handler's own transaction.
-pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let stack = bench.servers.stack().await;
-    stack.database.ddl(consumer::TABLES).await;
-    let relay = stack.relay().await;
-    let ends = Moments::default();
-    let builder = consumer::consumer(&stack, 16, 1);
-    let builder = builder.layer(consumer::noting(Arc::clone(&ends)));
-    let running = consumer::Running::start(&stack, builder.build()?).await?;
-    let produce = Box::pin(produce(&stack, 1_000, true));
-    let commits = bounded_in_time("committing messages", produce).await?;
-    all_arrived(&commits, &ends).await?;
-    running.stop().await?;
-    drop(relay);
-    let whole = quantile(between(&commits, &ends).into_iter(), 0.99);
-    let alone = quantile(super::consume::alone(&stack).await?.into_iter(), 0.99);
-    Ok(vec![Figure::single(
-        "commit_to_handled_p99_ms",
-        whole,
-        alone,
-        "ms",
-    )])
 }

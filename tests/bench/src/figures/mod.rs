@@ -3,6 +3,7 @@
 mod backlog;
 mod consume;
 mod drain;
+mod handled;
 mod idle;
 pub(crate) mod latency;
 mod publish;
@@ -101,7 +102,11 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(consume::full(bench)),
     },
     Group {
-        names: &["commit_to_handled_p99_ms"],
-        measure: |bench| Box::pin(latency::handled(bench)),
+        names: &[
+            "commit_to_handled_p50_vs_bare",
+            "commit_to_handled_p99_vs_bare",
+            "commit_to_handled_p99_ms",
+        ],
+        measure: |bench| Box::pin(handled::handled(bench)),
     },
 ];
