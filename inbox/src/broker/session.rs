@@ -102,10 +102,7 @@ impl Session {
                         break lost;
                     }
                 }
-                _ = look.tick() => {
-                    looks = true;
-                    workers.retire();
-                }
+                _ = look.tick() => looks = true,
                 _ = &mut self.acknowledging => {
                     break "the task that acknowledges ended".to_owned();
                 }

@@ -62,11 +62,6 @@ impl Workers {
         self.shared.pool().arrived(key, job);
     }
 
-    /// Lets go of transactions that were begun for deliveries which did not start.
-    pub(super) fn retire(&self) {
-        self.shared.engine.settings.begun.retire();
-    }
-
     /// Starts what may run and no running task sees to.
     pub(super) fn start(&mut self) {
         while let Some(group) = Shared::next(&self.shared) {
@@ -111,10 +106,6 @@ async fn work(first: Group) {
         let shared = Arc::clone(&group.shared);
         drop(group);
         next = Shared::next(&shared);
-        if next.is_none() {
-            // What waits may be waiting for its keys: nothing of this worker's is left open for it.
-            shared.engine.settings.begun.retire();
-        }
     }
 }
 

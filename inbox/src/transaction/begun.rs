@@ -1,18 +1,18 @@
 //! Transactions that were begun with the commit before them, on its connection.
 //!
-//! While deliveries wait, the request that commits a transaction begins the next one as well. That
-//! spares a worker three round trips for each message: for `BEGIN`, for the look at whether the
-//! commit would commit, and for the look that the pool takes at a connection that comes back.
+//! The request that commits a transaction begins the next one as well, and that is kept for a moment
+//! if a delivery waits for one or is likely to come. It spares a worker the round trips for `BEGIN` and
+//! for the look that the pool takes at a connection that comes back.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use sqlx::{Postgres, Transaction};
+use tokio::time::sleep;
+
+use super::pace::Pace;
 
 /// Longest time between the beginning of a transaction and its first statement: a handler's `now()`
 /// tells the beginning.
@@ -20,48 +20,95 @@ const FRESH: Duration = Duration::from_millis(10);
 
 /// Transactions in which nothing has been done yet.
 #[derive(Debug, Default)]
-pub(crate) struct Begun {
+pub(crate) struct Begun(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
     /// Deliveries that wait for a worker.
-    waiting: AtomicUsize,
+    waiting: usize,
+    /// How often a transaction is asked for.
+    pace: Pace,
     /// The latest one is the last.
-    transactions: Mutex<Vec<(Transaction<'static, Postgres>, Instant)>>,
+    transactions: Vec<(Transaction<'static, Postgres>, Instant)>,
+    /// Whether a task lets go of those that get too old.
+    minded: bool,
+}
+
+impl State {
+    /// How many transactions are likely to be used while they are fresh.
+    fn wanted(&self, now: Instant) -> usize {
+        self.waiting + self.pace.expected(FRESH / 2, now)
+    }
+
+    /// Lets go of those that nobody may use any more; returns how long the oldest one may stay.
+    fn retire(&mut self, now: Instant) -> Option<Duration> {
+        let age = |began: Instant| now.saturating_duration_since(began);
+        self.transactions.retain(|(_, began)| age(*began) < FRESH);
+        let (_, oldest) = self.transactions.first()?;
+        Some(FRESH.saturating_sub(age(*oldest)))
+    }
 }
 
 impl Begun {
     /// Takes note of how many deliveries wait for a worker; lets go of what neither they need nor
-    /// the `starting` ones.
+    /// the `starting` ones, nor those that are likely to come.
     pub(crate) fn set_waiting(&self, count: usize, starting: usize) {
-        self.waiting.store(count, Ordering::Relaxed);
-        let mut transactions = self.lock();
-        let spare = transactions.len().saturating_sub(count + starting);
-        transactions.drain(..spare);
+        let mut state = self.lock();
+        state.waiting = count;
+        let wanted = state.wanted(Instant::now()) + starting;
+        let spare = state.transactions.len().saturating_sub(wanted);
+        state.transactions.drain(..spare);
     }
 
-    /// Lets go of those that nobody may use any more.
-    pub(crate) fn retire(&self) {
-        self.lock().retain(|(_, began)| began.elapsed() < FRESH);
-    }
-
-    /// Whether the next commit should begin another transaction.
+    /// Whether another transaction is likely to be used while it is fresh.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().len() < self.waiting.load(Ordering::Relaxed)
+        let state = self.lock();
+        state.transactions.len() < state.wanted(Instant::now())
     }
 
-    /// Keeps a transaction that was begun no earlier than `began`.
-    pub(super) fn put(&self, transaction: Transaction<'static, Postgres>, began: Instant) {
-        self.retire();
-        self.lock().push((transaction, began));
+    /// Keeps a transaction that was begun no earlier than `began`, while it is fresh.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        transaction: Transaction<'static, Postgres>,
+        began: Instant,
+    ) {
+        let mut state = self.lock();
+        state.transactions.push((transaction, began));
+        if !state.minded {
+            state.minded = true;
+            tokio::spawn(mind(Arc::downgrade(self)));
+        }
     }
 
     pub(super) fn take(&self) -> Option<Transaction<'static, Postgres>> {
-        self.retire();
-        Some(self.lock().pop()?.0)
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.pace.asked(now);
+        state.retire(now);
+        Some(state.transactions.pop()?.0)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Transaction<'static, Postgres>, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing can panic between two changes that belong together.
-        self.transactions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets go of what gets too old, until nothing is left: an open transaction keeps a connection.
+async fn mind(begun: Weak<Begun>) {
+    while let Some(begun) = begun.upgrade() {
+        let oldest = {
+            let mut state = begun.lock();
+            let oldest = state.retire(Instant::now());
+            state.minded = oldest.is_some();
+            oldest
+        };
+        drop(begun);
+        match oldest {
+            Some(left) => sleep(left).await,
+            None => return,
+        }
     }
 }

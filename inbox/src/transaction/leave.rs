@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use outbox::link::Link;
+use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
 
 use super::{Settings, TransactionError, enter::Session, within};
@@ -17,13 +17,15 @@ const ABORTED: &str = "25P02";
 /// handler that passed over a failed statement would lose its message. One that ended the
 /// transaction itself would lose the record.
 ///
-/// While deliveries wait, the same request begins the next transaction.
+/// All in one request, which begins another transaction too: the library takes the connection for one
+/// with an open transaction until it has ended that itself. Not without prepared statements, so behind
+/// a pooler in transaction mode: the server's connection would stay with this client.
 pub(crate) async fn commit(
     settings: &Settings,
     mut tx: Transaction<'static, Postgres>,
     session: &Session,
 ) -> Result<(), TransactionError> {
-    if !settings.goes_on() {
+    if settings.statements == Statements::Unprepared {
         check(&mut settings.link(&mut tx), session).await?;
         return within(tx.commit()).await.map_err(TransactionError::Commit);
     }
@@ -37,10 +39,10 @@ pub(crate) async fn commit(
             Some(sql::session::ENDED) => TransactionError::Ended,
             _ => TransactionError::Commit(error),
         })?;
-    // Somebody may have come to wait for a connection in the meantime.
     if settings.goes_on() {
         settings.begun.put(tx, began);
     }
+    // Otherwise it is rolled back on the way to the pool.
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod enter;
 mod error;
 mod layer;
 mod leave;
+mod pace;
 mod service;
 mod settings;
 mod work;

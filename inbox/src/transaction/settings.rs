@@ -61,18 +61,13 @@ impl Settings {
         }
     }
 
-    /// Whether a commit should begin the next transaction.
+    /// Whether a transaction that has just begun should be kept for a delivery.
     ///
-    /// Not while somebody may be waiting for a connection, whom the pool would serve first. Nor
-    /// without prepared statements, so behind a pooler in transaction mode: it could give the
-    /// server's connection to nobody else.
+    /// Not while somebody may be waiting for a connection, whom the pool would serve first.
     pub(super) fn goes_on(&self) -> bool {
         let pool = &self.pool;
         let has_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-        self.statements == Statements::Prepared
-            && has_spare
-            && !pool.is_closed()
-            && self.begun.is_wanted()
+        has_spare && !pool.is_closed() && self.begun.is_wanted()
     }
 
     /// Sends statements within such a transaction.
