@@ -19,6 +19,7 @@ pub use frame::{Frame, Page};
 pub use frontier::{Frontier, Straggler};
 pub use poll::PollInterval;
 pub use snapshot::{InvalidSnapshot, Snapshot};
+pub(crate) use timer::Timer;
 
 /// Position of a row: bits 40 and up number the segment, the lower ones count within it.
 pub type Position = i64;

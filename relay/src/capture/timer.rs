@@ -10,13 +10,13 @@ use tokio::time::sleep;
 /// two milliseconds came every three. Linux has timers of nanoseconds that can be awaited like a
 /// socket (timerfd); without one, the runtime's serves.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     #[cfg(target_os = "linux")]
     fine: Option<linux::Fine>,
 }
 
 impl Timer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             #[cfg(target_os = "linux")]
             fine: linux::Fine::new().ok(),

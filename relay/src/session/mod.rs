@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::link::Link,
     capture::{
-        PollInterval,
+        PollInterval, Timer,
         reader::{self, Holder, Reader},
     },
     checkpoint::Checkpoint,
@@ -79,6 +79,7 @@ pub(crate) async fn run(
         holder,
         limit,
         interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
+        timer: Timer::new(),
         floors: floors_seen,
         events: reader_events,
     };
