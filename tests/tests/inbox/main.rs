@@ -1,6 +1,7 @@
 //! The inbox against a real PostgreSQL and a real RabbitMQ.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ahead;
 mod broker;
 mod busy;
 mod effect;

@@ -1,0 +1,84 @@
+//! Transactions that begin before their delivery has come.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use inbox::{Context, Delivery, HandlerError, Incoming, Outcome, TransactionLayer};
+use support::eventually;
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use uuid::Uuid;
+
+use crate::world::{Placed, Running, World, insert_effect};
+
+/// Sessions of anybody's with a transaction in which nothing happens.
+const OPEN: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+
+#[tokio::test]
+async fn steady_deliveries_find_a_transaction_begun() {
+    let world = World::new().await;
+    let ahead = Arc::new(AtomicI64::new(0));
+    let counter = Arc::clone(&ahead);
+    let handler = move |mut ctx: Context, event: Placed| {
+        let counter = Arc::clone(&counter);
+        async move {
+            // The id of a message says when it was made (RFC 9562, section 5.7).
+            let began_before: bool = sqlx::query_scalar(
+                "SELECT extract(epoch FROM now()) * 1000
+                        < ('x' || translate(left($1, 13), '-', ''))::bit(48)::bigint",
+            )
+            .bind(ctx.message().message_id.clone())
+            .fetch_one(ctx.connection())
+            .await?;
+            counter.fetch_add(i64::from(began_before), Ordering::Relaxed);
+            insert_effect(&mut ctx, &event).await?;
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let consumer = world.consumer().on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", consumer).await;
+    let published = AtomicI64::new(0);
+    eventually(
+        "a transaction began before its message was made",
+        || async {
+            for _ in 0..50 {
+                let n = published.fetch_add(1, Ordering::Relaxed);
+                let event = Placed::new(&format!("c{}", n % 20), n);
+                world.broker.publish(&event).await;
+            }
+            ahead.load(Ordering::Relaxed) > 0
+        },
+    )
+    .await;
+    let published = published.into_inner();
+    eventually("each has had its effect", || async {
+        let effects = "SELECT count(*) FROM effect";
+        world.database.count(effects).await == published
+    })
+    .await;
+    running.stop().await;
+}
+
+/// By itself, without a consumer whose other work would clear up.
+#[tokio::test]
+async fn the_last_delivery_leaves_no_transaction_open() {
+    let world = World::new().await;
+    let handler = service_fn(async |_: Context| Ok::<_, HandlerError>(()));
+    let pool = world.database.pool(4);
+    let mut service = TransactionLayer::new(pool, "billing").layer(handler);
+    for _ in 0..50 {
+        let mut message = Incoming::default();
+        message.message_id = Some(Uuid::now_v7().to_string());
+        message.topic = "orders.placed".into();
+        let ready = service.ready().await.unwrap();
+        let outcome = ready.call(Delivery::new(message, Vec::new())).await;
+        assert_eq!(outcome.unwrap(), Outcome::Handled);
+    }
+    eventually("none is left open", || async {
+        world.database.count(OPEN).await == 0
+    })
+    .await;
+    drop(service);
+}
