@@ -91,11 +91,11 @@ impl ConsumerBuilder {
     /// every transaction on it; `test_before_acquire(false)` spares a round trip for each message that
     /// comes alone, and a connection that turns out to be dead costs one rerun.
     ///
-    /// While messages wait and the pool has connections to spare, a worker goes on with the
-    /// connection that it has: the request that commits begins the next transaction too. The pool's
-    /// hooks and its `max_lifetime` see the connection when the messages have been worked off. And
-    /// `now()` in a handler can be up to 10 ms before the delivery, and before that of the message
-    /// before it: `clock_timestamp()` is what to order by.
+    /// The request that commits a transaction begins another one. While messages wait or come
+    /// steadily, and the pool has connections to spare, that is kept for the next message, for 10 ms
+    /// at most; one in a hundred is not, so that the pool's hooks and its `max_lifetime` see the
+    /// connection. So `now()` in a handler can be up to 10 ms before the delivery, and before that of
+    /// the message before it: `clock_timestamp()` is what to order by.
     #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
         self.pool = Some(pool);

@@ -18,6 +18,11 @@ use super::pace::Pace;
 /// tells the beginning.
 const FRESH: Duration = Duration::from_millis(10);
 
+/// One transaction in so many is not kept: its connection goes through the pool, whose hooks and
+/// limits of age must see it now and then. A prime, so that of connections that take turns none is
+/// spared for ever.
+const THROUGH_THE_POOL: u32 = 101;
+
 /// Transactions in which nothing has been done yet.
 #[derive(Debug, Default)]
 pub(crate) struct Begun(Mutex<State>);
@@ -32,12 +37,23 @@ struct State {
     transactions: Vec<(Transaction<'static, Postgres>, Instant)>,
     /// Whether a task lets go of those that get too old.
     minded: bool,
+    /// Transactions that could have been kept.
+    offered: u32,
 }
 
 impl State {
     /// How many transactions are likely to be used while they are fresh.
     fn wanted(&self, now: Instant) -> usize {
         self.waiting + self.pace.expected(FRESH / 2, now)
+    }
+
+    /// Whether to keep another one.
+    fn keeps(&mut self, now: Instant) -> bool {
+        if self.transactions.len() >= self.wanted(now) {
+            return false;
+        }
+        self.offered = (self.offered + 1) % THROUGH_THE_POOL;
+        self.offered > 0
     }
 
     /// Lets go of those that nobody may use any more; returns how long the oldest one may stay.
@@ -60,10 +76,9 @@ impl Begun {
         state.transactions.drain(..spare);
     }
 
-    /// Whether another transaction is likely to be used while it is fresh.
-    pub(super) fn is_wanted(&self) -> bool {
-        let state = self.lock();
-        state.transactions.len() < state.wanted(Instant::now())
+    /// Whether to keep a transaction: another is likely to be used while it is fresh.
+    pub(super) fn keeps_another(&self) -> bool {
+        self.lock().keeps(Instant::now())
     }
 
     /// Keeps a transaction that was begun no earlier than `began`, while it is fresh.
@@ -110,5 +125,33 @@ async fn mind(begun: Weak<Begun>) {
             Some(left) => sleep(left).await,
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{State, THROUGH_THE_POOL};
+
+    #[test]
+    fn every_connection_goes_through_the_pool_now_and_then() {
+        let now = Instant::now();
+        let mut state = State {
+            waiting: 1_000,
+            ..State::default()
+        };
+        for connections in 1..=16 {
+            let mut seen = vec![false; connections];
+            for turn in 0..connections * THROUGH_THE_POOL as usize {
+                seen[turn % connections] |= !state.keeps(now);
+            }
+            assert!(seen.into_iter().all(|seen| seen), "{connections} in turns");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_is_expected() {
+        assert!(!State::default().keeps(Instant::now()));
     }
 }

@@ -67,7 +67,7 @@ impl Settings {
     pub(super) fn goes_on(&self) -> bool {
         let pool = &self.pool;
         let has_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-        has_spare && !pool.is_closed() && self.begun.is_wanted()
+        has_spare && !pool.is_closed() && self.begun.keeps_another()
     }
 
     /// Sends statements within such a transaction.
