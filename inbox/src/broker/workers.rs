@@ -133,7 +133,7 @@ impl Shared {
         })
     }
 
-    /// Tells transactions that end whether another is to follow on their connections.
+    /// Tells how many transactions will be asked for, so that as many are kept.
     fn tell_waiting(&self, count: usize, starting: usize) {
         self.engine.settings.begun.set_waiting(count, starting);
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{Postgres, Transaction};
-use tokio::time::sleep;
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
 use super::pace::Pace;
 
@@ -33,18 +33,21 @@ struct State {
     waiting: usize,
     /// How often a transaction is asked for.
     pace: Pace,
-    /// The latest one is the last.
-    transactions: Vec<(Transaction<'static, Postgres>, Instant)>,
-    /// Whether a task lets go of those that get too old.
-    minded: bool,
+    /// By the time since when they may be open; the oldest is the first.
+    transactions: Vec<(Instant, Transaction<'static, Postgres>)>,
     /// Transactions that could have been kept.
     offered: u32,
+    /// Lets go of those that get too old, while there are any.
+    minder: Option<JoinHandle<()>>,
+    /// Where connections go back to their pool.
+    runtime: Option<Handle>,
 }
 
 impl State {
     /// How many transactions are likely to be used while they are fresh.
     fn wanted(&self, now: Instant) -> usize {
-        self.waiting + self.pace.expected(FRESH / 2, now)
+        let expected = self.pace.expected(FRESH / 2, now);
+        self.waiting.saturating_add(expected)
     }
 
     /// Whether to keep another one.
@@ -59,9 +62,26 @@ impl State {
     /// Lets go of those that nobody may use any more; returns how long the oldest one may stay.
     fn retire(&mut self, now: Instant) -> Option<Duration> {
         let age = |began: Instant| now.saturating_duration_since(began);
-        self.transactions.retain(|(_, began)| age(*began) < FRESH);
-        let (_, oldest) = self.transactions.first()?;
+        let old = |(began, _): &(Instant, _)| age(*began) >= FRESH;
+        let count = self.transactions.partition_point(old);
+        self.let_go(count);
+        let (oldest, _) = self.transactions.first()?;
         Some(FRESH.saturating_sub(age(*oldest)))
+    }
+
+    /// Lets go of the oldest ones.
+    fn let_go(&mut self, count: usize) {
+        for (_, transaction) in self.transactions.drain(..count) {
+            end(transaction);
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Outside of a runtime a connection cannot go back to its pool.
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        self.transactions.clear();
     }
 }
 
@@ -71,9 +91,9 @@ impl Begun {
     pub(crate) fn set_waiting(&self, count: usize, starting: usize) {
         let mut state = self.lock();
         state.waiting = count;
-        let wanted = state.wanted(Instant::now()) + starting;
+        let wanted = state.wanted(Instant::now()).saturating_add(starting);
         let spare = state.transactions.len().saturating_sub(wanted);
-        state.transactions.drain(..spare);
+        state.let_go(spare);
     }
 
     /// Whether to keep a transaction: another is likely to be used while it is fresh.
@@ -91,18 +111,23 @@ impl Begun {
         began: Instant,
     ) {
         let mut state = self.lock();
-        state.transactions.push((transaction, began));
-        if !state.minded {
-            state.minded = true;
-            tokio::spawn(mind(Arc::downgrade(self)));
+        let place = state
+            .transactions
+            .partition_point(|(other, _)| *other <= began);
+        state.transactions.insert(place, (began, transaction));
+        // One that has finished was ended with its runtime.
+        if state.minder.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.minder = Some(tokio::spawn(mind(Arc::downgrade(self))));
+            state.runtime = Some(Handle::current());
         }
     }
 
+    /// Takes the transaction that began last.
     pub(super) fn take(&self) -> Option<Transaction<'static, Postgres>> {
         let (mut state, now) = (self.lock(), Instant::now());
         state.pace.asked(now);
         state.retire(now);
-        Some(state.transactions.pop()?.0)
+        Some(state.transactions.pop()?.1)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,13 +136,25 @@ impl Begun {
     }
 }
 
+/// Ends a transaction in which nothing was done, so that its connection goes back to the pool.
+/// Committed, as dropping it would count as a rollback in the server's statistics.
+///
+/// # Panics
+/// Panics outside a tokio runtime.
+pub(super) fn end(transaction: Transaction<'static, Postgres>) {
+    // If it fails, the connection is gone, and the transaction with it.
+    drop(tokio::spawn(transaction.commit()));
+}
+
 /// Lets go of what gets too old, until nothing is left: an open transaction keeps a connection.
 async fn mind(begun: Weak<Begun>) {
     while let Some(begun) = begun.upgrade() {
         let oldest = {
             let mut state = begun.lock();
             let oldest = state.retire(Instant::now());
-            state.minded = oldest.is_some();
+            if oldest.is_none() {
+                state.minder = None;
+            }
             oldest
         };
         drop(begun);
@@ -137,10 +174,8 @@ mod tests {
     #[test]
     fn every_connection_goes_through_the_pool_now_and_then() {
         let now = Instant::now();
-        let mut state = State {
-            waiting: 1_000,
-            ..State::default()
-        };
+        let mut state = State::default();
+        state.waiting = 1_000;
         for connections in 1..=16 {
             let mut seen = vec![false; connections];
             for turn in 0..connections * THROUGH_THE_POOL as usize {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
 
-use super::{Settings, TransactionError, enter::Session, within};
+use super::{Settings, TransactionError, begun, enter::Session, within};
 use crate::{Delivery, delivery::Origin, sql};
 
 /// `in_failed_sql_transaction`
@@ -41,8 +41,9 @@ pub(crate) async fn commit(
         })?;
     if settings.goes_on() {
         settings.begun.put(tx, began);
+    } else {
+        begun::end(tx);
     }
-    // Otherwise it is rolled back on the way to the pool.
     Ok(())
 }
 

@@ -1,16 +1,21 @@
 //! Transactions that begin before their delivery has come.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread,
 };
 
 use inbox::{Context, Delivery, HandlerError, Incoming, Outcome, TransactionLayer};
 use support::eventually;
+use tokio::runtime;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use url::Url;
 use uuid::Uuid;
 
-use crate::world::{Placed, Running, World, insert_effect};
+use crate::world::{Database, Placed, Running, World, insert_effect};
 
 /// Sessions of anybody's with a transaction in which nothing happens.
 const OPEN: &str = "SELECT count(*) FROM pg_stat_activity
@@ -61,13 +66,14 @@ async fn steady_deliveries_find_a_transaction_begun() {
     running.stop().await;
 }
 
-/// By itself, without a consumer whose other work would clear up.
-#[tokio::test]
-async fn the_last_delivery_leaves_no_transaction_open() {
-    let world = World::new().await;
-    let handler = service_fn(async |_: Context| Ok::<_, HandlerError>(()));
-    let pool = world.database.pool(4);
-    let mut service = TransactionLayer::new(pool, "billing").layer(handler);
+async fn nothing(_: Context) -> Result<(), HandlerError> {
+    Ok(())
+}
+
+/// Handles fifty messages through the layer alone, without a consumer whose other work would clear up.
+async fn handled(database: &Url) -> impl Sized + Send + use<> {
+    let pool = Database::pool_at(database, 4);
+    let mut service = TransactionLayer::new(pool, "billing").layer(service_fn(nothing));
     for _ in 0..50 {
         let mut message = Incoming::default();
         message.message_id = Some(Uuid::now_v7().to_string());
@@ -76,9 +82,32 @@ async fn the_last_delivery_leaves_no_transaction_open() {
         let outcome = ready.call(Delivery::new(message, Vec::new())).await;
         assert_eq!(outcome.unwrap(), Outcome::Handled);
     }
+    service
+}
+
+#[tokio::test]
+async fn the_last_delivery_leaves_no_transaction_open() {
+    let world = World::new().await;
+    let service = handled(&world.database.url()).await;
     eventually("none is left open", || async {
         world.database.count(OPEN).await == 0
     })
     .await;
     drop(service);
+}
+
+/// A connection goes back to its pool by a task.
+#[tokio::test]
+async fn a_service_may_be_dropped_where_no_runtime_is() {
+    let world = World::new().await;
+    let database = world.database.url();
+    let outside = thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.unwrap();
+        let service = runtime.block_on(handled(&database));
+        drop(service);
+        drop(runtime);
+    });
+    let joined = tokio::task::spawn_blocking(|| outside.join()).await;
+    joined.unwrap().unwrap();
 }
