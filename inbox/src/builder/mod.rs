@@ -95,8 +95,8 @@ impl ConsumerBuilder {
     /// steadily, and the pool has connections to spare, that is kept for the next message, for 10 ms
     /// at most; one in a hundred is not, so that the pool's hooks and its `max_lifetime` see the
     /// connection: what a handler leaves in a session, settings or advisory locks, the next one finds.
-    /// And `now()` in a handler can be up to 10 ms before the delivery, and before that of
-    /// the message before it: `clock_timestamp()` is what to order by.
+    /// And `now()` in a handler can be up to 10 ms before the delivery, and before that of the message
+    /// before it: `clock_timestamp()` is what to order by.
     #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
         self.pool = Some(pool);
