@@ -106,7 +106,7 @@ impl Headers {
     }
 
     /// Iterates over the headers, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 

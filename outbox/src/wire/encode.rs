@@ -1,5 +1,7 @@
 //! From a row of the outbox to AMQP.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::{
     BasicProperties,
@@ -16,6 +18,9 @@ const PERSISTENT: u8 = 2;
 /// Most bytes of encoded headers. One frame of RabbitMQ's default 128 KiB must hold them all,
 /// with the other properties; headers beyond it would close the connection.
 const ENCODED_HEADERS_BYTES: usize = 96 * 1024;
+
+/// Most headers that are set from columns.
+const ATTRIBUTES: usize = 6;
 
 /// A message as the outbox holds it.
 #[derive(Debug, Clone, Copy)]
@@ -86,18 +91,18 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
     if let Some(correlation_id) = message.headers.text(reserved::CORRELATION_ID) {
         properties = properties.with_correlation_id(short("correlation id", correlation_id)?);
     }
-    let mut table = Table::default();
-    table.text(names::SPEC_VERSION, "1.0")?;
+    let mut table = Table::with_capacity(ATTRIBUTES + message.headers.iter().len());
     table.text(names::ID, id)?;
-    table.text(names::SOURCE, message.source)?;
-    table.text(names::TYPE, message.type_name)?;
-    let time = message
-        .occurred_at
-        .to_rfc3339_opts(SecondsFormat::Micros, true);
-    table.text(names::TIME, &time)?;
     if let Some(key) = message.key {
         table.text(names::PARTITION_KEY, key)?;
     }
+    table.text(names::SOURCE, message.source)?;
+    table.text(names::SPEC_VERSION, "1.0")?;
+    let time = message
+        .occurred_at
+        .to_rfc3339_opts(SecondsFormat::Micros, true);
+    table.text(names::TIME, time)?;
+    table.text(names::TYPE, message.type_name)?;
     for (name, value) in message.headers.iter() {
         match name {
             reserved::CORRELATION_ID => {}
@@ -122,19 +127,24 @@ fn short(field: &str, text: &str) -> Result<ShortString, Uncarriable> {
 }
 
 /// A field table that knows its size on the wire (AMQP 0-9-1, section 4.2.5.5).
-#[derive(Default)]
 struct Table {
-    fields: FieldTable,
+    /// Made a table at once, which is the faster the less they are out of order.
+    fields: Vec<(ShortString, AMQPValue)>,
     bytes: usize,
 }
 
 impl Table {
-    fn text(&mut self, name: &str, text: &str) -> Result<(), Uncarriable> {
-        self.insert(
-            name,
-            AMQPValue::LongString(LongString::from(text)),
-            4 + text.len(),
-        )
+    fn with_capacity(fields: usize) -> Self {
+        Self {
+            fields: Vec::with_capacity(fields),
+            bytes: 0,
+        }
+    }
+
+    fn text(&mut self, name: &str, text: impl Into<LongString>) -> Result<(), Uncarriable> {
+        let text = text.into();
+        let bytes = 4 + text.as_bytes().len();
+        self.insert(name, AMQPValue::LongString(text), bytes)
     }
 
     fn value(&mut self, name: &str, value: &HeaderValue) -> Result<(), Uncarriable> {
@@ -142,13 +152,13 @@ impl Table {
             HeaderValue::Bool(value) => self.insert(name, AMQPValue::Boolean(*value), 1),
             HeaderValue::Int(value) => self.insert(name, AMQPValue::LongLongInt(*value), 8),
             HeaderValue::Float(value) => self.insert(name, AMQPValue::Double(*value), 8),
-            HeaderValue::Text(text) => self.text(name, text),
+            HeaderValue::Text(text) => self.text(name, text.as_str()),
         }
     }
 
     fn insert(&mut self, name: &str, value: AMQPValue, bytes: usize) -> Result<(), Uncarriable> {
         self.bytes += 1 + name.len() + 1 + bytes;
-        self.fields.insert(short(name, name)?, value);
+        self.fields.push((short(name, name)?, value));
         Ok(())
     }
 
@@ -156,6 +166,6 @@ impl Table {
         if self.bytes > ENCODED_HEADERS_BYTES {
             return Err(Uncarriable::Headers { bytes: self.bytes });
         }
-        Ok(self.fields)
+        Ok(BTreeMap::from_iter(self.fields).into())
     }
 }

@@ -6,10 +6,7 @@
 
 use std::{collections::HashSet, pin::Pin};
 
-use futures_util::{
-    FutureExt as _,
-    future::{MaybeDone, maybe_done},
-};
+use futures_util::FutureExt as _;
 use lapin::{
     Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions, types::ShortString,
 };
@@ -38,7 +35,11 @@ impl From<lapin::Error> for Error {
 }
 
 /// A message that the client has been given.
-type Issued<F> = Pin<Box<MaybeDone<F>>>;
+enum Issued<F> {
+    /// It may not be written to the socket yet.
+    Sending(Pin<Box<F>>),
+    Sent(lapin::Result<PublisherConfirm>),
+}
 
 /// Publishes a batch on a channel on which nothing else is in flight, and waits for what became of
 /// each message.
@@ -91,15 +92,17 @@ fn issue<'a>(
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    let mut issued = Box::pin(maybe_done(channel.basic_publish(
+    let mut sending = Box::pin(channel.basic_publish(
         exchange.clone(),
         published.routing_key,
         options,
         &message.payload,
         published.properties,
-    )));
-    let _ = issued.as_mut().now_or_never();
-    issued
+    ));
+    match sending.as_mut().now_or_never() {
+        Some(sent) => Issued::Sent(sent),
+        None => Issued::Sending(sending),
+    }
 }
 
 /// Waits for all confirms.
@@ -108,9 +111,11 @@ where
     F: Future<Output = lapin::Result<PublisherConfirm>>,
 {
     let mut confirms = Vec::with_capacity(issued.len());
-    for mut issued in issued {
-        issued.as_mut().await;
-        confirms.extend(issued.as_mut().take_output().transpose()?);
+    for issued in issued {
+        confirms.push(match issued {
+            Issued::Sending(sending) => sending.await?,
+            Issued::Sent(sent) => sent?,
+        });
     }
     let mut confirmations = Vec::with_capacity(confirms.len());
     for confirm in confirms {

@@ -46,32 +46,34 @@ pub(crate) fn read(
     payload: Vec<u8>,
     texts: &mut Texts,
 ) -> Result<Row<Message>, sqlx::Error> {
-    let position: Position = row.try_get(0)?;
-    let topic = texts.topic.of(row.try_get(2)?);
-    let key: Option<Arc<str>> = row.try_get::<Option<&str>, _>(3)?.map(Into::into);
-    let headers = match row.try_get::<serde_json::Value, _>(6)? {
+    // The statements name the columns and their types; comparing these again, for each value, cost more
+    // than reading it.
+    let position: Position = row.try_get_unchecked(0)?;
+    let topic = texts.topic.of(row.try_get_unchecked(2)?);
+    let key: Option<Arc<str>> = row.try_get_unchecked::<Option<&str>, _>(3)?.map(Into::into);
+    let headers = match row.try_get_unchecked::<serde_json::Value, _>(6)? {
         serde_json::Value::Object(object) => Headers::from_json(object),
         _ => Headers::new(),
     };
     let message = Message {
         position,
-        message_id: row.try_get(1)?,
+        message_id: row.try_get_unchecked(1)?,
         topic: Arc::clone(&topic),
         key: key.clone(),
-        type_name: texts.type_name.of(row.try_get(4)?),
-        content_type: texts.content_type.of(row.try_get(5)?),
+        type_name: texts.type_name.of(row.try_get_unchecked(4)?),
+        content_type: texts.content_type.of(row.try_get_unchecked(5)?),
         headers,
-        occurred_at: row.try_get(7)?,
+        occurred_at: row.try_get_unchecked(7)?,
         payload,
     };
-    let disposition = match (row.try_get(10)?, row.try_get(9)?) {
+    let disposition = match (row.try_get_unchecked(10)?, row.try_get_unchecked(9)?) {
         (true, _) => Disposition::Expired,
         (false, true) => Disposition::Scheduled,
         (false, false) => Disposition::Due,
     };
     let bytes = message.bytes();
     // A message with a time of its own leaves the order of its key, now and whenever it is read.
-    let is_timed: bool = row.try_get(11)?;
+    let is_timed: bool = row.try_get_unchecked(11)?;
     Ok(Row {
         position,
         key: key.filter(|_| !is_timed),

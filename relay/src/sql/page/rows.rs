@@ -53,7 +53,7 @@ impl Incoming {
         if self.is_full() {
             return Ok(());
         }
-        let body: Option<Vec<u8>> = row.try_get(BODY)?;
+        let body: Option<Vec<u8>> = row.try_get_unchecked(BODY)?;
         let stays_behind = body.is_none();
         let mut read = message::read(row, body.unwrap_or_default(), &mut self.texts)?;
         if stays_behind {
