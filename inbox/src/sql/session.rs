@@ -8,8 +8,9 @@ const NOW: &str = "SELECT clock_timestamp()";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
-/// What [`commit_and_begin`] fails with if the transaction is another: `division_by_zero`.
-pub(crate) const ENDED: &str = "22012";
+/// What [`commit_and_begin`] fails with if the transaction is another:
+/// `invalid_text_representation` of this text. A state alone could be that of a user's deferred trigger.
+const ENDED: (&str, &str) = ("22P02", "postroom: not the transaction that was begun");
 
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
@@ -36,18 +37,29 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
 }
 
 /// Commits the transaction with this id and begins another, in one request. Fails, and commits
-/// nothing, if the transaction is aborted or another one.
+/// nothing, if the transaction is aborted, or is another one: see [`is_ended`].
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
     // A failed statement ends the request. No parameters: there are several statements. The id is
     // the server's own.
+    // `concat` is not evaluated before it is needed.
     let text = format!(
-        "SELECT 1 / (pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8)::int;
+        "SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8
+                     THEN 0 ELSE concat('{ended}')::int END;
          COMMIT;
-         BEGIN"
+         BEGIN",
+        ended = ENDED.1
     );
     let request = sqlx::raw_sql(AssertSqlSafe(text)).execute(link.connection());
     request.await?;
     Ok(())
+}
+
+/// Whether [`commit_and_begin`] failed because the transaction is another one.
+pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
 }
 
 /// Ends the statement that a session of this user is running, if it runs one.

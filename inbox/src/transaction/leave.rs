@@ -36,7 +36,7 @@ pub(crate) async fn commit(
         .await
         .map_err(|error| match sql::state(&error).as_deref() {
             Some(ABORTED) => TransactionError::Aborted(error),
-            Some(sql::session::ENDED) => TransactionError::Ended,
+            _ if sql::session::is_ended(&error) => TransactionError::Ended,
             _ => TransactionError::Commit(error),
         })?;
     if settings.goes_on() {
