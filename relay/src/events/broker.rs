@@ -1,0 +1,70 @@
+//! The broker and its confirms.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use metrics::{counter, gauge, histogram};
+use tracing::{debug, info, warn};
+
+use crate::broker::State;
+
+/// State of the connection to the broker.
+#[derive(Debug)]
+pub(crate) struct BrokerState<'a> {
+    pub(crate) state: &'a State,
+}
+
+impl BrokerState<'_> {
+    pub(crate) fn emit(&self) {
+        let number = match self.state {
+            State::Disconnected { .. } => 0.0,
+            State::Connecting => 1.0,
+            State::Ready => 2.0,
+            State::Blocked { .. } => 3.0,
+            State::Unconfirmed => 4.0,
+        };
+        gauge!("postroom_relay_broker_state").set(number);
+        match self.state {
+            State::Disconnected { reason, retry_in } => {
+                counter!("postroom_relay_broker_losses_total").increment(1);
+                warn!(?retry_in, "broker: {reason}");
+            }
+            State::Connecting => debug!("broker: connecting"),
+            State::Ready => info!("broker: ready"),
+            State::Blocked { reason } => warn!(%reason, "broker: blocked"),
+            State::Unconfirmed => {
+                warn!("broker: connected, but it confirms nothing yet; has the queue a majority?");
+            }
+        }
+    }
+}
+
+/// The broker left a batch without its confirms, and confirmed others meanwhile.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed<'a> {
+    pub(crate) after: Duration,
+    pub(crate) topics: BTreeSet<&'a str>,
+}
+
+impl Unconfirmed<'_> {
+    pub(crate) fn emit(&self) {
+        let Self { after, topics } = self;
+        warn!(
+            ?topics,
+            "no confirm within {after:?} for messages of these topics, but for others; has their queue a majority?"
+        );
+    }
+}
+
+/// A batch came back.
+#[derive(Debug)]
+pub(crate) struct BatchConfirmed {
+    pub(crate) took: Duration,
+    pub(crate) delay: Duration,
+}
+
+impl BatchConfirmed {
+    pub(crate) fn emit(&self) {
+        histogram!("postroom_relay_confirm_seconds").record(self.took.as_secs_f64());
+        histogram!("postroom_relay_delay_seconds").record(self.delay.as_secs_f64());
+    }
+}

@@ -1,0 +1,82 @@
+//! Messages, from the frame to how they were settled.
+
+use metrics::{counter, gauge, histogram};
+use tracing::error;
+
+use crate::publish::{Reason, Settled};
+
+/// A frame was read to its end.
+#[derive(Debug)]
+pub(crate) struct FrameRead {
+    pub(crate) rows: usize,
+}
+
+impl FrameRead {
+    pub(crate) fn emit(&self) {
+        histogram!("postroom_relay_frame_rows").record(self.rows as f64);
+    }
+}
+
+/// A frame had to wait for a commit.
+#[derive(Debug)]
+pub(crate) struct GateCommit;
+
+impl GateCommit {
+    pub(crate) fn emit(self) {
+        counter!("postroom_relay_gate_commits_total").increment(1);
+    }
+}
+
+/// The window and what is held back.
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub(crate) rows: usize,
+    pub(crate) held_keys: usize,
+}
+
+impl Window {
+    pub(crate) fn emit(&self) {
+        gauge!("postroom_relay_window_rows").set(self.rows as f64);
+        gauge!("postroom_relay_held_keys").set(self.held_keys as f64);
+    }
+}
+
+/// Messages were settled: how many in each way.
+#[derive(Debug)]
+pub(crate) struct MessagesSettled(Vec<(Settled, u64)>);
+
+impl FromIterator<Settled> for MessagesSettled {
+    fn from_iter<I: IntoIterator<Item = Settled>>(messages: I) -> Self {
+        let mut counts: Vec<(Settled, u64)> = Vec::new();
+        for settled in messages {
+            match counts.iter_mut().find(|(known, _)| *known == settled) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((settled, 1)),
+            }
+        }
+        Self(counts)
+    }
+}
+
+impl MessagesSettled {
+    pub(crate) fn emit(&self) {
+        for &(settled, count) in &self.0 {
+            match settled {
+                Settled::Delivered => counter!("postroom_relay_delivered_total").increment(count),
+                Settled::Dropped => counter!("postroom_relay_dropped_total").increment(count),
+                Settled::Requeued => counter!("postroom_relay_requeued_total").increment(count),
+                Settled::Parked(reason) => {
+                    let reason_name = reason.as_str();
+                    counter!("postroom_relay_parked_total", "reason" => reason_name)
+                        .increment(count);
+                    if reason == Reason::Rejected {
+                        error!(
+                            count,
+                            "messages can never be published and are parked; see `relay parked list`"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What happens, each fact once: its log line and its metric together.
+//!
+//! Every metric is listed in `docs/operations.md`; a test holds the two against each other.
+
+mod broker;
+mod messages;
+mod names;
+mod ring;
+mod session;
+
+pub use self::names::METRICS;
+pub(crate) use self::{
+    broker::{BatchConfirmed, BrokerState, Unconfirmed},
+    messages::{FrameRead, GateCommit, MessagesSettled, Window},
+    names::describe,
+    ring::{Expired, RingFull, Rotated},
+    session::{BecameActive, Checkpointed, Promoted, SessionLost, StandingBy},
+};

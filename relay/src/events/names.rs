@@ -1,0 +1,78 @@
+//! What the metrics are called and mean.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+/// Names of all metrics, with what they mean.
+pub const METRICS: &[(&str, &str)] = &[
+    (
+        "postroom_relay_active",
+        "1 while this relay holds the lease, 0 while it stands by",
+    ),
+    (
+        "postroom_relay_broker_state",
+        "0 disconnected, 1 connecting, 2 ready, 3 blocked, 4 connected, but nothing is confirmed yet",
+    ),
+    (
+        "postroom_relay_broker_losses_total",
+        "Broker connections lost or refused",
+    ),
+    (
+        "postroom_relay_sessions_lost_total",
+        "Database sessions lost while active",
+    ),
+    (
+        "postroom_relay_delivered_total",
+        "Messages confirmed and routed",
+    ),
+    (
+        "postroom_relay_dropped_total",
+        "Messages dropped by configuration: expired, or unroutable and listed",
+    ),
+    (
+        "postroom_relay_requeued_total",
+        "Messages whose fate was unknown and that are sent again",
+    ),
+    ("postroom_relay_parked_total", "Messages parked, by reason"),
+    ("postroom_relay_checkpoints_total", "Checkpoints recorded"),
+    (
+        "postroom_relay_gate_commits_total",
+        "Frames that waited for a commit to be durable",
+    ),
+    ("postroom_relay_frame_rows", "Rows of a frame"),
+    (
+        "postroom_relay_confirm_seconds",
+        "From issuing a batch to its last confirm",
+    ),
+    ("postroom_relay_window_rows", "Messages in memory"),
+    (
+        "postroom_relay_held_keys",
+        "Keys that parked messages hold back",
+    ),
+    (
+        "postroom_relay_delay_seconds",
+        "Age of a batch's oldest message when the batch was confirmed",
+    ),
+    (
+        "postroom_relay_timeline_changes_total",
+        "Promotions noticed",
+    ),
+    ("postroom_relay_rotations_total", "Segments begun"),
+    ("postroom_relay_expired_segments_total", "Segments emptied"),
+    (
+        "postroom_relay_ring_full_total",
+        "Rotations refused because no leaf was free",
+    ),
+];
+
+/// Tells the metrics' recorder what they mean.
+pub(crate) fn describe() {
+    for &(name, meaning) in METRICS {
+        if name.ends_with("_total") {
+            describe_counter!(name, meaning);
+        } else if name.ends_with("_seconds") || name.ends_with("_rows") && name.contains("frame") {
+            describe_histogram!(name, meaning);
+        } else {
+            describe_gauge!(name, meaning);
+        }
+    }
+}

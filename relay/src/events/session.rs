@@ -1,0 +1,80 @@
+//! The lease, the database and what is recorded in it.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use tracing::{info, warn};
+
+/// The relay holds the lease.
+#[derive(Debug)]
+pub(crate) struct BecameActive {
+    pub(crate) lane: i16,
+}
+
+impl BecameActive {
+    pub(crate) fn emit(&self) {
+        gauge!("postroom_relay_active").set(1.0);
+        info!(lane = self.lane, "active: this relay holds the lease");
+    }
+}
+
+/// Another relay holds the lease.
+#[derive(Debug)]
+pub(crate) struct StandingBy {
+    pub(crate) lane: i16,
+}
+
+impl StandingBy {
+    pub(crate) fn emit(&self) {
+        gauge!("postroom_relay_active").set(0.0);
+        info!(
+            lane = self.lane,
+            "standing by: another relay holds the lease"
+        );
+    }
+}
+
+/// The session ended.
+#[derive(Debug)]
+pub(crate) struct SessionLost<'a> {
+    pub(crate) error: &'a crate::RelayError,
+    pub(crate) retry_in: Duration,
+}
+
+impl SessionLost<'_> {
+    pub(crate) fn emit(&self) {
+        gauge!("postroom_relay_active").set(0.0);
+        counter!("postroom_relay_sessions_lost_total").increment(1);
+        let error = crate::error::chain(self.error);
+        warn!(retry_in = ?self.retry_in, "database: {error}");
+    }
+}
+
+/// A standby was promoted since the last checkpoint.
+#[derive(Debug)]
+pub(crate) struct Promoted {
+    pub(crate) from: i32,
+    pub(crate) to: i32,
+}
+
+impl Promoted {
+    pub(crate) fn emit(&self) {
+        counter!("postroom_relay_timeline_changes_total").increment(1);
+        warn!(
+            from = self.from,
+            to = self.to,
+            "the database was promoted to a new timeline; an asynchronous standby may lack \
+             transactions whose messages were published"
+        );
+    }
+}
+
+/// A checkpoint is durable.
+#[derive(Debug)]
+pub(crate) struct Checkpointed;
+
+impl Checkpointed {
+    pub(crate) fn emit(self) {
+        counter!("postroom_relay_checkpoints_total").increment(1);
+    }
+}
