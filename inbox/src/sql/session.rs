@@ -8,9 +8,9 @@ const NOW: &str = "SELECT clock_timestamp()";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
-/// What [`commit_and_begin`] fails with if the transaction is another:
-/// `invalid_text_representation` of this text. A state alone could be that of a user's deferred trigger.
-const ENDED: (&str, &str) = ("22P02", "postroom: not the transaction that was begun");
+/// What [`commit_and_begin`] fails with if the transaction is another: `undefined_object`, a setting of
+/// this name. A state alone could be that of a user's deferred trigger.
+const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
 
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
@@ -41,10 +41,9 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
     // A failed statement ends the request. No parameters: there are several statements. The id is
     // the server's own.
-    // `concat` is not evaluated before it is needed.
     let text = format!(
         "SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8
-                     THEN 0 ELSE concat('{ended}')::int END;
+                     THEN '' ELSE current_setting('{ended}') END;
          COMMIT;
          BEGIN",
         ended = ENDED.1
