@@ -1,5 +1,8 @@
 //! Which database this is.
 
+/// What the names of all fences begin with.
+pub(crate) const FENCES: &str = "postroom.fence.";
+
 /// Tells one database from another, and one history of it from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -42,7 +45,7 @@ impl Identity {
     /// The timeline is left out on purpose: an old primary that stays up must meet the fence.
     pub(crate) fn fence(&self, lane: i16) -> String {
         format!(
-            "postroom.fence.{:x}.{}.{lane}",
+            "{FENCES}{:x}.{}.{lane}",
             self.system_identifier, self.database_oid
         )
     }

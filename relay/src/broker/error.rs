@@ -50,6 +50,16 @@ pub enum BrokerError {
         /// The queue.
         queue: String,
     },
+    /// The user may not declare the queue that keeps a second relay away.
+    #[error(
+        "the exclusive queue {queue}, which keeps a second relay from publishing, may not be declared: {source}; grant the user configure on queues postroom.fence.*"
+    )]
+    FenceDenied {
+        /// The queue.
+        queue: String,
+        /// The broker's words.
+        source: Error,
+    },
     /// The exchange exists with other properties.
     #[error(
         "exchange {exchange:?} exists with other properties than durable, topic and no alternate exchange ({source}); use another amqp.exchange, remove the old one, or set amqp.declare_exchange = false"

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    Channel, Connection, ConnectionProperties, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
     types::{FieldTable, LongString, ShortString},
     uri::AMQPUri,
 };
@@ -50,16 +50,10 @@ impl Link {
     async fn try_open(&self, connected: &mut Option<Arc<Connection>>) -> Result<Open, BrokerError> {
         let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
         *connected = Some(Arc::clone(&connection));
-        let fence = connection
-            .create_channel()
-            .await
-            .map_err(BrokerError::Lost)?;
-        self.take_fence(&fence).await?;
+        let fence = channel(&connection).await?;
+        take_fence(&fence, &self.fence).await?;
         if self.amqp.declare_exchange {
-            let channel = connection
-                .create_channel()
-                .await
-                .map_err(BrokerError::Lost)?;
+            let channel = channel(&connection).await?;
             declare_exchange(&channel, &self.amqp.exchange, false).await?;
             drop(channel.close(200, ShortString::default()).await);
         }
@@ -72,24 +66,6 @@ impl Link {
             channels,
             fence,
         })
-    }
-
-    async fn take_fence(&self, channel: &Channel) -> Result<(), BrokerError> {
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let name = short(&self.fence);
-        match channel
-            .queue_declare(name, options, FieldTable::default())
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if reply_code(&error) == Some(405) => Err(BrokerError::Fenced {
-                queue: self.fence.clone(),
-            }),
-            Err(error) => Err(BrokerError::Lost(error)),
-        }
     }
 }
 
@@ -121,6 +97,29 @@ pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connect
         })
 }
 
+pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
+    let channel = connection.create_channel().await;
+    channel.map_err(BrokerError::Lost)
+}
+
+/// Declares the exclusive queue of a name, which goes with the connection.
+pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declare = channel.queue_declare(short(queue), options, FieldTable::default());
+    let queue = queue.to_owned();
+    declare
+        .await
+        .map(drop)
+        .map_err(|source| match reply_code(&source) {
+            Some(405) => BrokerError::Fenced { queue },
+            Some(403) => BrokerError::FenceDenied { queue, source },
+            _ => BrokerError::Lost(source),
+        })
+}
+
 /// Declares the exchange, or only looks whether it is there.
 pub(crate) async fn declare_exchange(
     channel: &Channel,
@@ -145,12 +144,36 @@ pub(crate) async fn declare_exchange(
                 exchange: exchange.to_owned(),
                 source,
             },
-            Some(403 | 404) => BrokerError::RouteDown {
-                exchange: exchange.to_owned(),
-                source,
-            },
-            _ => BrokerError::Lost(source),
+            _ => route_down(exchange, source),
         })
+}
+
+/// Publishes, and takes it back: nobody receives anything, but what the user may not do is refused.
+pub(crate) async fn try_to_publish(channel: &Channel, exchange: &str) -> Result<(), BrokerError> {
+    let publish = async {
+        channel.tx_select().await?;
+        let (topic, options) = (short("postroom.check"), BasicPublishOptions::default());
+        let properties = BasicProperties::default();
+        channel
+            .basic_publish(short(exchange), topic, options, &[], properties)
+            .await?;
+        channel.tx_rollback().await
+    };
+    match publish.await {
+        // It may be allowed on topics of certain names.
+        Err(error) if error.to_string().contains("access to topic") => Ok(()),
+        published => published.map_err(|source| route_down(exchange, source)),
+    }
+}
+
+fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
+    match reply_code(&source) {
+        Some(403 | 404) => BrokerError::RouteDown {
+            exchange: exchange.to_owned(),
+            source,
+        },
+        _ => BrokerError::Lost(source),
+    }
 }
 
 /// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.

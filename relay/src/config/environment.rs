@@ -1,11 +1,13 @@
 //! Configuration by environment variables.
 
 /// Environment variables and the keys that they set, over the file's.
+///
+/// A later one goes before an earlier one of the same meaning.
 pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
-    ("POSTROOM_DATABASE_URL", "database", "url"),
     ("POSTROOM_DATABASE_URL_FILE", "database", "url_file"),
-    ("POSTROOM_AMQP_URL", "amqp", "url"),
+    ("POSTROOM_DATABASE_URL", "database", "url"),
     ("POSTROOM_AMQP_URL_FILE", "amqp", "url_file"),
+    ("POSTROOM_AMQP_URL", "amqp", "url"),
     ("POSTROOM_AMQP_EXCHANGE", "amqp", "exchange"),
     ("POSTROOM_AMQP_DECLARE_EXCHANGE", "amqp", "declare_exchange"),
     ("POSTROOM_AMQP_SOURCE", "amqp", "source"),
@@ -51,17 +53,31 @@ pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_LOG_FILTER", "log", "filter"),
 ];
 
+/// Variables that look like settings of the relay and are those of others.
+const OTHERS: &[&str] = &["POSTROOM_AMQP_ADMIN_URL"];
+
+/// Those of the environment's variables that look like settings and are none: nothing else would tell of
+/// a name that is spelt wrong.
+pub(crate) fn unknown(variables: impl Iterator<Item = String>) -> Vec<String> {
+    let is_setting = |variable: &str| {
+        ENVIRONMENT.iter().any(|(_, section, _)| {
+            let rest = variable.strip_prefix("POSTROOM_");
+            let rest = rest.and_then(|rest| rest.strip_prefix(&section.to_uppercase()));
+            rest.is_some_and(|rest| rest.starts_with('_'))
+        })
+    };
+    let is_known = |variable: &str| {
+        let mut known = ENVIRONMENT.iter().map(|(variable, ..)| variable);
+        known.any(|known| *known == variable) || OTHERS.contains(&variable)
+    };
+    let unknown = variables.filter(|variable| is_setting(variable) && !is_known(variable));
+    unknown.collect()
+}
+
 /// Sets a key from the text of an environment variable.
 pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str) {
-    let defaults = (section, key);
-    let value = match defaults {
-        ("publish", "drop_unroutable") => toml::Value::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|pattern| !pattern.is_empty())
-                .map(toml::Value::from)
-                .collect(),
-        ),
+    let value = match (section, key) {
+        ("publish", "drop_unroutable") => list(text),
         ("amqp", "declare_exchange") => match text.parse::<bool>() {
             Ok(value) => toml::Value::Boolean(value),
             Err(_) => toml::Value::from(text),
@@ -79,6 +95,21 @@ pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str)
         .entry(section)
         .or_insert_with(|| toml::Value::Table(toml::Table::new()));
     if let toml::Value::Table(section) = section {
+        if key == "url_file" {
+            section.remove("url");
+        }
         section.insert(key.to_owned(), value);
     }
+}
+
+/// Texts divided by commas, or a list as the file would have it.
+fn list(text: &str) -> toml::Value {
+    if text.trim_start().starts_with('[') {
+        let table = toml::from_str::<toml::Table>(&format!("list = {text}"));
+        let list = table.ok().and_then(|mut table| table.remove("list"));
+        return list.unwrap_or_else(|| toml::Value::from(text));
+    }
+    let texts = text.split(',').map(str::trim);
+    let texts = texts.filter(|text| !text.is_empty());
+    toml::Value::Array(texts.map(toml::Value::from).collect())
 }

@@ -163,6 +163,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use super::{Config, ENVIRONMENT};
+    use crate::config::unknown;
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let name = format!(
@@ -200,6 +201,52 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_written_as_in_the_file() {
+        let dropped = |text| {
+            let loaded = load("", &[("POSTROOM_PUBLISH_DROP_UNROUTABLE", text)]);
+            loaded.map(|config| config.publish.drop_unroutable)
+        };
+        assert_eq!(dropped("['a.#', \"b\"]").unwrap(), ["a.#", "b"]);
+        let error = dropped("['a.#', ").unwrap_err();
+        assert!(
+            error.contains("POSTROOM_PUBLISH_DROP_UNROUTABLE"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_the_environment_says_of_a_url_goes_before_the_file() {
+        let secret = std::env::temp_dir().join(format!("postroom-url-{}", std::process::id()));
+        fs::write(&secret, "amqp://from-a-secret\n").unwrap();
+        let name = secret.to_str().unwrap();
+        let url = |environment: &[(&str, &str)]| {
+            let config = load("[amqp]\nurl = 'amqp://from-the-file'", environment).unwrap();
+            config.amqp_url().unwrap().expose().to_owned()
+        };
+        let file = ("POSTROOM_AMQP_URL_FILE", name);
+        let direct = ("POSTROOM_AMQP_URL", "amqp://from-the-environment");
+        assert_eq!(url(&[]), "amqp://from-the-file");
+        assert_eq!(url(&[file]), "amqp://from-a-secret");
+        assert_eq!(url(&[direct]), "amqp://from-the-environment");
+        assert_eq!(url(&[direct, file]), "amqp://from-the-environment");
+        fs::remove_file(secret).unwrap();
+    }
+
+    #[test]
+    fn variables_that_are_spelt_wrong_are_found() {
+        let variables = [
+            "POSTROOM_LEASE_TIMEOOT",
+            "POSTROOM_LEASE_TIMEOUT",
+            "POSTROOM_CONFIG",
+            "POSTROOM_AMQP_ADMIN_URL",
+            "POSTROOM_LEASES",
+            "HOME",
+        ];
+        let unknown = unknown(variables.map(str::to_owned).into_iter());
+        assert_eq!(unknown, ["POSTROOM_LEASE_TIMEOOT"]);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         let error = load("[amqp]\nexchnge = 'shop'", &[]).unwrap_err();
         assert!(
@@ -213,6 +260,20 @@ mod tests {
             error.contains("lease.timeout") && error.contains("at least 1s"),
             "{error}"
         );
+        for (section, mistake) in [
+            ("retention", "check_interval = '0s'"),
+            ("retention", "segment_rows = -1"),
+            ("amqp", "confirm_timeout = '0s'"),
+            ("publish", "retry_longest = '500ms'"),
+            ("capture", "poll_longest = '1ms'"),
+        ] {
+            let error = load(&format!("[{section}]\n{mistake}"), &[]).unwrap_err();
+            let key = format!("{section}.{}", mistake.split(' ').next().unwrap());
+            assert!(
+                error.contains(&key) && error.contains("at least"),
+                "{error}"
+            );
+        }
         let error = load("", &[]).unwrap().amqp_url().unwrap_err().to_string();
         assert!(error.contains("POSTROOM_AMQP_URL"), "{error}");
     }

@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 pub use environment::ENVIRONMENT;
+pub(crate) use environment::unknown;
 pub use load::ConfigError;
 pub use secret::Secret;
 

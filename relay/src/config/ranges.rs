@@ -1,94 +1,138 @@
 //! What values may be.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use super::{Config, ConfigError};
 
 impl Config {
     /// Refuses what would do harm.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let out_of_range =
-            |key, value: String, range| ConfigError::OutOfRange { key, value, range };
-        let duration = |value: Duration| humantime::format_duration(value).to_string();
-        if self.lease.timeout < Duration::from_secs(1) {
-            return Err(out_of_range(
-                "lease.timeout",
-                duration(self.lease.timeout),
-                "at least 1s",
-            ));
+        self.check_counts()?;
+        self.check_durations()?;
+        for (key, name) in [
+            ("amqp.exchange", &self.amqp.exchange),
+            ("amqp.source", &self.amqp.source),
+        ] {
+            let fits = (1..=255).contains(&name.len());
+            within(fits, key, format!("{name:?}"), "1 to 255 bytes long")?;
         }
-        let counts = [
-            ("amqp.channels", self.amqp.channels, 1, 64, "1 to 64"),
-            ("amqp.batch", self.amqp.batch, 1, 10_000, "1 to 10000"),
-            (
-                "capture.page_rows",
-                self.capture.page_rows as usize,
-                1,
-                100_000,
-                "1 to 100000",
-            ),
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        let (amqp, capture, publish) = (&self.amqp, &self.capture, &self.publish);
+        let (page_rows, page_bytes) = (capture.page_rows as usize, capture.page_bytes as usize);
+        for (key, value, least, most, range) in [
+            ("amqp.channels", amqp.channels, 1, 64, "1 to 64"),
+            ("amqp.batch", amqp.batch, 1, 10_000, "1 to 10000"),
+            ("capture.page_rows", page_rows, 1, 100_000, "1 to 100000"),
             (
                 "capture.page_bytes",
-                self.capture.page_bytes as usize,
+                page_bytes,
                 1 << 10,
                 1 << 30,
                 "1024 to 1073741824",
             ),
             (
                 "publish.window_rows",
-                self.publish.window_rows,
+                publish.window_rows,
                 1,
                 1_000_000,
                 "1 to 1000000",
             ),
             (
                 "publish.window_bytes",
-                self.publish.window_bytes,
+                publish.window_bytes,
                 1,
                 1 << 40,
                 "at least 1",
             ),
             (
                 "publish.key_rows",
-                self.publish.key_rows,
+                publish.key_rows,
                 1,
                 1_000_000,
                 "1 to 1000000",
             ),
-        ];
-        for (key, value, least, most, range) in counts {
-            if value < least || value > most {
-                return Err(out_of_range(key, value.to_string(), range));
-            }
-        }
-        if self.capture.poll_shortest < Duration::from_micros(100) {
-            let value = duration(self.capture.poll_shortest);
-            return Err(out_of_range(
-                "capture.poll_shortest",
-                value,
-                "at least 100us",
-            ));
-        }
-        if self.capture.poll_shortest > self.capture.poll_longest {
-            let value = duration(self.capture.poll_shortest);
-            return Err(out_of_range(
-                "capture.poll_shortest",
-                value,
-                "at most poll_longest",
-            ));
-        }
-        for (key, name) in [
-            ("amqp.exchange", &self.amqp.exchange),
-            ("amqp.source", &self.amqp.source),
         ] {
-            if name.is_empty() || name.len() > 255 {
-                return Err(out_of_range(
-                    key,
-                    format!("{name:?}"),
-                    "1 to 255 bytes long",
-                ));
-            }
+            within((least..=most).contains(&value), key, value, range)?;
+        }
+        let rows = self.retention.segment_rows;
+        within(rows >= 1, "retention.segment_rows", rows, "at least 1")
+    }
+
+    fn check_durations(&self) -> Result<(), ConfigError> {
+        let (amqp, capture, publish) = (&self.amqp, &self.capture, &self.publish);
+        let (lease, retention) = (&self.lease, &self.retention);
+        let millis = Duration::from_millis;
+        for (key, value, least, range) in [
+            (
+                "amqp.confirm_timeout",
+                amqp.confirm_timeout,
+                millis(100),
+                "at least 100ms",
+            ),
+            (
+                "amqp.connect_timeout",
+                amqp.connect_timeout,
+                millis(100),
+                "at least 100ms",
+            ),
+            (
+                "capture.poll_shortest",
+                capture.poll_shortest,
+                Duration::from_micros(100),
+                "at least 100us",
+            ),
+            (
+                "capture.poll_longest",
+                capture.poll_longest,
+                capture.poll_shortest,
+                "at least poll_shortest",
+            ),
+            (
+                "publish.retry_first",
+                publish.retry_first,
+                millis(10),
+                "at least 10ms",
+            ),
+            (
+                "publish.retry_longest",
+                publish.retry_longest,
+                publish.retry_first,
+                "at least retry_first",
+            ),
+            ("lease.timeout", lease.timeout, millis(1_000), "at least 1s"),
+            (
+                "retention.segment_age",
+                retention.segment_age,
+                millis(1_000),
+                "at least 1s",
+            ),
+            (
+                "retention.check_interval",
+                retention.check_interval,
+                millis(10),
+                "at least 10ms",
+            ),
+        ] {
+            let shown = humantime::format_duration(value);
+            within(value >= least, key, shown, range)?;
         }
         Ok(())
     }
+}
+
+/// Refuses a value unless it is within its range.
+fn within(
+    is_within: bool,
+    key: &'static str,
+    value: impl Display,
+    range: &'static str,
+) -> Result<(), ConfigError> {
+    if is_within {
+        return Ok(());
+    }
+    let value = value.to_string();
+    Err(ConfigError::OutOfRange { key, value, range })
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
@@ -11,6 +11,7 @@ use super::{
     source::{Source, say},
     table::table,
 };
+use crate::publish::Reason;
 
 /// What to do with parked messages.
 #[derive(Debug, Subcommand)]
@@ -31,13 +32,13 @@ pub(super) enum Action {
 /// Which ones to list.
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only those with this reason: scheduled, unroutable, nacked, rejected, behind
-    #[arg(long)]
+    /// Only those with this reason
+    #[arg(long, value_parser = reasons())]
     reason: Option<String>,
     /// Only those of this key
     #[arg(long)]
     key: Option<String>,
-    /// At most so many
+    /// Most to list
     #[arg(long, default_value_t = 100)]
     limit: i64,
     /// Print JSON instead of a table
@@ -52,8 +53,12 @@ pub(super) struct Which {
     /// Positions of messages
     positions: Vec<i64>,
     /// All with this reason
-    #[arg(long)]
+    #[arg(long, value_parser = reasons())]
     reason: Option<String>,
+}
+
+fn reasons() -> PossibleValuesParser {
+    Reason::ALL.map(Reason::as_str).into()
 }
 
 pub(crate) const LIST: &str = "

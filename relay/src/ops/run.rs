@@ -7,7 +7,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{admin, logs, source::Source};
 use crate::relay::Relay;
@@ -24,6 +24,9 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
         exchange = %config.amqp.exchange,
         "starting"
     );
+    for doubt in Source::doubts() {
+        warn!("{doubt}");
+    }
     let (asked, shutdown) = oneshot::channel();
     watch_signals(asked)?;
     let listen = config.admin.listen;

@@ -6,7 +6,7 @@ use clap::Args;
 use sqlx::PgConnection;
 
 use crate::{
-    config::Config,
+    config::{self, Config},
     database::{self, Purpose},
 };
 
@@ -40,6 +40,13 @@ impl Source {
             _ => std::env::var(name).ok().filter(|value| !value.is_empty()),
         };
         Ok(Config::load(self.config.as_deref(), lookup)?)
+    }
+
+    /// What of the environment looks like a setting and is none, one line each.
+    pub(super) fn doubts() -> impl Iterator<Item = String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let unknown = config::unknown(names).into_iter();
+        unknown.map(|name| format!("{name} is not a setting, and ignored; is it spelt right?"))
     }
 
     /// Connects to the database for one command.

@@ -47,7 +47,8 @@ struct Status {
 struct Active {
     name: String,
     address: Option<String>,
-    since: DateTime<Utc>,
+    /// Known to the relay's own user, and to members of `pg_read_all_stats`.
+    since: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -77,13 +78,31 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+impl Active {
+    fn describe(&self) -> String {
+        match self.since {
+            Some(since) => format!(
+                "{} from {} since {}",
+                self.name,
+                self.address.as_deref().unwrap_or("a local socket"),
+                since.format("%F %T UTC")
+            ),
+            None => format!(
+                "{} (another user's: pg_read_all_stats would tell more)",
+                self.name
+            ),
+        }
+    }
+}
+
 impl Status {
     async fn read(connection: &mut PgConnection) -> anyhow::Result<Self> {
-        let holder: Option<(String, Option<String>, DateTime<Utc>)> = sqlx::query_as(HOLDER)
-            .bind(LOCK_CLASS)
-            .bind(i32::from(LANE))
-            .fetch_optional(&mut *connection)
-            .await?;
+        let holder: Option<(String, Option<String>, Option<DateTime<Utc>>)> =
+            sqlx::query_as(HOLDER)
+                .bind(LOCK_CLASS)
+                .bind(i32::from(LANE))
+                .fetch_optional(&mut *connection)
+                .await?;
         let (waiting, oldest) = match checkpoint::latest(connection, LANE).await? {
             None => message::waiting(connection, LANE, 0, 0, &[]).await?,
             Some((_, checkpoint)) => {
@@ -122,12 +141,7 @@ impl Status {
 
     fn print(&self) -> anyhow::Result<()> {
         match &self.active {
-            Some(active) => say(format!(
-                "active   {} from {} since {}",
-                active.name,
-                active.address.as_deref().unwrap_or("a local socket"),
-                active.since.format("%F %T UTC")
-            ))?,
+            Some(active) => say(format!("active   {}", active.describe()))?,
             None => say("active   none: no relay holds the lease; start one with `relay run`")?,
         }
         let more = if self.waiting >= 100_000 {

@@ -1,7 +1,7 @@
 //! `relay check`.
 
-use serde_json::Value;
-use support::{Database, Login, Proxy, Stack, Wire, command, declare};
+use serde_json::{Value, json};
+use support::{Database, Login, Proxy, Stack, Tap, Wire, command, declare, unique};
 
 use crate::{assert_no_password, assert_says};
 
@@ -46,7 +46,9 @@ async fn everything_is_found_where_everything_is_there() {
         "checkpoint",
         "broker url",
         "broker",
+        "fence",
         "exchange",
+        "publishing",
     ];
     assert_eq!(looked_at, all);
     let table = stack.command(&["check"]).await;
@@ -134,5 +136,77 @@ async fn check_goes_on_beside_an_active_relay() {
     let stack = Stack::new().await;
     let relay = stack.relay().await;
     assert_eq!(failed(&findings(&stack, &[]).await), []);
+    relay.ready().await;
+}
+
+/// A user of the broker with few permissions; deleted with this.
+struct User<'a> {
+    stack: &'a Stack,
+    name: String,
+}
+
+impl<'a> User<'a> {
+    fn new(stack: &'a Stack) -> Self {
+        let name = unique("user");
+        let made = json!({ "password": "few", "tags": "" });
+        stack
+            .broker
+            .request("PUT", &format!("users/{name}"), Some(&made));
+        Self { stack, name }
+    }
+
+    fn may(&self, configure: &str, write: &str) {
+        let path = format!("permissions/{}/{}", self.stack.broker.name, self.name);
+        let granted = json!({ "configure": configure, "write": write, "read": "" });
+        self.stack.broker.request("PUT", &path, Some(&granted));
+    }
+
+    fn url(&self) -> String {
+        let mut url: url::Url = self.stack.broker.url().parse().unwrap();
+        url.set_username(&self.name).unwrap();
+        url.set_password(Some("few")).unwrap();
+        url.into()
+    }
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        let path = format!("users/{}", self.name);
+        self.stack.broker.request("DELETE", &path, None);
+    }
+}
+
+#[tokio::test]
+async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let user = User::new(&stack);
+    let url = user.url();
+    let changes = [("POSTROOM_AMQP_URL", url.as_str())];
+    user.may("^postroom$", "^postroom$");
+    let all = findings(&stack, &changes).await;
+    let [("fence", detail)] = failed(&all)[..] else {
+        panic!("{all:?}");
+    };
+    assert_says(detail, &["postroom.fence.", "ACCESS_REFUSED", "configure"]);
+    user.may("^postroom\\.fence\\..*|^postroom$", "");
+    let all = findings(&stack, &changes).await;
+    let [("publishing", detail)] = failed(&all)[..] else {
+        panic!("{all:?}");
+    };
+    assert_says(
+        detail,
+        &["exchange \"postroom\"", "configure and write on it"],
+    );
+    user.may("^postroom\\.fence\\..*|^postroom$", "^postroom$");
+    assert_eq!(failed(&findings(&stack, &changes).await), []);
+    // What was granted is all that a relay needs.
+    let relay = stack.relay_with(&changes).await;
+    sqlx::query("SELECT outbox.publish('t', '1')")
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+    tap.distinct(1).await;
+    assert_eq!(tap.ids().len(), 1, "a check published something");
     relay.ready().await;
 }

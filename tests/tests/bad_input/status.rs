@@ -1,7 +1,7 @@
 //! `relay status`.
 
 use serde_json::Value;
-use support::{Login, Stack, Tap, eventually};
+use support::{Login, Stack, Tap, command, eventually};
 
 async fn status(stack: &Stack) -> Value {
     stack.command(&["status", "--json"]).await.json()
@@ -70,4 +70,26 @@ async fn what_waits_behind_an_unfinished_frame_is_counted_once() {
     assert_eq!(status(&stack).await["waiting"], 0);
     publish(&stack, 4, "t").await;
     assert_eq!(status(&stack).await["waiting"], 4);
+}
+
+/// What PostgreSQL tells others of a session is its name alone.
+#[tokio::test]
+async fn status_may_be_asked_by_another_user() {
+    let stack = Stack::new().await;
+    let _relay = stack.relay().await;
+    let mut environment = stack.environment();
+    for (name, value) in &mut environment {
+        if name == "POSTROOM_DATABASE_URL" {
+            *value = stack.database.url(Login::Owner);
+        }
+    }
+    let status = command::relay(&["status", "--json"], &environment).await;
+    let status = status.json();
+    let name = status["active"]["name"].as_str().unwrap();
+    assert!(name.contains("postroom-relay lane 0"), "{status}");
+    assert_eq!(status["active"]["since"], Value::Null);
+    let table = command::relay(&["status"], &environment).await;
+    let said = table.succeeded();
+    assert!(said.contains("active   postroom-relay lane 0"), "{said}");
+    assert!(said.contains("pg_read_all_stats"), "{said}");
 }

@@ -1,13 +1,9 @@
-//! `relay check`.
+//! The database: reached, migrated, and the user may do what it must.
 
-use std::{process::ExitCode, time::Duration};
-
-use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::source::{Source, say};
+use super::{Finding, note};
 use crate::{
-    broker::open,
     config::Config,
     database::{self, Purpose},
     identity::Recognised,
@@ -40,66 +36,7 @@ SELECT p.what FROM (VALUES
      has_table_privilege('outbox.message_00', 'TRUNCATE'))
 ) AS p (what, granted) WHERE NOT p.granted";
 
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Finding {
-    what: &'static str,
-    ok: bool,
-    detail: String,
-}
-
-pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
-    let config = source.load()?;
-    config.database_url()?;
-    config.amqp_url()?;
-    let mut findings = Vec::new();
-    check_database(&config, &mut findings).await;
-    check_broker(&config, &mut findings).await;
-    let ok = findings.iter().all(|finding| finding.ok);
-    if json {
-        say(serde_json::to_string_pretty(&findings)?)?;
-    } else {
-        for finding in &findings {
-            let mark = if finding.ok { "ok    " } else { "FAILED" };
-            say(format!("{mark}  {:<20} {}", finding.what, finding.detail))?;
-        }
-    }
-    Ok(if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// Notes a result; tells whether to look further.
-fn note<T, E: std::error::Error>(
-    findings: &mut Vec<Finding>,
-    what: &'static str,
-    result: Result<T, E>,
-    detail: impl FnOnce(&T) -> String,
-) -> Option<T> {
-    let (ok, detail) = match &result {
-        Ok(value) => (true, detail(value)),
-        Err(error) => (false, with_causes(error)),
-    };
-    findings.push(Finding { what, ok, detail });
-    result.ok()
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-async fn check_database(config: &Config, findings: &mut Vec<Finding>) {
+pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(url) = note(findings, "database url", config.database_url(), |url| {
         url.to_string()
     }) else {
@@ -174,36 +111,4 @@ async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Findin
             });
         }
     }
-}
-
-async fn check_broker(config: &Config, findings: &mut Vec<Finding>) {
-    let Some(url) = note(findings, "broker url", config.amqp_url(), |url| {
-        url.to_string()
-    }) else {
-        return;
-    };
-    let connecting = open::connect(url, Duration::from_secs(10));
-    let connected = match tokio::time::timeout(config.amqp.connect_timeout, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => Err(crate::broker::BrokerError::TimedOut {
-            what: "connecting to the broker",
-            after: config.amqp.connect_timeout,
-        }),
-    };
-    let told = |_: &lapin::Connection| "reached".to_owned();
-    let Some(connection) = note(findings, "broker", connected, told) else {
-        return;
-    };
-    let exchange = &config.amqp.exchange;
-    let declared = async {
-        let channel = connection
-            .create_channel()
-            .await
-            .map_err(crate::broker::BrokerError::Lost)?;
-        let passive = !config.amqp.declare_exchange;
-        open::declare_exchange(&channel, exchange, passive).await
-    };
-    note(findings, "exchange", declared.await, |()| {
-        format!("{exchange}, topic, durable")
-    });
 }
