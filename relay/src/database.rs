@@ -1,12 +1,12 @@
 //! Connections to the outbox's database.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{future::Future, str::FromStr as _, time::Duration};
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 use tracing::log::LevelFilter;
 
-use crate::{config::Secret, sql::server};
+use crate::{config::Secret, error::RelayError, sql::server};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +66,11 @@ pub enum DatabaseError {
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
     )]
     Denied(#[source] sqlx::Error),
+    /// A statement was not answered.
+    #[error(
+        "the database gave no answer within {0:?}: the connection fell silent, or somebody locks what was to be read"
+    )]
+    Silent(Duration),
     /// A commit's wait for the synchronous standbys was cancelled.
     #[error(
         "somebody cancelled this relay's wait for the synchronous standbys: what it was to publish may be on none of them, and is held back until a commit reaches them"
@@ -97,9 +102,25 @@ impl DatabaseError {
             Self::Connect { .. }
             | Self::Query(_)
             | Self::TimedOut { .. }
+            | Self::Silent(_)
             | Self::NotReplicated
             | Self::Standby { .. } => false,
         }
+    }
+}
+
+/// Waits for an answer, but not for ever: a client has nothing else by which to notice that a connection
+/// fell silent.
+pub(crate) async fn answered<T, E>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, RelayError>
+where
+    RelayError: From<E>,
+{
+    match timeout(patience, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DatabaseError::Silent(patience).into()),
     }
 }
 
@@ -152,6 +173,18 @@ pub(crate) async fn connect(
     purpose: Purpose,
     name: &str,
 ) -> Result<PgConnection, DatabaseError> {
+    let connecting = timeout(CONNECT_TIMEOUT, connect_and_look(url, purpose, name));
+    connecting.await.unwrap_or_else(|_| {
+        let url = url.to_string();
+        Err(DatabaseError::TimedOut { url })
+    })
+}
+
+async fn connect_and_look(
+    url: &Secret,
+    purpose: Purpose,
+    name: &str,
+) -> Result<PgConnection, DatabaseError> {
     let options = PgConnectOptions::from_str(url.expose())
         .map_err(|source| DatabaseError::Url {
             url: url.to_string(),
@@ -161,11 +194,7 @@ pub(crate) async fn connect(
         .options(settings(purpose))
         .log_statements(LevelFilter::Trace)
         .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
-    let connected = timeout(CONNECT_TIMEOUT, options.connect())
-        .await
-        .map_err(|_| DatabaseError::TimedOut {
-            url: url.to_string(),
-        })?;
+    let connected = options.connect().await;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
     let (plans, silence) = server::in_force(&mut connection).await?;
     if plans != purpose.plans() || silence != silence_allowed(purpose) {

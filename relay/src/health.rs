@@ -1,5 +1,10 @@
 //! What this relay is doing, for health checks.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -21,7 +26,8 @@ pub enum Role {
 pub struct Health {
     /// Whether it publishes.
     pub role: Role,
-    /// State of its connection to the broker: `disconnected`, `connecting`, `ready` or `blocked`.
+    /// State of its connection to the broker: `disconnected`, `connecting`, `ready`, `blocked`,
+    /// `unconfirmed` (connected again, and nothing confirmed yet), or nothing while it stands by.
     pub broker: &'static str,
     /// What is wrong, if anything is.
     pub problem: Option<String>,
@@ -40,19 +46,30 @@ impl Health {
 
 /// Tells what this relay is doing.
 #[derive(Debug, Clone)]
-pub(crate) struct Reporter(watch::Sender<Health>);
+pub(crate) struct Reporter {
+    health: watch::Sender<Health>,
+    was_ready: Arc<AtomicBool>,
+}
 
 impl Reporter {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(Health::default()))
+        Self {
+            health: watch::Sender::new(Health::default()),
+            was_ready: Arc::default(),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
-        self.0.subscribe()
+        self.health.subscribe()
+    }
+
+    /// Whether the broker has ever been ready: then its configuration is right.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.was_ready.load(Ordering::Relaxed)
     }
 
     pub(crate) fn role(&self, role: Role) {
-        self.0.send_modify(|health| {
+        self.health.send_modify(|health| {
             *health = Health {
                 role,
                 ..Health::default()
@@ -61,7 +78,7 @@ impl Reporter {
     }
 
     pub(crate) fn lost(&self, problem: String) {
-        self.0.send_modify(|health| {
+        self.health.send_modify(|health| {
             *health = Health {
                 problem: Some(problem),
                 ..Health::default()
@@ -78,7 +95,9 @@ impl Reporter {
             State::Blocked { reason } => ("blocked", Some(reason.clone())),
             State::Unconfirmed => ("unconfirmed", None),
         };
-        self.0.send_modify(|health| {
+        self.was_ready
+            .fetch_or(matches!(state, State::Ready), Ordering::Relaxed);
+        self.health.send_modify(|health| {
             health.broker = name;
             // While it tries again, the reason of the last loss is still what to know.
             if !matches!(name, "connecting" | "unconfirmed") {

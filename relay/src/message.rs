@@ -27,6 +27,8 @@ pub struct Message {
     pub headers: Headers,
     /// When it was written.
     pub occurred_at: DateTime<Utc>,
+    /// When it may be published, if it has a time of its own.
+    pub deliver_after: Option<DateTime<Utc>>,
     /// Its body.
     pub payload: Vec<u8>,
 }
@@ -41,6 +43,12 @@ impl Message {
         };
         let headers: usize = self.headers.iter().map(header).sum();
         self.payload.len() + names + headers + 256
+    }
+
+    /// When it could first be published.
+    pub(crate) fn due_at(&self) -> DateTime<Utc> {
+        let after = self.deliver_after.unwrap_or(self.occurred_at);
+        after.max(self.occurred_at)
     }
 
     /// Maps it to AMQP.
@@ -77,6 +85,7 @@ pub(crate) mod tests {
             content_type: "text/plain".into(),
             headers: Headers::new(),
             occurred_at: Utc::now(),
+            deliver_after: None,
             payload: vec![0; body],
         }
     }

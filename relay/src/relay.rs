@@ -119,7 +119,14 @@ impl Relay {
         let mut stood_by = false;
         // Tried again and again rather than waited for: a waiting statement would hold a snapshot,
         // and with it back vacuum, for as long as this relay stands by.
-        while !candidate.try_take().await? {
+        loop {
+            let trying = stop.run_until_cancelled(candidate.try_take()).await;
+            let Some(taken) = trying.transpose()? else {
+                return Ok(());
+            };
+            if taken {
+                break;
+            }
             if !stood_by {
                 stood_by = true;
                 self.reporter.role(Role::Standby);
@@ -132,6 +139,7 @@ impl Relay {
         }
         self.reporter.role(Role::Active);
         events::BecameActive { lane: LANE }.emit();
-        session::run(&self.config, candidate, LANE, &self.reporter, stop).await
+        let session = session::run(&self.config, candidate, LANE, &self.reporter, stop);
+        Box::pin(session).await
     }
 }

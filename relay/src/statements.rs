@@ -5,7 +5,7 @@
 
 use crate::{
     database::{self, Purpose},
-    ops::{check, parked as parked_command, status},
+    ops::{check::privileges, parked as parked_command, status},
     sql::{checkpoint, message, page, parked, segment, server},
 };
 
@@ -38,7 +38,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::LOOK", server::LOOK),
     ("server::OPEN_BEFORE", server::OPEN_BEFORE),
     ("server::TRY_LOCK", server::TRY_LOCK),
-    ("check::PRIVILEGES", check::PRIVILEGES),
+    ("privileges::MISSING", privileges::MISSING),
     ("parked::DISCARD", parked_command::DISCARD),
     ("parked::LIST", parked_command::LIST),
     ("parked::RETRY", parked_command::RETRY),

@@ -89,6 +89,9 @@ pub enum BrokerError {
     /// The connection ended without a word.
     #[error("the connection was lost")]
     Closed,
+    /// A task of the relay panicked.
+    #[error("a task of the relay ended unexpectedly")]
+    Task,
     /// A confirm is overdue.
     #[error("no confirm within {after:?}; a quorum queue may have lost its majority")]
     ConfirmOverdue {

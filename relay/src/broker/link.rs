@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
+use lapin::Channel;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError, Event, State,
-    open::{Open, short},
+    open::{Open, short, take_fence},
     publisher::Publisher,
 };
 use crate::{
@@ -29,6 +30,9 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(5),
 };
 
+/// A connection that lasted so long was a success: the next loss is retried quickly again.
+const LASTED: Duration = Duration::from_secs(5);
+
 /// How long to wait for the broker's farewell.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -41,13 +45,15 @@ pub(crate) struct Link {
     pub(crate) fence: String,
     /// A silent connection is given up, by either side, within the lease.
     pub(crate) lease_timeout: Duration,
+    /// Whether an earlier session has used this broker: then a refusal will pass.
+    pub(crate) was_ready: bool,
 }
 
 impl Link {
     /// Keeps a connection until `stop`; reports to `events`.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
         let mut failures = 0_u32;
-        let mut was_ready = false;
+        let mut was_ready = self.was_ready;
         // Whether the broker left confirms overdue and has confirmed nothing since.
         let mut doubtful = false;
         while !stop.is_cancelled() {
@@ -55,11 +61,13 @@ impl Link {
             let error = match self.open().await {
                 Ok(open) => {
                     was_ready = true;
+                    let opened = Instant::now();
                     match self.serve(open, &mut doubtful, &events, &stop).await {
-                        Ok(()) => return,
+                        // Without a report: the session ends, and what was in flight with it.
+                        Ok(()) | Err(BrokerError::Task) => return,
                         Err(error) => {
                             doubtful |= matches!(error, BrokerError::ConfirmOverdue { .. });
-                            if !doubtful {
+                            if !doubtful && opened.elapsed() >= LASTED {
                                 failures = 0;
                             }
                             error
@@ -100,8 +108,10 @@ impl Link {
         let Open {
             connection,
             channels,
-            fence: _fence,
+            fence,
         } = open;
+        let guard = guard(&fence, &self.fence, self.lease_timeout / 4);
+        tokio::pin!(guard);
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
         let (blocked, is_blocked) = watch::channel(connection.status().blocked());
@@ -150,14 +160,27 @@ impl Link {
                     Ok(Err(error)) => break Err(error),
                     // Orders ended: the engine is gone.
                     Ok(Ok(())) => break Ok(()),
-                    Err(_) => break Err(BrokerError::Closed),
+                    // It panicked, and what it had in flight is known to nobody.
+                    Err(_) => break Err(BrokerError::Task),
                 },
+                error = &mut guard => break Err(error),
             }
         };
         lost.cancel();
         while publishers.join_next().await.is_some() {}
         drop(timeout(CLOSE_TIMEOUT, connection.close(200, short("bye"))).await);
         ended
+    }
+}
+
+/// Declares the fence again and again, and returns why that failed once. A policy may let queues expire
+/// that nobody uses, and an operator may delete it: then it is taken again, if nobody else has it.
+async fn guard(channel: &Channel, fence: &str, every: Duration) -> BrokerError {
+    loop {
+        sleep(every).await;
+        if let Err(error) = take_fence(channel, fence).await {
+            return error;
+        }
     }
 }
 

@@ -85,6 +85,11 @@ pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connect
         .map_err(|source| {
             // access refused, virtual host missing or not allowed
             match reply_code(&source) {
+                // Others' connections may end.
+                Some(530) if source.to_string().contains("limit") => BrokerError::Connect {
+                    url: url.to_string(),
+                    source,
+                },
                 Some(403 | 530) => BrokerError::Unauthorised {
                     url: url.to_string(),
                     source,

@@ -2,6 +2,7 @@
 //! rests on that. Several channels keep the broker busy.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,11 +35,16 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Age of its oldest message, by this machine's clock: for the metric only.
-    fn delay(&self) -> Duration {
-        let written = self.batch.iter().map(|row| row.message.occurred_at).min();
-        let age = written.and_then(|written| (Utc::now() - written).to_std().ok());
-        age.unwrap_or_default()
+    /// How long its oldest message that a queue took might have been there, by this machine's clock: for
+    /// the metric only.
+    fn delay(&self, outcomes: &[(Position, Outcome)]) -> Option<Duration> {
+        let others = outcomes.iter();
+        let others = others.filter(|(_, outcome)| *outcome != Outcome::Confirmed);
+        let others: HashSet<Position> = others.map(|(position, _)| *position).collect();
+        let taken = self.batch.iter();
+        let taken = taken.filter(|row| !others.contains(&row.position));
+        let due = taken.map(|row| row.message.due_at()).min()?;
+        Some((Utc::now() - due).to_std().unwrap_or_default())
     }
 }
 
@@ -101,7 +107,7 @@ impl Publisher {
                 }
                 events::BatchConfirmed {
                     took: started.elapsed(),
-                    delay: order.delay(),
+                    delay: order.delay(&outcomes),
                 }
                 .emit();
                 if any(Outcome::Nacked) {
@@ -225,7 +231,8 @@ fn all(order: &Order, outcome: &Outcome) -> Vec<(Position, Outcome)> {
 /// missing or refused exchange (404, 403), nor when an operator or a shutdown closed it (320).
 fn blame(error: &lapin::Error) -> Option<String> {
     match reply_code(error) {
-        None | Some(320 | 403 | 404) => None,
+        // Closed by an operator, refused, missing, or an error of the broker's own.
+        None | Some(320 | 403 | 404 | 541) => None,
         Some(_) => Some(error.to_string()),
     }
 }

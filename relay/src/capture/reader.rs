@@ -11,6 +11,7 @@ use tokio::{
 use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot, timer::Timer};
 use crate::{
     checkpoint::Checkpoint,
+    database,
     error::RelayError,
     events,
     message::Message,
@@ -76,6 +77,8 @@ pub(crate) struct Holder {
     pub(crate) pid: i32,
     /// How often to prove it.
     pub(crate) every: Duration,
+    /// Longest wait for an answer on such a connection.
+    pub(crate) patience: Duration,
 }
 
 /// Reads frame after frame, never ahead of what the channel takes: no statement is open while it
@@ -138,7 +141,8 @@ impl Reader {
             let looked = Instant::now();
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
             let (connection, lane) = (&mut self.connection, self.holder.lane);
-            let (look, page) = page::look_and_page(connection, &frontier, lane, self.limit).await?;
+            let looking = page::look_and_page(connection, &frontier, lane, self.limit);
+            let (look, page) = database::answered(self.holder.patience, looking).await?;
             if page.rows.is_empty()
                 && look.upper - frontier.new_floor() > FRUITLESS
                 && asked.is_none_or(|asked| asked.elapsed() >= FRUITLESS_INTERVAL)
@@ -214,7 +218,8 @@ impl Reader {
                 page
             } else {
                 let (connection, lane) = (&mut self.connection, self.holder.lane);
-                page::page(connection, &frame, request, lane, self.limit).await?
+                let reading = page::page(connection, &frame, request, lane, self.limit);
+                database::answered(self.holder.patience, reading).await?
             };
             self.limit.learn(&page.rows);
             frame.advance(request, page.rows.last().map(|row| row.position), page.full);
@@ -271,7 +276,8 @@ impl Reader {
                 return Ok(false);
             }
             self.timer.sleep(FLUSH_PAUSE).await;
-            flushed = server::flushed(&mut self.connection).await?;
+            let asking = server::flushed(&mut self.connection);
+            flushed = database::answered(self.holder.patience, asking).await?;
         }
         Ok(true)
     }
@@ -279,7 +285,8 @@ impl Reader {
 
 /// Checks that a connection reads from the primary on which this relay holds the lease.
 pub(crate) async fn prove(connection: &mut PgConnection, holder: Holder) -> Result<(), RelayError> {
-    if server::holds_lock(connection, holder.lane, holder.pid).await? {
+    let asking = server::holds_lock(connection, holder.lane, holder.pid);
+    if database::answered(holder.patience, asking).await? {
         Ok(())
     } else {
         Err(RelayError::Elsewhere)

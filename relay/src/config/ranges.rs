@@ -119,7 +119,10 @@ impl Config {
             let shown = humantime::format_duration(value);
             within(value >= least, key, shown, range)?;
         }
-        Ok(())
+        // PostgreSQL's clock ends somewhere.
+        let (keep, most) = (retention.keep, Duration::from_hours(24 * 36_500));
+        let shown = humantime::format_duration(keep);
+        within(keep <= most, "retention.keep", shown, "at most 36500days")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The broker and its confirms.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
@@ -55,16 +55,35 @@ impl Unconfirmed<'_> {
     }
 }
 
+/// No queue is bound to these topics; told once of each until one is.
+#[derive(Debug)]
+pub(crate) struct Unbound {
+    pub(crate) topics: Vec<Arc<str>>,
+}
+
+impl Unbound {
+    pub(crate) fn emit(&self) {
+        warn!(
+            topics = ?self.topics,
+            "no queue is bound to these topics: their messages are parked and tried again; start \
+             their consumer, or list the topics in publish.drop_unroutable"
+        );
+    }
+}
+
 /// A batch came back.
 #[derive(Debug)]
 pub(crate) struct BatchConfirmed {
     pub(crate) took: Duration,
-    pub(crate) delay: Duration,
+    /// None if no queue took any of it.
+    pub(crate) delay: Option<Duration>,
 }
 
 impl BatchConfirmed {
     pub(crate) fn emit(&self) {
         histogram!("postroom_relay_confirm_seconds").record(self.took.as_secs_f64());
-        histogram!("postroom_relay_delay_seconds").record(self.delay.as_secs_f64());
+        if let Some(delay) = self.delay {
+            histogram!("postroom_relay_delay_seconds").record(delay.as_secs_f64());
+        }
     }
 }

@@ -10,9 +10,9 @@ mod session;
 
 pub use self::names::METRICS;
 pub(crate) use self::{
-    broker::{BatchConfirmed, BrokerState, Unconfirmed},
+    broker::{BatchConfirmed, BrokerState, Unbound, Unconfirmed},
     messages::{FrameRead, GateCommit, MessagesSettled, Window},
-    names::describe,
+    names::register,
     ring::{Expired, RingFull, Rotated},
     session::{BecameActive, Checkpointed, Promoted, SessionLost, StandingBy},
 };

@@ -1,6 +1,8 @@
 //! What the metrics are called and mean.
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+use crate::publish::Reason;
 
 /// Names of all metrics, with what they mean.
 pub const METRICS: &[(&str, &str)] = &[
@@ -26,7 +28,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
     (
         "postroom_relay_dropped_total",
-        "Messages dropped by configuration: expired, or unroutable and listed",
+        "Messages dropped as they were meant to: expired, unroutable and listed, or discarded",
     ),
     (
         "postroom_relay_requeued_total",
@@ -50,7 +52,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
     (
         "postroom_relay_delay_seconds",
-        "Age of a batch's oldest message when the batch was confirmed",
+        "Age of a batch's oldest message that a queue took, from when it was due, at its confirm",
     ),
     (
         "postroom_relay_timeline_changes_total",
@@ -64,15 +66,23 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Tells the metrics' recorder what they mean.
-pub(crate) fn describe() {
+/// Tells the recorder of all metrics, what they mean, and that they begin at zero: the first event is an
+/// increase.
+pub(crate) fn register() {
     for &(name, meaning) in METRICS {
-        if name.ends_with("_total") {
+        if name == "postroom_relay_parked_total" {
             describe_counter!(name, meaning);
-        } else if name.ends_with("_seconds") || name.ends_with("_rows") && name.contains("frame") {
+            for reason in Reason::ALL {
+                counter!(name, "reason" => reason.as_str()).increment(0);
+            }
+        } else if name.ends_with("_total") {
+            describe_counter!(name, meaning);
+            counter!(name).increment(0);
+        } else if name.ends_with("_seconds") || name == "postroom_relay_frame_rows" {
             describe_histogram!(name, meaning);
         } else {
             describe_gauge!(name, meaning);
+            gauge!(name).set(0.0);
         }
     }
 }

@@ -26,11 +26,23 @@ pub(crate) struct StandingBy {
 
 impl StandingBy {
     pub(crate) fn emit(&self) {
-        gauge!("postroom_relay_active").set(0.0);
+        inactive();
         info!(
             lane = self.lane,
             "standing by: another relay holds the lease"
         );
+    }
+}
+
+/// What an active relay had, another may have now.
+fn inactive() {
+    for gauge in [
+        "postroom_relay_active",
+        "postroom_relay_broker_state",
+        "postroom_relay_window_rows",
+        "postroom_relay_held_keys",
+    ] {
+        gauge!(gauge).set(0.0);
     }
 }
 
@@ -43,7 +55,7 @@ pub(crate) struct SessionLost<'a> {
 
 impl SessionLost<'_> {
     pub(crate) fn emit(&self) {
-        gauge!("postroom_relay_active").set(0.0);
+        inactive();
         counter!("postroom_relay_sessions_lost_total").increment(1);
         let error = crate::error::chain(self.error);
         warn!(retry_in = ?self.retry_in, "database: {error}");

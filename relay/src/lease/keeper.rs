@@ -70,6 +70,7 @@ impl Keeper {
             connection,
             proof,
             lane,
+            ..
         } = candidate;
         // Older rows may have been left by a relay that was killed.
         let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
@@ -99,16 +100,21 @@ impl Keeper {
                     let Some(command) = command else { break };
                     asked = self.proof.now();
                     // Commits may wait for a synchronous standby, so longer than for an answer.
-                    timeout(self.lease_timeout * 6, self.obey(command)).await
+                    let patience = self.lease_timeout * 6;
+                    let obeyed = timeout(patience, self.obey(command)).await;
+                    obeyed.unwrap_or(Err(DatabaseError::Silent(patience)))
                 }
                 _ = ping.tick() => {
                     asked = self.proof.now();
                     let answer = timeout(self.lease_timeout, self.connection.ping()).await;
-                    answer.map(|pinged| Ok(pinged.map(|()| None)?))
+                    match answer {
+                        Ok(pinged) => pinged.map(|()| None).map_err(DatabaseError::from),
+                        Err(_) => Err(DatabaseError::Silent(self.lease_timeout)),
+                    }
                 }
             };
             let lost = match done {
-                Ok(Ok(event)) => {
+                Ok(event) => {
                     self.proof.renew(asked);
                     if let Some(event) = event
                         && events.send(event).await.is_err()
@@ -117,8 +123,7 @@ impl Keeper {
                     }
                     continue;
                 }
-                Ok(Err(error)) => error,
-                Err(_) => DatabaseError::Query(sqlx::Error::PoolTimedOut),
+                Err(error) => error,
             };
             // The session ends with it; nobody is left to tell if this fails.
             drop(events.send(Event::Lost(lost)).await);

@@ -8,6 +8,8 @@ mod keeper;
 mod proof;
 mod warnings;
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 pub(crate) use keeper::{Command, Event, Keeper};
@@ -15,7 +17,7 @@ pub(crate) use proof::Proof;
 
 use crate::{
     config::Config,
-    database::{self, DatabaseError, Purpose},
+    database::{self, Purpose},
     error::RelayError,
     sql::server,
 };
@@ -25,6 +27,8 @@ use crate::{
 pub(crate) struct Candidate {
     pub(crate) connection: PgConnection,
     pub(crate) proof: Proof,
+    /// Longest wait for an answer.
+    patience: Duration,
     lane: i16,
 }
 
@@ -36,19 +40,21 @@ impl Candidate {
         };
         let name = format!("postroom-relay lane {lane} {}", whereabouts());
         let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
-        outbox::schema::check(&mut connection).await?;
-        let proof = Proof::new(config.lease.timeout);
+        let patience = config.lease.timeout;
+        database::answered(patience, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,
-            proof,
+            proof: Proof::new(patience),
+            patience,
             lane,
         })
     }
 
     /// Tries to take the lease; false if another relay holds it.
-    pub(crate) async fn try_take(&mut self) -> Result<bool, DatabaseError> {
+    pub(crate) async fn try_take(&mut self) -> Result<bool, RelayError> {
         let asked = self.proof.now();
-        let taken = server::try_lock(&mut self.connection, self.lane).await?;
+        let trying = server::try_lock(&mut self.connection, self.lane);
+        let taken = database::answered(self.patience, trying).await?;
         if taken {
             self.proof.renew(asked);
         }

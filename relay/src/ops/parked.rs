@@ -72,9 +72,21 @@ SELECT jsonb_pretty(to_jsonb(p) - 'payload'
                     || jsonb_build_object('payload', outbox.payload_as_json(payload, content_type)))
 FROM outbox.parked AS p WHERE position = $1";
 
+// Of a key, the first row alone is made due: the others follow it in order, and as long as it fails
+// nothing would ever put their time off again.
 pub(crate) const RETRY: &str = "
-UPDATE outbox.parked SET due_at = clock_timestamp()
-WHERE position = ANY ($1) OR reason = $2";
+WITH chosen AS (
+    SELECT p.position, p.lane, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL AS waits
+    FROM outbox.parked AS p WHERE p.position = ANY ($1) OR p.reason = $2
+), due AS (
+    UPDATE outbox.parked SET due_at = clock_timestamp()
+    WHERE position IN (SELECT c.position FROM chosen AS c WHERE NOT c.waits)
+       OR position IN (SELECT min(p.position) FROM outbox.parked AS p
+                       WHERE (p.lane, p.key) IN (SELECT c.lane, c.key FROM chosen AS c WHERE c.waits)
+                         AND p.holds <> 'nothing'
+                       GROUP BY p.lane, p.key)
+)
+SELECT count(*) FROM chosen";
 
 // A row that holds its key is not deleted here: the relay remembers the hold, and calls what stands
 // behind it only when the row passes through its own hands. It drops an expired one.
@@ -119,15 +131,12 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
             }
         }
         Action::Retry(which) => {
-            let done = sqlx::query(RETRY)
+            let chosen: i64 = sqlx::query_scalar(RETRY)
                 .bind(&which.positions)
                 .bind(&which.reason)
-                .execute(&mut connection)
+                .fetch_one(&mut connection)
                 .await?;
-            say(format!(
-                "{} to be tried again at once",
-                done.rows_affected()
-            ))?;
+            say(format!("{chosen} to be tried again at once"))?;
         }
         Action::Discard(which) => {
             let gone: i64 = sqlx::query_scalar(DISCARD)

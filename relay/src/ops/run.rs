@@ -16,7 +16,7 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     logs::init(&config.log)?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    crate::events::describe();
+    crate::events::register();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database_url()?,

@@ -10,7 +10,14 @@ use super::{
     source::{Source, say},
     table::{age, table},
 };
-use crate::sql::{checkpoint, message, parked, server::LOCK_CLASS};
+use crate::{
+    checkpoint::Checkpoint,
+    identity::Recognised,
+    sql::{
+        checkpoint, message, parked,
+        server::{self, LOCK_CLASS},
+    },
+};
 
 const LANE: i16 = 0;
 
@@ -35,6 +42,8 @@ GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
 struct Status {
     /// The relay that holds the lease.
     active: Option<Active>,
+    /// Why none can publish before somebody changes something.
+    problem: Option<&'static str>,
     /// Undelivered messages; counted up to 100,000.
     waiting: i64,
     oldest_waiting: Option<DateTime<Utc>>,
@@ -95,6 +104,31 @@ impl Active {
     }
 }
 
+/// Number of undelivered rows and the time of the oldest. Where transaction ids mean nothing, everything
+/// above what is settled counts.
+async fn waiting(
+    connection: &mut PgConnection,
+    checkpoint: Option<&Checkpoint>,
+    is_foreign: bool,
+) -> Result<(i64, Option<DateTime<Utc>>), sqlx::Error> {
+    let Some(checkpoint) = checkpoint else {
+        return message::waiting(connection, LANE, 0, 0, &[]).await;
+    };
+    if let Some((_, walked)) = checkpoint.walk {
+        return message::waiting(connection, LANE, walked, 0, &[]).await;
+    }
+    if is_foreign {
+        let settled = checkpoint.settled_below();
+        return message::waiting(connection, LANE, settled, 0, &[]).await;
+    }
+    let above = match &checkpoint.unfinished {
+        Some(frame) => frame.watermark,
+        None => checkpoint.floors.below(checkpoint.delivered.xmin()),
+    };
+    let snapshot = &checkpoint.delivered;
+    message::waiting(connection, LANE, above, snapshot.xmax(), snapshot.running()).await
+}
+
 impl Status {
     async fn read(connection: &mut PgConnection) -> anyhow::Result<Self> {
         let holder: Option<(String, Option<String>, Option<DateTime<Utc>>)> =
@@ -103,19 +137,13 @@ impl Status {
                 .bind(i32::from(LANE))
                 .fetch_optional(&mut *connection)
                 .await?;
-        let (waiting, oldest) = match checkpoint::latest(connection, LANE).await? {
-            None => message::waiting(connection, LANE, 0, 0, &[]).await?,
-            Some((_, checkpoint)) => {
-                let delivered = checkpoint.unfinished.as_ref();
-                let above = match delivered {
-                    Some(frame) => frame.watermark,
-                    None => checkpoint.floors.below(checkpoint.delivered.xmin()),
-                };
-                let snapshot = &checkpoint.delivered;
-                message::waiting(connection, LANE, above, snapshot.xmax(), snapshot.running())
-                    .await?
-            }
-        };
+        let checkpoint = checkpoint::latest(connection, LANE).await?;
+        let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
+        let here = server::identity(connection).await?;
+        let recorded = checkpoint.as_ref().map(|recorded| recorded.identity);
+        let is_foreign = recorded
+            .is_some_and(|recorded| matches!(recorded.recognise(&here), Recognised::Foreign));
+        let (waiting, oldest) = waiting(connection, checkpoint.as_ref(), is_foreign).await?;
         let now: DateTime<Utc> = parked::now(&mut *connection).await?;
         let parked = sqlx::query_as(PARKED)
             .bind(LANE)
@@ -131,6 +159,9 @@ impl Status {
                 address,
                 since,
             }),
+            problem: is_foreign.then_some(
+                "the checkpoint was recorded on another database: run `relay rebase` once",
+            ),
             waiting,
             oldest_waiting: oldest,
             oldest_waiting_seconds: oldest.map(|oldest| (now - oldest).num_seconds()),
@@ -142,7 +173,11 @@ impl Status {
     fn print(&self) -> anyhow::Result<()> {
         match &self.active {
             Some(active) => say(format!("active   {}", active.describe()))?,
+            None if self.problem.is_some() => say("active   none")?,
             None => say("active   none: no relay holds the lease; start one with `relay run`")?,
+        }
+        if let Some(problem) = self.problem {
+            say(format!("problem  {problem}"))?;
         }
         let more = if self.waiting >= 100_000 {
             " or more"

@@ -12,8 +12,13 @@ use super::{
     doubt::Doubt,
     key::{Entry, KeyState, Origin},
     track::Track,
+    unbound::Unbound,
 };
 use crate::capture::Position;
+
+/// Room for parked rows beyond the window.
+const PARKED_ROWS: usize = 500;
+const PARKED_BYTES: usize = 2 << 20;
 
 /// Bounds of the machine.
 #[derive(Debug, Clone)]
@@ -50,6 +55,7 @@ pub struct Machine<M> {
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
     pub(super) doubt: Doubt,
+    pub(super) unbound: Unbound,
     /// Messages of stuck topics may be ready.
     pub(super) stuck_ready: bool,
     pub(super) rows: usize,
@@ -72,6 +78,7 @@ impl<M> Machine<M> {
             in_flight: HashMap::default(),
             suspect: None,
             doubt: Doubt::default(),
+            unbound: Unbound::default(),
             stuck_ready: false,
             rows: 0,
             bytes: 0,
@@ -86,6 +93,13 @@ impl<M> Machine<M> {
         self.rows < self.settings.window_rows
             && self.bytes < self.settings.window_bytes
             && self.tracks.iter().map(Track::span).sum::<usize>() < self.settings.span
+    }
+
+    /// Whether more parked rows may be taken. They find room where rows of frames find none: as long as
+    /// those wait in the outbox they fill every gap, and what is parked would wait for all of them.
+    pub const fn has_room_for_parked(&self) -> bool {
+        self.rows < self.settings.window_rows + PARKED_ROWS
+            && self.bytes < self.settings.window_bytes + PARKED_BYTES
     }
 
     /// Rows in memory.
@@ -114,6 +128,11 @@ impl<M> Machine<M> {
             .values()
             .filter(|state| !state.holds.is_empty())
             .count()
+    }
+
+    /// Takes the topics of parked messages that no queue is bound to, each once until one is.
+    pub fn unbound_topics(&mut self) -> Vec<Arc<str>> {
+        self.unbound.news()
     }
 
     /// How far frames are done.

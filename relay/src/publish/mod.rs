@@ -18,6 +18,7 @@ mod patterns;
 mod settle;
 mod stuck;
 mod track;
+mod unbound;
 mod write;
 
 pub use backoff::Backoff;

@@ -21,6 +21,7 @@ impl<M> Machine<M> {
         self.judge_topic(&entry, &outcome);
         let settled = match outcome {
             Outcome::Confirmed => {
+                self.unbound.taken(&entry.row.topic);
                 self.finish(&entry);
                 Settled::Delivered
             }
@@ -29,6 +30,7 @@ impl<M> Machine<M> {
                 Settled::Dropped
             }
             Outcome::Unroutable => {
+                self.unbound.returned(&entry.row.topic);
                 let detail = "no queue is bound to its topic".to_owned();
                 self.fail(&entry, Reason::Unroutable, detail)
             }

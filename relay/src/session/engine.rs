@@ -21,6 +21,9 @@ use crate::{
     publish::{Machine, Progress, Reason, Settled},
 };
 
+/// Most drains that are read at a time: their rows are taken however little room is left.
+const DRAINS: usize = 4;
+
 /// How often parked rows are looked at.
 const DUE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,17 @@ pub(super) enum Gate {
     Asked,
 }
 
+/// A look at parked rows that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Its time has not come.
+    NotDue,
+    /// It waits until there is room.
+    Due,
+    /// It is under way.
+    UnderWay,
+}
+
 /// The engine's own state.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -58,7 +72,9 @@ pub(super) struct Work {
     pub(super) record_after: Instant,
     /// There is something to record, and it waits for its time.
     pub(super) record_wanted: bool,
-    pub(super) polling: bool,
+    pub(super) look: Look,
+    /// Drains that are being read.
+    pub(super) draining: usize,
     pub(super) stopping: Option<Instant>,
 }
 
@@ -73,7 +89,8 @@ impl Work {
             recorded: None,
             record_after: Instant::now(),
             record_wanted: false,
-            polling: false,
+            look: Look::NotDue,
+            draining: 0,
             stopping: None,
         }
     }
@@ -109,6 +126,7 @@ impl Engine {
             self.park_stuck();
             self.order();
             self.record();
+            self.poll();
             self.ask_for_drains();
             if self.is_done() {
                 return Ok(());
@@ -131,7 +149,9 @@ impl Engine {
                     self.work.stopping = Some(Instant::now() + self.config.lease.drain_timeout);
                 }
                 _ = due.tick() => {
-                    self.poll();
+                    if self.work.look == Look::NotDue {
+                        self.work.look = Look::Due;
+                    }
                     let (rows, held_keys) = (self.machine.rows(), self.machine.held_keys());
                     events::Window { rows, held_keys }.emit();
                 }
@@ -216,7 +236,8 @@ impl Engine {
     }
 
     fn ask_for_drains(&mut self) {
-        while self.machine.has_room()
+        while self.work.draining < DRAINS
+            && self.machine.has_room_for_parked()
             && self.work.stopping.is_none()
             && let Ok(permit) = self.to_retries.try_reserve()
         {
@@ -224,20 +245,21 @@ impl Engine {
                 return;
             };
             permit.send(retries::Command::Drain(request));
+            self.work.draining += 1;
         }
     }
 
-    pub(super) fn poll(&mut self) {
+    fn poll(&mut self) {
         let ready = !self.work.channels.is_empty() && !self.work.blocked;
-        if !self.work.polling
+        if self.work.look == Look::Due
             && ready
-            && self.machine.has_room()
+            && self.machine.has_room_for_parked()
             && self.work.stopping.is_none()
             && let Ok(permit) = self.to_retries.try_reserve()
         {
             let in_hand = self.machine.parked_in_hand().clone();
             permit.send(retries::Command::Poll { in_hand });
-            self.work.polling = true;
+            self.work.look = Look::UnderWay;
         }
     }
 

@@ -10,6 +10,8 @@ mod frames;
 mod reports;
 mod retries;
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::link::Link,
     capture::{
-        PollInterval, Timer,
+        PollInterval, Position, Timer,
         reader::{self, Holder, Reader},
     },
     checkpoint::Checkpoint,
@@ -47,27 +49,23 @@ pub(crate) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {
-    let url = config.database_url()?;
-    let connection = &mut candidate.connection;
-    let identity = server::identity(connection).await?;
-    let holder = Holder {
-        lane,
-        pid: server::backend_pid(connection).await?,
-        every: config.lease.timeout / 4,
+    // Very much may be parked, and is looked through.
+    let patience = config.lease.timeout * 60;
+    let preparing = Box::pin(prepare(config, &mut candidate.connection, lane));
+    let preparing = database::answered(patience, preparing);
+    let Some(prepared) = shutdown.run_until_cancelled(preparing).await else {
+        return Ok(());
     };
-    let (latest, start) = starting_point(connection, identity, lane).await?;
-    let machine = machine(config, connection, lane).await?;
-    let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
-
-    let limit = PageLimit::new(
-        i64::from(config.capture.page_rows),
-        i64::from(config.capture.page_bytes),
-    );
-    let mut reading = database::connect(url, Purpose::Frames, "postroom-relay reader").await?;
-    reader::prove(&mut reading, holder).await?;
-    let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;
-    reader::prove(&mut parking, holder).await?;
-    let retries = Retries::new(parking, lane, limit).await?;
+    let Prepared {
+        start,
+        latest,
+        already_parked,
+        machine,
+        holder,
+        limit,
+        reading,
+        retries,
+    } = prepared?;
 
     // Tasks end when the engine drops its ends of their channels, or at `over`.
     let over = CancellationToken::new();
@@ -98,8 +96,9 @@ pub(crate) async fn run(
     let link = Link {
         url: config.amqp_url()?.clone(),
         amqp: config.amqp.clone(),
-        fence: identity.fence(lane),
+        fence: start.identity.fence(lane),
         lease_timeout: config.lease.timeout,
+        was_ready: reporter.was_ready(),
     };
 
     let reading = tokio::spawn(
@@ -142,6 +141,58 @@ pub(crate) async fn run(
     drop(reading.await);
     drop(retrying.await);
     ended
+}
+
+/// What a session begins with.
+struct Prepared {
+    /// Where the last session left off, and the id of the checkpoint that says so.
+    start: Checkpoint,
+    latest: i64,
+    already_parked: HashSet<Position>,
+    machine: Machine<Message>,
+    holder: Holder,
+    limit: PageLimit,
+    /// Connection of the reader.
+    reading: PgConnection,
+    retries: Retries,
+}
+
+/// Reads what the last session left, and connects.
+async fn prepare(
+    config: &Config,
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<Prepared, RelayError> {
+    let url = config.database_url()?;
+    let identity = server::identity(connection).await?;
+    let holder = Holder {
+        lane,
+        pid: server::backend_pid(connection).await?,
+        every: config.lease.timeout / 4,
+        patience: config.lease.timeout * 6,
+    };
+    let (latest, start) = starting_point(connection, identity, lane).await?;
+    let machine = machine(config, connection, lane).await?;
+    let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
+    let limit = PageLimit::new(
+        i64::from(config.capture.page_rows),
+        i64::from(config.capture.page_bytes),
+    );
+    let mut reading = database::connect(url, Purpose::Frames, "postroom-relay reader").await?;
+    reader::prove(&mut reading, holder).await?;
+    let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;
+    reader::prove(&mut parking, holder).await?;
+    let retries = Retries::new(parking, lane, limit, holder.patience).await?;
+    Ok(Prepared {
+        start,
+        latest,
+        already_parked,
+        machine,
+        holder,
+        limit,
+        reading,
+        retries,
+    })
 }
 
 /// Where the last session left off, if this is still its database.

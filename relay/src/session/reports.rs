@@ -1,7 +1,7 @@
 //! What the tasks report, brought to the machine.
 
 use super::{
-    engine::{Engine, Gate},
+    engine::{Engine, Gate, Look},
     retries,
 };
 use crate::{
@@ -51,6 +51,10 @@ impl Engine {
                 let settled =
                     outcomes.filter_map(|(row, outcome)| self.machine.settle(row, outcome));
                 settled.collect::<MessagesSettled>().emit();
+                let topics = self.machine.unbound_topics();
+                if !topics.is_empty() {
+                    events::Unbound { topics }.emit();
+                }
                 if returned.channel < self.work.channels.len() {
                     self.work.idle.push(returned.channel);
                 }
@@ -89,7 +93,7 @@ impl Engine {
                 singles,
                 more,
             } => {
-                self.work.polling = false;
+                self.work.look = Look::NotDue;
                 let in_hand = self.machine.parked_in_hand().len();
                 for key in keys {
                     self.machine.drain(&key);
@@ -100,7 +104,7 @@ impl Engine {
                 // Those of a stuck topic would only be parked again.
                 let found = self.machine.parked_in_hand().len() > in_hand;
                 if more && found && !self.machine.has_stuck() {
-                    self.poll();
+                    self.work.look = Look::Due;
                 }
             }
             retries::Event::Drained {
@@ -108,6 +112,7 @@ impl Engine {
                 rows,
                 more,
             } => {
+                self.work.draining -= 1;
                 let dropped = self.machine.drained(&request.key, rows, more);
                 let settled = std::iter::repeat_n(Settled::Dropped, dropped);
                 settled.collect::<MessagesSettled>().emit();

@@ -8,6 +8,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     capture::Position,
+    database,
     error::RelayError,
     message::Message,
     publish::{DrainRequest, ParkedRow},
@@ -20,8 +21,15 @@ use crate::{
 /// Most due rows looked at together.
 const DUE_ROWS: usize = 500;
 
-/// Rows that became due so long ago have been seen: an operator's change commits within this.
+/// Rows that became due so long ago have been seen: what makes them due mostly commits within this.
 const SLACK: Duration = Duration::from_mins(1);
+
+/// How often all are looked at nevertheless: a commit may have taken longer, or the database's clock may
+/// have gone back.
+const ALL_AGAIN: Duration = Duration::from_secs(30);
+
+/// Most looks for one answer. A key many of whose rows are due fills the first.
+const LOOKS: usize = 8;
 
 /// What is asked of the task.
 #[derive(Debug)]
@@ -58,9 +66,11 @@ pub(super) struct Retries {
     connection: PgConnection,
     lane: i16,
     limit: PageLimit,
-    /// The database's clock when the session began, and how long ago that is.
+    /// Longest wait for an answer.
+    patience: Duration,
+    /// The database's clock when all rows were last looked at, and how long ago that is.
     began: (DateTime<Utc>, Instant),
-    /// Rows due before this have been seen.
+    /// Rows due before this have been seen since.
     seen: DateTime<Utc>,
 }
 
@@ -69,6 +79,7 @@ impl Retries {
         mut connection: PgConnection,
         lane: i16,
         limit: PageLimit,
+        patience: Duration,
     ) -> Result<Self, RelayError> {
         let began = (parked::now(&mut connection).await?, Instant::now());
         let limit = PageLimit::new(limit.rows.min(500), limit.bytes / 2);
@@ -76,6 +87,7 @@ impl Retries {
             connection,
             lane,
             limit,
+            patience,
             began,
             seen: DateTime::UNIX_EPOCH,
         })
@@ -88,10 +100,7 @@ impl Retries {
         events: mpsc::Sender<Event>,
     ) {
         while let Some(command) = commands.recv().await {
-            let event = match command {
-                Command::Poll { in_hand } => self.poll(&in_hand).await,
-                Command::Drain(request) => self.drain(request).await,
-            };
+            let event = database::answered(self.patience, self.obey(command)).await;
             let event = event.unwrap_or_else(Event::Lost);
             let lost = matches!(event, Event::Lost(_));
             if events.send(event).await.is_err() || lost {
@@ -100,15 +109,33 @@ impl Retries {
         }
     }
 
+    async fn obey(&mut self, command: Command) -> Result<Event, RelayError> {
+        match command {
+            Command::Poll { in_hand } => self.poll(&in_hand).await,
+            Command::Drain(request) => self.drain(request).await,
+        }
+    }
+
     async fn poll(&mut self, in_hand: &HashSet<Position>) -> Result<Event, RelayError> {
+        if self.began.1.elapsed() >= ALL_AGAIN {
+            self.began = (parked::now(&mut self.connection).await?, Instant::now());
+            self.seen = DateTime::UNIX_EPOCH;
+        }
         let now = self.began.0 + self.began.1.elapsed();
         // Those in hand are due as long as they are: they must not hide the others.
         let most = (DUE_ROWS + in_hand.len()) as i64;
-        let due = parked::due(&mut self.connection, self.lane, self.seen, most).await?;
-        let mut all = (due.len() as i64) < most;
-        let (mut keys, positions, left) = choose(due, in_hand);
-        all &= !left;
-        keys.dedup();
+        let mut found = Found::default();
+        let mut all = false;
+        for _ in 0..LOOKS {
+            let (connection, keys) = (&mut self.connection, found.keys.as_slice());
+            let due = parked::due(connection, self.lane, self.seen, keys, most).await?;
+            let few = (due.len() as i64) < most;
+            all = found.add(due, in_hand) && few;
+            if few || found.len() >= DUE_ROWS {
+                break;
+            }
+        }
+        let Found { keys, positions } = found;
         let singles = if positions.is_empty() {
             Vec::new()
         } else {
@@ -139,28 +166,43 @@ impl Retries {
     }
 }
 
-/// Of rows that are due, those to be fetched: not the ones in hand, and no more than a page. The last
-/// tells whether others are left.
-fn choose(due: Vec<DueRow>, in_hand: &HashSet<Position>) -> (Vec<Arc<str>>, Vec<Position>, bool) {
-    let (mut keys, mut singles) = (Vec::new(), Vec::new());
-    for row in due {
-        if keys.len() + singles.len() == DUE_ROWS {
-            return (keys, singles, true);
-        }
-        match row {
-            DueRow::Key(key) => keys.push(key),
-            DueRow::Single(position) if in_hand.contains(&position) => {}
-            DueRow::Single(position) => singles.push(position),
-        }
+/// What is to be fetched: keys, each once, and rows that stand for themselves.
+#[derive(Debug, Default)]
+struct Found {
+    keys: Vec<Arc<str>>,
+    positions: Vec<Position>,
+}
+
+impl Found {
+    fn len(&self) -> usize {
+        self.keys.len() + self.positions.len()
     }
-    (keys, singles, false)
+
+    /// Adds rows that are due: not the ones in hand, and no more than a page altogether. Tells whether
+    /// that is all of them.
+    fn add(&mut self, due: Vec<DueRow>, in_hand: &HashSet<Position>) -> bool {
+        let mut known: HashSet<Arc<str>> = self.keys.iter().cloned().collect();
+        for row in due {
+            if self.len() == DUE_ROWS {
+                return false;
+            }
+            match row {
+                DueRow::Key(key) if known.insert(Arc::clone(&key)) => self.keys.push(key),
+                DueRow::Single(position) if !in_hand.contains(&position) => {
+                    self.positions.push(position);
+                }
+                DueRow::Key(_) | DueRow::Single(_) => {}
+            }
+        }
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{DUE_ROWS, choose};
+    use super::{DUE_ROWS, Found};
     use crate::sql::parked::DueRow;
 
     #[test]
@@ -168,9 +210,21 @@ mod tests {
         let page = DUE_ROWS as i64;
         let in_hand: HashSet<_> = (0..page).collect();
         let due = |last| (0..last).map(DueRow::Single).collect();
-        let (_, singles, left) = choose(due(page + 3), &in_hand);
-        assert_eq!((singles, left), ((page..page + 3).collect(), false));
-        let (_, singles, left) = choose(due(2 * page + 1), &in_hand);
-        assert_eq!((singles.len(), left), (DUE_ROWS, true));
+        let mut found = Found::default();
+        assert!(found.add(due(page + 3), &in_hand));
+        assert_eq!(found.positions, (page..page + 3).collect::<Vec<_>>());
+        let mut found = Found::default();
+        assert!(!found.add(due(2 * page + 1), &in_hand));
+        assert_eq!(found.len(), DUE_ROWS);
+    }
+
+    #[test]
+    fn a_key_is_found_once_however_many_of_its_rows_are_due() {
+        let mut found = Found::default();
+        let rows = |key: &str| (0..DUE_ROWS).map(|_| DueRow::Key(key.into())).collect();
+        assert!(found.add(rows("a"), &HashSet::new()));
+        assert!(found.add(rows("b"), &HashSet::new()));
+        assert!(found.add(rows("a"), &HashSet::new()));
+        assert_eq!(found.keys, ["a".into(), "b".into()]);
     }
 }

@@ -35,7 +35,7 @@ WITH parked AS (
                                topic, key, type, content_type, headers, occurred_at, deliver_after,
                                expires_at, payload)
     SELECT m.position, m.lane, p.reason, p.holds, p.attempts,
-           CASE WHEN p.scheduled THEN m.deliver_after
+           CASE WHEN p.scheduled THEN greatest(m.deliver_after, clock_timestamp())
                 ELSE clock_timestamp() + p.wait_ms * interval '1 millisecond' END,
            p.detail, m.message_id, m.topic, m.key, m.type, m.content_type, m.headers,
            m.occurred_at, m.deliver_after, m.expires_at, m.payload

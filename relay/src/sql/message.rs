@@ -64,6 +64,7 @@ pub(crate) fn read(
         content_type: texts.content_type.of(row.try_get_unchecked(5)?),
         headers,
         occurred_at: row.try_get_unchecked(7)?,
+        deliver_after: row.try_get_unchecked(11)?,
         payload,
     };
     let disposition = match (row.try_get_unchecked(10)?, row.try_get_unchecked(9)?) {
@@ -73,10 +74,10 @@ pub(crate) fn read(
     };
     let bytes = message.bytes();
     // A message with a time of its own leaves the order of its key, now and whenever it is read.
-    let is_timed: bool = row.try_get_unchecked(11)?;
+    let key = key.filter(|_| message.deliver_after.is_none());
     Ok(Row {
         position,
-        key: key.filter(|_| !is_timed),
+        key,
         topic,
         bytes,
         disposition,

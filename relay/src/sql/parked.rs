@@ -16,9 +16,10 @@ use crate::{
 };
 
 pub(crate) const HELD: &str = "
-SELECT key, topic, bool_or(holds = 'key'), (array_agg(reason ORDER BY position))[1] = 'behind'
-FROM outbox.parked WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
-GROUP BY key, topic";
+SELECT h.key, h.topic, bool_or(h.holds = 'key'), bool_or(h.position = h.first AND h.reason = 'behind')
+FROM (SELECT p.*, min(p.position) OVER (PARTITION BY p.key) AS first FROM outbox.parked AS p
+      WHERE p.lane = $1 AND p.holds <> 'nothing' AND p.key IS NOT NULL) AS h
+GROUP BY h.key, h.topic";
 
 pub(crate) const ABOVE: &str =
     "SELECT position FROM outbox.parked WHERE lane = $1 AND position > $2";
@@ -29,11 +30,12 @@ pub(crate) const DUE: &str = "
 SELECT position, key, holds <> 'nothing' AND key IS NOT NULL
 FROM outbox.parked
 WHERE lane = $1 AND due_at > $2 AND due_at <= (SELECT clock_timestamp())
-ORDER BY due_at LIMIT $3";
+  AND (holds = 'nothing' OR key IS NULL OR key <> ALL ($3))
+ORDER BY due_at LIMIT $4";
 
 pub(crate) const BY_POSITION: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after IS NOT NULL,
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after,
        q.attempts
 FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.position ROWS UNBOUNDED PRECEDING)
                       - octet_length(p.payload) AS bytes_before
@@ -43,7 +45,7 @@ ORDER BY q.position";
 
 pub(crate) const BY_KEY: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after IS NOT NULL,
+       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after,
        q.attempts
 FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
                       - octet_length(f.payload) AS bytes_before
@@ -61,7 +63,7 @@ pub(crate) struct Held {
     pub(crate) key: Arc<str>,
     pub(crate) topic: Arc<str>,
     pub(crate) hold: Hold,
-    /// The row before its first is gone, and nobody will call it.
+    /// Its first row is the key's first, and waits for one that is gone: nobody will call it.
     pub(crate) orphaned: bool,
 }
 
@@ -112,15 +114,18 @@ pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, 
     sqlx::query_scalar(NOW).fetch_one(connection).await
 }
 
+/// Rows that became due after a time, without those of keys that are `known` to be due.
 pub(crate) async fn due(
     connection: &mut PgConnection,
     lane: i16,
     after: DateTime<Utc>,
+    known: &[Arc<str>],
     limit: i64,
 ) -> Result<Vec<DueRow>, sqlx::Error> {
     let rows = sqlx::query(DUE)
         .bind(lane)
         .bind(after)
+        .bind(known.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
         .bind(limit)
         .fetch_all(connection)
         .await?;

@@ -1,6 +1,6 @@
 //! One connection through the wire.
 
-use std::io;
+use std::{io, ops::RangeInclusive};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,11 +11,27 @@ use tokio::{
 
 use super::Wire;
 
+/// Whether this connection passes nothing on, whatever the wire does.
+#[derive(Debug, Clone)]
+pub(super) struct Silence {
+    pub(super) number: usize,
+    pub(super) range: watch::Receiver<RangeInclusive<usize>>,
+}
+
+impl Silence {
+    async fn ended(&mut self) {
+        let number = self.number;
+        // If the switch is gone, so is the test.
+        drop(self.range.wait_for(|range| !range.contains(&number)).await);
+    }
+}
+
 /// Passes a connection on to the server until either side ends it, or the wire does.
 pub(super) async fn connection(
     mut near: TcpStream,
     server: (String, u16),
     mut wire: watch::Receiver<Wire>,
+    silence: Silence,
 ) {
     let opened = wire.wait_for(|wire| *wire != Wire::BlackHole).await;
     let forwards =
@@ -33,8 +49,14 @@ pub(super) async fn connection(
             _ = cut.wait_for(|wire| matches!(wire, Wire::Refuse | Wire::Reset)) => {}
             _ = async {
                 tokio::try_join!(
-                    pump(near_read, far_write, wire.clone(), &[Wire::BlackHole]),
-                    pump(far_read, near_write, wire.clone(), &[Wire::BlackHole, Wire::Deaf]),
+                    pump(near_read, far_write, wire.clone(), silence.clone(), &[Wire::BlackHole]),
+                    pump(
+                        far_read,
+                        near_write,
+                        wire.clone(),
+                        silence,
+                        &[Wire::BlackHole, Wire::Deaf],
+                    ),
                 )
             } => {}
         }
@@ -50,6 +72,7 @@ async fn pump(
     mut from: tcp::ReadHalf<'_>,
     mut to: tcp::WriteHalf<'_>,
     mut wire: watch::Receiver<Wire>,
+    mut silence: Silence,
     held_back_by: &[Wire],
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
@@ -57,6 +80,7 @@ async fn pump(
         let count = from.read(&mut buffer).await?;
         // If the switch is gone, so is the test.
         drop(wire.wait_for(|wire| !held_back_by.contains(wire)).await);
+        silence.ended().await;
         let now = *wire.borrow();
         if let Wire::Slow(delay) = now {
             sleep(delay).await;

@@ -2,7 +2,7 @@
 
 mod connection;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -13,7 +13,7 @@ use tokio::{
 use url::Url;
 
 use crate::eventually;
-use connection::connection;
+use connection::{Silence, connection};
 
 /// What a [`Proxy`] does with connections, those already open included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Proxy {
     wire: watch::Sender<Wire>,
     /// Where new connections lead to.
     server: watch::Sender<(String, u16)>,
+    /// Which connections pass nothing on any more, in the order of accepting, from 1 on.
+    silent: watch::Sender<RangeInclusive<usize>>,
     /// Connections that were accepted so far.
     accepted: watch::Receiver<usize>,
     /// What the port does; behind `wire` for a moment.
@@ -54,12 +56,14 @@ impl Proxy {
         let address = socket.local_addr().expect("its address");
         let (wire, switched) = watch::channel(wire);
         let (count, accepted) = watch::channel(0);
+        let (silent, silenced) = watch::channel(RangeInclusive::new(1, 0));
         let (settling, settled) = watch::channel(Wire::Refuse);
         let listening = Listening {
             address,
             connections: JoinSet::new(),
             leads_to,
             switched,
+            silenced,
             count,
             settling,
         };
@@ -67,6 +71,7 @@ impl Proxy {
             address,
             wire,
             server,
+            silent,
             accepted,
             settled,
             listening: tokio::spawn(listening.run(socket)),
@@ -79,6 +84,12 @@ impl Proxy {
     pub async fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
         self.settled().await;
+    }
+
+    /// Some connections, numbered from 1 on in the order of accepting, pass nothing on from now on and are
+    /// not closed, as if their packets were lost. All others are as before.
+    pub fn silence(&self, connections: RangeInclusive<usize>) {
+        self.silent.send_replace(connections);
     }
 
     /// Leads new connections to the server of another URL, as a load balancer would. Those already
@@ -137,6 +148,7 @@ struct Listening {
     connections: JoinSet<()>,
     leads_to: watch::Receiver<(String, u16)>,
     switched: watch::Receiver<Wire>,
+    silenced: watch::Receiver<RangeInclusive<usize>>,
     count: watch::Sender<usize>,
     settling: watch::Sender<Wire>,
 }
@@ -180,7 +192,9 @@ impl Listening {
                     let (near, _) = accepted.expect("accepting");
                     self.count.send_modify(|count| *count += 1);
                     let server = self.leads_to.borrow().clone();
-                    self.connections.spawn(connection(near, server, self.switched.clone()));
+                    let number = *self.count.borrow();
+                    let silence = Silence { number, range: self.silenced.clone() };
+                    self.connections.spawn(connection(near, server, self.switched.clone(), silence));
                 }
                 Some(_) = self.connections.join_next() => {}
             }

@@ -103,3 +103,51 @@ async fn a_graceful_stop_needs_no_server() {
     waits(&relay, "refused").await;
     assert!(relay.stop().await.success());
 }
+
+/// A client has nothing by which to notice that its connection fell silent: it must ask and wait no longer
+/// than so long.
+#[tokio::test]
+async fn g7_a_standby_whose_connection_fell_silent_takes_over_all_the_same() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let url = stack.database.url(Login::Relay);
+    let wire = Proxy::new(&url, Wire::Forward).await;
+    let short = ("POSTROOM_LEASE_TIMEOUT", "1s");
+    let active = stack.relay_with(&[short]).await;
+    let standby = stack.start_relay(&[short, ("POSTROOM_DATABASE_URL", &wire.url(&url))]);
+    standby.role("standby").await;
+    wire.silence(1..=wire.accepted());
+    active.kill().await;
+    publish(&stack).await;
+    tap.distinct(1).await;
+    standby.role("active").await;
+    wire.silence(1..=wire.accepted());
+    assert!(standby.stop().await.success(), "it stops all the same");
+}
+
+/// The second connection reads the outbox, the third what is parked.
+#[tokio::test]
+async fn g3_a_silent_connection_that_reads_ends_the_session() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "t").await;
+    let url = stack.database.url(Login::Relay);
+    for (number, connection) in [2, 3].into_iter().enumerate() {
+        let wire = Proxy::new(&url, Wire::Forward).await;
+        let through = wire.url(&url);
+        let relay = stack
+            .relay_with(&[
+                ("POSTROOM_LEASE_TIMEOUT", "1s"),
+                ("POSTROOM_DATABASE_URL", &through),
+            ])
+            .await;
+        wire.silence(connection..=connection);
+        publish(&stack).await;
+        eventually("the relay says that nobody answers", async || {
+            relay.logged().contains("gave no answer within 6s")
+        })
+        .await;
+        relay.ready().await;
+        tap.distinct(number + 1).await;
+        assert!(relay.stop().await.success());
+    }
+}

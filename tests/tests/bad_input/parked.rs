@@ -178,3 +178,13 @@ async fn what_is_not_parked_is_said_so() {
     let all = stack.command(&["parked", "discard"]).await;
     assert_eq!(all.code, Some(2));
 }
+
+#[tokio::test]
+async fn a_reason_that_does_not_exist_is_refused_with_those_that_do() {
+    let stack = Stack::new().await;
+    let ended = stack
+        .command(&["parked", "retry", "--reason", "nonsense"])
+        .await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_says(&ended.stderr, &["nonsense", "unroutable", "rejected"]);
+}

@@ -62,6 +62,32 @@ async fn what_is_served_is_listed_with_its_meaning() {
         assert!(served.contains(name), "{name} is not served: {served:?}");
     }
     assert!(relay.metric("postroom_relay_active") > 0.0);
+    // What has not happened is zero, and not absent: its first time is an increase.
+    for counter in relay::METRICS.iter().map(|(name, _)| *name) {
+        assert!(
+            served.contains(counter) || !counter.ends_with("_total"),
+            "{counter}"
+        );
+    }
+}
+
+/// What no queue takes is tried again and again, and would drown the others.
+#[tokio::test]
+async fn only_what_a_queue_took_has_a_delay() {
+    let stack = Stack::new().await;
+    let relay = stack.relay().await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    sqlx::query("SELECT outbox.publish('unbound', '1')")
+        .execute(&mut producer)
+        .await
+        .unwrap();
+    let confirmed = || relay.metric("postroom_relay_confirm_seconds_count");
+    let delays = || relay.metric("postroom_relay_delay_seconds_count");
+    eventually("it came back twice", async || confirmed() >= 2.0).await;
+    assert!(delays() < 1.0, "it has no delay");
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    tap.distinct(1).await;
+    eventually("it has one now", async || delays() >= 1.0).await;
 }
 
 #[test]

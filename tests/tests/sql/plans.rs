@@ -231,8 +231,8 @@ async fn g6_scheduled_messages_are_not_read_before_their_time() {
     let database = Database::new().await;
     let mut reader = connect(&database, relay::statements::reader_settings()).await;
     let sql = format!(
-        "PREPARE due (smallint, timestamptz, bigint) AS {};
-         EXPLAIN (FORMAT JSON) EXECUTE due (0::smallint, '2020-01-01', 100)",
+        "PREPARE due (smallint, timestamptz, text[], bigint) AS {};
+         EXPLAIN (FORMAT JSON) EXECUTE due (0::smallint, '2020-01-01', '{{}}', 100)",
         relay::statements::DUE
     );
     let row = sqlx::raw_sql(AssertSqlSafe(sql))

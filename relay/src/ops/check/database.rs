@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Finding, note};
+use super::{Finding, note, privileges};
 use crate::{
     config::Config,
     database::{self, Purpose},
@@ -11,30 +11,6 @@ use crate::{
 };
 
 const LANE: i16 = 0;
-
-pub(crate) const PRIVILEGES: &str = "
-SELECT p.what FROM (VALUES
-    ('USAGE on schema outbox', has_schema_privilege('outbox', 'USAGE')),
-    ('SELECT on outbox.message', has_table_privilege('outbox.message', 'SELECT')),
-    ('SELECT, INSERT, DELETE on outbox.checkpoint',
-     has_table_privilege('outbox.checkpoint', 'SELECT') AND
-     has_table_privilege('outbox.checkpoint', 'INSERT') AND
-     has_table_privilege('outbox.checkpoint', 'DELETE')),
-    ('SELECT, INSERT, UPDATE, DELETE on outbox.parked',
-     has_table_privilege('outbox.parked', 'SELECT') AND
-     has_table_privilege('outbox.parked', 'INSERT') AND
-     has_table_privilege('outbox.parked', 'UPDATE') AND
-     has_table_privilege('outbox.parked', 'DELETE')),
-    ('SELECT, INSERT, DELETE on outbox.segment',
-     has_table_privilege('outbox.segment', 'SELECT') AND
-     has_table_privilege('outbox.segment', 'INSERT') AND
-     has_table_privilege('outbox.segment', 'DELETE')),
-    ('SELECT, UPDATE on sequence outbox.message_position',
-     has_sequence_privilege('outbox.message_position', 'SELECT') AND
-     has_sequence_privilege('outbox.message_position', 'UPDATE')),
-    ('TRUNCATE on the leaves of outbox.message',
-     has_table_privilege('outbox.message_00', 'TRUNCATE'))
-) AS p (what, granted) WHERE NOT p.granted";
 
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(url) = note(findings, "database url", config.database_url(), |url| {
@@ -55,7 +31,7 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     if note(findings, "schema", schema, version).is_none() {
         return;
     }
-    match sqlx::query_scalar::<_, String>(PRIVILEGES)
+    match sqlx::query_scalar::<_, String>(privileges::MISSING)
         .fetch_all(&mut connection)
         .await
     {

@@ -2,12 +2,11 @@
 
 mod broker;
 mod database;
+pub(crate) mod privileges;
 
 use std::process::ExitCode;
 
 use serde::Serialize;
-
-pub(crate) use database::PRIVILEGES;
 
 use super::source::{Source, hint, say};
 

@@ -21,7 +21,7 @@ macro_rules! columns {
             $largest,
             "::bigint THEN m.payload END,
        coalesce(m.deliver_after > clock_timestamp(), false),
-       coalesce(m.expires_at <= clock_timestamp(), false), m.deliver_after IS NOT NULL,
+       coalesce(m.expires_at <= clock_timestamp(), false), m.deliver_after,
        octet_length(m.payload)"
         )
     };

@@ -1,0 +1,178 @@
+//! What is parked is tried when its time has come, whatever else goes on.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+use lapin::types::FieldTable;
+use sqlx::{AssertSqlSafe, Executor as _};
+use support::{Login, Pin, Stack, Tap, declare, eventually};
+
+async fn execute(stack: &Stack, sql: &str) {
+    let mut producer = stack.database.connect(Login::Producer).await;
+    producer
+        .execute(AssertSqlSafe(sql.to_owned()))
+        .await
+        .unwrap();
+}
+
+async fn parked(stack: &Stack, condition: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM outbox.parked WHERE {condition}");
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(&mut stack.database.connect(Login::Owner).await)
+        .await
+        .unwrap()
+}
+
+/// As long as rows wait in the outbox they fill every gap of the window.
+#[tokio::test]
+async fn a_backlog_holds_back_neither_what_is_scheduled_nor_what_is_tried_again() {
+    let stack = Stack::new().await;
+    let (_connection, channel) = stack.broker.channel().await;
+    // Nobody reads it, and it keeps next to nothing.
+    let mut short = FieldTable::default();
+    short.insert("x-max-length".into(), 10.into());
+    declare(&channel, "backlog", "backlog", short).await;
+    let tap = Tap::open(&stack.broker, "scheduled", "scheduled").await;
+    let small = [
+        ("POSTROOM_PUBLISH_WINDOW_ROWS", "200"),
+        ("POSTROOM_CAPTURE_PAGE_ROWS", "100"),
+    ];
+    let relay = stack.relay_with(&small).await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('late', '1', key => 'k'), outbox.publish('late', '2', key => 'k')",
+    )
+    .await;
+    eventually("what no queue takes is parked", async || {
+        parked(&stack, "topic = 'late'").await == 2
+    })
+    .await;
+    let backlog = "SELECT outbox.publish('backlog', '1') FROM generate_series(1, 20000)";
+    execute(&stack, backlog).await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('scheduled', '1', deliver_after => clock_timestamp() + interval '1 s')
+         FROM generate_series(1, 10)",
+    )
+    .await;
+    execute(&stack, backlog).await;
+    let late = Tap::open(&stack.broker, "late", "late").await;
+    let sent = || relay.metric("postroom_relay_delivered_total");
+    // As much again and again as is sent meanwhile: the backlog never ends.
+    let mut written = 40_000.0;
+    eventually("both arrive beside the backlog", async || {
+        if written - sent() < 20_000.0 {
+            execute(&stack, backlog).await;
+            written += 20_000.0;
+        }
+        tap.ids().len() == 10 && late.ids().len() == 2
+    })
+    .await;
+    assert!(written > sent(), "there was no backlog");
+    let bodies: Vec<_> = late.first_by_key()["k"].iter().map(|s| s.body[0]).collect();
+    assert_eq!(bodies, *b"12");
+}
+
+/// Of a key whose first row fails, the others would be due for ever, and hide those of all others.
+#[tokio::test]
+async fn a_long_key_that_is_tried_again_by_hand_hides_nobody() {
+    const FOLLOWERS: i64 = 1_500;
+    let stack = Stack::new().await;
+    let _relay = stack.relay().await;
+    execute(
+        &stack,
+        &format!(
+            "SELECT outbox.publish('unbound', to_jsonb(i), key => 'long')
+             FROM generate_series(0, {FOLLOWERS}) AS i"
+        ),
+    )
+    .await;
+    eventually("all are parked", async || {
+        parked(&stack, "reason = 'behind'").await == FOLLOWERS
+    })
+    .await;
+    let retried = stack
+        .command(&["parked", "retry", "--reason", "behind"])
+        .await;
+    let said = format!("{FOLLOWERS} to be tried again at once\n");
+    assert_eq!(retried.succeeded(), said);
+    // An operator's own statement may do what the command does not.
+    let mut owner = stack.database.connect(Login::Owner).await;
+    owner
+        .execute("UPDATE outbox.parked SET due_at = clock_timestamp() WHERE reason = 'behind'")
+        .await
+        .unwrap();
+    let tap = Tap::open(&stack.broker, "tap", "bound").await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('bound', '1', deliver_after => clock_timestamp() + interval '100 ms')
+         FROM generate_series(1, 5)",
+    )
+    .await;
+    tap.distinct(5).await;
+    assert_eq!(parked(&stack, "key = 'long'").await, FOLLOWERS + 1);
+}
+
+/// Its time may come while what it is parked with waits to be recorded.
+#[tokio::test]
+async fn what_is_parked_after_its_time_is_due_from_then_on() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay().await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    // What is parked is gone as soon as it is delivered.
+    owner
+        .execute(
+            "CREATE TABLE noted (due_at timestamptz, deliver_after timestamptz);
+             GRANT INSERT ON noted TO PUBLIC;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO noted VALUES (NEW.due_at, NEW.deliver_after); RETURN NEW; END $$;
+             CREATE TRIGGER note BEFORE INSERT ON outbox.parked
+             FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .await
+        .unwrap();
+    let mut pin = Pin::table(&stack.database, "outbox.parked").await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('t', '1', deliver_after => clock_timestamp() + interval '500 ms')",
+    )
+    .await;
+    pin.reached().await;
+    eventually("its time is a second ago", async || {
+        let sql = "SELECT deliver_after < clock_timestamp() - interval '1 s' FROM outbox.message";
+        sqlx::query_scalar(sql).fetch_one(&mut owner).await.unwrap()
+    })
+    .await;
+    pin.release().await;
+    tap.distinct(1).await;
+    let late = "SELECT due_at > deliver_after + interval '1 s' FROM noted";
+    let is_late: bool = sqlx::query_scalar(late)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert!(is_late, "it was due before it was parked");
+}
+
+/// A bulk change by hand may set a time that is long past when it commits.
+#[tokio::test]
+async fn what_was_due_long_ago_is_tried_before_long() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let _relay = stack.relay().await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('t', '1', deliver_after => clock_timestamp() + interval '1 h')",
+    )
+    .await;
+    eventually("it is parked", async || {
+        parked(&stack, "reason = 'scheduled'").await == 1
+    })
+    .await;
+    execute(&stack, "SELECT outbox.publish('t', '2')").await;
+    tap.distinct(1).await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    owner
+        .execute("UPDATE outbox.parked SET due_at = clock_timestamp() - interval '1 h'")
+        .await
+        .unwrap();
+    tap.distinct(2).await;
+}
