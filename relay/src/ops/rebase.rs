@@ -27,6 +27,9 @@ use crate::{
 
 const LANE: i16 = 0;
 
+/// So long the server may take to notice that a relay has ended.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// So long nothing is said of what is waited for.
 const UNTOLD: Duration = Duration::from_secs(1);
 
@@ -50,8 +53,12 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let url = config.database_url()?;
     let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
     outbox::schema::check(&mut connection).await?;
-    if !server::try_lock(&mut connection, LANE).await? {
-        bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
+    let began = Instant::now();
+    while !server::try_lock(&mut connection, LANE).await? {
+        if began.elapsed() >= LETTING_GO {
+            bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
+        }
+        sleep(Duration::from_millis(50)).await;
     }
     let identity = server::identity(&mut connection).await?;
     let before = server::look(&mut connection).await?;

@@ -1,7 +1,9 @@
 //! `relay check`.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use support::{Database, Login, Proxy, Stack, Tap, Wire, command, declare, unique};
+use support::{Database, Login, Proxy, Stack, Tap, Wire, command, declare, eventually, unique};
 
 use crate::{assert_no_password, assert_says};
 
@@ -139,6 +141,18 @@ async fn check_goes_on_beside_an_active_relay() {
     relay.ready().await;
 }
 
+#[tokio::test]
+async fn a_leaf_that_may_not_be_read_is_named() {
+    let stack = Stack::new().await;
+    let revoke = "REVOKE TRUNCATE ON outbox.message_07 FROM outbox_relay";
+    stack.database.ddl(revoke).await;
+    let all = findings(&stack, &[]).await;
+    let [("privileges", detail)] = failed(&all)[..] else {
+        panic!("{all:?}");
+    };
+    assert_says(detail, &["missing: SELECT, TRUNCATE on outbox.message_07;"]);
+}
+
 /// A user of the broker with few permissions; deleted with this.
 struct User<'a> {
     stack: &'a Stack,
@@ -190,6 +204,20 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
     };
     assert_says(detail, &["postroom.fence.", "ACCESS_REFUSED", "configure"]);
     user.may("^postroom\\.fence\\..*|^postroom$", "");
+    // Each attempt to publish costs a connection: they come more and more seldom.
+    let began = Instant::now();
+    let relay = stack.start_relay(&changes);
+    sqlx::query("SELECT outbox.publish('t', '0')")
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+    eventually("the relay was refused seven times", async || {
+        relay.metric("postroom_relay_broker_losses_total") >= 7.0
+    })
+    .await;
+    assert!(began.elapsed() > Duration::from_secs(2), "it never let up");
+    assert_says(&relay.logged(), &["configure and write on it"]);
+    relay.kill().await;
     let all = findings(&stack, &changes).await;
     let [("publishing", detail)] = failed(&all)[..] else {
         panic!("{all:?}");
@@ -206,7 +234,7 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
         .execute(&mut stack.database.connect(Login::Producer).await)
         .await
         .unwrap();
-    tap.distinct(1).await;
-    assert_eq!(tap.ids().len(), 1, "a check published something");
+    tap.distinct(2).await;
+    assert_eq!(tap.ids().len(), 2, "a check published something");
     relay.ready().await;
 }

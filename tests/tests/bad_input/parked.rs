@@ -179,6 +179,29 @@ async fn what_is_not_parked_is_said_so() {
     assert_eq!(all.code, Some(2));
 }
 
+/// What waits behind it, of another topic too, waits for an operator as it does.
+#[tokio::test]
+async fn a_rejected_message_is_not_tried_again_by_each_session() {
+    let held = Held::new().await;
+    let other = "SELECT outbox.publish('u', '1', key => 'held')";
+    let mut producer = held.stack.database.connect(Login::Producer).await;
+    sqlx::query(other).execute(&mut producer).await.unwrap();
+    eventually("it is parked behind", async || {
+        held.list(&["--key", "held"]).await.len() == FOLLOWERS as usize + 2
+    })
+    .await;
+    let Held {
+        stack, tap, _relay, ..
+    } = held;
+    assert!(_relay.stop().await.success());
+    let _relay = stack.relay().await;
+    let free = "SELECT outbox.publish('t', '0', key => 'free')";
+    sqlx::query(free).execute(&mut producer).await.unwrap();
+    tap.distinct(FOLLOWERS as usize + 1).await;
+    let rejected = stack.command(&["parked", "list", "--json", "--reason", "rejected"]);
+    assert_eq!(rejected.await.json()[0]["attempts"], 1);
+}
+
 #[tokio::test]
 async fn a_reason_that_does_not_exist_is_refused_with_those_that_do() {
     let stack = Stack::new().await;

@@ -1,7 +1,7 @@
 //! `relay status`.
 
 use serde_json::Value;
-use support::{Login, Stack, Tap, command, eventually};
+use support::{Login, PgServer, Stack, Tap, command, eventually};
 
 async fn status(stack: &Stack) -> Value {
     stack.command(&["status", "--json"]).await.json()
@@ -92,4 +92,38 @@ async fn status_may_be_asked_by_another_user() {
     let said = table.succeeded();
     assert!(said.contains("active   postroom-relay lane 0"), "{said}");
     assert!(said.contains("pg_read_all_stats"), "{said}");
+}
+
+#[tokio::test]
+async fn status_counts_what_a_rebase_publishes_again_and_tells_of_a_foreign_checkpoint() {
+    // Of its own: a rebase waits for the transactions of all databases.
+    let server = PgServer::start();
+    let stack = Stack::on(&server, None).await;
+    let tap = Tap::open(&stack.broker, "tap", "t").await;
+    let relay = stack.relay().await;
+    publish(&stack, 5, "t").await;
+    tap.distinct(5).await;
+    stack.delivered().await;
+    assert!(relay.stop().await.success());
+    stack
+        .database
+        .ddl("UPDATE outbox.checkpoint SET system_identifier = system_identifier + 1")
+        .await;
+    let foreign = status(&stack).await;
+    let problem = foreign["problem"].as_str().unwrap();
+    assert!(problem.contains("relay rebase"), "{foreign}");
+    let table = stack.command(&["status"]).await;
+    assert!(
+        table.succeeded().contains("problem  the checkpoint"),
+        "{table:?}"
+    );
+    stack.command(&["rebase"]).await.succeeded();
+    let rebased = status(&stack).await;
+    assert_eq!(
+        (&rebased["problem"], &rebased["waiting"]),
+        (&Value::Null, &Value::from(5))
+    );
+    let _relay = stack.relay().await;
+    stack.delivered().await;
+    assert_eq!(status(&stack).await["waiting"], 0);
 }
