@@ -42,7 +42,8 @@ impl Context {
     /// Returns the connection on which the transaction is open.
     ///
     /// Savepoints are welcome. Ending the transaction is not: a `COMMIT` or `ROLLBACK` of the
-    /// handler's own is found out and fails the handler.
+    /// handler's own is found out, and the message is parked dead. Other messages that share the
+    /// transaction are so too if it was a `COMMIT`: what had been written by then cannot be taken back.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }

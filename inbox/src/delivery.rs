@@ -14,6 +14,8 @@ use crate::group::Place;
 pub struct Delivery {
     message: Arc<Incoming>,
     body: Arc<[u8]>,
+    /// The body as it came, which is what is parked: a layer may have replaced it.
+    received: Arc<[u8]>,
     origin: Origin,
     attempt: u32,
     /// Where its transaction would begin, it joins others in theirs.
@@ -35,25 +37,40 @@ pub(crate) enum Origin {
 }
 
 impl Delivery {
-    /// Makes a delivery, as if it came from the queue for the first time.
+    /// Makes a delivery, as if it came from the queue for the first time. A layer that passes another one
+    /// on than it was given loses where that came from: see [`Delivery::with_body`].
     ///
     /// NUL characters, which PostgreSQL has no place for, are replaced by U+FFFD. An empty id is
     /// none, since all messages that have it would be duplicates of the first; so is an empty key.
     /// A key of more than 255 bytes is replaced by its SHA-256, which keeps the order.
     pub fn new(message: Incoming, body: impl Into<Arc<[u8]>>) -> Self {
+        let body = body.into();
         Self {
             message: Arc::new(clean(message)),
-            body: body.into(),
+            received: Arc::clone(&body),
+            body,
             origin: Origin::Queue,
             attempt: 1,
             place: None,
         }
     }
 
+    /// Replaces the body, for a layer that decrypts or unpacks it. What else is known of the delivery stays,
+    /// as it does not in one that is made anew; if it is parked, it is so with the body that came.
+    #[must_use]
+    pub fn with_body(self, body: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
     pub(crate) fn parked(message: Incoming, body: Vec<u8>, id: i64, attempts: i32) -> Self {
+        let body = Arc::from(body);
         Self {
             message: Arc::new(message),
-            body: body.into(),
+            received: Arc::clone(&body),
+            body,
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
             place: None,
@@ -85,6 +102,10 @@ impl Delivery {
     /// Returns the body.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    pub(crate) fn received_body(&self) -> &[u8] {
+        &self.received
     }
 
     /// Returns the number of this attempt, from 1.

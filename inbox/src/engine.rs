@@ -127,6 +127,10 @@ impl Engine {
         let service = self.service.clone();
         let work = async move { service.oneshot(delivery).await };
         match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(Outcome::Duplicate)) if origin == "parked" => {
+                let fault = Fault::made_anew();
+                Err(self.emit_fault(fault, number))
+            }
             Ok(Ok(outcome)) => {
                 if outcome == Outcome::Handled {
                     let (consumer, took) = (self.consumer(), began.elapsed());
@@ -230,7 +234,7 @@ impl Engine {
             }
             .emit(),
             Meaning::Rerun => events::Rerun { consumer, error }.emit(),
-            Meaning::Failed => events::AttemptFailed {
+            Meaning::Failed | Meaning::Ended => events::AttemptFailed {
                 consumer,
                 attempt,
                 error,

@@ -14,7 +14,7 @@ use crate::{
         self,
         processed::{Holds, Leaf},
     },
-    transaction::within,
+    transaction::{within, within_time},
 };
 
 /// Between looks for orphans.
@@ -47,7 +47,7 @@ impl Janitor {
             }
             if expired.is_none_or(|at| at.elapsed() >= EXPIRE) {
                 expired = Some(Instant::now());
-                if let Err(error) = self.expire().await {
+                if let Err(error) = within_time(EXPIRE, self.expire()).await {
                     let doing = "forgetting ids beyond the dedup window";
                     self.engine.emit_unavailable(doing, &error);
                 }

@@ -32,7 +32,7 @@ pub enum BrokerError {
 
     /// The broker knows the user, or the virtual host, and refuses.
     #[error(
-        "{doing}: the broker refused; check user, password, virtual host and its permissions (configure, write and read on queue and exchange)"
+        "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange, and configure on that too unless it is there and `declare_exchange` is false"
     )]
     Refused {
         /// What was being done.
@@ -67,6 +67,10 @@ impl Failure {
     pub(super) fn new(doing: &'static str, source: lapin::Error) -> Self {
         let source = Box::new(source);
         match reply_code(&source) {
+            // Others' connections may end.
+            Some(NOT_ALLOWED) if source.to_string().contains("limit") => {
+                Self::Unreachable { doing, source }
+            }
             Some(ACCESS_REFUSED | NOT_ALLOWED) => BrokerError::Refused { doing, source }.into(),
             _ => Self::Unreachable { doing, source },
         }

@@ -95,7 +95,10 @@ impl Session {
             let takes = looks || workers.has_room();
             tokio::select! {
                 () = stop.cancelled() => return self.finish(workers, grace).await,
-                () = workers.ended() => {}
+                ended = workers.ended() => if let Err(panicked) = ended {
+                    // All that is not acknowledged comes again, by another connection.
+                    break format!("a worker ended unexpectedly: {panicked}");
+                },
                 next = self.deliveries.next(), if takes => {
                     looks = false;
                     if let Err(lost) = self.take(next, workers) {

@@ -33,6 +33,8 @@ pub enum QueueKind {
 #[derive(Debug, Clone)]
 pub(crate) struct Topology {
     pub(crate) exchange: String,
+    /// Whether the exchange is declared, or must be there.
+    pub(crate) declare_exchange: bool,
     pub(crate) queue: String,
     pub(crate) kind: QueueKind,
     pub(crate) single_active_consumer: bool,
@@ -76,6 +78,7 @@ impl Topology {
     async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
         let options = ExchangeDeclareOptions {
             durable: true,
+            passive: !self.declare_exchange,
             ..ExchangeDeclareOptions::default()
         };
         let declare = channel.exchange_declare(
@@ -152,6 +155,7 @@ mod tests {
     fn topology() -> Topology {
         Topology {
             exchange: "postroom".into(),
+            declare_exchange: true,
             queue: "billing".into(),
             kind: QueueKind::Quorum,
             single_active_consumer: true,

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+};
 
 use super::job::{self, Job};
 use crate::{
@@ -71,12 +74,17 @@ impl Workers {
 
     /// Waits until more may run than before, and starts it, or until there is room again. Never ends
     /// while none runs.
-    pub(super) async fn ended(&mut self) {
-        tokio::select! {
-            () = self.shared.freed.notified() => {}
-            Some(_) = self.tasks.join_next() => {}
-        }
+    ///
+    /// # Errors
+    /// A worker panicked, outside of the handlers and of what surrounds them: its deliveries are settled
+    /// by nobody.
+    pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
+        let ended = tokio::select! {
+            () = self.shared.freed.notified() => Ok(()),
+            Some(ended) = self.tasks.join_next() => ended,
+        };
         self.start();
+        ended
     }
 
     /// Drops what has not started: its channel is gone, or the consumer stops.

@@ -19,7 +19,16 @@ impl ConsumerBuilder {
     /// Declared durable where it does not exist.
     #[must_use]
     pub fn exchange(mut self, name: impl Into<String>) -> Self {
-        self.exchange = name.into();
+        self.topology.exchange = name.into();
+        self
+    }
+
+    /// Sets whether the exchange is declared. Defaults to true, so that services and relays may start in
+    /// any order; the broker's user needs *configure* on it then. With false it must be there: until it
+    /// is, the consumer tries again.
+    #[must_use]
+    pub fn declare_exchange(mut self, declare: bool) -> Self {
+        self.topology.declare_exchange = declare;
         self
     }
 
@@ -28,14 +37,14 @@ impl ConsumerBuilder {
     /// Declared durable where it does not exist.
     #[must_use]
     pub fn queue(mut self, name: impl Into<String>) -> Self {
-        self.queue = Some(name.into());
+        self.topology.queue = name.into();
         self
     }
 
     /// Sets the kind of the queue. Defaults to [`QueueKind::Quorum`].
     #[must_use]
     pub fn queue_kind(mut self, kind: QueueKind) -> Self {
-        self.kind = kind;
+        self.topology.kind = kind;
         self
     }
 
@@ -47,7 +56,7 @@ impl ConsumerBuilder {
     /// order, partition the messages by key into several queues, with a consumer each.
     #[must_use]
     pub fn single_active_consumer(mut self, single: bool) -> Self {
-        self.single_active_consumer = single;
+        self.topology.single_active_consumer = single;
         self
     }
 
@@ -60,7 +69,7 @@ impl ConsumerBuilder {
         name: impl Into<String>,
         value: impl Into<HeaderValue>,
     ) -> Self {
-        self.arguments.insert(name.into(), value.into());
+        self.topology.arguments.insert(name.into(), value.into());
         self
     }
 
@@ -72,14 +81,14 @@ impl ConsumerBuilder {
     /// and set this.
     #[must_use]
     pub fn delivery_limit_by_policy(mut self, by_policy: bool) -> Self {
-        self.limit_by_policy = by_policy;
+        self.topology.limit_by_policy = by_policy;
         self
     }
 
     /// Binds the queue to a pattern too, beside the topics of the handlers: `orders.*`, `#`.
     #[must_use]
     pub fn bind(mut self, pattern: impl Into<String>) -> Self {
-        self.bindings.insert(pattern.into());
+        self.topology.bindings.insert(pattern.into());
         self
     }
 

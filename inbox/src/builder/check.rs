@@ -17,13 +17,16 @@ const SPARE_CONNECTIONS: usize = 1;
 
 impl ConsumerBuilder {
     pub(super) fn check_names(&self) -> Result<(), BuildError> {
-        let consumer = Some(("consumer", &self.name));
-        let queue = self.queue.as_ref().map(|name| ("queue", name));
-        let exchange = Some(("exchange", &self.exchange));
-        let bindings = self.bindings.iter().map(|name| ("binding", name));
-        let arguments = self.arguments.keys().map(|name| ("queue argument", name));
-        let names = consumer.into_iter().chain(queue).chain(exchange);
-        for (what, name) in names.chain(bindings).chain(arguments) {
+        let topology = &self.topology;
+        let names = [
+            ("consumer", &self.name),
+            ("queue", &topology.queue),
+            ("exchange", &topology.exchange),
+        ];
+        let bindings = topology.bindings.iter().map(|name| ("binding", name));
+        let arguments = topology.arguments.keys();
+        let arguments = arguments.map(|name| ("queue argument", name));
+        for (what, name) in names.into_iter().chain(bindings).chain(arguments) {
             if name.is_empty() || name.len() > NAME_BYTES {
                 return Err(BuildError::Name {
                     consumer: self.name.clone(),
@@ -81,8 +84,11 @@ impl ConsumerBuilder {
     }
 
     pub(super) fn check_delivery_limit(&self) -> Result<(), BuildError> {
-        let dead_letters = self.arguments.contains_key("x-dead-letter-exchange");
-        match self.arguments.get(DELIVERY_LIMIT) {
+        let dead_letters = self
+            .topology
+            .arguments
+            .contains_key("x-dead-letter-exchange");
+        match self.topology.arguments.get(DELIVERY_LIMIT) {
             Some(HeaderValue::Int(limit)) if *limit >= 0 && !dead_letters => {
                 Err(BuildError::DropsMessages {
                     consumer: self.name.clone(),

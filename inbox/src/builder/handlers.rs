@@ -53,7 +53,9 @@ impl ConsumerBuilder {
     /// its transaction begins and after that ended. A layer added later is further outside.
     ///
     /// An error that a layer makes itself fails the attempt. A layer must not turn an error into
-    /// an [`Outcome`]: the message would be acknowledged and lost.
+    /// an [`Outcome`]: the message would be acknowledged and lost. One that decrypts or unpacks bodies
+    /// passes on what [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it
+    /// made itself: that would have lost its place among others of its key.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where

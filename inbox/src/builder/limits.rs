@@ -7,7 +7,9 @@ use crate::{ConsumerBuilder, backoff::Backoff};
 impl ConsumerBuilder {
     /// Sets how many messages are handled at the same time. Defaults to 8.
     ///
-    /// Messages of one key are handled one after another, whatever the number.
+    /// Messages of one key are handled one after another, whatever the number. After a shared transaction
+    /// has failed ([`messages_per_transaction`](Self::messages_per_transaction)) each of its messages runs
+    /// by itself, at once: then it is the pool's connections that bound the number.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
@@ -107,8 +109,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets for how long a handler may put a message off, from its first parking; then it is dead.
-    /// Defaults to 24 hours.
+    /// Sets for how long a handler may put a message off, from the first time on; then it is dead. A
+    /// longer wait that it asks for is cut to this. Defaults to 24 hours.
     #[must_use]
     pub fn max_deferral(mut self, longest: Duration) -> Self {
         self.limits.max_deferral = longest;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use outbox::{HeaderValue, Outbox};
+use outbox::Outbox;
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
@@ -32,13 +32,8 @@ pub struct ConsumerBuilder {
     name: String,
     pool: Option<PgPool>,
     amqp_url: Option<String>,
-    exchange: String,
-    queue: Option<String>,
-    kind: QueueKind,
-    single_active_consumer: bool,
-    limit_by_policy: bool,
-    arguments: BTreeMap<String, HeaderValue>,
-    bindings: BTreeSet<String>,
+    /// Its queue has the consumer's name unless told otherwise.
+    topology: Topology,
     prefetch: Option<u16>,
     workers: usize,
     together: Option<usize>,
@@ -57,17 +52,21 @@ pub struct ConsumerBuilder {
 
 impl ConsumerBuilder {
     pub(crate) fn new(name: String) -> Self {
-        Self {
-            name,
-            pool: None,
-            amqp_url: None,
+        let topology = Topology {
             exchange: "postroom".to_owned(),
-            queue: None,
+            declare_exchange: true,
+            queue: name.clone(),
             kind: QueueKind::default(),
             single_active_consumer: true,
             limit_by_policy: false,
             arguments: BTreeMap::new(),
             bindings: BTreeSet::new(),
+        };
+        Self {
+            name,
+            pool: None,
+            amqp_url: None,
+            topology,
             prefetch: None,
             workers: 8,
             together: None,
@@ -132,15 +131,6 @@ impl ConsumerBuilder {
             .unwrap_or_else(|| enough(self.workers, together));
         let address = self.address()?;
         let pool = self.pool()?;
-        let topology = Topology {
-            exchange: self.exchange,
-            queue: self.queue.unwrap_or_else(|| self.name.clone()),
-            kind: self.kind,
-            single_active_consumer: self.single_active_consumer,
-            limit_by_policy: self.limit_by_policy,
-            arguments: self.arguments,
-            bindings: self.bindings,
-        };
         let mut settings = Settings {
             window: Window::new(self.window, self.skew),
             handler_timeout: self.handler_timeout,
@@ -160,7 +150,7 @@ impl ConsumerBuilder {
                 service,
             }),
             address,
-            topology,
+            topology: self.topology,
             prefetch,
             workers: self.workers,
             together,
@@ -182,8 +172,7 @@ impl fmt::Debug for ConsumerBuilder {
         // Not the URL, which may hold a password.
         f.debug_struct("ConsumerBuilder")
             .field("name", &self.name)
-            .field("exchange", &self.exchange)
-            .field("queue", &self.queue)
+            .field("topology", &self.topology)
             .field("router", &self.router)
             .finish_non_exhaustive()
     }

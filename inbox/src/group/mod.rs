@@ -10,8 +10,9 @@ mod order;
 mod place;
 mod shared;
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
 pub(crate) use place::Place;
@@ -50,11 +51,13 @@ impl Group {
         }
         let (works, replies): (Vec<Work>, Vec<Reply>) =
             members.into_iter().map(Member::split).unzip();
-        // On an error the replies are dropped, and each member runs by itself.
-        if let Ok(outcomes) = shared::run(settings, router, works).await {
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                if let Some(outcome) = outcome {
-                    reply.send(outcome);
+        // On an error the replies are dropped, and each member runs by itself; so they do if something of
+        // the user's panics where the transaction begins or ends.
+        let running = AssertUnwindSafe(shared::run(settings, router, works)).catch_unwind();
+        if let Ok(Ok(answers)) = running.await {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                if let Some(answer) = answer {
+                    reply.send(answer);
                 }
             }
         }
@@ -81,7 +84,7 @@ impl Group {
 }
 
 /// What became of a member: `None` if it has to run by itself.
-type Answer = Option<Outcome>;
+type Answer = Option<Result<Outcome, TransactionError>>;
 
 /// Tells that a delivery has to run by itself.
 const ALONE: TransactionError = TransactionError::Shared;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::sql::processed::Asked;
+
 /// Returns the members that came, in the order of their places, without those that would overtake
 /// one of their key that did not come.
 pub(super) fn in_turn<T>(keys: &[Option<String>], here: Vec<Option<T>>) -> Vec<T> {
@@ -31,6 +33,23 @@ pub(super) fn calls<T>(works: Vec<T>, together: impl Fn(&T) -> Option<String>) -
         }
     }
     calls
+}
+
+/// Keys of new ids that stand behind a duplicate of their key.
+pub(super) fn behind_duplicates<'a>(asked: &'a [Asked], is_new: &[Option<bool>]) -> Vec<&'a str> {
+    let (mut known, mut behind) = (HashSet::new(), HashSet::new());
+    for (asked, is_new) in asked.iter().zip(is_new) {
+        match (&asked.key, is_new) {
+            (Some(key), Some(false)) => {
+                known.insert(key);
+            }
+            (Some(key), Some(true)) if known.contains(key) => {
+                behind.insert(key.as_str());
+            }
+            _ => {}
+        }
+    }
+    behind.into_iter().collect()
 }
 
 /// One call of a handler.

@@ -51,7 +51,7 @@ impl Place {
         // The group stops waiting once no places are left to be taken.
         drop(self.members);
         sent.map_err(|_| ALONE)?;
-        answer.await.map_err(|_| ALONE)
+        answer.await.map_err(|_| ALONE)?
     }
 }
 
@@ -106,11 +106,11 @@ fn ask(delivery: &Delivery) -> Option<Asked> {
 
 /// Where a member waits for what became of it.
 #[derive(Debug)]
-pub(super) struct Reply(oneshot::Sender<Outcome>);
+pub(super) struct Reply(oneshot::Sender<Result<Outcome, TransactionError>>);
 
 impl Reply {
-    pub(super) fn send(self, outcome: Outcome) {
+    pub(super) fn send(self, answer: Result<Outcome, TransactionError>) {
         // Nobody waits any more if a layer of the user's gave up.
-        let _ = self.0.send(outcome);
+        let _ = self.0.send(answer);
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     BatchContext, Context, Outcome, Router, TransactionError,
     dedup::Age,
-    sql,
+    sql::{self, processed::Asked},
     transaction::{Settings, commit, within, within_time, work},
 };
 
@@ -31,9 +31,10 @@ pub(super) async fn run(
         .await
         .map_err(TransactionError::Unavailable)?;
     // Another process may be handling one of the messages: then this waits for its end.
+    let (consumer, patience) = (&settings.consumer, settings.patience());
     let recorded = within_time(
-        settings.longest_transaction(),
-        sql::processed::record_all(&mut settings.link(&mut tx), &settings.consumer, &asked),
+        settings.longest_wait(),
+        sql::processed::record_all(&mut settings.link(&mut tx), consumer, &asked, &patience),
     )
     .await
     .map_err(TransactionError::Unavailable)?;
@@ -44,18 +45,16 @@ pub(super) async fn run(
             Age::Future => return Err(TransactionError::Future),
         }
     }
-    let outcome = |is_new| {
-        if is_new {
-            Outcome::Handled
-        } else {
-            Outcome::Duplicate
+    let keys = order::behind_duplicates(&asked, &recorded.is_new);
+    if !keys.is_empty() {
+        // The statement may have waited for the duplicate's record, which another process committed
+        // together with the parked message: after the statement had looked for that.
+        let mut link = settings.link(&mut tx);
+        let held = sql::parked::any_holder(&mut link, consumer, &keys);
+        if within(held).await.map_err(TransactionError::Unavailable)? {
+            return Err(TransactionError::Shared);
         }
-    };
-    let answers = recorded
-        .is_new
-        .iter()
-        .map(|is_new| is_new.map(outcome))
-        .collect();
+    }
     let runs = works
         .into_iter()
         .zip(&recorded.is_new)
@@ -84,6 +83,29 @@ pub(super) async fn run(
             }
         };
     }
-    commit(settings, tx, &session).await?;
-    Ok(answers)
+    let is_ended = match commit(settings, tx, &session).await {
+        Ok(()) => false,
+        // If it was a handler's COMMIT, each would find itself a duplicate.
+        Err(TransactionError::Ended) if is_any_recorded(settings, &asked).await? => true,
+        Err(error) => return Err(error),
+    };
+    let answer = |is_new| match (is_new, is_ended) {
+        (true, true) => Err(TransactionError::Ended),
+        (true, false) => Ok(Outcome::Handled),
+        (false, _) => Ok(Outcome::Duplicate),
+    };
+    let answers = recorded.is_new.into_iter();
+    Ok(answers.map(|is_new| is_new.map(answer)).collect())
+}
+
+async fn is_any_recorded(settings: &Settings, asked: &[Asked]) -> Result<bool, TransactionError> {
+    let looking = async {
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let recorded =
+            sql::processed::is_any_recorded(&mut link, &settings.consumer, asked).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    };
+    within(looking).await.map_err(TransactionError::Unavailable)
 }

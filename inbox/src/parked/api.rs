@@ -39,7 +39,7 @@ pub struct ParkedDelivery {
     pub due_at: Option<DateTime<Utc>>,
     /// Text of the last error and of its causes.
     pub error: Option<String>,
-    /// When it was parked.
+    /// When it was parked; if it was put off or given up since, when that was.
     pub parked_at: DateTime<Utc>,
     /// The message.
     pub message: Incoming,

@@ -13,7 +13,7 @@ use crate::{
 
 /// Parks a delivery in a transaction of its own, together with the record of its id.
 ///
-/// A message that was handled or parked before is left as it is.
+/// A message that was handled or parked before is left as it is, unless the verdict knows better.
 pub(crate) async fn park(
     settings: &Settings,
     delivery: &Delivery,
@@ -22,7 +22,7 @@ pub(crate) async fn park(
     let mut tx = within(settings.begin()).await?;
     let mut link = settings.link(&mut tx);
     let parked = async {
-        if !record(settings, &mut link, delivery).await? {
+        if !record(settings, &mut link, delivery).await? && !verdict.recorded {
             return Ok(Outcome::Duplicate);
         }
         let verdict = in_line(settings, &mut link, delivery, verdict.clone()).await?;
@@ -43,7 +43,8 @@ pub(crate) async fn insert(
 ) -> Result<(), sqlx::Error> {
     let message = delivery.message();
     let headers = row::headers(message);
-    sql::parked::insert(link, consumer, message, &headers, delivery.body(), verdict).await
+    let body = delivery.received_body();
+    sql::parked::insert(link, consumer, message, &headers, body, verdict).await
 }
 
 /// Records the id, if the message has one; returns false if it was recorded before.
@@ -58,7 +59,8 @@ async fn record(
     };
     let id = Id::new(message_id, message.source.as_deref());
     let record = place(settings, link, &id).await?;
-    let recorded = sql::processed::record(link, &settings.consumer, &record, None).await?;
+    let (consumer, patience) = (&settings.consumer, settings.patience());
+    let recorded = sql::processed::record(link, consumer, &record, None, &patience).await?;
     Ok(recorded.is_new)
 }
 

@@ -22,12 +22,7 @@ use crate::{
 /// Between looks for due rows, while there are none.
 const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// How long a claimed row is left to who claimed it. Short, since while its handler runs the row is
-/// locked, and claims skip it: it covers the moments before and after, and whether their process
-/// was killed in one of them.
-const LEASE: Duration = Duration::from_secs(30);
-
-/// The same for a row whose handler may have ended the process: again soon, since most of those that
+/// Lease of a row whose handler may have ended the process: again soon, since most of those that
 /// were in its company are innocent, and more and more seldom.
 const CRASHED_LEASE: Duration = Duration::from_secs(10);
 const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
@@ -76,7 +71,7 @@ impl Worker {
     async fn claim(&self) -> Result<Option<Claimed>, sqlx::Error> {
         let settings = &self.engine.settings;
         let leases = Leases {
-            usual: LEASE,
+            usual: settings.lease(),
             crashed: CRASHED_LEASE,
             crashed_longest: CRASHED_LEASE_LONGEST,
             crashes: i32::try_from(self.engine.limits.max_crashes).unwrap_or(i32::MAX),
@@ -84,10 +79,17 @@ impl Worker {
         within(async {
             let mut tx = settings.begin().await?;
             let mut link = settings.link(&mut tx);
-            let claimed =
-                sql::parked::claim(&mut link, &settings.consumer, leases, self.crashed).await?;
-            tx.commit().await?;
-            Ok(claimed)
+            let claim = sql::parked::claim(&mut link, &settings.consumer, leases, self.crashed);
+            match claim.await {
+                Ok(claimed) => {
+                    tx.commit().await?;
+                    Ok(claimed)
+                }
+                Err(error) => {
+                    let _ = sql::session::end_on_standby(&mut link, &error).await;
+                    Err(error)
+                }
+            }
         })
         .await
     }

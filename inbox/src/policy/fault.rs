@@ -7,6 +7,7 @@ use sqlx::error::DatabaseError;
 use crate::{
     Reason,
     handler::{Disposition, chain},
+    sql,
     transaction::TransactionError,
 };
 
@@ -26,6 +27,8 @@ pub(crate) enum Meaning {
     Deferred(Option<Duration>),
     /// The message cannot be handled.
     Hopeless(Reason),
+    /// The handler ended the transaction itself. Trying again would do what it committed once more.
+    Ended,
 }
 
 /// The error of an attempt, understood.
@@ -45,6 +48,14 @@ impl Fault {
         Self {
             meaning,
             text: clip(chain(error)),
+        }
+    }
+
+    /// Makes the fault of a layer that passed on another delivery than the parked one it was given.
+    pub(crate) fn made_anew() -> Self {
+        Self {
+            meaning: Meaning::Failed,
+            text: "a layer made a new delivery of this one, which is taken for a duplicate; use Delivery::with_body".to_owned(),
         }
     }
 
@@ -75,13 +86,13 @@ fn meaning(error: &TransactionError) -> Meaning {
         TransactionError::Panicked(_)
         | TransactionError::TimedOut(_)
         | TransactionError::Leaked
-        | TransactionError::Aborted(_)
-        | TransactionError::Ended => Meaning::Failed,
+        | TransactionError::Aborted(_) => Meaning::Failed,
+        TransactionError::Ended => Meaning::Ended,
         TransactionError::Lost(_) | TransactionError::Shared => Meaning::Rerun,
         // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
         // the record decides on the rerun.
         TransactionError::Commit(source) => match source.as_database_error() {
-            Some(refused) if !conflict(refused) && !connection_ended(refused) => Meaning::Failed,
+            Some(refused) if !conflict(refused) && !sql::has_ended(refused) => Meaning::Failed,
             _ => Meaning::Rerun,
         },
     }
@@ -105,14 +116,6 @@ fn conflicts(error: &(dyn Error + 'static)) -> bool {
 fn conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     // serialization_failure, deadlock_detected
     matches!(error.code().as_deref(), Some("40001" | "40P01"))
-}
-
-fn connection_ended(error: &(dyn DatabaseError + 'static)) -> bool {
-    // connection_exception, operator_intervention, transaction_resolution_unknown,
-    // idle_in_transaction_session_timeout, transaction_timeout
-    let code = error.code();
-    let code = code.as_deref().unwrap_or_default();
-    code.starts_with("08") || code.starts_with("57P") || matches!(code, "40003" | "25P03" | "25P04")
 }
 
 fn clip(mut text: String) -> String {

@@ -8,6 +8,9 @@ use crate::{Reason, backoff::Backoff};
 /// Reruns after conflicts, before they count as a failure.
 pub(super) const RERUNS: u32 = 10;
 
+/// Longest wait that is written down.
+const LONGEST: Duration = Duration::from_hours(24 * 36_500);
+
 /// How often and how long a delivery is tried.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -21,7 +24,7 @@ pub(crate) struct Limits {
     pub(crate) parked: Backoff,
     /// Redeliveries counted by the broker before a delivery is taken for one that ends the process.
     pub(crate) max_crashes: u64,
-    /// For how long a delivery may be put off, from its parking.
+    /// For how long a delivery may be put off, from the first time on.
     pub(crate) max_deferral: Duration,
     /// Whether the key of a dead delivery goes on without it.
     pub(crate) release_dead_keys: bool,
@@ -53,7 +56,7 @@ impl Default for Limits {
 pub(crate) struct Failed {
     /// Attempts, the failed one included.
     pub(crate) attempts: u32,
-    /// Since it was parked; zero if it is about to be.
+    /// Since it was first put off; zero if it is about to be.
     pub(crate) age: Duration,
     /// Whether later messages of its key wait for it.
     pub(crate) in_order: bool,
@@ -75,6 +78,8 @@ impl Limits {
             }
             Meaning::Deferred(wait) if failed.age < self.max_deferral => {
                 let wait = wait.unwrap_or_else(|| self.parked.delay(0));
+                // Beyond that it will be dead, and "never" is no time that a table holds.
+                let wait = wait.min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)
             }
             Meaning::Deferred(_) => (Reason::Deferred, Due::Never, false),
@@ -82,8 +87,9 @@ impl Limits {
                 let holds = failed.in_order && self.dead_holds(reason);
                 (reason, Due::Never, holds)
             }
-            Meaning::Failed | Meaning::Rerun | Meaning::Unavailable => {
-                debug_assert!(meaning == Meaning::Failed, "{meaning:?} is no failure");
+            Meaning::Failed | Meaning::Ended | Meaning::Rerun | Meaning::Unavailable => {
+                let is_failure = matches!(meaning, Meaning::Failed | Meaning::Ended);
+                debug_assert!(is_failure, "{meaning:?} is no failure");
                 let holds = failed.in_order && self.dead_holds(failed.reason);
                 (failed.reason, Due::Never, holds)
             }
@@ -94,6 +100,7 @@ impl Limits {
             due,
             attempts: failed.attempts.saturating_sub(1) + counted,
             holds_key,
+            recorded: meaning == Meaning::Ended,
             error: Some(error),
         }
     }
@@ -109,6 +116,7 @@ impl Limits {
             // A claim that is cut short before the handler runs counts as well.
             attempts: attempts.min(self.max_attempts.saturating_sub(2)),
             holds_key: in_order,
+            recorded: false,
             error: Some(format!(
                 "delivered {deliveries} times before without an answer; its handler may end the process"
             )),

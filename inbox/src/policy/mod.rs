@@ -21,6 +21,8 @@ pub(crate) struct Verdict {
     pub(crate) attempts: u32,
     /// Whether later messages of the key wait behind it.
     pub(crate) holds_key: bool,
+    /// Whether its id may stand recorded although nobody has handled it.
+    pub(crate) recorded: bool,
     /// Text of the error and of its causes.
     pub(crate) error: Option<String>,
 }
@@ -44,6 +46,7 @@ impl Verdict {
             due: Due::AfterKey,
             attempts,
             holds_key: true,
+            recorded: false,
             error,
         }
     }
@@ -55,6 +58,7 @@ impl Verdict {
             due: Due::Never,
             attempts: 0,
             holds_key: false,
+            recorded: false,
             error: Some(error),
         }
     }

@@ -12,6 +12,9 @@ const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 /// this name. A state alone could be that of a user's deferred trigger.
 const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
 
+/// `read_only_sql_transaction`
+const READ_ONLY: &str = "25006";
+
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
 // Gives way to everybody who holds the leaf, within the transaction alone.
@@ -77,6 +80,21 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
         .bind(xid)
         .execute(link.connection())
         .await?;
+    Ok(())
+}
+
+/// Ends the session if an error says that the server takes no writes: it has become a standby since the
+/// session began, and the pool would hand the session out again and again. The transaction ends with it.
+///
+/// Fails if it does: nobody is left to answer.
+pub(crate) async fn end_on_standby(
+    link: &mut Link<'_>,
+    error: &sqlx::Error,
+) -> Result<(), sqlx::Error> {
+    if super::state(error).as_deref() == Some(READ_ONLY) {
+        let end = sqlx::raw_sql("ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())");
+        end.execute(link.connection()).await?;
+    }
     Ok(())
 }
 

@@ -38,7 +38,8 @@ pub(super) async fn enter(
     match delivery.origin() {
         Origin::Queue => record(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
-            let locked = sql::parked::lock_claimed(link, id, attempts);
+            let patience = settings.patience();
+            let locked = sql::parked::lock_claimed(link, id, attempts, &patience);
             let locked = super::within(locked)
                 .await
                 .map_err(TransactionError::Unavailable)?;
@@ -65,9 +66,10 @@ async fn record(
     let key = message.key.as_deref();
     let record = id.record();
     // Another process may be handling the same message: then this waits for its end.
+    let (consumer, patience) = (&settings.consumer, settings.patience());
     let recorded = within_time(
-        settings.longest_transaction(),
-        sql::processed::record(link, &settings.consumer, &record, key),
+        settings.longest_wait(),
+        sql::processed::record(link, consumer, &record, key, &patience),
     )
     .await
     .map_err(TransactionError::Unavailable)?;

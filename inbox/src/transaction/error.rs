@@ -52,9 +52,9 @@ pub enum TransactionError {
     )]
     Aborted(#[source] sqlx::Error),
 
-    /// The handler ended the transaction itself.
+    /// The handler ended the transaction itself. What it had written may be committed.
     #[error(
-        "the handler ended the transaction itself; leave COMMIT and ROLLBACK to the inbox, and use savepoints"
+        "the handler ended the transaction itself, and what it had written by then is committed if it did so with COMMIT; leave COMMIT and ROLLBACK to the inbox, and use savepoints"
     )]
     Ended,
 

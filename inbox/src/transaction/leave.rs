@@ -52,8 +52,9 @@ async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), Transaction
     match within(sql::session::transaction(link)).await {
         Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
-        Err(error) => match sql::state(&error).as_deref() {
-            Some(ABORTED) => Err(TransactionError::Aborted(error)),
+        // Aborted, or now by a statement that the handler has given up.
+        Err(error) => match error.as_database_error() {
+            Some(refused) if !sql::has_ended(refused) => Err(TransactionError::Aborted(error)),
             _ => Err(TransactionError::Lost(error)),
         },
     }

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
 use super::{Settings, TransactionError, enter, enter::Entered, leave, within, work::work};
-use crate::{Context, Delivery, HandlerError, Outcome};
+use crate::{Context, Delivery, HandlerError, Outcome, sql};
 
 /// Handles each message once: runs a service inside the transaction that records the message.
 #[derive(Debug, Clone)]
@@ -79,9 +79,16 @@ where
     let mut tx = within(settings.begin())
         .await
         .map_err(TransactionError::Unavailable)?;
-    let session = match enter::enter(&settings, &mut settings.link(&mut tx), &delivery).await? {
-        Entered::Run(session) => session,
-        Entered::Settled(outcome) => {
+    let entered = enter::enter(&settings, &mut settings.link(&mut tx), &delivery).await;
+    let session = match entered {
+        Err(TransactionError::Unavailable(error)) => {
+            let mut link = settings.link(&mut tx);
+            let _ = within(sql::session::end_on_standby(&mut link, &error)).await;
+            return Err(TransactionError::Unavailable(error));
+        }
+        Err(error) => return Err(error),
+        Ok(Entered::Run(session)) => session,
+        Ok(Entered::Settled(outcome)) => {
             within(tx.commit())
                 .await
                 .map_err(TransactionError::Commit)?;

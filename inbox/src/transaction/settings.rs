@@ -14,6 +14,9 @@ use crate::dedup::Window;
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Time for what a handler's transaction has around it, the rollback after it took too long included.
+const AROUND: Duration = Duration::from_secs(15);
+
 /// What the transaction of a delivery needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -75,9 +78,22 @@ impl Settings {
         self.statements.within(transaction)
     }
 
-    /// Longest time that a delivery's transaction can take.
-    pub(crate) fn longest_transaction(&self) -> Duration {
-        self.handler_timeout + ANSWER
+    /// Longest time that a delivery's transaction can take, in milliseconds: for the server.
+    pub(crate) fn patience(&self) -> String {
+        let longest = self.handler_timeout.saturating_add(ANSWER).as_millis();
+        // As many as a setting of PostgreSQL holds.
+        longest.min(i32::MAX as u128).to_string()
+    }
+
+    /// Longest wait for a transaction that has recorded the same message. The server gives up before.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.handler_timeout.saturating_add(2 * ANSWER)
+    }
+
+    /// How long a claimed row is left to who claimed it: it covers the moments before and after its
+    /// transaction, which locks the row, and whether their process was killed in one of them.
+    pub(crate) fn lease(&self) -> Duration {
+        self.handler_timeout.saturating_add(AROUND)
     }
 }
 

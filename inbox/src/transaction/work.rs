@@ -10,11 +10,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Session, Settings, TransactionError, within};
+use super::{Session, Settings, TransactionError};
 use crate::{HandlerError, handler::Disposition, sql};
 
 /// An open transaction, lent to a handler: it goes back when this is dropped.
 pub(crate) type Lent = OwnedMutexGuard<Transaction<'static, Postgres>>;
+
+/// Longest wait for a statement that a handler has given up.
+const GIVEN_UP: Duration = Duration::from_secs(5);
 
 /// Longest wait for another session, which ends what runs on this one.
 const OTHER_SESSION: Duration = Duration::from_secs(2);
@@ -54,7 +57,7 @@ where
     let tx = slot.into_inner();
     match failure {
         None => Ok(tx),
-        Some(failure) => Err(roll_back(tx, failure).await),
+        Some(failure) => Err(roll_back(settings, session, tx, failure).await),
     }
 }
 
@@ -71,13 +74,25 @@ async fn terminate(settings: &Settings, session: &Session) -> Result<(), sqlx::E
 }
 
 /// Rolls back; a handler's error after which that is impossible is the lost connection's.
+///
+/// A statement that the handler has given up is answered first. That may be an error, which is the
+/// handler's own, or take long: then the statement is cancelled.
 async fn roll_back(
+    settings: &Settings,
+    session: &Session,
     tx: Transaction<'static, Postgres>,
     failure: TransactionError,
 ) -> TransactionError {
-    let rolled_back = within(tx.rollback()).await;
-    match (rolled_back, failure) {
-        (Err(lost), TransactionError::Handler(failure))
+    let Ok(rolled_back) = timeout(GIVEN_UP, tx.rollback()).await else {
+        let _ = timeout(OTHER_SESSION, cancel(settings, session)).await;
+        return failure;
+    };
+    let lost = rolled_back.err().filter(|error| {
+        let refused = error.as_database_error();
+        refused.is_none_or(sql::has_ended)
+    });
+    match (lost, failure) {
+        (Some(lost), TransactionError::Handler(failure))
             if failure.disposition == Disposition::Retry =>
         {
             TransactionError::Lost(lost)

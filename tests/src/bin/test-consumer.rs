@@ -56,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
         // The same for all processes: otherwise the broker would not keep the order.
         .prefetch(800)
         .messages_per_transaction(std::env::var("TOGETHER")?.parse()?)
+        .handler_timeout(Duration::from_secs(15))
         .attempts_in_place(2)
         .backoff_in_place(millis(1), millis(10))
         .backoff_parked(millis(50), millis(200))

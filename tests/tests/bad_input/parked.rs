@@ -191,9 +191,12 @@ async fn a_rejected_message_is_not_tried_again_by_each_session() {
     })
     .await;
     let Held {
-        stack, tap, _relay, ..
+        stack,
+        tap,
+        _relay: relay,
+        ..
     } = held;
-    assert!(_relay.stop().await.success());
+    assert!(relay.stop().await.success());
     let _relay = stack.relay().await;
     let free = "SELECT outbox.publish('t', '0', key => 'free')";
     sqlx::query(free).execute(&mut producer).await.unwrap();

@@ -16,6 +16,10 @@ const IS_HELD: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
                WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key)";
 
+const ANY_HOLDER: &str = "
+SELECT EXISTS (SELECT FROM inbox.parked AS p
+               WHERE p.consumer = $1 AND p.key = ANY ($2) AND p.holds_key)";
+
 const INSERT: &str = "
 INSERT INTO inbox.parked (consumer, state, reason, holds_key, attempts, due_at, error, message_id,
                           source, topic, key, type, content_type, headers, payload)
@@ -53,6 +57,19 @@ pub(crate) async fn lock_holder(
             return Ok(false);
         }
     }
+}
+
+/// Whether a parked row holds any of the keys.
+pub(crate) async fn any_holder(
+    link: &mut Link<'_>,
+    consumer: &str,
+    keys: &[&str],
+) -> Result<bool, sqlx::Error> {
+    link.query_scalar(ANY_HOLDER)
+        .bind(consumer)
+        .bind(keys)
+        .fetch_one(link.connection())
+        .await
 }
 
 /// Parks a message.

@@ -20,15 +20,22 @@ WHERE p.id = (SELECT d.id FROM inbox.parked AS d
                 AND ($3 OR d.reason <> 'crashed')
               ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING p.id, p.holds_key, p.attempts,
-          extract(epoch FROM clock_timestamp() - p.parked_at)::float8 AS age, p.message_id,
+          CASE WHEN p.reason = 'deferred'
+               THEN extract(epoch FROM clock_timestamp() - p.parked_at)::float8 ELSE 0 END AS age,
+          p.message_id,
           p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers, p.payload";
 
 // Waits rather than skips: the claim of another worker locks the row for a moment even where it
 // does not take it, and a claimed row that nobody runs waits for the end of its lease.
-const LOCK_CLAIMED: &str = "
+const LOCK_CLAIMED: &str = concat!(
+    "
+WITH patience AS MATERIALIZED (",
+    patience!("$3"),
+    ")
 SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
-FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
-FOR NO KEY UPDATE";
+FROM patience, inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
+FOR NO KEY UPDATE OF p"
+);
 
 const DELETE: &str = "DELETE FROM inbox.parked WHERE id = $1";
 
@@ -38,8 +45,13 @@ const RELEASE_NEXT: &str = "SELECT inbox.release_next($1, $2)";
 const LOCK_SETTLED: &str = "
 SELECT p.holds_key FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 FOR UPDATE";
 
+// Parked from now on, in a way, if it has waited for something else until now: for as long as it may be
+// put off, that counts.
 const SETTLE: &str = "
-UPDATE inbox.parked SET state = $2, reason = $3, holds_key = $4, attempts = $5,
+UPDATE inbox.parked
+SET parked_at = CASE WHEN $2 = 'dead' OR ($3 = 'deferred' AND reason <> 'deferred')
+                     THEN clock_timestamp() ELSE parked_at END,
+    state = $2, reason = $3, holds_key = $4, attempts = $5,
        due_at = clock_timestamp() + $6 * interval '1 second', error = $7
 WHERE id = $1";
 
@@ -58,7 +70,7 @@ pub(crate) struct Claimed {
     pub(crate) holds_key: bool,
     /// Attempts, the coming one included.
     pub(crate) attempts: i32,
-    /// Seconds since it was parked.
+    /// Seconds since it was first put off, if it was.
     pub(crate) age: f64,
     #[sqlx(flatten)]
     pub(crate) message: MessageColumns,
@@ -109,10 +121,12 @@ pub(crate) async fn lock_claimed(
     link: &mut Link<'_>,
     id: i64,
     attempts: i32,
+    patience: &str,
 ) -> Result<Option<Locked>, sqlx::Error> {
     link.query_as(LOCK_CLAIMED)
         .bind(id)
         .bind(attempts)
+        .bind(patience)
         .fetch_optional(link.connection())
         .await
 }

@@ -1,0 +1,270 @@
+//! What somebody else does beside a consumer: another process that is frozen or about to park, a server
+//! that has become a standby, a broker that is full.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use inbox::{Context, HandlerError};
+use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
+use uuid::Uuid;
+
+use support::eventually;
+
+use crate::world::{Log, Placed, Running, World, insert_effect};
+
+const WAITING: &str = "
+SELECT coalesce(min(pid), 0)::bigint FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+const RECORD: &str = "
+INSERT INTO inbox.processed (consumer, message_id, slot)
+VALUES ('billing', $1::uuid, extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::bigint / 86400 % 64)";
+
+async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+    insert_effect(&mut ctx, &event).await?;
+    Ok(())
+}
+
+/// Declares the queue, so that messages can wait for the consumer.
+async fn declare(world: &World) {
+    let declared = Running::start(
+        &world.broker,
+        "billing",
+        world.consumer().on::<Placed, _, _>(keep),
+    );
+    declared.await.stop().await;
+}
+
+/// The statement that records a group's ids may wait for one of them, and look at what is parked before.
+#[tokio::test]
+async fn g4_a_group_meets_a_message_of_its_key_that_is_just_being_parked() {
+    let world = World::new().await;
+    declare(&world).await;
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    // Another process, which has lost its subscription or its life, is just committing that it parks one.
+    let mut parking = outbox::transaction::begin(&world.database.admin)
+        .await
+        .unwrap();
+    let record = sqlx::query(RECORD).bind(first);
+    record.execute(&mut *parking).await.unwrap();
+    sqlx::query(
+        "INSERT INTO inbox.parked (consumer, state, reason, holds_key, due_at, topic, key, type,
+                                   message_id, headers, payload)
+         VALUES ('billing', 'waiting', 'failed', true, clock_timestamp() + interval '1 s',
+                 'orders.placed', 'a', 'orders.placed', $1, '{}', '{\"n\": 1, \"customer\": \"a\"}')",
+    )
+    .bind(first.to_string())
+    .execute(&mut *parking)
+    .await
+    .unwrap();
+    world.broker.publish_as(first, &Placed::new("a", 1)).await;
+    world.broker.publish_as(second, &Placed::new("a", 2)).await;
+    let builder = world
+        .consumer()
+        .workers(1)
+        .messages_per_transaction(10)
+        .on::<Placed, _, _>(keep);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    eventually("the group waits", || async {
+        world.database.count(WAITING).await > 0
+    })
+    .await;
+    parking.commit().await.unwrap();
+    eventually("both are handled", || async {
+        world.database.effects("a").await.len() == 2
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(world.database.effects("a").await, [1, 2]);
+}
+
+/// A client that gives up leaves its statement waiting at the server, and the pool with a connection less.
+#[tokio::test]
+async fn waiting_for_a_process_that_is_frozen_ends_at_the_server() {
+    let world = World::new().await;
+    let id = Uuid::now_v7();
+    let mut frozen = outbox::transaction::begin(&world.database.admin)
+        .await
+        .unwrap();
+    let record = sqlx::query(RECORD).bind(id);
+    record.execute(&mut *frozen).await.unwrap();
+    let builder = world
+        .consumer()
+        .handler_timeout(Duration::from_millis(100))
+        .on::<Placed, _, _>(keep);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    world.broker.publish_as(id, &Placed::new("frozen", 1)).await;
+    eventually("a session waits", || async {
+        world.database.count(WAITING).await > 0
+    })
+    .await;
+    let waiting = world.database.count(WAITING).await;
+    eventually("it waits no more, and another does", || async {
+        let now = world.database.count(WAITING).await;
+        now > 0 && now != waiting
+    })
+    .await;
+    frozen.rollback().await.unwrap();
+    eventually("it is handled", || async {
+        world.database.effects("frozen").await == [1]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// The server ends what a frozen process leaves open; what the session sets for itself is left alone.
+#[tokio::test]
+async fn a_transaction_neither_waits_nor_stays_open_for_ever() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        let seen = seen.clone();
+        async move {
+            let settings: (String, String) = sqlx::query_as(
+                "SELECT current_setting('lock_timeout'),
+                        current_setting('idle_in_transaction_session_timeout')",
+            )
+            .fetch_one(ctx.connection())
+            .await?;
+            seen.add(format!("{} {}", settings.0, settings.1));
+            insert_effect(&mut ctx, &event).await?;
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let own = PgPoolOptions::new()
+        .max_connections(12)
+        .after_connect(|connection, _| {
+            let set = sqlx::query("SET lock_timeout = '2s'").execute(connection);
+            Box::pin(async move { set.await.map(drop) })
+        })
+        .connect_lazy(world.database.url().as_str())
+        .unwrap();
+    for (n, together, pool) in [
+        (1, 1, world.database.pool(12)),
+        (2, 10, world.database.pool(12)),
+        (3, 1, own),
+    ] {
+        let builder = world
+            .consumer()
+            .database(pool)
+            .messages_per_transaction(together)
+            .on::<Placed, _, _>(handler.clone());
+        let running = Running::start(&world.broker, "billing", builder).await;
+        world.broker.publish(&Placed::new("a", n)).await;
+        eventually("it is handled", || async {
+            world.database.effects("a").await.contains(&n)
+        })
+        .await;
+        running.stop().await;
+    }
+    assert_eq!(log.lines(), ["1min 1min", "1min 1min", "2s 1min"]);
+}
+
+/// Sessions that were made before a fail-over lead to what is a standby now.
+#[tokio::test]
+async fn sessions_on_a_standby_are_not_used_again() {
+    let world = World::new().await;
+    let old = Arc::new(AtomicBool::new(true));
+    let leads_to_old = Arc::clone(&old);
+    let pool = PgPoolOptions::new()
+        .max_connections(12)
+        .after_connect(move |connection, _| {
+            // It refuses with the same state as a standby.
+            let set = if leads_to_old.load(Ordering::SeqCst) {
+                "SET default_transaction_read_only = on"
+            } else {
+                "SELECT 1"
+            };
+            Box::pin(async move { sqlx::query(set).execute(connection).await.map(drop) })
+        })
+        .connect_lazy(world.database.url().as_str())
+        .unwrap();
+    let builder = world.consumer().database(pool).on::<Placed, _, _>(keep);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    for n in 0..20 {
+        let event = Placed::new(&format!("c{n}"), n);
+        world.broker.publish(&event).await;
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND usename = 'postroom_test_consumer'";
+    eventually("sessions are made", || async {
+        world.database.count(sessions).await > 0
+    })
+    .await;
+    old.store(false, Ordering::SeqCst);
+    eventually("all are handled by others", || async {
+        world.database.count("SELECT count(*) FROM effect").await == 20
+    })
+    .await;
+    running.stop().await;
+}
+
+/// Old and new processes may overlap.
+#[tokio::test]
+async fn a_connection_limit_is_waited_out() {
+    let world = World::new().await;
+    declare(&world).await;
+    let limit = format!("vhost-limits/{}/max-connections", world.broker.vhost.name);
+    let none = json!({ "value": 0 });
+    world.broker.vhost.request("PUT", &limit, Some(&none));
+    let running = Running::spawn(world.consumer().on::<Placed, _, _>(keep));
+    world.broker.publish(&Placed::new("a", 1)).await;
+    // As often as the consumer, at least.
+    for _ in 0..20 {
+        let properties = lapin::ConnectionProperties::default();
+        let refused = lapin::Connection::connect(&world.broker.url(), properties).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("limit"), "{refused}");
+    }
+    assert!(!running.is_finished(), "the consumer gave up");
+    world.broker.vhost.request("DELETE", &limit, None);
+    eventually("it is handled", || async {
+        assert!(!running.is_finished(), "the consumer gave up");
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// The broker's user needs no right on an exchange that is there.
+#[tokio::test]
+async fn a_consumer_may_leave_the_exchange_to_others() {
+    let world = World::new().await;
+    declare(&world).await;
+    let vhost = &world.broker.vhost;
+    let user = support::unique("user");
+    let made = json!({ "password": "few", "tags": "" });
+    vhost.request("PUT", &format!("users/{user}"), Some(&made));
+    let granted =
+        json!({ "configure": "^billing$", "write": "^billing$", "read": "^(billing|postroom)$" });
+    let path = format!("permissions/{}/{user}", vhost.name);
+    vhost.request("PUT", &path, Some(&granted));
+    let mut url: url::Url = vhost.url().parse().unwrap();
+    url.set_username(&user).unwrap();
+    url.set_password(Some("few")).unwrap();
+    let builder = || {
+        world
+            .consumer()
+            .amqp_url(url.as_str())
+            .on::<Placed, _, _>(keep)
+    };
+    let refused = Running::spawn(builder()).result().await.unwrap_err();
+    let text = format!("{:?}", std::error::Error::source(&refused));
+    assert!(text.contains("ACCESS_REFUSED"), "{text}");
+    let builder = builder().declare_exchange(false);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it is handled", || async {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    running.stop().await;
+    vhost.request("DELETE", &format!("users/{user}"), None);
+}
