@@ -32,6 +32,8 @@ fn the_window_stops_the_reader() {
     });
     bench.admit([unkeyed(1), unkeyed(2)]);
     assert!(!bench.machine.has_room());
+    // As long as frames fill every gap, they must not keep out what is parked.
+    assert!(bench.machine.has_room_for_parked());
     bench.deliver_all();
     assert!(bench.machine.has_room());
 }

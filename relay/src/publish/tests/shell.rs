@@ -96,7 +96,7 @@ impl World {
 
     /// Reads a page of parked rows, as the machine asks.
     pub(super) fn ask(&mut self) {
-        if !self.machine.has_room() {
+        if !self.machine.has_room_for_parked() {
             return;
         }
         if let Some(request) = self.machine.next_drain() {
