@@ -98,8 +98,8 @@ impl<M> Machine<M> {
     /// Whether more parked rows may be taken. They find room where rows of frames find none: as long as
     /// those wait in the outbox they fill every gap, and what is parked would wait for all of them.
     pub const fn has_room_for_parked(&self) -> bool {
-        self.rows < self.settings.window_rows + PARKED_ROWS
-            && self.bytes < self.settings.window_bytes + PARKED_BYTES
+        self.rows < self.settings.window_rows.saturating_add(PARKED_ROWS)
+            && self.bytes < self.settings.window_bytes.saturating_add(PARKED_BYTES)
     }
 
     /// Rows in memory.
