@@ -17,7 +17,7 @@ pub trait Event: Serialize {
     /// Name of the event's type. Defaults to the topic.
     const TYPE: &'static str = Self::TOPIC;
 
-    /// Version of the body's shape. Defaults to 1.
+    /// Version of the body's shape. Defaults to 1. Consumers are told; it chooses no handler.
     const VERSION: u32 = 1;
 
     /// What the event is ordered by; `None` for no order.

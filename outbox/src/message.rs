@@ -127,7 +127,8 @@ impl Message {
 
     /// Holds the message back until a time, by the database's clock. Defaults to none.
     ///
-    /// A message held back leaves the order of its key.
+    /// A message held back leaves the order of its key. Consumers take one that is older than their dedup
+    /// window, by default 30 days, for stale, and do not handle it.
     #[must_use]
     pub fn deliver_after(mut self, time: DateTime<Utc>) -> Self {
         self.deliver_after = Some(time);

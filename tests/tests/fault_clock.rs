@@ -47,7 +47,7 @@ async fn assert_scheduled(stack: &Stack, tap: &Tap) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_g7_the_relays_clock_jumps_by_an_hour_forth_and_back() {
+async fn g3_g7_the_relays_clock_jumps_by_an_hour_back_and_forth() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "load").await;
     let later = Tap::open(&stack.broker, "later", "later").await;

@@ -246,6 +246,24 @@ mod tests {
         assert_eq!(unknown, ["POSTROOM_LEASE_TIMEOOT"]);
     }
 
+    /// `packaging/relay.toml` with all that is commented out.
+    #[test]
+    fn the_packaged_file_names_every_key_and_its_default() {
+        let packaged = include_str!("../../../packaging/relay.toml");
+        let whole = packaged.replace("\n#", "\n").replace("\n ", "\n# ");
+        let mut table: toml::Table = toml::from_str(&whole).unwrap();
+        let config: Config = toml::Value::Table(table.clone()).try_into().unwrap();
+        let mut defaults = Config::default();
+        defaults.database.url_file = config.database.url_file.clone();
+        defaults.amqp.url_file = config.amqp.url_file.clone();
+        assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+        for (variable, section, key) in ENVIRONMENT {
+            let section = table[*section].as_table_mut().unwrap();
+            assert!(*key == "url" || section.remove(*key).is_some(), "{variable}");
+        }
+        assert!(table.values().all(|section| section.as_table().unwrap().is_empty()));
+    }
+
     #[test]
     fn mistakes_are_named_with_their_place() {
         let error = load("[amqp]\nexchnge = 'shop'", &[]).unwrap_err();
