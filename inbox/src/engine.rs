@@ -118,18 +118,15 @@ impl Engine {
     /// Runs a delivery once, through the user's layers.
     pub(crate) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, Fault> {
         let began = Instant::now();
-        let origin = match delivery.origin() {
-            Origin::Queue => "queue",
-            Origin::Parked { .. } => "parked",
-        };
+        let is_parked = matches!(delivery.origin(), Origin::Parked { .. });
+        let origin = if is_parked { "parked" } else { "queue" };
         let number = delivery.attempt();
         // On a clone, which `oneshot` makes ready before it is called.
         let service = self.service.clone();
         let work = async move { service.oneshot(delivery).await };
         match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(Outcome::Duplicate)) if origin == "parked" => {
-                let fault = Fault::made_anew();
-                Err(self.emit_fault(fault, number))
+            Ok(Ok(Outcome::Duplicate)) if is_parked => {
+                Err(self.emit_fault(Fault::made_anew(), number))
             }
             Ok(Ok(outcome)) => {
                 if outcome == Outcome::Handled {

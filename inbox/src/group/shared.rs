@@ -1,6 +1,7 @@
 //! The transaction that a group shares.
 
 use outbox::MessageContext;
+use sqlx::{Postgres, Transaction};
 
 use super::{
     Answer,
@@ -10,8 +11,11 @@ use super::{
 use crate::{
     BatchContext, Context, Outcome, Router, TransactionError,
     dedup::Age,
-    sql::{self, processed::Asked},
-    transaction::{Settings, commit, within, within_time, work},
+    sql::{
+        self,
+        processed::{Asked, RecordedAll},
+    },
+    transaction::{Session, Settings, commit, within, within_time, work},
 };
 
 /// Records, runs and commits. On an error nothing was written.
@@ -45,15 +49,8 @@ pub(super) async fn run(
             Age::Future => return Err(TransactionError::Future),
         }
     }
-    let keys = order::behind_duplicates(&asked, &recorded.is_new);
-    if !keys.is_empty() {
-        // The statement may have waited for the duplicate's record, which another process committed
-        // together with the parked message: after the statement had looked for that.
-        let mut link = settings.link(&mut tx);
-        let held = sql::parked::any_holder(&mut link, consumer, &keys);
-        if within(held).await.map_err(TransactionError::Unavailable)? {
-            return Err(TransactionError::Shared);
-        }
+    if is_passed(settings, &mut tx, &asked, &recorded).await? {
+        return Err(TransactionError::Shared);
     }
     let runs = works
         .into_iter()
@@ -61,28 +58,7 @@ pub(super) async fn run(
         .filter_map(|(work, is_new)| (*is_new == Some(true)).then_some(work))
         .collect();
     let session = recorded.session;
-    let batched = |work: &Work| {
-        let type_name = work.delivery.type_name();
-        router.takes_many(type_name).then(|| type_name.to_owned())
-    };
-    for call in order::calls(runs, batched) {
-        tx = match call {
-            Call::One(Work { delivery, run, .. }) => {
-                let inherited = Context::inherited_by(&delivery);
-                let outbox = settings.outbox;
-                let handler = |lent| run(Context::new(lent, delivery, outbox));
-                work(settings, tx, &session, inherited, handler).await?
-            }
-            Call::Many(type_name, works) => {
-                let deliveries = works.into_iter().map(|work| work.delivery).collect();
-                let handler = |lent| {
-                    let context = BatchContext::new(lent, settings.outbox);
-                    router.call_many(&type_name, context, deliveries)
-                };
-                work(settings, tx, &session, MessageContext::new(), handler).await?
-            }
-        };
-    }
+    let tx = call(settings, router, tx, &session, runs).await?;
     let is_ended = match commit(settings, tx, &session).await {
         Ok(()) => false,
         // If it was a handler's COMMIT, each would find itself a duplicate.
@@ -96,6 +72,58 @@ pub(super) async fn run(
     };
     let answers = recorded.is_new.into_iter();
     Ok(answers.map(|is_new| is_new.map(answer)).collect())
+}
+
+/// Whether one of the messages would pass another of its key that is parked.
+///
+/// The statement that recorded them may have waited for another process, which committed a duplicate's record
+/// together with the parked message: after the statement had looked for that.
+async fn is_passed(
+    settings: &Settings,
+    tx: &mut Transaction<'static, Postgres>,
+    asked: &[Asked],
+    recorded: &RecordedAll,
+) -> Result<bool, TransactionError> {
+    let keys = order::behind_duplicates(asked, &recorded.is_new);
+    if keys.is_empty() {
+        return Ok(false);
+    }
+    let mut link = settings.link(tx);
+    let held = sql::parked::any_holder(&mut link, &settings.consumer, &keys);
+    within(held).await.map_err(TransactionError::Unavailable)
+}
+
+/// Calls the handlers, one after another.
+async fn call(
+    settings: &Settings,
+    router: &Router,
+    mut tx: Transaction<'static, Postgres>,
+    session: &Session,
+    runs: Vec<Work>,
+) -> Result<Transaction<'static, Postgres>, TransactionError> {
+    let batched = |work: &Work| {
+        let type_name = work.delivery.type_name();
+        router.takes_many(type_name).then(|| type_name.to_owned())
+    };
+    for call in order::calls(runs, batched) {
+        tx = match call {
+            Call::One(Work { delivery, run, .. }) => {
+                let inherited = Context::inherited_by(&delivery);
+                let outbox = settings.outbox;
+                let handler = |lent| run(Context::new(lent, delivery, outbox));
+                work(settings, tx, session, inherited, handler).await?
+            }
+            Call::Many(type_name, works) => {
+                let deliveries = works.into_iter().map(|work| work.delivery).collect();
+                let handler = |lent| {
+                    let context = BatchContext::new(lent, settings.outbox);
+                    router.call_many(&type_name, context, deliveries)
+                };
+                work(settings, tx, session, MessageContext::new(), handler).await?
+            }
+        };
+    }
+    Ok(tx)
 }
 
 async fn is_any_recorded(settings: &Settings, asked: &[Asked]) -> Result<bool, TransactionError> {

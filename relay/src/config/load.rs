@@ -259,9 +259,16 @@ mod tests {
         assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
         for (variable, section, key) in ENVIRONMENT {
             let section = table[*section].as_table_mut().unwrap();
-            assert!(*key == "url" || section.remove(*key).is_some(), "{variable}");
+            assert!(
+                *key == "url" || section.remove(*key).is_some(),
+                "{variable}"
+            );
         }
-        assert!(table.values().all(|section| section.as_table().unwrap().is_empty()));
+        assert!(
+            table
+                .values()
+                .all(|section| section.as_table().unwrap().is_empty())
+        );
     }
 
     #[test]
