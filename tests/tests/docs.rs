@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 fn root() -> PathBuf {
@@ -55,7 +56,7 @@ fn every_test_that_the_faults_name_exists() {
 }
 
 #[test]
-fn every_trap_with_a_patch_has_one_and_every_patch_is_run() {
+fn every_trap_with_a_patch_has_one_that_applies_and_every_patch_is_run() {
     let faults = fs::read_to_string(root().join("docs/faults.md")).expect("docs/faults.md");
     let script = fs::read_to_string(root().join("scripts/traps")).expect("scripts/traps");
     for entry in fs::read_dir(root().join("tests/traps"))
@@ -72,6 +73,14 @@ fn every_trap_with_a_patch_has_one_and_every_patch_is_run() {
             script.contains(&format!("\n{name} ")),
             "scripts/traps does not run {name}"
         );
+        let checked = Command::new("git")
+            .args(["apply", "--check"])
+            .arg(entry.path())
+            .current_dir(root())
+            .output()
+            .expect("running git");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{name} does not apply: {said}");
     }
 }
 
