@@ -14,6 +14,7 @@
 //! | `postroom_inbox_disconnected_total` | counter | `consumer` | connections to the broker lost, or not made |
 //! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
 //! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
+//! | `postroom_inbox_frozen_ended_total` | counter | `consumer` | sessions ended that held up messages, of processes that were frozen or cut off |
 //! | `postroom_inbox_leaves_truncated_total` | counter | `consumer` | days of ids forgotten |
 //! | `postroom_inbox_aborted_total` | counter | `consumer` | handlers aborted when the grace period ended |
 
@@ -205,6 +206,25 @@ impl OrphansReleased<'_> {
     }
 }
 
+/// Sessions of processes that are frozen or cut off were ended.
+pub(crate) struct FrozenEnded<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) sessions: i64,
+}
+
+impl FrozenEnded<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            sessions = self.sessions,
+            "ended sessions that held up messages, idle in a transaction for longer than a handler may take: \
+             is a process frozen, or cut off?"
+        );
+        counter!("postroom_inbox_frozen_ended_total", "consumer" => self.consumer.to_owned())
+            .increment(self.sessions as u64);
+    }
+}
+
 /// A leaf of ids beyond the dedup window was emptied.
 pub(crate) struct LeafTruncated<'a> {
     pub(crate) consumer: &'a str,
@@ -258,6 +278,6 @@ mod tests {
         let mut emitted = quoted('"');
         emitted.remove("postroom_inbox_");
         assert_eq!(quoted('`'), emitted);
-        assert_eq!(emitted.len(), 14);
+        assert_eq!(emitted.len(), 15);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         self,
         processed::{Asked, RecordedAll},
     },
-    transaction::{Session, Settings, commit, within, within_time, work},
+    transaction::{Session, Settings, commit, within, work},
 };
 
 /// Records, runs and commits. On an error nothing was written.
@@ -35,13 +35,10 @@ pub(super) async fn run(
         .await
         .map_err(TransactionError::Unavailable)?;
     // Another process may be handling one of the messages: then this waits for its end.
-    let (consumer, patience) = (&settings.consumer, settings.patience());
-    let recorded = within_time(
-        settings.longest_wait(),
-        sql::processed::record_all(&mut settings.link(&mut tx), consumer, &asked, &patience),
-    )
-    .await
-    .map_err(TransactionError::Unavailable)?;
+    let mut link = settings.link(&mut tx);
+    let recording = sql::processed::record_all(&mut link, &settings.consumer, &asked);
+    let recorded = settings.recorded(recording).await;
+    let recorded = recorded.map_err(TransactionError::Unavailable)?;
     for asked in &asked {
         match settings.window.age(asked.made_at, recorded.now) {
             Age::Known => {}

@@ -21,10 +21,11 @@ pub(crate) async fn park(
 ) -> Result<Outcome, sqlx::Error> {
     let mut tx = within(settings.begin()).await?;
     let mut link = settings.link(&mut tx);
+    if !record(settings, &mut link, delivery).await? && !verdict.recorded {
+        within(tx.commit()).await?;
+        return Ok(Outcome::Duplicate);
+    }
     let parked = async {
-        if !record(settings, &mut link, delivery).await? && !verdict.recorded {
-            return Ok(Outcome::Duplicate);
-        }
         let verdict = in_line(settings, &mut link, delivery, verdict.clone()).await?;
         insert(&mut link, &settings.consumer, delivery, &verdict).await?;
         Ok(Outcome::Parked(verdict.reason))
@@ -58,10 +59,9 @@ async fn record(
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());
-    let record = place(settings, link, &id).await?;
-    let (consumer, patience) = (&settings.consumer, settings.patience());
-    let recorded = sql::processed::record(link, consumer, &record, None, &patience).await?;
-    Ok(recorded.is_new)
+    let record = within(place(settings, link, &id)).await?;
+    let recording = sql::processed::record(link, &settings.consumer, &record, None);
+    Ok(settings.recorded(recording).await?.is_new)
 }
 
 async fn place(settings: &Settings, link: &mut Link<'_>, id: &Id) -> Result<Record, sqlx::Error> {

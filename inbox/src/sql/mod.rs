@@ -4,25 +4,6 @@ use std::borrow::Cow;
 
 use sqlx::error::DatabaseError;
 
-/// Bounds, for the rest of the transaction, how long it waits for others and how long it may stay open
-/// without a statement. A client that gives up waiting leaves its statement waiting at the server, and one
-/// that is frozen or cut off leaves its transaction open: either would last for hours. What the session
-/// sets for itself is left alone.
-macro_rules! patience {
-    ($millis:literal) => {
-        concat!(
-            "SELECT CASE WHEN current_setting('lock_timeout') = '0'
-                 THEN set_config('lock_timeout', ",
-            $millis,
-            ", true) END,
-            CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
-                 THEN set_config('idle_in_transaction_session_timeout', ",
-            $millis,
-            ", true) END"
-        )
-    };
-}
-
 pub(crate) mod parked;
 pub(crate) mod processed;
 pub(crate) mod session;

@@ -10,29 +10,19 @@ use uuid::Uuid;
 use crate::{dedup::Record, transaction::Session};
 
 // One statement, one round trip: the record, and whether the key must wait.
-const RECORD_RING: &str = concat!(
-    "
-WITH patience AS MATERIALIZED (",
-    patience!("$5"),
-    "),
-recorded AS (
-    INSERT INTO inbox.processed (consumer, message_id, slot)
-    SELECT $1::text, $3::uuid, $4::smallint FROM patience
+const RECORD_RING: &str = "
+WITH recorded AS (
+    INSERT INTO inbox.processed (consumer, message_id, slot) VALUES ($1, $3, $4)
     ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
        $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
            WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid"
-);
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
 
 // Sorted, so that two processes with the same messages wait for each other in one direction. Of an
 // id that stands there twice, the first is new. What a parked message holds back is not recorded.
-const RECORD_ALL: &str = concat!(
-    "
-WITH patience AS MATERIALIZED (",
-    patience!("$5"),
-    "),
-asked AS (
+const RECORD_ALL: &str = "
+WITH asked AS (
     SELECT a.message_id, a.slot, a.n,
            a.key IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
                WHERE p.consumer = $1 AND p.key = a.key AND p.holds_key) AS held
@@ -40,30 +30,23 @@ asked AS (
          WITH ORDINALITY AS a (message_id, slot, key, n)),
 recorded AS (
     INSERT INTO inbox.processed (consumer, message_id, slot)
-    SELECT $1, a.message_id, a.slot FROM patience, asked AS a WHERE NOT a.held ORDER BY a.message_id
+    SELECT $1, a.message_id, a.slot FROM asked AS a WHERE NOT a.held ORDER BY a.message_id
     ON CONFLICT DO NOTHING RETURNING message_id)
 SELECT CASE WHEN NOT a.held
             THEN r.message_id IS NOT NULL
                  AND row_number() OVER (PARTITION BY a.message_id ORDER BY a.n) = 1
        END AS is_new,
        clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
-FROM asked AS a LEFT JOIN recorded AS r USING (message_id) ORDER BY a.n"
-);
+FROM asked AS a LEFT JOIN recorded AS r USING (message_id) ORDER BY a.n";
 
-const RECORD_OTHER: &str = concat!(
-    "
-WITH patience AS MATERIALIZED (",
-    patience!("$4"),
-    "),
-recorded AS (
-    INSERT INTO inbox.processed_other (consumer, id_hash)
-    SELECT $1::text, $3::bytea FROM patience
+const RECORD_OTHER: &str = "
+WITH recorded AS (
+    INSERT INTO inbox.processed_other (consumer, id_hash) VALUES ($1, $3)
     ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
        $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
            WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid"
-);
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
 
 const IS_ANY_RECORDED: &str = "
 SELECT EXISTS (SELECT FROM unnest($2::uuid[], $3::smallint[]) AS a (message_id, slot)
@@ -92,14 +75,12 @@ pub(crate) struct Recorded {
 
 /// Records an id, unless it is there, and asks whether the key is held.
 ///
-/// Waits for another transaction that has recorded the same id and is still open, up to `patience`:
-/// then it fails with `lock_not_available`.
+/// Waits for another transaction that has recorded the same id and is still open.
 pub(crate) async fn record(
     link: &mut Link<'_>,
     consumer: &str,
     record: &Record,
     key: Option<&str>,
-    patience: &str,
 ) -> Result<Recorded, sqlx::Error> {
     let statement = match record {
         Record::Ring { .. } => link.query_as(RECORD_RING),
@@ -110,7 +91,6 @@ pub(crate) async fn record(
         Record::Ring { uuid, slot } => statement.bind(uuid).bind(slot),
         Record::Hashed { hash } => statement.bind(&hash[..]),
     };
-    let statement = statement.bind(patience);
     statement.fetch_one(link.connection()).await
 }
 
@@ -140,7 +120,6 @@ pub(crate) async fn record_all(
     link: &mut Link<'_>,
     consumer: &str,
     asked: &[Asked],
-    patience: &str,
 ) -> Result<RecordedAll, sqlx::Error> {
     let rows: Vec<(Option<bool>, DateTime<Utc>, String, i32)> = link
         .query_as(RECORD_ALL)
@@ -148,7 +127,6 @@ pub(crate) async fn record_all(
         .bind(asked.iter().map(|id| id.uuid).collect::<Vec<_>>())
         .bind(asked.iter().map(|id| id.slot).collect::<Vec<_>>())
         .bind(asked.iter().map(|id| id.key.as_deref()).collect::<Vec<_>>())
-        .bind(patience)
         .fetch_all(link.connection())
         .await?;
     let (_, now, xid, pid) = rows.first().cloned().ok_or(sqlx::Error::RowNotFound)?;

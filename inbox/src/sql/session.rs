@@ -1,5 +1,7 @@
 //! Statements on no table of the inbox.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -26,6 +28,23 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('postroom inbox janitor', 0))
 const TERMINATE: &str = "
 SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
 WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
+
+// Who holds a record is a transaction of this user's that records too: whether its process lives is told by
+// how long it has been idle. A waiting statement is ended if what it waits for is not.
+const RELIEVE: &str = "
+WITH waiting AS MATERIALIZED (
+    SELECT a.pid, pg_blocking_pids(a.pid) AS behind FROM pg_stat_activity AS a
+    WHERE a.datname = current_database() AND a.usename = session_user
+      AND a.wait_event_type = 'Lock' AND a.query LIKE '%INTO inbox.processed%'
+      AND a.query_start <= clock_timestamp() - $1 * interval '1 second'),
+ended AS MATERIALIZED (
+    SELECT b.pid, pg_terminate_backend(b.pid) FROM pg_stat_activity AS b
+    WHERE b.pid IN (SELECT unnest(w.behind) FROM waiting AS w)
+      AND b.usename = session_user AND b.state = 'idle in transaction'
+      AND b.state_change <= clock_timestamp() - $1 * interval '1 second')
+SELECT (SELECT count(*) FROM ended),
+       (SELECT count(pg_cancel_backend(w.pid)) FROM waiting AS w
+        WHERE NOT EXISTS (SELECT FROM ended AS e WHERE e.pid = ANY (w.behind)))";
 
 /// Returns the database's time.
 pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
@@ -71,6 +90,18 @@ pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Er
         .execute(link.connection())
         .await?;
     Ok(())
+}
+
+/// Ends the sessions that have been idle in a transaction for `age`, and hold up statements that record ids
+/// for as long: their processes are frozen or cut off, and nothing else would end them for hours. Ends those
+/// statements where that is not so: whoever waited for one has given up.
+///
+/// Returns how many sessions it ended, and how many statements.
+pub(crate) async fn relieve(link: &mut Link<'_>, age: Duration) -> Result<(i64, i64), sqlx::Error> {
+    link.query_as(RELIEVE)
+        .bind(age.as_secs_f64())
+        .fetch_one(link.connection())
+        .await
 }
 
 /// Ends a session of this user, if the transaction is still open on it.

@@ -2,7 +2,7 @@
 
 use outbox::link::Link;
 
-use super::{Settings, TransactionError, settings::within_time};
+use super::{Settings, TransactionError};
 use crate::{
     Delivery, Outcome, Reason,
     dedup::{Age, Id},
@@ -38,8 +38,7 @@ pub(super) async fn enter(
     match delivery.origin() {
         Origin::Queue => record(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
-            let patience = settings.patience();
-            let locked = sql::parked::lock_claimed(link, id, attempts, &patience);
+            let locked = sql::parked::lock_claimed(link, id, attempts);
             let locked = super::within(locked)
                 .await
                 .map_err(TransactionError::Unavailable)?;
@@ -66,13 +65,9 @@ async fn record(
     let key = message.key.as_deref();
     let record = id.record();
     // Another process may be handling the same message: then this waits for its end.
-    let (consumer, patience) = (&settings.consumer, settings.patience());
-    let recorded = within_time(
-        settings.longest_wait(),
-        sql::processed::record(link, consumer, &record, key, &patience),
-    )
-    .await
-    .map_err(TransactionError::Unavailable)?;
+    let recording = sql::processed::record(link, &settings.consumer, &record, key);
+    let recorded = settings.recorded(recording).await;
+    let recorded = recorded.map_err(TransactionError::Unavailable)?;
     if !recorded.is_new {
         return Ok(Entered::Settled(Outcome::Duplicate));
     }

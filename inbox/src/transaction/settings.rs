@@ -1,15 +1,16 @@
 //! What the transaction of a delivery needs to know.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use outbox::{
     Outbox,
     link::{Link, Statements},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::timeout;
 
 use super::begun::Begun;
-use crate::dedup::Window;
+use crate::{dedup::Window, events, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -78,16 +79,37 @@ impl Settings {
         self.statements.within(transaction)
     }
 
-    /// Longest time that a delivery's transaction can take, in milliseconds: for the server.
-    pub(crate) fn patience(&self) -> String {
-        let longest = self.handler_timeout.saturating_add(ANSWER).as_millis();
-        // As many as a setting of PostgreSQL holds.
-        longest.min(i32::MAX as u128).to_string()
+    /// Longest time that a delivery's transaction can take.
+    fn longest_transaction(&self) -> Duration {
+        self.handler_timeout.saturating_add(ANSWER)
     }
 
-    /// Longest wait for a transaction that has recorded the same message. The server gives up before.
-    pub(crate) fn longest_wait(&self) -> Duration {
-        self.handler_timeout.saturating_add(2 * ANSWER)
+    /// Waits until ids are recorded, which another process may be handling: then for the end of its
+    /// transaction, but not for one that is frozen or cut off.
+    ///
+    /// A statement that nobody waits for any more would go on waiting at the server, and take a connection
+    /// with it, so that is ended too.
+    pub(crate) async fn recorded<T>(
+        &self,
+        recording: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let mut recording = pin!(recording);
+        let longest = self.longest_transaction();
+        if let Ok(recorded) = timeout(longest, &mut recording).await {
+            return recorded;
+        }
+        let relieving = async {
+            let mut tx = self.begin().await?;
+            let relieved = sql::session::relieve(&mut self.link(&mut tx), longest).await?;
+            tx.commit().await?;
+            Ok(relieved)
+        };
+        // Or there is no connection for it now: then at the next attempt.
+        if let Ok((sessions @ 1.., _)) = within(relieving).await {
+            let consumer = &self.consumer;
+            events::FrozenEnded { consumer, sessions }.emit();
+        }
+        within(recording).await
     }
 
     /// How long a claimed row is left to who claimed it: it covers the moments before and after its
@@ -109,11 +131,9 @@ pub(crate) async fn within_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or_else(|_| {
-            let text = format!("the database gave no answer within {limit:?}");
-            let timed_out = io::Error::new(io::ErrorKind::TimedOut, text);
-            Err(sqlx::Error::Io(timed_out))
-        })
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        let text = format!("the database gave no answer within {limit:?}");
+        let timed_out = io::Error::new(io::ErrorKind::TimedOut, text);
+        Err(sqlx::Error::Io(timed_out))
+    })
 }

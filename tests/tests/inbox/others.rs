@@ -16,10 +16,15 @@ use uuid::Uuid;
 
 use support::eventually;
 
-use crate::world::{Log, Placed, Running, World, insert_effect};
+use crate::world::{Placed, Running, World, insert_effect};
 
 const WAITING: &str = "
-SELECT coalesce(min(pid), 0)::bigint FROM pg_stat_activity
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// When the statement began that has waited longest, in microseconds.
+const WAITING_SINCE: &str = "
+SELECT coalesce(1000000 * extract(epoch FROM min(query_start)), 0)::bigint FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 const RECORD: &str = "
@@ -84,87 +89,48 @@ async fn g4_a_group_meets_a_message_of_its_key_that_is_just_being_parked() {
     assert_eq!(world.database.effects("a").await, [1, 2]);
 }
 
-/// A client that gives up leaves its statement waiting at the server, and the pool with a connection less.
+/// What is idle for longer than a handler may take is ended, if it is the consumer's own. If not, waiting
+/// ends: a client that gives up leaves its statement at the server, and the pool with a connection less.
 #[tokio::test]
-async fn waiting_for_a_process_that_is_frozen_ends_at_the_server() {
+async fn a_process_that_is_frozen_in_a_handler_does_not_hold_up_others() {
     let world = World::new().await;
-    let id = Uuid::now_v7();
-    let mut frozen = outbox::transaction::begin(&world.database.admin)
-        .await
-        .unwrap();
-    let record = sqlx::query(RECORD).bind(id);
-    record.execute(&mut *frozen).await.unwrap();
     let builder = world
         .consumer()
         .handler_timeout(Duration::from_millis(100))
         .on::<Placed, _, _>(keep);
     let running = Running::start(&world.broker, "billing", builder).await;
-    world.broker.publish_as(id, &Placed::new("frozen", 1)).await;
-    eventually("a session waits", || async {
-        world.database.count(WAITING).await > 0
+    let others = world.database.pool(1);
+    let mut frozen = Vec::new();
+    for (n, pool) in [(0, &others), (1, &world.database.admin)] {
+        let id = Uuid::now_v7();
+        let mut tx = outbox::transaction::begin(pool).await.unwrap();
+        let record = sqlx::query(RECORD).bind(id);
+        record.execute(&mut *tx).await.unwrap();
+        frozen.push(tx);
+        let event = Placed::new(&format!("frozen-{n}"), n);
+        world.broker.publish_as(id, &event).await;
+    }
+    eventually("two sessions wait", || async {
+        world.database.count(WAITING).await == 2
     })
     .await;
-    let waiting = world.database.count(WAITING).await;
-    eventually("it waits no more, and another does", || async {
-        let now = world.database.count(WAITING).await;
-        now > 0 && now != waiting
+    let since = world.database.count(WAITING_SINCE).await;
+    eventually("the consumer's own is ended", || async {
+        world.database.effects("frozen-0").await == [0]
     })
     .await;
-    frozen.rollback().await.unwrap();
+    eventually("the other is waited for anew", || async {
+        let now = world.database.count(WAITING_SINCE).await;
+        now > since + 10_000_000
+    })
+    .await;
+    assert!(frozen.remove(0).commit().await.is_err(), "it was ended");
+    frozen.remove(0).rollback().await.unwrap();
     eventually("it is handled", || async {
-        world.database.effects("frozen").await == [1]
+        world.database.effects("frozen-1").await == [1]
     })
     .await;
     running.stop().await;
-}
-
-/// The server ends what a frozen process leaves open; what the session sets for itself is left alone.
-#[tokio::test]
-async fn a_transaction_neither_waits_nor_stays_open_for_ever() {
-    let world = World::new().await;
-    let log = Log::default();
-    let seen = log.clone();
-    let handler = move |mut ctx: Context, event: Placed| {
-        let seen = seen.clone();
-        async move {
-            let settings: (String, String) = sqlx::query_as(
-                "SELECT current_setting('lock_timeout'),
-                        current_setting('idle_in_transaction_session_timeout')",
-            )
-            .fetch_one(ctx.connection())
-            .await?;
-            seen.add(format!("{} {}", settings.0, settings.1));
-            insert_effect(&mut ctx, &event).await?;
-            Ok::<_, HandlerError>(())
-        }
-    };
-    let own = PgPoolOptions::new()
-        .max_connections(12)
-        .after_connect(|connection, _| {
-            let set = sqlx::query("SET lock_timeout = '2s'").execute(connection);
-            Box::pin(async move { set.await.map(drop) })
-        })
-        .connect_lazy(world.database.url().as_str())
-        .unwrap();
-    for (n, together, pool) in [
-        (1, 1, world.database.pool(12)),
-        (2, 10, world.database.pool(12)),
-        (3, 1, own),
-    ] {
-        let builder = world
-            .consumer()
-            .database(pool)
-            .messages_per_transaction(together)
-            .on::<Placed, _, _>(handler.clone());
-        let running = Running::start(&world.broker, "billing", builder).await;
-        world.broker.publish(&Placed::new("a", n)).await;
-        eventually("it is handled", || async {
-            world.database.effects("a").await.contains(&n)
-        })
-        .await;
-        running.stop().await;
-    }
-    assert_eq!(log.lines(), ["1min 1min", "1min 1min", "2s 1min"]);
 }
 
 /// Sessions that were made before a fail-over lead to what is a standby now.

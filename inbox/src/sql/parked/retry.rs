@@ -27,15 +27,10 @@ RETURNING p.id, p.holds_key, p.attempts,
 
 // Waits rather than skips: the claim of another worker locks the row for a moment even where it
 // does not take it, and a claimed row that nobody runs waits for the end of its lease.
-const LOCK_CLAIMED: &str = concat!(
-    "
-WITH patience AS MATERIALIZED (",
-    patience!("$3"),
-    ")
+const LOCK_CLAIMED: &str = "
 SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
-FROM patience, inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
-FOR NO KEY UPDATE OF p"
-);
+FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
+FOR NO KEY UPDATE";
 
 const DELETE: &str = "DELETE FROM inbox.parked WHERE id = $1";
 
@@ -121,12 +116,10 @@ pub(crate) async fn lock_claimed(
     link: &mut Link<'_>,
     id: i64,
     attempts: i32,
-    patience: &str,
 ) -> Result<Option<Locked>, sqlx::Error> {
     link.query_as(LOCK_CLAIMED)
         .bind(id)
         .bind(attempts)
-        .bind(patience)
         .fetch_optional(link.connection())
         .await
 }
