@@ -120,7 +120,7 @@ async fn a_consumer_without_prepared_statements_leaves_none_at_the_server() {
     everything_happens_once(&world, &pool).await;
     // All but the one whose context a handler kept.
     let mut all: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
-    assert!(all.len() > 4, "the workers had connections of their own");
+    assert!(all.len() > 1, "the workers had connections of their own");
     for connection in &mut all {
         let kept = sqlx::raw_sql("SELECT count(*) FROM pg_prepared_statements");
         let kept = kept.fetch_one(&mut **connection).await.unwrap();
