@@ -55,8 +55,11 @@ pub(super) async fn run(
         .filter_map(|(work, is_new)| (*is_new == Some(true)).then_some(work))
         .collect();
     let session = recorded.session;
-    let tx = call(settings, router, tx, &session, runs).await?;
-    let is_ended = match commit(settings, tx, &session).await {
+    let running = async {
+        let tx = call(settings, router, tx, &session, runs).await?;
+        commit(settings, tx, &session).await
+    };
+    let is_ended = match running.await {
         Ok(()) => false,
         // If it was a handler's COMMIT, each would find itself a duplicate.
         Err(TransactionError::Ended) if is_any_recorded(settings, &asked).await? => true,

@@ -17,6 +17,11 @@ pub(crate) fn has_ended(error: &(dyn DatabaseError + 'static)) -> bool {
     code.starts_with("08") || code.starts_with("57P") || matches!(code, "40003" | "25P03" | "25P04")
 }
 
+/// Whether an error says that the session is gone, and not that a statement failed.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_none_or(has_ended)
+}
+
 /// Returns the SQLSTATE of an error that the server sent (PostgreSQL documentation, appendix A).
 pub(crate) fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)

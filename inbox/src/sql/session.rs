@@ -17,6 +17,8 @@ const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
 /// `read_only_sql_transaction`
 const READ_ONLY: &str = "25006";
 
+const IS_COMMITTED: &str = "SELECT pg_xact_status($1::xid8) = 'committed'";
+
 const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
 // Gives way to everybody who holds the leaf, within the transaction alone.
@@ -73,6 +75,24 @@ pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(
     let request = sqlx::raw_sql(AssertSqlSafe(text)).execute(link.connection());
     request.await?;
     Ok(())
+}
+
+/// Rolls back and begins another transaction, in one request, whatever state the session is in.
+pub(crate) async fn roll_back_and_begin(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("ROLLBACK; BEGIN")
+        .execute(link.connection())
+        .await?;
+    Ok(())
+}
+
+/// Whether the transaction with this id has been committed.
+pub(crate) async fn is_committed(link: &mut Link<'_>, xid: &str) -> Result<bool, sqlx::Error> {
+    let committed: Option<bool> = link
+        .query_scalar(IS_COMMITTED)
+        .bind(xid)
+        .fetch_one(link.connection())
+        .await?;
+    Ok(committed == Some(true))
 }
 
 /// Whether [`commit_and_begin`] failed because the transaction is another one.

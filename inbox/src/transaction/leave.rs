@@ -53,10 +53,8 @@ async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), Transaction
         Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
         // Aborted, or now by a statement that the handler has given up.
-        Err(error) => match error.as_database_error() {
-            Some(refused) if !sql::has_ended(refused) => Err(TransactionError::Aborted(error)),
-            _ => Err(TransactionError::Lost(error)),
-        },
+        Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
+        Err(error) => Err(TransactionError::Aborted(error)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use outbox::MessageContext;
+use outbox::{MessageContext, link::Link};
 use sqlx::{Postgres, Transaction};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -51,8 +51,11 @@ where
     };
     let Some(slot) = Arc::into_inner(slot) else {
         // Somebody still has the transaction, and with it the lock on the message's record.
-        let _ = timeout(OTHER_SESSION, terminate(settings, session)).await;
-        return Err(failure.unwrap_or(TransactionError::Leaked));
+        let committed = timeout(OTHER_SESSION, terminate(settings, session)).await;
+        return Err(match committed {
+            Ok(Ok(true)) => TransactionError::Ended,
+            _ => failure.unwrap_or(TransactionError::Leaked),
+        });
     };
     let tx = slot.into_inner();
     match failure {
@@ -67,37 +70,58 @@ async fn cancel(settings: &Settings, session: &Session) -> Result<(), sqlx::Erro
     tx.commit().await
 }
 
-async fn terminate(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+/// Ends the session, if it is still in the transaction; returns whether that has been committed.
+async fn terminate(settings: &Settings, session: &Session) -> Result<bool, sqlx::Error> {
     let mut tx = settings.begin().await?;
-    sql::session::terminate(&mut settings.link(&mut tx), session.pid, &session.xid).await?;
-    tx.commit().await
+    let mut link = settings.link(&mut tx);
+    sql::session::terminate(&mut link, session.pid, &session.xid).await?;
+    let committed = sql::session::is_committed(&mut link, &session.xid).await?;
+    tx.commit().await?;
+    Ok(committed)
 }
 
-/// Rolls back; a handler's error after which that is impossible is the lost connection's.
-///
-/// A statement that the handler has given up is answered first. That may be an error, which is the
-/// handler's own, or take long: then the statement is cancelled.
+/// Rolls back; a handler's error after which that is impossible is the lost connection's, and one after
+/// which there is nothing to roll back is that of ending the transaction.
 async fn roll_back(
     settings: &Settings,
     session: &Session,
-    tx: Transaction<'static, Postgres>,
+    mut tx: Transaction<'static, Postgres>,
     failure: TransactionError,
 ) -> TransactionError {
-    let Ok(rolled_back) = timeout(GIVEN_UP, tx.rollback()).await else {
+    let rolling_back = async {
+        let ended = has_ended(&mut settings.link(&mut tx), session).await?;
+        tx.rollback().await?;
+        Ok::<_, sqlx::Error>(ended)
+    };
+    let Ok(rolled_back) = timeout(GIVEN_UP, rolling_back).await else {
         let _ = timeout(OTHER_SESSION, cancel(settings, session)).await;
         return failure;
     };
-    let lost = rolled_back.err().filter(|error| {
-        let refused = error.as_database_error();
-        refused.is_none_or(sql::has_ended)
-    });
-    match (lost, failure) {
-        (Some(lost), TransactionError::Handler(failure))
-            if failure.disposition == Disposition::Retry =>
+    match (rolled_back, failure) {
+        (Ok(true), _) => TransactionError::Ended,
+        (Err(error), TransactionError::Handler(failure))
+            if sql::is_lost(&error) && failure.disposition == Disposition::Retry =>
         {
-            TransactionError::Lost(lost)
+            TransactionError::Lost(error)
         }
         (_, failure) => failure,
+    }
+}
+
+/// Whether the handler has ended the transaction, and with it what it has recorded: were the message
+/// handled again, it would be taken for a duplicate.
+///
+/// A statement that the handler has given up is answered first. That may be an error, which is the
+/// handler's own, or take long: then the statement is cancelled.
+async fn has_ended(link: &mut Link<'_>, session: &Session) -> Result<bool, sqlx::Error> {
+    match sql::session::transaction(link).await {
+        Ok(xid) => Ok(xid.as_deref() != Some(&session.xid)),
+        Err(error) if sql::is_lost(&error) => Err(error),
+        // A failed statement, in this transaction or in what the handler has begun after it.
+        Err(_) => {
+            sql::session::roll_back_and_begin(link).await?;
+            sql::session::is_committed(link, &session.xid).await
+        }
     }
 }
 
