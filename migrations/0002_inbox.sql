@@ -74,27 +74,39 @@ COMMENT ON COLUMN inbox.parked.state IS 'waiting: will be tried again; dead: onl
 COMMENT ON COLUMN inbox.parked.holds_key IS 'Later messages of the key wait behind this row';
 COMMENT ON COLUMN inbox.parked.due_at IS 'Next attempt; null: waits for the row before it, or for an operator';
 
--- Moves the next row of a key forward once the row before it is gone.
+-- Moves the next row of a key forward once the row before it is gone. It has waited since it was parked: were
+-- it due only now, it would be behind everything that has been put off meanwhile, which may wait for it. A minute
+-- at most: what has been due for long is taken by processes that have no handler for it.
 CREATE FUNCTION inbox.release_next(consumer text, key text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-    UPDATE inbox.parked AS p SET due_at = clock_timestamp()
+    UPDATE inbox.parked AS p
+    SET due_at = greatest(p.parked_at, clock_timestamp() - interval '1 minute')
     WHERE p.id = (SELECT n.id FROM inbox.parked AS n
                   WHERE n.consumer = release_next.consumer AND n.key = release_next.key AND n.holds_key
                   ORDER BY n.id LIMIT 1)
       AND p.reason = 'behind' AND p.due_at IS NULL
 $$;
 
--- For operators: try a parked delivery again at once, dead or not.
+-- For operators: try a parked delivery again at once, dead or not. One behind others of its key waits for
+-- its turn.
 CREATE FUNCTION inbox.retry(id bigint) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH revived AS (
-        UPDATE inbox.parked AS p SET state = 'waiting', due_at = clock_timestamp(), attempts = 0
-        WHERE p.id = retry.id RETURNING 1)
+        UPDATE inbox.parked AS p
+        SET state = 'waiting', attempts = 0,
+            due_at = CASE WHEN first.is THEN clock_timestamp() END,
+            reason = CASE WHEN first.is THEN p.reason ELSE 'behind' END
+        FROM (SELECT q.id, NOT (q.holds_key AND EXISTS (
+                         SELECT FROM inbox.parked AS e
+                         WHERE e.consumer = q.consumer AND e.key = q.key AND e.holds_key
+                           AND e.id < q.id)) AS is
+              FROM inbox.parked AS q WHERE q.id = retry.id) AS first
+        WHERE p.id = first.id RETURNING 1)
     SELECT EXISTS (SELECT FROM revived)
 $$;
-COMMENT ON FUNCTION inbox.retry(bigint) IS 'Tries a parked delivery again at once; false if there is none with this id';
+COMMENT ON FUNCTION inbox.retry(bigint) IS 'Tries a parked delivery again, at once unless it is behind others of its key; false if there is none with this id';
 
 -- For operators: give a parked delivery up for good and let its key go on.
 CREATE FUNCTION inbox.discard(id bigint) RETURNS boolean

@@ -2,7 +2,6 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use outbox::schema::{self, SchemaError};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
@@ -13,10 +12,9 @@ use crate::{
     ConsumerBuilder, Parked, RunError,
     broker::{Address, Stream, Topology},
     engine::Engine,
-    events,
-    handler::chain,
     janitor::Janitor,
     parked::Worker,
+    ready,
 };
 
 /// Handles the messages of a queue, each once.
@@ -61,14 +59,21 @@ impl Consumer {
     ///
     /// # Errors
     /// Returns what will not pass by itself: a schema of another release, a queue or exchange with
-    /// other arguments, refused access.
+    /// other arguments, refused access, a pool that is closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
+        let consumer = self.engine.consumer().to_owned();
+        let pool = self.engine.settings.pool.clone();
         // Boxed: it is large, and whoever awaits this would carry it.
         let mut running = Box::pin(self.run_until(stop.clone()));
         tokio::select! {
             ended = &mut running => return ended,
             () = shutdown => stop.cancel(),
+            () = pool.close_event() => {
+                stop.cancel();
+                running.await?;
+                return Err(RunError::PoolClosed { consumer });
+            }
         }
         running.await
     }
@@ -77,10 +82,7 @@ impl Consumer {
         let consumer = self.engine.consumer().to_owned();
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            checked = self.check_schema() => checked.map_err(|source| RunError::Schema {
-                consumer: consumer.clone(),
-                source,
-            })?,
+            ready = ready::wait(&self.engine) => ready?,
         }
         let mut background = JoinSet::new();
         for number in 0..self.parked_workers {
@@ -104,30 +106,6 @@ impl Consumer {
         };
         let (ended, ()) = tokio::join!(stream, supervise(background, &stop, grace));
         ended.map_err(|source| RunError::Broker { consumer, source })
-    }
-
-    /// Checks the schema, however long it takes to reach the database.
-    async fn check_schema(&self) -> Result<(), SchemaError> {
-        let settings = &self.engine.settings;
-        let mut tries = 0;
-        loop {
-            let check = async {
-                let connection = settings.pool.acquire().await;
-                let mut connection = connection.map_err(SchemaError::Database)?;
-                schema::check(&mut connection).await
-            };
-            match check.await {
-                Err(SchemaError::Database(error)) => events::DatabaseUnavailable {
-                    consumer: self.engine.consumer(),
-                    doing: "checking the schema",
-                    error: &chain(&error),
-                }
-                .emit(),
-                checked => return checked,
-            }
-            sleep(self.engine.limits.outage.delay(tries)).await;
-            tries += 1;
-        }
     }
 }
 

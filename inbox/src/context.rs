@@ -41,9 +41,17 @@ impl Context {
 
     /// Returns the connection on which the transaction is open.
     ///
-    /// Savepoints are welcome. Ending the transaction is not: a `COMMIT` or `ROLLBACK` of the
-    /// handler's own is found out, and the message is parked dead. Other messages that share the
-    /// transaction are so too if it was a `COMMIT`: what had been written by then cannot be taken back.
+    /// Savepoints are welcome. Ending the transaction is not: a `COMMIT` or `ROLLBACK` of the handler's own is
+    /// found out, however the handler goes on, and the message is parked dead. Other messages that share the
+    /// transaction are so too if it was a `COMMIT`: what had been written by then cannot be taken back. After a
+    /// `ROLLBACK` they run again, and what their handlers wrote after it, each statement by itself, stays.
+    ///
+    /// Dropping the future that begins a savepoint, as a deadline does, is such a `ROLLBACK`: sqlx 0.9 sends it
+    /// without a word.
+    ///
+    /// What a handler sets with `SET LOCAL` holds to the transaction's end: for the messages too that share it
+    /// and come later. Handlers that do so, of tenants say, are not for
+    /// [`messages_per_transaction`](crate::ConsumerBuilder::messages_per_transaction).
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }

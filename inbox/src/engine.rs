@@ -157,8 +157,7 @@ impl Engine {
         }
         let type_name = delivery.type_name();
         if !self.router.handles(type_name) {
-            let text = format!("no handler takes the type {type_name:?}");
-            return Some(Verdict::hopeless(Reason::Unhandled, text));
+            return Some(Limits::unhandled(type_name, message.key.is_some()));
         }
         let deliveries = message.delivery_count;
         (deliveries >= self.limits.max_crashes)

@@ -24,7 +24,7 @@ pub enum BuildError {
 
     /// A name cannot be carried.
     #[error(
-        "building consumer {consumer:?}: {what} {name:?} has {} bytes; use 1 to 255",
+        "building consumer {consumer:?}: {what} {name:?} has {} bytes; use 1 to 255, none of them zero",
         name.len()
     )]
     Name {
@@ -101,14 +101,40 @@ pub enum BuildError {
 
     /// The queue would drop messages.
     #[error(
-        "building consumer {consumer:?}: with x-delivery-limit {limit} and no x-dead-letter-exchange the queue would drop messages; leave the limit out, use -1 (RabbitMQ 4 and later), or name a dead letter exchange"
+        "building consumer {consumer:?}: with the argument {argument} the queue would drop messages; {instead}"
     )]
     DropsMessages {
         /// Name of the consumer.
         consumer: String,
-        /// The limit.
-        limit: i64,
+        /// The queue's argument.
+        argument: String,
+        /// What to do.
+        instead: &'static str,
     },
+}
+
+/// Why a database does not serve a consumer until somebody changes something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// Its texts are not in UTF-8.
+    #[error(
+        "the database's encoding is {0}, and not every message has a form in it; make the database with ENCODING 'UTF8'"
+    )]
+    Encoding(String),
+
+    /// The user lacks a right.
+    #[error(
+        "user {user:?} may not use the tables of the inbox; GRANT inbox_consumer TO {user:?} (migrations/roles.sql)"
+    )]
+    Rights {
+        /// Who asked.
+        user: String,
+    },
+
+    /// The server knows no such user, password or database.
+    #[error("the database server refused the connection; check user, password and database")]
+    Refused(#[source] sqlx::Error),
 }
 
 /// Why a consumer ended before it was told to.
@@ -125,6 +151,25 @@ pub enum RunError {
         /// What is wrong and what to do.
         #[source]
         source: SchemaError,
+    },
+
+    /// The database is none that an inbox can work in, or refuses this user.
+    #[error("starting consumer {consumer:?}")]
+    Database {
+        /// Name of the consumer.
+        consumer: String,
+        /// What is wrong and what to do.
+        #[source]
+        source: DatabaseError,
+    },
+
+    /// The pool was closed while the consumer ran.
+    #[error(
+        "running consumer {consumer:?}: its pool was closed; end the consumer before, by its shutdown"
+    )]
+    PoolClosed {
+        /// Name of the consumer.
+        consumer: String,
     },
 
     /// The broker refused.

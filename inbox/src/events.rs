@@ -13,6 +13,7 @@
 //! | `postroom_inbox_connected_total` | counter | `consumer` | connections to the broker made |
 //! | `postroom_inbox_disconnected_total` | counter | `consumer` | connections to the broker lost, or not made |
 //! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
+//! | `postroom_inbox_not_bound_total` | counter | `consumer` | times that the queue could not be bound again to its topics |
 //! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
 //! | `postroom_inbox_frozen_ended_total` | counter | `consumer` | sessions ended that held up messages, of processes that were frozen or cut off |
 //! | `postroom_inbox_leaves_truncated_total` | counter | `consumer` | days of ids forgotten |
@@ -184,6 +185,24 @@ impl Unacknowledged<'_> {
     pub(crate) fn emit(self) {
         debug!("not acknowledged; it comes again as a duplicate");
         counter!("postroom_inbox_unacknowledged_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// The queue may not be bound to all topics, and could not be bound again.
+pub(crate) struct NotBound<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl NotBound<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            error = self.error,
+            "the queue could not be bound again; messages may not come"
+        );
+        counter!("postroom_inbox_not_bound_total", "consumer" => self.consumer.to_owned())
             .increment(1);
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address::Address,
     answer::answer,
+    bindings::Bindings,
     closing::Closing,
     refusal::Failure,
     server::{self, DeliveryLimit},
@@ -29,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Connector {
     pub(super) address: Address,
     pub(super) consumer: Arc<str>,
-    pub(super) topology: Topology,
+    pub(super) topology: Arc<Topology>,
     pub(super) prefetch: u16,
     /// The server's habit, once it is known.
     pub(super) delivery_limit: Option<DeliveryLimit>,
@@ -75,12 +76,15 @@ impl Connector {
             FieldTable::default(),
         );
         let deliveries = answer("consuming from the queue", consuming).await?;
-        let consumer = Arc::clone(&self.consumer);
+        let bindings = Bindings {
+            topology: Arc::clone(&self.topology),
+            consumer: Arc::clone(&self.consumer),
+        };
         Ok(Session::new(
             connection,
             channel,
             deliveries,
-            consumer,
+            bindings,
             self.prefetch,
         ))
     }

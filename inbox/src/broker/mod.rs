@@ -4,6 +4,7 @@ mod acknowledging;
 mod acks;
 mod address;
 mod answer;
+mod bindings;
 mod closing;
 mod connect;
 mod job;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Consumer, ErrorKind};
 use outbox::wire;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::{
@@ -13,6 +13,7 @@ use tokio_util::{
 
 use super::{
     acknowledging::Acknowledging,
+    bindings::Bindings,
     closing::Closing,
     job::{Job, Receipt},
     workers::Workers,
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(500);
 
 const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
 
+const UNREADABLE: &str = "is there a message at the head of the queue whose type, id or another short text is not in UTF-8? Remove it there: see \"Consumers\" in docs/operations.md";
+
 /// What the subscription yields.
 type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 
@@ -39,6 +42,7 @@ pub(super) struct Session {
     settled: mpsc::UnboundedSender<u64>,
     /// Has the channel.
     acknowledging: AbortOnDropHandle<()>,
+    bindings: Bindings,
     /// Tells the session's deliveries that it has ended.
     ended: CancellationToken,
     /// Cancels `ended`, however the session ends.
@@ -60,9 +64,10 @@ impl Session {
         connection: Closing,
         channel: Channel,
         deliveries: Consumer,
-        consumer: Arc<str>,
+        bindings: Bindings,
         prefetch: u16,
     ) -> Self {
+        let consumer = Arc::clone(&bindings.consumer);
         let ended = CancellationToken::new();
         let (sender, settled) = mpsc::unbounded_channel();
         let acknowledging = Acknowledging {
@@ -75,6 +80,7 @@ impl Session {
             connection,
             deliveries,
             settled: sender,
+            bindings,
             acknowledging: AbortOnDropHandle::new(tokio::spawn(acknowledging.run())),
             _guard: ended.clone().drop_guard(),
             ended,
@@ -90,6 +96,7 @@ impl Session {
     ) -> End {
         let mut look = interval(LOOK);
         let mut looks = false;
+        let mut bound = self.bindings.keep(&self.connection).await;
         let lost = loop {
             // Woken for each delivery that comes, this would cost more than it gains.
             let takes = looks || workers.has_room();
@@ -106,6 +113,7 @@ impl Session {
                     }
                 }
                 _ = look.tick() => looks = true,
+                _ = &mut bound => bound = self.bindings.keep(&self.connection).await,
                 _ = &mut self.acknowledging => {
                     break "the task that acknowledges ended".to_owned();
                 }
@@ -145,7 +153,7 @@ impl Session {
         while let Some(came) = next {
             match came {
                 Some(Ok(delivery)) => workers.arrived(self.job(delivery)),
-                Some(Err(error)) => return Err(chain(&error)),
+                Some(Err(error)) => return Err(lost(&error)),
                 None => return Err(CANCELLED.to_owned()),
             }
             next = self.deliveries.next().now_or_never();
@@ -155,7 +163,11 @@ impl Session {
     }
 
     fn job(&self, delivery: lapin::message::Delivery) -> Job {
-        let message = wire::decode(delivery.routing_key.as_str(), &delivery.properties);
+        let mut message = wire::decode(delivery.routing_key.as_str(), &delivery.properties);
+        if !delivery.redelivered {
+            // What a publisher says of it, who has sent on what it was given.
+            message.delivery_count = 0;
+        }
         Job {
             delivery: Delivery::new(message, delivery.data),
             receipt: Receipt {
@@ -164,5 +176,14 @@ impl Session {
             },
             ended: self.ended.clone(),
         }
+    }
+}
+
+/// Why a subscription ended. A message that the client cannot read ends the connection each time it comes.
+fn lost(error: &lapin::Error) -> String {
+    let text = chain(error);
+    match error.kind() {
+        ErrorKind::ParsingError(_) => format!("{text}; {UNREADABLE}"),
+        _ => text,
     }
 }

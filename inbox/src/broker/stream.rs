@@ -55,7 +55,7 @@ impl Stream {
             connector: Connector {
                 address,
                 consumer: Arc::clone(&engine.settings.consumer),
-                topology,
+                topology: Arc::new(topology),
                 prefetch,
                 delivery_limit: None,
             },

@@ -62,6 +62,16 @@ impl Topology {
     ) -> Result<(), Failure> {
         self.declare_exchange(channel).await?;
         self.declare_queue(channel, limit).await?;
+        self.bind_queue(channel).await
+    }
+
+    /// Declares exchange and bindings for a queue that is there.
+    pub(super) async fn bind(&self, channel: &Channel) -> Result<(), Failure> {
+        self.declare_exchange(channel).await?;
+        self.bind_queue(channel).await
+    }
+
+    async fn bind_queue(&self, channel: &Channel) -> Result<(), Failure> {
         for pattern in &self.bindings {
             let bind = channel.queue_bind(
                 self.queue.as_str().into(),

@@ -60,7 +60,10 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets an argument of the queue, for example `x-max-length`. Wins over those set here.
+    /// Sets an argument of the queue, for example `x-quorum-initial-group-size`. Wins over those set here.
+    /// Those with which the broker drops messages that it has confirmed are refused: a length limit without
+    /// `x-overflow = reject-publish`, `x-message-ttl` and `x-delivery-limit` without a dead letter exchange,
+    /// `x-expires`. Policies can do the same, and are not seen from here.
     ///
     /// An existing queue must have the same arguments: the consumer ends with an error otherwise.
     #[must_use]

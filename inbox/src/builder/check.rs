@@ -27,7 +27,7 @@ impl ConsumerBuilder {
         let arguments = topology.arguments.keys();
         let arguments = arguments.map(|name| ("queue argument", name));
         for (what, name) in names.into_iter().chain(bindings).chain(arguments) {
-            if name.is_empty() || name.len() > NAME_BYTES {
+            if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
                 return Err(BuildError::Name {
                     consumer: self.name.clone(),
                     what,
@@ -60,6 +60,11 @@ impl ConsumerBuilder {
             ("attempts_in_place", self.limits.attempts_in_place.into()),
             ("max_attempts", self.limits.max_attempts.into()),
             ("max_crashes", self.limits.max_crashes),
+            (
+                "handler_timeout",
+                is_longer_than_nothing(self.handler_timeout),
+            ),
+            ("dedup_window", is_longer_than_nothing(self.window)),
         ];
         for (setting, count) in counts {
             if count == 0 {
@@ -83,20 +88,35 @@ impl ConsumerBuilder {
         Ok(())
     }
 
-    pub(super) fn check_delivery_limit(&self) -> Result<(), BuildError> {
-        let dead_letters = self
-            .topology
-            .arguments
-            .contains_key("x-dead-letter-exchange");
-        match self.topology.arguments.get(DELIVERY_LIMIT) {
-            Some(HeaderValue::Int(limit)) if *limit >= 0 && !dead_letters => {
-                Err(BuildError::DropsMessages {
-                    consumer: self.name.clone(),
-                    limit: *limit,
-                })
-            }
-            _ => Ok(()),
+    /// Refuses arguments with which the broker drops messages that it has confirmed.
+    pub(super) fn check_queue_arguments(&self) -> Result<(), BuildError> {
+        let arguments = &self.topology.arguments;
+        let dead_letters = arguments.contains_key("x-dead-letter-exchange");
+        let rejects = arguments.get("x-overflow").is_some_and(|overflow| {
+            matches!(overflow, HeaderValue::Text(text) if text.starts_with("reject-publish"))
+        });
+        for (argument, value) in arguments {
+            let limited = !matches!(value, HeaderValue::Int(limit) if *limit < 0);
+            let instead = match argument.as_str() {
+                DELIVERY_LIMIT if limited && !dead_letters => {
+                    "leave it out, use -1 (RabbitMQ 4 and later), or name an x-dead-letter-exchange"
+                }
+                "x-max-length" | "x-max-length-bytes" if !rejects && !dead_letters => {
+                    "add x-overflow = reject-publish, so that relays keep what finds no room, or name an x-dead-letter-exchange"
+                }
+                "x-message-ttl" if !dead_letters => {
+                    "leave it out, let publishers set expires_at, or name an x-dead-letter-exchange"
+                }
+                "x-expires" => "leave it out: the queue would be gone while the consumer is away",
+                _ => continue,
+            };
+            return Err(BuildError::DropsMessages {
+                consumer: self.name.clone(),
+                argument: argument.clone(),
+                instead,
+            });
         }
+        Ok(())
     }
 
     pub(super) fn address(&self) -> Result<Address, BuildError> {
@@ -131,6 +151,11 @@ impl ConsumerBuilder {
             setting,
         }
     }
+}
+
+/// A duration as a count, of which only zero is refused.
+const fn is_longer_than_nothing(duration: std::time::Duration) -> u64 {
+    if duration.is_zero() { 0 } else { 1 }
 }
 
 #[cfg(test)]
@@ -178,10 +203,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn settings_that_cannot_work_are_named() {
-        use BuildError::{
-            DropsMessages, Missing, Name, NoHandler, Pool, TwoHandlers, Url, Window, Zero,
+    async fn arguments_that_drop_messages_are_refused() {
+        let drops = |name, value: i64| {
+            let refused = error(builder(10).queue_argument(name, value));
+            assert!(
+                matches!(refused, BuildError::DropsMessages { .. }),
+                "{name}"
+            );
+            assert!(refused.to_string().contains(name));
+            let builder = builder(10).queue_argument("x-dead-letter-exchange", "dead");
+            builder.queue_argument(name, value).build().is_err()
         };
+        assert!(!drops("x-delivery-limit", 5));
+        assert!(!drops("x-max-length", 5));
+        assert!(!drops("x-max-length-bytes", 5));
+        assert!(!drops("x-message-ttl", 5));
+        assert!(drops("x-expires", 5));
+        let bounded = builder(10).queue_argument("x-max-length", 5);
+        let bounded = bounded.queue_argument("x-overflow", "reject-publish");
+        assert!(bounded.build().is_ok());
+        let unlimited = builder(10).queue_argument("x-delivery-limit", -1);
+        assert!(unlimited.build().is_ok());
+    }
+
+    #[tokio::test]
+    async fn settings_that_cannot_work_are_named() {
+        use BuildError::{Missing, Name, NoHandler, Pool, TwoHandlers, Url, Window, Zero};
         let hours = std::time::Duration::from_hours;
         assert!(matches!(error(builder(9)), Pool { needed: 10, .. }));
         assert!(matches!(error(builder(10).workers(0)), Zero { .. }));
@@ -197,10 +244,13 @@ mod tests {
             error(builder(10).dedup_window(hours(59 * 24))),
             Window { .. }
         ));
-        let limited = || builder(10).queue_argument("x-delivery-limit", 5);
-        assert!(matches!(error(limited()), DropsMessages { limit: 5, .. }));
-        let dead_letters = limited().queue_argument("x-dead-letter-exchange", "dead");
-        assert!(dead_letters.build().is_ok());
+        let zero = std::time::Duration::ZERO;
+        assert!(matches!(error(builder(10).dedup_window(zero)), Zero { .. }));
+        assert!(matches!(
+            error(builder(10).handler_timeout(zero)),
+            Zero { .. }
+        ));
+        assert!(matches!(error(builder(10).queue("a\0b")), Name { .. }));
         assert!(matches!(error(Consumer::builder("pings")), NoHandler(_)));
         let bare = Consumer::builder("pings").on::<Ping, _, _>(pong);
         assert!(matches!(

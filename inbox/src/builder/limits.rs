@@ -117,6 +117,18 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets for how long a message that no handler takes waits for a process of the consumer that has a
+    /// handler for its type; then it is dead, as `unhandled`. Its key waits with it. Defaults to 5 minutes.
+    ///
+    /// While a new release replaces an old one, the old one is sent messages of the new one's types. The time
+    /// should be longer than that takes. A queue that is bound to topics which nobody handles any more is to
+    /// be unbound from them.
+    #[must_use]
+    pub fn max_unhandled(mut self, longest: Duration) -> Self {
+        self.limits.max_unhandled = longest;
+        self
+    }
+
     /// Sets whether the key of a dead message goes on without it. Defaults to false: order is a
     /// promise, and later messages wait for the operator too.
     #[must_use]

@@ -124,7 +124,7 @@ impl ConsumerBuilder {
         self.check_handlers()?;
         self.check_counts()?;
         self.check_window()?;
-        self.check_delivery_limit()?;
+        self.check_queue_arguments()?;
         let together = self.together();
         let prefetch = self
             .prefetch

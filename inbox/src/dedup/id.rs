@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use super::window::slot;
 
@@ -11,7 +11,8 @@ use super::window::slot;
 pub(crate) enum Id {
     /// A UUID version 7 (RFC 9562, section 5.7), which holds the time at which it was made.
     V7 { uuid: Uuid, hash: [u8; 32] },
-    /// Anything else: other versions of UUID, and any text.
+    /// Anything else: other versions of UUID, and any text. A UUID without hyphens is one: 32 digits of a
+    /// random id look like one that holds a time, once in 16.
     Other { hash: [u8; 32] },
 }
 
@@ -31,8 +32,9 @@ impl Id {
             Ok(uuid) => {
                 // However it was spelled.
                 let hash = hash(&uuid.hyphenated().to_string(), source);
-                match uuid.get_version_num() {
-                    7 => Self::V7 { uuid, hash },
+                let is_spelled_out = message_id.len() == uuid::fmt::Hyphenated::LENGTH;
+                match (uuid.get_version_num(), uuid.get_variant()) {
+                    (7, Variant::RFC4122) if is_spelled_out => Self::V7 { uuid, hash },
                     _ => Self::Other { hash },
                 }
             }
@@ -106,7 +108,7 @@ mod tests {
         );
         assert_eq!(
             id,
-            Id::new(&uuid.simple().to_string().to_uppercase(), Some("orders"))
+            Id::new(&uuid.to_string().to_uppercase(), Some("orders"))
         );
     }
 
@@ -121,5 +123,13 @@ mod tests {
         assert!(matches!(id(v4, None), Record::Hashed { .. }));
         assert_eq!(id(v4, None), id(&v4.to_uppercase(), None));
         assert_eq!(Id::new(v4, None).made_at(), None);
+    }
+
+    #[test]
+    fn random_digits_hold_no_time() {
+        let digits = "936da01f9abd7d9d80c702af85c822a8";
+        assert_eq!(Id::new(digits, None).made_at(), None);
+        let other_variant = "936da01f-9abd-7d9d-c0c7-02af85c822a8";
+        assert_eq!(Id::new(other_variant, None).made_at(), None);
     }
 }

@@ -78,6 +78,11 @@ impl Router {
         self.handlers.contains_key(type_name)
     }
 
+    /// Returns the types that handlers take.
+    pub(crate) fn types(&self) -> Vec<&'static str> {
+        self.handlers.keys().copied().collect()
+    }
+
     /// Returns whether any handler takes many messages.
     pub(crate) fn has_many(&self) -> bool {
         let mut handlers = self.handlers.values();

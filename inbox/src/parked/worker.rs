@@ -11,10 +11,10 @@ use crate::{
     Delivery, Reason,
     backoff::Backoff,
     engine::{Engine, span},
-    policy::{Failed, Meaning, Next, Progress, Verdict},
+    policy::{Failed, LONGEST, Meaning, Next, Progress, Verdict},
     sql::{
         self,
-        parked::{Claimed, Leases},
+        parked::{Claimed, Leases, Takes},
     },
     transaction::within,
 };
@@ -34,13 +34,18 @@ const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub(crate) struct Worker {
     engine: Arc<Engine>,
-    /// Whether it takes deliveries that may end the process: one worker does, one at a time.
-    crashed: bool,
+    takes: Takes,
 }
 
 impl Worker {
-    pub(crate) const fn new(engine: Arc<Engine>, crashed: bool) -> Self {
-        Self { engine, crashed }
+    /// Makes a worker. One of them takes deliveries that may end the process: one at a time.
+    pub(crate) fn new(engine: Arc<Engine>, crashed: bool) -> Self {
+        let takes = Takes {
+            crashed,
+            types: engine.router.types(),
+            unhandled: engine.limits.max_unhandled.min(LONGEST),
+        };
+        Self { engine, takes }
     }
 
     /// Works until `stop`; a delivery under way is finished.
@@ -79,7 +84,7 @@ impl Worker {
         within(async {
             let mut tx = settings.begin().await?;
             let mut link = settings.link(&mut tx);
-            let claim = sql::parked::claim(&mut link, &settings.consumer, leases, self.crashed);
+            let claim = sql::parked::claim(&mut link, &settings.consumer, leases, &self.takes);
             match claim.await {
                 Ok(claimed) => {
                     tx.commit().await?;

@@ -9,7 +9,10 @@ use crate::{Reason, backoff::Backoff};
 pub(super) const RERUNS: u32 = 10;
 
 /// Longest wait that is written down.
-const LONGEST: Duration = Duration::from_hours(24 * 36_500);
+pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 36_500);
+
+/// Shortest wait of a delivery that is put off: it would take turns with nobody.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// How often and how long a delivery is tried.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) max_crashes: u64,
     /// For how long a delivery may be put off, from the first time on.
     pub(crate) max_deferral: Duration,
+    /// For how long a delivery waits for a process that has a handler for its type.
+    pub(crate) max_unhandled: Duration,
     /// Whether the key of a dead delivery goes on without it.
     pub(crate) release_dead_keys: bool,
     /// After a conflict with another transaction.
@@ -43,6 +48,7 @@ impl Default for Limits {
             parked: Backoff::new(Duration::from_secs(10), Duration::from_hours(1)),
             max_crashes: 3,
             max_deferral: Duration::from_hours(24),
+            max_unhandled: Duration::from_mins(5),
             release_dead_keys: false,
             conflict: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
             outage: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
@@ -79,7 +85,7 @@ impl Limits {
             Meaning::Deferred(wait) if failed.age < self.max_deferral => {
                 let wait = wait.unwrap_or_else(|| self.parked.delay(0));
                 // Beyond that it will be dead, and "never" is no time that a table holds.
-                let wait = wait.min(self.max_deferral).min(LONGEST);
+                let wait = wait.max(SHORTEST).min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)
             }
             Meaning::Deferred(_) => (Reason::Deferred, Due::Never, false),
@@ -120,6 +126,19 @@ impl Limits {
             error: Some(format!(
                 "delivered {deliveries} times before without an answer; its handler may end the process"
             )),
+        }
+    }
+
+    /// Decides how a delivery is parked whose type has no handler in this process: others may have one,
+    /// while a new release takes the place of an old one, and claim it at once.
+    pub(crate) fn unhandled(type_name: &str, in_order: bool) -> Verdict {
+        Verdict {
+            reason: Reason::Unhandled,
+            due: Due::In(Duration::ZERO),
+            attempts: 0,
+            holds_key: in_order,
+            recorded: false,
+            error: Some(format!("no handler takes the type {type_name:?}")),
         }
     }
 

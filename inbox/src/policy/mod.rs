@@ -7,10 +7,13 @@ mod progress;
 use std::time::Duration;
 
 pub(crate) use fault::{Fault, Meaning};
-pub(crate) use limits::{Failed, Limits};
+pub(crate) use limits::{Failed, LONGEST, Limits};
 pub(crate) use progress::{Next, Progress};
 
 use crate::Reason;
+
+/// Most attempts that the table is told.
+const MOST_COUNTED: i32 = i32::MAX / 2;
 
 /// How a delivery is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,11 @@ impl Verdict {
             recorded: false,
             error: Some(error),
         }
+    }
+
+    /// Returns the attempts as the table counts them, with room for more.
+    pub(crate) fn counted(&self) -> i32 {
+        i32::try_from(self.attempts).map_or(MOST_COUNTED, |attempts| attempts.min(MOST_COUNTED))
     }
 
     /// Returns the word that stands for the state in the table.

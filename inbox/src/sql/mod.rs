@@ -22,6 +22,12 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     error.as_database_error().is_none_or(has_ended)
 }
 
+/// Whether the server knows no such user, password or database.
+pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
+    // invalid_authorization_specification, invalid_catalog_name
+    state(error).is_some_and(|state| state.starts_with("28") || state == "3D000")
+}
+
 /// Returns the SQLSTATE of an error that the server sent (PostgreSQL documentation, appendix A).
 pub(crate) fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)

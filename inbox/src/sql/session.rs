@@ -4,9 +4,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+// Asked of the catalogue: the functions that take a table's name fail where its schema may not be used.
+const SERVER: &str = "
+SELECT current_setting('server_encoding') AS encoding, current_user::text AS user,
+       coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')
+                         AND has_table_privilege(c.oid, 'SELECT')
+                         AND has_table_privilege(c.oid, 'INSERT')
+                         AND has_table_privilege(c.oid, 'DELETE')), false) AS may_work
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'inbox' AND c.relname IN ('processed', 'processed_other', 'parked')";
 
 const NOW: &str = "SELECT clock_timestamp()";
+
+const DURABLE: &str = "
+SELECT set_config('synchronous_commit', 'on', true)
+WHERE current_setting('synchronous_commit') = 'off'";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
@@ -48,9 +62,35 @@ SELECT (SELECT count(*) FROM ended),
        (SELECT count(pg_cancel_backend(w.pid)) FROM waiting AS w
         WHERE NOT EXISTS (SELECT FROM ended AS e WHERE e.pid = ANY (w.behind)))";
 
+/// What a session says of its server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) encoding: String,
+    pub(crate) user: String,
+    /// Whether the user may do what a consumer does.
+    pub(crate) may_work: bool,
+}
+
+/// Asks what a session's server is like.
+pub(crate) async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
+    // A simple request: the one kind that every pooler passes on outside of a transaction.
+    let row = sqlx::raw_sql(SERVER).fetch_one(connection).await?;
+    Ok(Server {
+        encoding: row.try_get(0)?,
+        user: row.try_get(1)?,
+        may_work: row.try_get(2)?,
+    })
+}
+
 /// Returns the database's time.
 pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
     link.query_scalar(NOW).fetch_one(link.connection()).await
+}
+
+/// Makes the transaction's commit durable. Those that record an id are so anyway.
+pub(crate) async fn make_durable(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+    link.query(DURABLE).execute(link.connection()).await?;
+    Ok(())
 }
 
 /// Returns the id of the open transaction; fails if the transaction is aborted.

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::timeout;
 
 use super::begun::Begun;
-use crate::{dedup::Window, events, sql};
+use crate::{dedup::Window, events, policy::LONGEST, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -115,7 +115,7 @@ impl Settings {
     /// How long a claimed row is left to who claimed it: it covers the moments before and after its
     /// transaction, which locks the row, and whether their process was killed in one of them.
     pub(crate) fn lease(&self) -> Duration {
-        self.handler_timeout.saturating_add(AROUND)
+        self.handler_timeout.saturating_add(AROUND).min(LONGEST)
     }
 }
 

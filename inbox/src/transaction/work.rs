@@ -4,7 +4,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use outbox::{MessageContext, link::Link};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::timeout,
@@ -59,6 +59,9 @@ where
     };
     let tx = slot.into_inner();
     match failure {
+        // A savepoint whose `begin` is given up midway takes the transaction with it (sqlx 0.9), and what
+        // the handler does then is committed at once.
+        _ if !tx.is_in_transaction() => Err(TransactionError::Ended),
         None => Ok(tx),
         Some(failure) => Err(roll_back(settings, session, tx, failure).await),
     }

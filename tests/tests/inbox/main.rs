@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ahead;
+mod bound;
 mod broker;
 mod busy;
+mod durable;
 mod effect;
 mod odd;
 mod order;
@@ -13,6 +15,8 @@ mod parking;
 mod pooler;
 mod races;
 mod ready;
+mod releases;
+mod start;
 mod stopping;
 mod together;
 mod untaken;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use inbox::{Context, Delivery, HandlerError};
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 use tower::util::MapRequestLayer;
 
 use support::eventually;
@@ -151,6 +152,59 @@ async fn commits(world: &World, after: After, together: usize) {
         .await;
 }
 
+/// sqlx ends the transaction if the beginning of a savepoint is given up, and says nothing: what the handler
+/// writes then is committed at once.
+#[tokio::test]
+async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
+    let world = World::new().await;
+    for (together, fails) in [(1, false), (1, true), (6, false)] {
+        let handler = move |mut ctx: Context, event: Placed| async move {
+            if event.n == 3 {
+                let optional = async {
+                    let savepoint = ctx.connection().begin().await?;
+                    savepoint.rollback().await
+                };
+                // Before the server has answered.
+                assert!(optional.now_or_never().is_none());
+            }
+            insert_effect(&mut ctx, &event).await?;
+            if event.n == 3 && fails {
+                return Err(HandlerError::retry("afterwards"));
+            }
+            Ok::<_, HandlerError>(())
+        };
+        waiting(&world, 6).await;
+        let builder = world
+            .consumer()
+            .workers(1)
+            .messages_per_transaction(together)
+            .on::<Placed, _, _>(handler);
+        let running = Running::start(&world.broker, "billing", builder).await;
+        eventually("one is dead, and what is behind it waits", || async {
+            let parked = world.database.parked().await;
+            parked
+                == [
+                    "failed/dead/1/t",
+                    "behind/waiting/0/t",
+                    "behind/waiting/0/t",
+                ]
+        })
+        .await;
+        running.stop().await;
+        // What it wrote outside of the transaction stays, in company and alone; the others' is there once.
+        let mut others = world.database.effects("a").await;
+        others.retain(|n| *n != 3);
+        assert_eq!(others, [0, 1, 2], "{together}, {fails}");
+        let errors = "SELECT error FROM inbox.parked WHERE state = 'dead'";
+        let errors = world.database.texts(errors).await;
+        assert!(errors[0].contains("ended the transaction"), "{errors:?}");
+        world
+            .database
+            .execute("TRUNCATE inbox.parked, inbox.processed, effect")
+            .await;
+    }
+}
+
 /// "Never" is a wait as any other.
 #[tokio::test]
 async fn a_message_may_be_put_off_for_ever() {
@@ -171,6 +225,37 @@ async fn a_message_may_be_put_off_for_ever() {
     running.stop().await;
     let due = "SELECT count(*) FROM inbox.parked WHERE due_at > now() + interval '90 years'";
     assert_eq!(world.database.count(due).await, 1);
+}
+
+/// A lease for ever is a lease that the table can hold.
+#[tokio::test]
+async fn a_handler_with_all_the_time_is_tried_again_too() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        let seen = seen.clone();
+        async move {
+            seen.add("run");
+            if seen.count("run") < 5 {
+                return Err(HandlerError::retry("not yet"));
+            }
+            insert_effect(&mut ctx, &event).await?;
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let builder = world
+        .consumer()
+        .handler_timeout(Duration::MAX)
+        .max_attempts(u32::MAX)
+        .on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it is handled in the end", || async {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    running.stop().await;
 }
 
 /// The time that it waited for others is not counted.

@@ -177,3 +177,91 @@ async fn panics_timeouts_and_leaked_contexts_are_failures() {
                     AND state = 'active' AND datname = current_database() AND pid <> pg_backend_pid()";
     assert_eq!(world.database.count(sleeping).await, 0);
 }
+
+/// "Try everything again" is what an operator says first.
+#[tokio::test]
+async fn g4_all_parked_rows_tried_again_keep_the_order_of_their_keys() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        let seen = seen.clone();
+        async move {
+            if event.n == 1 && seen.count("repaired") == 0 {
+                return Err(HandlerError::retry("broken"));
+            }
+            insert_effect(&mut ctx, &event).await?;
+            Ok(())
+        }
+    };
+    let builder = world.consumer().max_attempts(3);
+    let builder = builder.parked_workers(3).on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    for n in 1..=4 {
+        world.broker.publish(&Placed::new("a", n)).await;
+    }
+    let is_dead = || async {
+        let parked = world.database.parked().await;
+        parked.len() == 4 && parked[0] == "failed/dead/3/t"
+    };
+    eventually("one is dead, three are behind it", is_dead).await;
+    let everything = "SELECT inbox.retry(id) FROM inbox.parked";
+    world.database.execute(everything).await;
+    eventually("it is dead again", is_dead).await;
+    assert!(world.database.effects("a").await.is_empty());
+    log.add("repaired");
+    world.database.execute(everything).await;
+    eventually("all are handled", || async {
+        world.database.effects("a").await == [1, 2, 3, 4]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// What is put off waits for what is behind others, perhaps: it must not take all turns.
+#[tokio::test]
+async fn what_is_put_off_does_not_hold_up_a_key_that_goes_on() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        let seen = seen.clone();
+        async move {
+            if event.customer == "early" {
+                seen.add("put off");
+                return Err(HandlerError::defer(Duration::from_millis(100), "not yet"));
+            }
+            if event.n == 0 && seen.count("repaired") == 0 {
+                return Err(HandlerError::reject("broken"));
+            }
+            insert_effect(&mut ctx, &event).await?;
+            Ok(())
+        }
+    };
+    let builder = world.consumer().on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    for n in 0..300 {
+        world.broker.publish(&Placed::new("early", n)).await;
+    }
+    for n in 0..20 {
+        world.broker.publish(&Placed::new("a", n)).await;
+    }
+    eventually("all are parked", || async {
+        world.database.parked().await.len() == 320
+    })
+    .await;
+    log.add("repaired");
+    let before = log.count("put off");
+    world
+        .database
+        .execute("SELECT inbox.retry(id) FROM inbox.parked WHERE state = 'dead'")
+        .await;
+    eventually("the key has gone on", || async {
+        world.database.effects("a").await.len() == 20
+    })
+    .await;
+    let meanwhile = log.count("put off") - before;
+    running.stop().await;
+    // The first of the key waits for its turn; those behind it go on at once.
+    assert!(meanwhile < 1_000, "{meanwhile} turns");
+}

@@ -285,3 +285,37 @@ async fn g5_two_processes_that_share_messages_have_one_effect_each() {
         300
     );
 }
+
+/// A faulty publisher gives two messages one id: the one that may run is the one that counts.
+#[tokio::test]
+async fn one_id_with_a_held_key_and_a_free_one_is_handled_once() {
+    let world = World::new().await;
+    let handler = |mut ctx: Context, event: Placed| async move {
+        if event.n == 0 {
+            return Err(HandlerError::reject("never"));
+        }
+        insert_effect(&mut ctx, &event).await?;
+        Ok(())
+    };
+    let builder = || world.consumer().workers(1).messages_per_transaction(10);
+    let first = builder().on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", first).await;
+    world.broker.publish(&Placed::new("held", 0)).await;
+    eventually("its key is held", || async {
+        world.database.parked().await == ["rejected/dead/1/t"]
+    })
+    .await;
+    running.stop().await;
+    let id = Uuid::now_v7();
+    world.broker.publish_as(id, &Placed::new("held", 1)).await;
+    world.broker.publish_as(id, &Placed::new("free", 2)).await;
+    let second = builder().on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", second).await;
+    eventually("the queue is empty", || async {
+        world.broker.queue("billing").await == Some((0, 1))
+    })
+    .await;
+    running.stop().await;
+    world.broker.settled("billing").await;
+    assert_eq!(world.database.effects("free").await, [2]);
+}

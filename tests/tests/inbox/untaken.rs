@@ -1,5 +1,7 @@
 //! Messages that no handler takes from the queue: parked with their reason, or duplicates.
 
+use std::time::Duration;
+
 use inbox::{Context, HandlerError};
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 use support::eventually;
@@ -22,7 +24,8 @@ fn id_of(days_ago: i64) -> Uuid {
 #[tokio::test]
 async fn messages_that_no_handler_can_take_are_parked_with_their_reason() {
     let world = World::new().await;
-    let builder = world.consumer().on::<Placed, _, _>(effect);
+    let builder = world.consumer().max_unhandled(Duration::ZERO);
+    let builder = builder.on::<Placed, _, _>(effect);
     let running = Running::start(&world.broker, "billing", builder).await;
     let good = serde_json::to_vec(&Placed::new("x", 1)).unwrap();
     let known = "orders.placed";
@@ -47,7 +50,7 @@ async fn messages_that_no_handler_can_take_are_parked_with_their_reason() {
         "stale/dead/1/f",
         "stale/dead/1/f",
         "undecodable/dead/1/t",
-        "unhandled/dead/0/f",
+        "unhandled/dead/1/f",
     ];
     expected.sort_unstable();
     eventually("all are parked, once", || async {
@@ -173,4 +176,27 @@ async fn a_parked_message_whose_handler_ends_the_process_is_dead_in_the_end() {
     .await;
     running.stop().await;
     assert!(world.database.effects("a").await.is_empty());
+}
+
+/// Whoever sends a message on sends its headers too: how often it was delivered elsewhere says nothing here.
+#[tokio::test]
+async fn a_count_of_deliveries_that_a_publisher_sends_is_not_believed() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |ctx: Context, _: Placed| {
+        seen.add(format!("attempt {}", ctx.attempt()));
+        async { Ok::<_, HandlerError>(()) }
+    };
+    let builder = world.consumer().on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    let mut headers = lapin::types::FieldTable::default();
+    headers.insert("x-delivery-count".into(), 12_i64.into());
+    let forwarded = properties(Uuid::now_v7(), None, "orders.placed").with_headers(headers);
+    let body = serde_json::to_vec(&Placed::new("a", 1)).unwrap();
+    world.broker.publish_raw(forwarded, &body).await;
+    eventually("it is handled", || async { !log.lines().is_empty() }).await;
+    running.stop().await;
+    assert_eq!(log.lines(), ["attempt 1"]);
+    assert!(world.database.parked().await.is_empty());
 }

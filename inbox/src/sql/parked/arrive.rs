@@ -86,7 +86,7 @@ pub(crate) async fn insert(
         .bind(verdict.state())
         .bind(verdict.reason.as_str())
         .bind(verdict.holds_key)
-        .bind(verdict.attempts as i32)
+        .bind(verdict.counted())
         .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
         .bind(&verdict.error)
         .bind(&message.message_id)

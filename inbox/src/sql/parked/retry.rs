@@ -8,7 +8,9 @@ use sqlx::FromRow;
 use super::MessageColumns;
 use crate::policy::Verdict;
 
-// Committed before the handler runs, so that an attempt which ends the process is counted.
+// Committed before the handler runs, so that an attempt which ends the process is counted. The time is asked for
+// once: an index cannot be bounded by a function that changes with each row. A type without a handler here is
+// left to processes that have one, until it has been due for too long.
 const CLAIM: &str = "
 UPDATE inbox.parked AS p
 SET attempts = p.attempts + 1,
@@ -16,8 +18,10 @@ SET attempts = p.attempts + 1,
              * CASE WHEN p.reason <> 'crashed' THEN $2
                     ELSE least($5, $4 * 2 ^ least(greatest(p.attempts - $6, 0), 16)) END
 WHERE p.id = (SELECT d.id FROM inbox.parked AS d
-              WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= clock_timestamp()
+              WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= (SELECT clock_timestamp())
                 AND ($3 OR d.reason <> 'crashed')
+                AND (coalesce(d.type, d.topic) = ANY ($7)
+                     OR d.due_at <= (SELECT clock_timestamp() - $8 * interval '1 second'))
               ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING p.id, p.holds_key, p.attempts,
           CASE WHEN p.reason = 'deferred'
@@ -92,21 +96,33 @@ pub(crate) struct Leases {
     pub(crate) crashes: i32,
 }
 
+/// Which due rows a worker takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Takes {
+    /// Those that may end the process too.
+    pub(crate) crashed: bool,
+    /// Types that have a handler.
+    pub(crate) types: Vec<&'static str>,
+    /// Other types, once they have been due for so long.
+    pub(crate) unhandled: Duration,
+}
+
 /// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for its lease.
-/// Leaves those that may end the process, unless `crashed`.
 pub(crate) async fn claim(
     link: &mut Link<'_>,
     consumer: &str,
     leases: Leases,
-    crashed: bool,
+    takes: &Takes,
 ) -> Result<Option<Claimed>, sqlx::Error> {
     link.query_as(CLAIM)
         .bind(consumer)
         .bind(leases.usual.as_secs_f64())
-        .bind(crashed)
+        .bind(takes.crashed)
         .bind(leases.crashed.as_secs_f64())
         .bind(leases.crashed_longest.as_secs_f64())
         .bind(leases.crashes)
+        .bind(&takes.types)
+        .bind(takes.unhandled.as_secs_f64())
         .fetch_optional(link.connection())
         .await
 }
@@ -167,7 +183,7 @@ pub(crate) async fn settle(
             .bind(verdict.state())
             .bind(verdict.reason.as_str())
             .bind(verdict.holds_key)
-            .bind(verdict.attempts as i32)
+            .bind(verdict.counted())
             .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
             .bind(&verdict.error)
             .execute(link.connection())

@@ -1,0 +1,59 @@
+//! A database whose commits are not durable by themselves.
+
+use inbox::{Context, HandlerError};
+use support::{PgServer, Stack, eventually};
+
+use crate::world::{Broker, Database, Placed, Running, World, insert_effect};
+
+async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+    if event.n < 0 {
+        return Err(HandlerError::reject("never"));
+    }
+    insert_effect(&mut ctx, &event).await?;
+    Ok(())
+}
+
+/// What is acknowledged never comes again, so its commit must be on disk, whatever producers do without.
+#[tokio::test]
+async fn g5_with_synchronous_commit_off_a_crash_takes_nothing_that_was_acknowledged() {
+    let settings =
+        "synchronous_commit = off\nwal_writer_delay = '10s'\nwal_writer_flush_after = '1GB'";
+    let mut server = PgServer::start_with(settings);
+    let Stack { database, broker } = Stack::on(&server, None).await;
+    let world = World {
+        database: Database::new(database).await,
+        broker: Broker::new(broker).await,
+    };
+    for together in [1, 20] {
+        let builder = world.consumer().messages_per_transaction(together);
+        let builder = builder.on::<Placed, _, _>(placed);
+        let running = Running::start(&world.broker, "billing", builder).await;
+        for n in 1..=20 {
+            world.broker.publish(&Placed::new("a", n)).await;
+            // One that is parked, and one without an id, which is so without being recorded.
+            world.broker.publish(&Placed::new("b", -n)).await;
+            let nameless = lapin::BasicProperties::default();
+            world.broker.publish_raw(nameless, b"{}").await;
+        }
+        eventually("everything is settled", || async {
+            world.broker.queue("billing").await == Some((0, 1))
+                && world.database.effects("a").await.len() == 20
+        })
+        .await;
+        running.stop().await;
+        world.broker.settled("billing").await;
+        server.kill();
+        server.resume();
+        let effects = "SELECT count(*) FROM effect";
+        eventually("the server is back", || async {
+            let asked = sqlx::query_scalar::<_, i64>(effects);
+            asked.fetch_one(&world.database.admin).await.is_ok()
+        })
+        .await;
+        assert_eq!(world.database.count(effects).await, 20);
+        // The rejected one, the 19 behind it, and those without an id.
+        assert_eq!(world.database.parked().await.len(), 40);
+        let clean = "TRUNCATE effect, inbox.parked, inbox.processed";
+        world.database.execute(clean).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Two releases of a service side by side, as while one takes the place of the other.
+
+use std::time::Duration;
+
+use inbox::{ConsumerBuilder, Context, HandlerError};
+use lapin::options::BasicPublishOptions;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgQueryResult;
+use support::eventually;
+use uuid::Uuid;
+
+use crate::world::{Log, Placed, Running, World, insert_effect, properties};
+
+/// An event that the new release handles, and the old one does not know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Paid {
+    n: i64,
+    customer: String,
+}
+
+impl outbox::Event for Paid {
+    const TOPIC: &'static str = "orders.paid";
+
+    fn key(&self) -> Option<String> {
+        Some(self.customer.clone())
+    }
+}
+
+async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+    insert_effect(&mut ctx, &event).await?;
+    Ok(())
+}
+
+async fn paid(mut ctx: Context, event: Paid) -> Result<(), HandlerError> {
+    let event = Placed::new(&event.customer, event.n);
+    insert_effect(&mut ctx, &event).await?;
+    Ok(())
+}
+
+fn old(world: &World) -> ConsumerBuilder {
+    world.consumer().on::<Placed, _, _>(placed)
+}
+
+async fn pay(world: &World, customer: &str, n: i64) {
+    let customer = customer.to_owned();
+    let body = serde_json::to_vec(&Paid { n, customer }).unwrap();
+    let channel = world.broker.channel().await;
+    let publish = channel.basic_publish(
+        "postroom".into(),
+        "orders.paid".into(),
+        BasicPublishOptions::default(),
+        &body,
+        properties(Uuid::now_v7(), Some("a"), "orders.paid"),
+    );
+    publish.await.unwrap().await.unwrap();
+}
+
+/// The new release has bound the queue to its topics before it receives anything.
+fn is_bound(world: &World) -> bool {
+    let path = format!("bindings/{}/e/postroom/q/billing", world.broker.vhost.name);
+    let bindings = world.broker.vhost.request("GET", &path, None);
+    bindings.to_string().contains("orders.paid")
+}
+
+#[tokio::test]
+async fn g4_a_type_that_only_the_new_release_handles_waits_for_it_in_its_place() {
+    let world = World::new().await;
+    let active = Running::start(&world.broker, "billing", old(&world)).await;
+    let new = Running::spawn(old(&world).on::<Paid, _, _>(paid));
+    eventually("the new release is there", || async { is_bound(&world) }).await;
+    // The active one is sent what only the other handles, and what comes behind it.
+    pay(&world, "a", 1).await;
+    world.broker.publish(&Placed::new("a", 2)).await;
+    world.broker.publish(&Placed::new("a", 3)).await;
+    eventually("all are handled, in their order", || async {
+        world.database.effects("a").await == [1, 2, 3] && world.database.parked().await.is_empty()
+    })
+    .await;
+    active.stop().await;
+    new.stop().await;
+}
+
+#[tokio::test]
+async fn a_type_that_nobody_handles_is_dead_after_a_time_and_lets_its_key_go() {
+    let world = World::new().await;
+    let builder = old(&world)
+        .bind("orders.paid")
+        .max_unhandled(Duration::from_secs(2));
+    let running = Running::start(&world.broker, "billing", builder).await;
+    pay(&world, "a", 1).await;
+    world.broker.publish(&Placed::new("a", 2)).await;
+    eventually("both wait", || async {
+        world.database.parked().await == ["unhandled/waiting/0/t", "behind/waiting/0/t"]
+    })
+    .await;
+    eventually("one is dead, the other is handled", || async {
+        world.database.parked().await == ["unhandled/dead/1/f"]
+            && world.database.effects("a").await == [2]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// What the new release has parked is nothing for the old one, which has no handler for it.
+#[tokio::test]
+async fn an_old_release_leaves_what_the_new_one_parked() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let fails = move |mut ctx: Context, event: Paid| {
+        let seen = seen.clone();
+        async move {
+            seen.add("run");
+            if seen.count("run") < 8 {
+                return Err(HandlerError::retry("the bank is away"));
+            }
+            paid_now(&mut ctx, &event).await?;
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let new = old(&world).max_attempts(100).on::<Paid, _, _>(fails);
+    let new = Running::start(&world.broker, "billing", new).await;
+    let standby = Running::spawn(old(&world).workers(2).parked_workers(4));
+    pay(&world, "a", 1).await;
+    eventually("it is handled in the end", || async {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    new.stop().await;
+    standby.stop().await;
+    assert_eq!(log.count("run"), 8);
+}
+
+async fn paid_now(ctx: &mut Context, event: &Paid) -> Result<PgQueryResult, sqlx::Error> {
+    sqlx::query("INSERT INTO effect (n, customer) VALUES ($1, $2)")
+        .bind(event.n)
+        .bind(&event.customer)
+        .execute(ctx.connection())
+        .await
+}
