@@ -139,6 +139,9 @@ impl ConsumerBuilder {
 
     /// Sets for how long handled messages are remembered. Defaults to 30 days, at most 58.
     ///
+    /// What has been forgotten under a shorter window stays so: after the window was made longer, a copy of a
+    /// message older than the old one is handled again, until the old one's length has passed.
+    ///
     /// An older message is not handled: it is parked dead as `stale`. So the window must be longer
     /// than any message is held back, by `deliver_after` or by an outage. All processes of a
     /// consumer use the same window.

@@ -45,7 +45,7 @@ impl HandlerError {
     /// Puts the message off: something it needs is not there yet.
     ///
     /// Counts as no failure, and lets later messages of the key go first: the one it waits for
-    /// may be among them. Tried again after `wait`; after the consumer's greatest deferral
+    /// may be among them. Tried again after `wait`, at least 100 ms; after the consumer's greatest deferral
     /// (default 24 hours) it is parked dead.
     pub fn defer(wait: Duration, reason: impl Into<BoxError>) -> Self {
         Self::new(Disposition::Defer(Some(wait)), reason)

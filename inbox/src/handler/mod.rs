@@ -30,6 +30,32 @@ use crate::Context;
 ///     Ok(())
 /// }
 /// ```
+///
+/// What a handler needs besides comes in by a closure that clones it for each call, and an `anyhow::Error`
+/// becomes a [`HandlerError`] by name:
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct OrderPlaced { id: i64 }
+/// # impl outbox::Event for OrderPlaced {
+/// #     const TOPIC: &'static str = "orders.placed";
+/// #     fn key(&self) -> Option<String> { None }
+/// # }
+/// # #[derive(Clone)]
+/// # struct Prices;
+/// # impl Prices { fn of(&self, _: i64) -> anyhow::Result<i64> { Ok(1) } }
+/// use inbox::{ConsumerBuilder, Context, HandlerError};
+///
+/// async fn price(_: Context, order: OrderPlaced, prices: Prices) -> Result<(), HandlerError> {
+///     let _cents = prices.of(order.id).map_err(HandlerError::retry)?;
+///     Ok(())
+/// }
+///
+/// fn with_prices(builder: ConsumerBuilder, prices: Prices) -> ConsumerBuilder {
+///     builder.on::<OrderPlaced, _, _>(move |ctx, order| price(ctx, order, prices.clone()))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle `{E}`",
     label = "expected `async fn(inbox::Context, {E}) -> Result<(), inbox::HandlerError>`",
