@@ -297,6 +297,6 @@ mod tests {
         let mut emitted = quoted('"');
         emitted.remove("postroom_inbox_");
         assert_eq!(quoted('`'), emitted);
-        assert_eq!(emitted.len(), 15);
+        assert_eq!(emitted.len(), 16);
     }
 }

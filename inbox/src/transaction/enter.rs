@@ -42,15 +42,45 @@ pub(super) async fn enter(
             let locked = super::within(locked)
                 .await
                 .map_err(TransactionError::Unavailable)?;
-            Ok(match locked {
-                Some(locked) => Entered::Run(Session {
-                    xid: locked.xid,
-                    pid: locked.pid,
-                }),
-                None => Entered::Settled(Outcome::Gone),
-            })
+            let Some(locked) = locked else {
+                return Ok(Entered::Settled(Outcome::Gone));
+            };
+            if locked.from_future && is_handled(settings, link, delivery).await? {
+                super::within(sql::parked::delete(link, id))
+                    .await
+                    .map_err(TransactionError::Unavailable)?;
+                return Ok(Entered::Settled(Outcome::Gone));
+            }
+            Ok(Entered::Run(Session {
+                xid: locked.xid,
+                pid: locked.pid,
+            }))
         }
     }
+}
+
+/// Records a parked message whose time has come since; returns whether a copy has been handled.
+async fn is_handled(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    delivery: &Delivery,
+) -> Result<bool, TransactionError> {
+    let message = delivery.message();
+    let id = message.message_id.as_deref();
+    let id = id.map(|id| Id::new(id, message.source.as_deref()));
+    let Some((id, made_at)) = id.and_then(|id| Some((id, id.made_at()?))) else {
+        return Ok(false);
+    };
+    let recording = async {
+        let now = sql::session::now(link).await?;
+        if settings.window.age(made_at, now) != Age::Known {
+            return Ok(false);
+        }
+        let record = sql::processed::record(link, &settings.consumer, &id.record(), None).await?;
+        Ok(!record.is_new)
+    };
+    let recorded = settings.recorded(recording).await;
+    recorded.map_err(TransactionError::Unavailable)
 }
 
 async fn record(

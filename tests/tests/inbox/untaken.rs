@@ -200,3 +200,41 @@ async fn a_count_of_deliveries_that_a_publisher_sends_is_not_believed() {
     assert_eq!(log.lines(), ["attempt 1"]);
     assert!(world.database.parked().await.is_empty());
 }
+
+/// A publisher's clock was wrong for a while: what it sent is parked, and its copies come when their time does.
+#[tokio::test]
+async fn a_message_from_the_future_is_no_second_one_when_its_time_has_come() {
+    let world = World::new().await;
+    let hours = |hours| Duration::from_hours(hours);
+    let start = |skew| {
+        let builder = world.consumer().future_skew(skew);
+        Running::start(&world.broker, "billing", builder.on::<Placed, _, _>(effect))
+    };
+    let made_at = chrono::Utc::now() + chrono::TimeDelta::hours(30);
+    let seconds = made_at.timestamp() as u64;
+    let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0));
+    let copied = properties(id, Some("a"), "orders.placed");
+    let body = serde_json::to_vec(&Placed::new("a", 1)).unwrap();
+    let running = start(hours(24)).await;
+    world.broker.publish_raw(copied.clone(), &body).await;
+    eventually("it is dead", || async {
+        world.database.parked().await == ["future/dead/1/f"]
+    })
+    .await;
+    running.stop().await;
+    // In place of the hours that would have to pass.
+    let running = start(hours(40)).await;
+    world.broker.publish_raw(copied, &body).await;
+    eventually("its copy is handled", || async {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    let everything = "SELECT inbox.retry(id) FROM inbox.parked";
+    world.database.execute(everything).await;
+    eventually("it is gone", || async {
+        world.database.parked().await.is_empty()
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(world.database.effects("a").await, [1]);
+}

@@ -32,7 +32,7 @@ RETURNING p.id, p.holds_key, p.attempts,
 // Waits rather than skips: the claim of another worker locks the row for a moment even where it
 // does not take it, and a claimed row that nobody runs waits for the end of its lease.
 const LOCK_CLAIMED: &str = "
-SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
+SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid, p.reason = 'future' AS from_future
 FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
 FOR NO KEY UPDATE";
 
@@ -82,6 +82,8 @@ pub(crate) struct Locked {
     pub(crate) xid: String,
     /// The session's process at the server.
     pub(crate) pid: i32,
+    /// Whether it was parked because its time had not come, and is not recorded where a copy would be.
+    pub(crate) from_future: bool,
 }
 
 /// How long a claimed row is left to who claimed it.
