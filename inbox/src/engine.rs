@@ -16,6 +16,7 @@ use crate::{
     handler::{BoxError, chain},
     parked,
     policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
+    sql,
     transaction::{Settings, panic_text},
 };
 
@@ -191,11 +192,15 @@ impl Engine {
     }
 
     pub(crate) fn emit_unavailable(&self, doing: &'static str, error: &sqlx::Error) {
-        let (consumer, error) = (self.consumer(), &chain(error));
+        let consumer = self.consumer();
+        let error = match sql::advice(error) {
+            Some(advice) => format!("{}; {advice}", chain(error)),
+            None => chain(error),
+        };
         events::DatabaseUnavailable {
             consumer,
             doing,
-            error,
+            error: &error,
         }
         .emit();
     }

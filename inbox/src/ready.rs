@@ -4,9 +4,7 @@ use outbox::schema::{self, SchemaError};
 use sqlx::PgConnection;
 use tokio::time::sleep;
 
-use crate::{
-    DatabaseError, RunError, engine::Engine, events, handler::chain, sql, transaction::within,
-};
+use crate::{DatabaseError, RunError, engine::Engine, sql, transaction::within};
 
 /// What was found.
 enum Found {
@@ -27,12 +25,7 @@ pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
             Found::Known(known) => return known,
             Found::Away(error) => error,
         };
-        events::DatabaseUnavailable {
-            consumer: engine.consumer(),
-            doing: "looking at the database",
-            error: &chain(&error),
-        }
-        .emit();
+        engine.emit_unavailable("looking at the database", &error);
         sleep(engine.limits.outage.delay(tries)).await;
         tries += 1;
     }

@@ -45,9 +45,16 @@ impl Fault {
         let meaning = sources(error)
             .find_map(|source| source.downcast_ref::<TransactionError>())
             .map_or(Meaning::Failed, meaning);
+        let advice = sources(error)
+            .filter(|_| meaning == Meaning::Unavailable)
+            .find_map(|source| sql::advice(source.downcast_ref()?));
+        let text = match advice {
+            Some(advice) => format!("{}; {advice}", chain(error)),
+            None => chain(error),
+        };
         Self {
             meaning,
-            text: clip(chain(error)),
+            text: clip(text),
         }
     }
 

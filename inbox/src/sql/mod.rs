@@ -22,6 +22,19 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     error.as_database_error().is_none_or(has_ended)
 }
 
+/// What to do about an error that will not pass by itself, although it might.
+pub(crate) fn advice(error: &sqlx::Error) -> Option<&'static str> {
+    // duplicate_prepared_statement, invalid_sql_statement_name, protocol_violation (other parameters than the
+    // statement of that name has), insufficient_privilege
+    match state(error).as_deref() {
+        Some("42P05" | "26000" | "08P01") => Some(
+            "a pool that leads to a pooler in transaction mode needs prepared_statements(false): see \"Poolers\" in docs/operations.md",
+        ),
+        Some("42501") => Some("grant inbox_consumer to the login (migrations/roles.sql)"),
+        _ => None,
+    }
+}
+
 /// Whether the server knows no such user, password or database.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     // invalid_authorization_specification, invalid_catalog_name
