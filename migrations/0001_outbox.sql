@@ -116,7 +116,8 @@ COMMENT ON COLUMN outbox.checkpoint.watermark IS 'Rows of the frame (or of the w
 COMMENT ON COLUMN outbox.checkpoint.anchor IS 'After a rebase: rows up to this position are walked by position';
 COMMENT ON COLUMN outbox.checkpoint.floor_xids IS 'With floor_positions: what is written after this xid was assigned lies above that position';
 
--- What could not be published when its turn came: a copy, so that a leaf can be truncated.
+-- What could not be published when its turn came: a copy, so that a leaf can be truncated. A primary
+-- key, no mere UNIQUE: under a publication for all tables nothing else can be updated or deleted.
 CREATE TABLE outbox.parked (
     position      bigint      NOT NULL,
     lane          smallint    NOT NULL,
@@ -136,7 +137,7 @@ CREATE TABLE outbox.parked (
     deliver_after timestamptz,
     expires_at    timestamptz,
     payload       bytea       NOT NULL,
-    CONSTRAINT parked_position UNIQUE (position),
+    CONSTRAINT parked_position PRIMARY KEY (position),
     CONSTRAINT parked_reason CHECK (reason IN ('scheduled', 'unroutable', 'nacked', 'rejected', 'behind')),
     CONSTRAINT parked_holds  CHECK (holds IN ('nothing', 'topic', 'key'))
 );

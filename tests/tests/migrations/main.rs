@@ -6,5 +6,6 @@ mod apply;
 mod columns;
 mod limits;
 mod privileges;
+mod publication;
 mod ring;
 mod versions;
