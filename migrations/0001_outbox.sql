@@ -27,8 +27,10 @@ CREATE SEQUENCE outbox.message_position AS bigint CACHE 1;
 -- must fit one frame, and RabbitMQ routes by CC and BCC. Domains, since their checks are kept ready
 -- from one statement to the next: as checks of the table they cost an insert a sixth of its time.
 -- Not for the payload: drivers that ask for the types of parameters must see that it is bytea.
+-- One lane in this version: nobody would publish the rows of another, and they would be truncated
+-- all the same. More will come by ALTER DOMAIN.
 CREATE DOMAIN outbox.lane AS smallint
-    CONSTRAINT message_lane CHECK (VALUE >= 0);
+    CONSTRAINT message_lane_is_0 CHECK (VALUE = 0);
 CREATE DOMAIN outbox.topic AS text
     CONSTRAINT message_topic CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
 CREATE DOMAIN outbox.key AS text
@@ -63,7 +65,7 @@ CREATE TABLE outbox.message (
 COMMENT ON TABLE outbox.message IS 'Messages to publish, append-only; leaves are truncated once delivered and past their retention';
 COMMENT ON COLUMN outbox.message.xid IS 'Transaction that wrote the row; set by the default only';
 COMMENT ON COLUMN outbox.message.position IS 'Order of writing; bits 40 and up are the segment; set by the default only';
-COMMENT ON COLUMN outbox.message.lane IS 'Relay that publishes the row; 0 unless several relays share the outbox';
+COMMENT ON COLUMN outbox.message.lane IS 'Relay that publishes the row; always 0 in this version';
 COMMENT ON COLUMN outbox.message.key IS 'Messages of one key reach every queue in commit order; null: no order';
 COMMENT ON COLUMN outbox.message.deliver_after IS 'Not published before; such a message leaves the order of its key';
 COMMENT ON COLUMN outbox.message.expires_at IS 'Dropped, and counted, if not published by then';

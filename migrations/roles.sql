@@ -22,10 +22,11 @@ BEGIN
 END
 $$;
 
--- Producers insert the user columns of the parent, or call outbox.publish. Never xid, position or a leaf.
+-- Producers insert the user columns of the parent, or call outbox.publish. Never xid, position, lane or
+-- a leaf.
 GRANT USAGE ON SCHEMA outbox TO outbox_producer;
-GRANT INSERT (lane, message_id, topic, key, type, content_type, headers, occurred_at,
-              deliver_after, expires_at, payload) ON outbox.message TO outbox_producer;
+GRANT INSERT (message_id, topic, key, type, content_type, headers, occurred_at, deliver_after,
+              expires_at, payload) ON outbox.message TO outbox_producer;
 GRANT USAGE ON SEQUENCE outbox.message_position TO outbox_producer;
 GRANT EXECUTE ON FUNCTION
     outbox.publish(text, jsonb, text, text, jsonb, uuid, timestamptz, timestamptz, boolean),

@@ -110,3 +110,20 @@ async fn the_function_refuses_what_the_table_refuses() {
         assert_eq!(refused.constraint(), Some(constraint), "{call}");
     }
 }
+
+/// Nobody would publish such a row, and its leaf would be emptied all the same.
+#[tokio::test]
+async fn a_lane_that_no_relay_reads_is_refused() {
+    let database = Database::new().await;
+    let mut owner = database.connect(Login::Owner).await;
+    for (lane, expected) in [(0, None), (1, Some("message_lane_is_0"))] {
+        let sql = format!(
+            "INSERT INTO outbox.message (lane, message_id, topic, type, payload)
+             VALUES ({lane}, outbox.uuid_v7(), 't', 't', 'x')"
+        );
+        let inserted = sqlx::query(AssertSqlSafe(sql)).execute(&mut owner).await;
+        let refused = inserted.err().and_then(sqlx::Error::into_database_error);
+        let constraint = refused.as_ref().and_then(|error| error.constraint());
+        assert_eq!(constraint, expected, "{lane}");
+    }
+}

@@ -39,9 +39,9 @@ async fn a_producer_publishes_by_library_function_and_plain_insert() {
         "SELECT outbox.publish_bytes('t', 'x', 'text/plain')",
         "INSERT INTO outbox.message (message_id, topic, type, payload)
          VALUES (outbox.uuid_v7(), 't', 't', 'x')",
-        "INSERT INTO outbox.message (lane, message_id, topic, key, type, content_type, headers,
+        "INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers,
                                      occurred_at, deliver_after, expires_at, payload)
-         SELECT 0, outbox.uuid_v7(), 't', 'k', 't', 'text/plain', '{}', now(), now(), now(), 'x'",
+         SELECT outbox.uuid_v7(), 't', 'k', 't', 'text/plain', '{}', now(), now(), now(), 'x'",
     ] {
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }
@@ -59,6 +59,7 @@ async fn trap_a_producer_sets_no_position_and_writes_no_leaf() {
     let statements = [
         with("outbox.message (position, ", "1, "),
         with("outbox.message (xid, ", "'1'::xid8, "),
+        with("outbox.message (lane, ", "0, "),
         with("outbox.message_00 (", ""),
         with("outbox.message_15 (", ""),
         "SELECT setval('outbox.message_position', 1)".to_owned(),
@@ -99,7 +100,7 @@ async fn execute_on_the_function_is_all_that_a_producer_needs() {
     let mut owner = database.connect(Login::Owner).await;
     sqlx::raw_sql(
         "REVOKE ALL ON outbox.message, outbox.message_position FROM outbox_producer;
-         REVOKE ALL (lane, message_id, topic, key, type, content_type, headers, occurred_at,
+         REVOKE ALL (message_id, topic, key, type, content_type, headers, occurred_at,
                      deliver_after, expires_at, payload) ON outbox.message FROM outbox_producer",
     )
     .execute(&mut owner)
