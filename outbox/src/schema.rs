@@ -7,11 +7,17 @@ use sqlx::{PgConnection, Row as _};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// There is no schema `outbox`, or it may not be used.
+    /// There is no schema `outbox`.
     #[error(
-        "the database has no Postroom schema that this user may use; apply migrations/*.sql or run `relay migrate`, and grant the roles of migrations/roles.sql"
+        "the database has no Postroom schema; apply migrations/*.sql or run `relay migrate`, and grant the roles of migrations/roles.sql"
     )]
     Missing,
+
+    /// The user may not use the schema `outbox`.
+    #[error(
+        "this user may not use the database's Postroom schema; GRANT outbox_producer, inbox_consumer or outbox_relay to it, as migrations/roles.sql makes them"
+    )]
+    Denied(#[source] sqlx::Error),
 
     /// The schema is older than this release needs.
     #[error(
@@ -53,8 +59,10 @@ pub async fn check(connection: &mut PgConnection) -> Result<(), SchemaError> {
                 .as_database_error()
                 .and_then(sqlx::error::DatabaseError::code);
             match code.as_deref() {
-                // invalid_schema_name, undefined_function, insufficient_privilege
-                Some("3F000" | "42883" | "42501") => SchemaError::Missing,
+                // invalid_schema_name, undefined_function
+                Some("3F000" | "42883") => SchemaError::Missing,
+                // insufficient_privilege
+                Some("42501") => SchemaError::Denied(error),
                 _ => SchemaError::Database(error),
             }
         })?;

@@ -4,6 +4,7 @@
 mod append_only;
 mod apply;
 mod columns;
+mod hardened;
 mod limits;
 mod privileges;
 mod publication;

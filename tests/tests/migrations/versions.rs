@@ -52,13 +52,29 @@ async fn a_missing_schema_asks_for_migrations_and_roles() {
     for change in [
         "DROP FUNCTION outbox.schema_version()",
         "DROP SCHEMA inbox CASCADE; DROP SCHEMA outbox CASCADE",
-        "REVOKE USAGE ON SCHEMA outbox FROM outbox_relay",
     ] {
         let error = refusal(change).await;
         assert!(
-            error.contains("no Postroom schema that this user may use")
+            error.contains("no Postroom schema")
                 && error.contains("`relay migrate`")
                 && error.contains("roles.sql"),
+            "{change}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_may_not_be_used_asks_for_the_roles_alone() {
+    for change in [
+        "REVOKE USAGE ON SCHEMA outbox FROM outbox_relay",
+        "REVOKE EXECUTE ON FUNCTION outbox.schema_version() FROM PUBLIC, outbox_relay",
+    ] {
+        let error = refusal(change).await;
+        assert!(
+            error.contains("may not use the database's Postroom schema")
+                && error.contains("GRANT outbox_producer, inbox_consumer or outbox_relay")
+                && error.contains("roles.sql")
+                && !error.contains("migrate"),
             "{change}: {error}"
         );
     }
