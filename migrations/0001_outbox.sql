@@ -5,6 +5,19 @@
 
 BEGIN;
 
+-- Messages leave in UTF-8. In another encoding PostgreSQL would count bytes of its own, and refuse
+-- characters that it does not have, within producers' transactions.
+DO $$
+BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'Postroom needs a database in UTF8, this one is in %',
+                        current_setting('server_encoding')
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Create one with ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
+END
+$$;
+
 CREATE SCHEMA outbox;
 COMMENT ON SCHEMA outbox IS 'Postroom: messages written with the transaction that they announce';
 

@@ -1,8 +1,8 @@
 //! Applying, removing and applying again; by psql and by `relay migrate`.
 
 use migrations::{MIGRATIONS, SCHEMA_VERSION};
-use sqlx::PgConnection;
-use support::{Database, Login, command};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use support::{Database, Login, command, variable};
 
 async fn version(database: &Database) -> i32 {
     sqlx::query_scalar("SELECT outbox.schema_version()")
@@ -85,6 +85,30 @@ async fn roles_can_be_applied_again() {
     let once = grants().await;
     database.apply("roles.sql");
     assert_eq!(grants().await, once);
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_in_utf8_is_refused() {
+    let database = Database::empty().await;
+    let mut admin = PgConnection::connect(&variable("POSTROOM_DATABASE_URL"))
+        .await
+        .unwrap();
+    let name = &database.name;
+    let latin1 = "TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'";
+    for sql in [
+        format!("DROP DATABASE {name}"),
+        format!("CREATE DATABASE {name} OWNER postroom_test_owner {latin1}"),
+    ] {
+        admin.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+    let ended = migrate(&database, &[]).await;
+    let error = ended.error();
+    assert!(
+        error.contains("Postroom needs a database in UTF8, this one is in LATIN1"),
+        "{error}"
+    );
+    let mut owner = database.connect(Login::Owner).await;
+    assert_eq!(objects(&mut owner).await, [""; 0]);
 }
 
 async fn migrate(database: &Database, arguments: &[&str]) -> command::Ended {
