@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{
-    PublishError,
-    limits::{HEADERS_BYTES, NAME_BYTES},
-};
+use crate::{HeaderValue, PublishError};
 
-const NUL: &str = "holds a NUL character, which PostgreSQL cannot store";
+pub(crate) const NUL: &str = "holds a NUL character, which PostgreSQL cannot store";
+
+/// How names begin that RabbitMQ sets or reads: its counters, its dead-lettering, its federation.
+const BROKERS: [&str; 7] = [
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+    "x-received-from",
+    "x-shovelled",
+];
 
 /// Names that Postroom sets itself, stored beside the user's headers.
 pub(crate) mod reserved {
@@ -18,44 +26,6 @@ pub(crate) mod reserved {
     pub(crate) const EVENT_VERSION: &str = "event_version";
     pub(crate) const TRACEPARENT: &str = "traceparent";
     pub(crate) const ALL: [&str; 4] = [CORRELATION_ID, CAUSATION_ID, EVENT_VERSION, TRACEPARENT];
-}
-
-/// A header's value: what JSON and an AMQP table both carry without loss.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum HeaderValue {
-    /// True or false.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number with a fraction.
-    Float(f64),
-    /// A text.
-    Text(String),
-}
-
-impl From<bool> for HeaderValue {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl From<i64> for HeaderValue {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<&str> for HeaderValue {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
-    }
-}
-
-impl From<String> for HeaderValue {
-    fn from(value: String) -> Self {
-        Self::Text(value)
-    }
 }
 
 /// Headers by name.
@@ -123,6 +93,8 @@ impl Headers {
             "would route the message elsewhere (RabbitMQ's sender-selected distribution); choose another name"
         } else if name.starts_with("cloudEvents") || reserved::ALL.contains(&name) {
             "is set by Postroom itself; choose another name"
+        } else if BROKERS.iter().any(|beginning| name.starts_with(beginning)) {
+            "is one that RabbitMQ sets or reads itself, and consumers would believe; choose another name"
         } else if name.contains('\0') {
             NUL
         } else {
@@ -132,45 +104,5 @@ impl Headers {
             name: name.to_owned(),
             problem,
         })
-    }
-
-    /// Checks what neither the table nor the broker could carry as it is.
-    fn check_values(&self) -> Result<(), PublishError> {
-        for (name, value) in self.iter() {
-            let problem = match value {
-                HeaderValue::Text(text) if text.contains('\0') => NUL,
-                HeaderValue::Float(number) if !number.is_finite() => "is not a finite number",
-                _ => continue,
-            };
-            return Err(PublishError::Header {
-                name: name.to_owned(),
-                problem,
-            });
-        }
-        let correlation_id = self.text(reserved::CORRELATION_ID).unwrap_or_default();
-        if correlation_id.len() > NAME_BYTES {
-            return Err(PublishError::TooLarge {
-                field: "correlation id",
-                bytes: correlation_id.len(),
-                limit: NAME_BYTES,
-            });
-        }
-        Ok(())
-    }
-
-    /// Returns the JSON text that the table stores.
-    pub(crate) fn to_json(&self) -> Result<serde_json::Value, PublishError> {
-        self.check_values()?;
-        let value = serde_json::to_value(self).map_err(PublishError::Serialize)?;
-        // The table measures its own text, which has a space after each colon and comma.
-        let bytes = value.to_string().len() + (2 * self.0.len()).saturating_sub(1);
-        if bytes > HEADERS_BYTES {
-            return Err(PublishError::TooLarge {
-                field: "headers",
-                bytes,
-                limit: HEADERS_BYTES,
-            });
-        }
-        Ok(value)
     }
 }

@@ -3,6 +3,7 @@
 pub mod context;
 mod error;
 mod event;
+mod header_value;
 mod headers;
 pub mod limits;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ pub mod schema;
 mod sql;
 #[doc(hidden)]
 pub mod statements;
+mod stored;
 pub mod transaction;
 #[cfg(feature = "amqp")]
 pub mod wire;
@@ -22,7 +24,8 @@ pub mod wire;
 pub use context::MessageContext;
 pub use error::PublishError;
 pub use event::Event;
-pub use headers::{HeaderValue, Headers};
+pub use header_value::HeaderValue;
+pub use headers::Headers;
 pub use message::{IntoMessage, Message};
 pub use message_id::MessageId;
 pub use name::{InvalidName, Key, Topic, TypeName};

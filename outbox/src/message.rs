@@ -113,8 +113,9 @@ impl Message {
     /// Adds a header.
     ///
     /// # Errors
-    /// Fails if the name is longer than 128 bytes, one that Postroom sets itself, or `CC` or
-    /// `BCC`, by which RabbitMQ would route the message elsewhere.
+    /// Fails if the name is longer than 128 bytes, one that Postroom sets itself, one that RabbitMQ
+    /// sets or reads (`x-death` and the like), or `CC` or `BCC`, by which it would route the message
+    /// elsewhere. A number that is not finite is found when the message is published.
     pub fn header(
         mut self,
         name: &str,

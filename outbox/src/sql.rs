@@ -1,8 +1,8 @@
 //! The statements on `outbox.message` that producers run.
 
-use sqlx::{Connection as _, error::DatabaseError};
+use sqlx::{Connection as _, error::DatabaseError, types::Json};
 
-use crate::{Key, Message, PublishError, link::Link};
+use crate::{Key, Message, PublishError, link::Link, stored};
 
 pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
@@ -28,7 +28,7 @@ pub(crate) async fn insert_one(link: &mut Link<'_>, message: Message) -> Result<
         .bind(message.key.as_ref().map(Key::as_str))
         .bind(message.type_name.as_str())
         .bind(&message.content_type)
-        .bind(message.headers.to_json()?)
+        .bind(Json(stored::headers(&message.headers)?))
         .bind(message.deliver_after)
         .bind(message.expires_at)
         .bind(&message.payload)
@@ -43,7 +43,7 @@ pub(crate) async fn insert_all(
 ) -> Result<(), PublishError> {
     let mut headers = Vec::with_capacity(messages.len());
     for message in &messages {
-        headers.push(message.headers.to_json()?);
+        headers.push(Json(stored::headers(&message.headers)?));
     }
     let column = |text: fn(&Message) -> &str| messages.iter().map(text).collect::<Vec<_>>();
     let ids: Vec<_> = messages.iter().map(|m| m.id.as_uuid()).collect();

@@ -88,8 +88,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
         .with_app_id(short("source", message.source)?)
         .with_delivery_mode(PERSISTENT)
         .with_timestamp(message.occurred_at.timestamp().max(0) as u64);
-    if let Some(correlation_id) = message.headers.text(reserved::CORRELATION_ID) {
-        properties = properties.with_correlation_id(short("correlation id", correlation_id)?);
+    if let Some(correlation_id) = message.headers.get(reserved::CORRELATION_ID) {
+        let correlation_id = short("correlation id", &correlation_id.to_text())?;
+        properties = properties.with_correlation_id(correlation_id);
     }
     let mut table = Table::with_capacity(ATTRIBUTES + message.headers.iter().len());
     table.text(names::ID, id)?;
@@ -106,8 +107,12 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
     for (name, value) in message.headers.iter() {
         match name {
             reserved::CORRELATION_ID => {}
-            reserved::CAUSATION_ID => table.value(names::CAUSATION_ID, value)?,
-            reserved::EVENT_VERSION => table.value(names::EVENT_VERSION, value)?,
+            reserved::CAUSATION_ID => table.text(names::CAUSATION_ID, &*value.to_text())?,
+            reserved::TRACEPARENT => table.text(names::TRACEPARENT, &*value.to_text())?,
+            reserved::EVENT_VERSION => match whole(value) {
+                Some(version) => table.value(names::EVENT_VERSION, &version.into())?,
+                None => table.value(names::EVENT_VERSION, value)?,
+            },
             // Written in SQL under a name that is set above.
             name if name.starts_with(names::PREFIX) => {}
             _ => table.value(name, value)?,
@@ -117,6 +122,15 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
         routing_key: short("topic", message.topic)?,
         properties: properties.with_headers(table.finish()?),
     })
+}
+
+/// A whole number, or a text that is one: in SQL either may be written.
+fn whole(value: &HeaderValue) -> Option<i64> {
+    match value {
+        HeaderValue::Int(number) => Some(*number),
+        HeaderValue::Text(text) => text.parse().ok(),
+        HeaderValue::Bool(_) | HeaderValue::Float(_) => None,
+    }
 }
 
 fn short(field: &str, text: &str) -> Result<ShortString, Uncarriable> {

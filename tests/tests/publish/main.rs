@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod context;
+mod headers;
 mod keys;
 mod refused;
 mod statements;

@@ -132,3 +132,22 @@ async fn what_would_be_lost_or_refused_later_is_refused_now() {
         .unwrap();
     tx.commit().await.unwrap();
 }
+
+/// Whoever forged those would be heard: RabbitMQ and consumers count and route by them.
+#[test]
+fn names_that_rabbitmq_sets_or_reads_are_refused() {
+    for name in [
+        "x-death",
+        "x-first-death-queue",
+        "x-last-death-reason",
+        "x-delivery-count",
+        "x-acquired-count",
+        "x-received-from",
+        "x-shovelled",
+    ] {
+        let error = message("t").unwrap().header(name, "1").unwrap_err();
+        let said = format!("header {name:?} is one that RabbitMQ sets or reads itself");
+        assert!(error.to_string().contains(&said), "{error}");
+    }
+    message("t").unwrap().header("x-request-id", "7").unwrap();
+}

@@ -142,3 +142,35 @@ async fn bytes_published_in_sql_arrive_as_they_are() {
     let headers = properties.headers().clone().unwrap();
     assert!(!headers.contains_key("nothing") && !headers.contains_key("correlation_id"));
 }
+
+/// SQL has no types that would tell: a number is an id as well as a text is.
+#[tokio::test]
+async fn reserved_headers_of_another_type_in_sql_arrive_all_the_same() {
+    let stack = Stack::new().await;
+    let (_connection, channel) = stack.broker.channel().await;
+    declare(&channel, "all", "#", FieldTable::default()).await;
+    let _relay = stack.relay().await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    sqlx::query(
+        r#"SELECT outbox.publish('t', '1', headers => '{"correlation_id": 17, "causation_id": 1.5,
+               "event_version": "2", "traceparent": true}')"#,
+    )
+    .execute(&mut producer)
+    .await
+    .unwrap();
+    let (properties, _) = take(&channel, "all").await;
+    assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "17");
+    assert_eq!(
+        text(&properties, "cloudEvents_causationid").as_deref(),
+        Some("1.5")
+    );
+    assert_eq!(text(&properties, "traceparent").as_deref(), Some("true"));
+    let headers = properties.headers().clone().unwrap();
+    assert_eq!(
+        headers.inner().get("cloudEvents_eventversion"),
+        Some(&AMQPValue::LongLongInt(2))
+    );
+    let incoming = outbox::wire::decode("t", &properties);
+    assert_eq!(incoming.version, Some(2));
+    assert_eq!(incoming.correlation_id.as_deref(), Some("17"));
+}

@@ -1,0 +1,96 @@
+//! What a header can hold.
+
+#[cfg(feature = "amqp")]
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+/// A header's value: what JSON and an AMQP table both carry without loss.
+///
+/// A consumer is given the same value, of the same kind. Numbers written in SQL have no kind: one without
+/// a fraction arrives as [`Int`](Self::Int) if that can hold it, any other as the nearest
+/// [`Float`](Self::Float).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum HeaderValue {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number with or without a fraction; publishing refuses one that is not finite.
+    ///
+    /// Minus zero arrives as zero. The table writes all digits: [`f64::MAX`] takes 311 bytes of its limit.
+    Float(f64),
+    /// A text.
+    Text(String),
+}
+
+impl From<bool> for HeaderValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for HeaderValue {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<i32> for HeaderValue {
+    fn from(value: i32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<u32> for HeaderValue {
+    fn from(value: u32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<f64> for HeaderValue {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for HeaderValue {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<String> for HeaderValue {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl HeaderValue {
+    /// Returns the value as text, for what can be nothing else on the wire.
+    #[cfg(feature = "amqp")]
+    pub(crate) fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Bool(value) => value.to_string().into(),
+            Self::Int(value) => value.to_string().into(),
+            Self::Float(value) => Decimal(*value).to_string().into(),
+            Self::Text(text) => text.into(),
+        }
+    }
+}
+
+/// Writes a finite number as PostgreSQL's `jsonb` does: with all digits and no exponent.
+///
+/// Always with a fraction, by which it is known for a [`HeaderValue::Float`] when it is read.
+pub(crate) struct Decimal(pub(crate) f64);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // PostgreSQL knows no minus zero.
+        let number = self.0 + 0.0;
+        let fraction = if number.fract() == 0.0 { ".0" } else { "" };
+        write!(f, "{number}{fraction}")
+    }
+}

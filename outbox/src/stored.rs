@@ -1,0 +1,102 @@
+//! Headers as the table stores them.
+
+use std::io;
+
+use serde::Serialize as _;
+use serde_json::{Serializer, ser::Formatter, value::RawValue};
+
+use crate::{
+    HeaderValue, Headers, PublishError,
+    header_value::Decimal,
+    headers::{NUL, reserved},
+    limits::{HEADERS_BYTES, NAME_BYTES},
+};
+
+/// Returns the JSON text to write, which is as long as the table will find it.
+///
+/// # Errors
+/// Fails if the table would refuse the headers, or a consumer would be given others.
+pub(crate) fn headers(headers: &Headers) -> Result<Box<RawValue>, PublishError> {
+    check_values(headers)?;
+    let mut text = Vec::new();
+    headers
+        .serialize(&mut Serializer::with_formatter(&mut text, Jsonb))
+        .map_err(PublishError::Serialize)?;
+    if text.len() > HEADERS_BYTES {
+        return Err(PublishError::TooLarge {
+            field: "headers",
+            bytes: text.len(),
+            limit: HEADERS_BYTES,
+        });
+    }
+    let text = String::from_utf8(text).map_err(serde::ser::Error::custom);
+    text.and_then(RawValue::from_string)
+        .map_err(PublishError::Serialize)
+}
+
+/// Checks what neither the table nor the broker could carry as it is.
+fn check_values(headers: &Headers) -> Result<(), PublishError> {
+    for (name, value) in headers.iter() {
+        let problem = match value {
+            HeaderValue::Text(text) if text.contains('\0') => NUL,
+            HeaderValue::Float(number) if !number.is_finite() => "is not a finite number",
+            _ => continue,
+        };
+        return Err(PublishError::Header {
+            name: name.to_owned(),
+            problem,
+        });
+    }
+    let correlation_id = headers.text(reserved::CORRELATION_ID).unwrap_or_default();
+    if correlation_id.len() > NAME_BYTES {
+        return Err(PublishError::TooLarge {
+            field: "correlation id",
+            bytes: correlation_id.len(),
+            limit: NAME_BYTES,
+        });
+    }
+    Ok(())
+}
+
+/// Writes what `jsonb` shows: a space after each colon and comma, numbers with all their digits.
+struct Jsonb;
+
+impl Formatter for Jsonb {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        write!(writer, "{}", Decimal(value))
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Headers;
+
+    #[test]
+    fn headers_are_written_as_jsonb_shows_them() {
+        let mut headers = Headers::new();
+        headers.set("a", 1_i64);
+        headers.set("b", 1e21);
+        headers.set("c", -0.0);
+        headers.set("d", 2.5e-7);
+        headers.set("e", "\"\u{1}\u{7f}\n");
+        let text = super::headers(&headers).unwrap();
+        assert_eq!(
+            text.get(),
+            "{\"a\": 1, \"b\": 1000000000000000000000.0, \"c\": 0.0, \"d\": 0.00000025, \
+             \"e\": \"\\\"\\u0001\u{7f}\\n\"}"
+        );
+        assert_eq!(super::headers(&Headers::new()).unwrap().get(), "{}");
+    }
+}
