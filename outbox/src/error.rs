@@ -1,5 +1,7 @@
 //! Why a message could not be published.
 
+use chrono::{DateTime, Utc};
+
 use crate::{InvalidName, limits::SERIALIZED_KEYS};
 
 /// Why publishing failed. Nothing was written.
@@ -39,6 +41,17 @@ pub enum PublishError {
         bytes: usize,
         /// The largest size in bytes.
         limit: usize,
+    },
+
+    /// A time lies before PostgreSQL's first. Its last is later than any `DateTime`.
+    #[error(
+        "publishing a message: {field} is {time}, and PostgreSQL's times begin with 4714-11-24 BC; leave it unset for a message that goes at once or never expires"
+    )]
+    Time {
+        /// `deliver_after` or `expires_at`.
+        field: &'static str,
+        /// The time.
+        time: DateTime<Utc>,
     },
 
     /// The event could not be turned into JSON.

@@ -17,3 +17,7 @@ pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// Each key takes an advisory lock until the transaction ends; a hundred thousand of them would
 /// exhaust the lock table that all sessions of the server share.
 pub const SERIALIZED_KEYS: usize = 1_000;
+
+/// PostgreSQL's first time, 4714-11-24 BC, in seconds since 1970: Julian day 0 of its manual,
+/// table "Date/Time Types".
+pub(crate) const FIRST_SECOND: i64 = -210_866_803_200;

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, Topic, TypeName,
-    headers::reserved, limits::PAYLOAD_BYTES,
+    headers::reserved,
+    limits::{FIRST_SECOND, PAYLOAD_BYTES},
 };
 
 /// A message to be published: an [`Event`] with extras, or raw bytes.
@@ -129,7 +130,8 @@ impl Message {
     /// Holds the message back until a time, by the database's clock. Defaults to none.
     ///
     /// A message held back leaves the order of its key. Consumers take one that is older than their dedup
-    /// window, by default 30 days, for stale, and do not handle it.
+    /// window, by default 30 days, for stale, and do not handle it. Publishing refuses a time before
+    /// PostgreSQL's first, 4714-11-24 BC.
     #[must_use]
     pub fn deliver_after(mut self, time: DateTime<Utc>) -> Self {
         self.deliver_after = Some(time);
@@ -137,6 +139,8 @@ impl Message {
     }
 
     /// Drops the message, and counts it, if it was not published by then. Defaults to never.
+    ///
+    /// Publishing refuses a time before PostgreSQL's first, 4714-11-24 BC.
     #[must_use]
     pub fn expires_at(mut self, time: DateTime<Utc>) -> Self {
         self.expires_at = Some(time);
@@ -164,6 +168,20 @@ impl Message {
     /// Returns the id that the message will have.
     pub const fn message_id(&self) -> MessageId {
         self.id
+    }
+
+    /// Checks that PostgreSQL can store the message's times.
+    pub(crate) fn check_times(&self) -> Result<(), PublishError> {
+        let times = [
+            ("deliver_after", self.deliver_after),
+            ("expires_at", self.expires_at),
+        ];
+        for (field, time) in times {
+            if let Some(time) = time.filter(|time| time.timestamp() < FIRST_SECOND) {
+                return Err(PublishError::Time { field, time });
+            }
+        }
+        Ok(())
     }
 
     /// Fills in what the message inherits, where it does not say so itself.

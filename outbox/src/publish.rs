@@ -114,6 +114,7 @@ impl Outbox {
     ) -> Result<MessageId, PublishError> {
         let mut message = message.into_message()?;
         message.inherit(&self.context());
+        message.check_times()?;
         let id = message.id;
         let mut link = self.link(connection).await?;
         if message.serialize_key {
@@ -140,6 +141,7 @@ impl Outbox {
         for message in messages {
             let mut message = message.into_message()?;
             message.inherit(&context);
+            message.check_times()?;
             batch.push(message);
         }
         let ids = batch.iter().map(|message| message.id).collect();

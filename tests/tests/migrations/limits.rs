@@ -127,3 +127,32 @@ async fn a_lane_that_no_relay_reads_is_refused() {
         assert_eq!(constraint, expected, "{lane}");
     }
 }
+
+#[tokio::test]
+async fn the_function_refuses_times_that_never_come_or_never_end() {
+    let database = Database::new().await;
+    let mut producer = database.connect(Login::Producer).await;
+    for (column, time, fits) in [
+        ("deliver_after", "infinity", false),
+        ("deliver_after", "-infinity", false),
+        ("expires_at", "infinity", false),
+        ("expires_at", "294276-12-31", false),
+        ("expires_at", "262142-12-31", true),
+        ("deliver_after", "4713-01-01 BC", true),
+    ] {
+        for call in [
+            format!("outbox.publish('t', '1', {column} => '{time}')"),
+            format!("outbox.publish_bytes('t', 'x', 'text/plain', {column} => '{time}')"),
+        ] {
+            let sql = AssertSqlSafe(format!("SELECT {call}"));
+            let published = sqlx::query(sql).execute(&mut producer).await;
+            let refused = published.err().and_then(sqlx::Error::into_database_error);
+            let said = refused.map(|error| error.message().to_owned());
+            let expected = (!fits).then(|| {
+                "deliver_after and expires_at must be null or times before the year 262143"
+                    .to_owned()
+            });
+            assert_eq!(said, expected, "{call}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What the library refuses before the database does.
 
+use chrono::{DateTime, TimeZone as _, Utc};
+
 use crate::statements::{ids, message, producer};
 use outbox::{HeaderValue, Message, MessageContext, Outbox, PublishError};
 
@@ -150,4 +152,41 @@ fn names_that_rabbitmq_sets_or_reads_are_refused() {
         assert!(error.to_string().contains(&said), "{error}");
     }
     message("t").unwrap().header("x-request-id", "7").unwrap();
+}
+
+#[tokio::test]
+async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on() {
+    let (database, pool) = producer().await;
+    let outbox = Outbox::new();
+    let first = Utc.with_ymd_and_hms(-4713, 11, 24, 0, 0, 0).unwrap();
+    let before = first - chrono::TimeDelta::microseconds(1);
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let one = || message("t").unwrap();
+    for (field, refused) in [
+        (
+            "deliver_after",
+            one().deliver_after(DateTime::<Utc>::MIN_UTC),
+        ),
+        ("deliver_after", one().deliver_after(before)),
+        ("expires_at", one().expires_at(DateTime::<Utc>::MIN_UTC)),
+    ] {
+        let said = format!("publishing a message: {field} is ");
+        let error = outbox.publish(&mut tx, refused.clone()).await.unwrap_err();
+        assert!(error.to_string().starts_with(&said), "{error}");
+        let error = outbox.publish_all(&mut tx, [one(), refused]).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().starts_with(&said), "{error}");
+    }
+    for time in [first, DateTime::<Utc>::MAX_UTC] {
+        let message = one().deliver_after(time).expires_at(time);
+        outbox.publish(&mut tx, message).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&database).await.len(), 2);
+    let read: Vec<(DateTime<Utc>, DateTime<Utc>)> =
+        sqlx::query_as("SELECT deliver_after, expires_at FROM outbox.message ORDER BY position")
+            .fetch_all(&mut database.connect(support::Login::Relay).await)
+            .await
+            .unwrap();
+    assert_eq!(read[0], (first, first));
 }
