@@ -12,6 +12,7 @@ mod message;
 mod message_id;
 mod name;
 mod publish;
+mod row;
 pub mod schema;
 mod sql;
 #[doc(hidden)]

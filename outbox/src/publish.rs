@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
-    IntoMessage, Message, MessageContext, MessageId, PublishError, context,
+    IntoMessage, MessageContext, MessageId, PublishError, context,
     limits::SERIALIZED_KEYS,
     link::{Link, Statements},
+    row::Row,
     sql,
 };
 
@@ -73,6 +74,11 @@ impl Outbox {
     /// # Errors
     /// Fails if a field cannot be carried, which leaves the transaction usable, or if the
     /// database refuses, which aborts it.
+    ///
+    /// # Cancellation
+    /// A future that is dropped midway, by a timeout or in `select!`, may have written the message
+    /// or not: the server finishes a statement that it was sent. Roll the transaction back. One that
+    /// is committed nevertheless mostly takes the message with it.
     pub async fn publish(
         &self,
         tx: &mut Transaction<'_, Postgres>,
@@ -87,6 +93,10 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`Outbox::publish`]; none of the messages is written.
+    ///
+    /// # Cancellation
+    /// As [`Outbox::publish`]: roll the transaction back. All of the messages may have been written,
+    /// or none.
     pub async fn publish_all<I>(
         &self,
         tx: &mut Transaction<'_, Postgres>,
@@ -112,15 +122,14 @@ impl Outbox {
         connection: &mut PgConnection,
         message: impl IntoMessage,
     ) -> Result<MessageId, PublishError> {
-        let mut message = message.into_message()?;
-        message.inherit(&self.context());
-        message.check_times()?;
-        let id = message.id;
+        let row = Row::new(message.into_message()?, &self.context())?;
+        let id = row.id();
+        let keys = keys_to_lock(std::slice::from_ref(&row))?;
         let mut link = self.link(connection).await?;
-        if message.serialize_key {
-            lock_keys(&mut link, std::slice::from_ref(&message)).await?;
+        if !keys.is_empty() {
+            sql::lock_keys(&mut link, &keys).await?;
         }
-        sql::insert_one(&mut link, message).await?;
+        sql::insert_one(&mut link, row).await?;
         Ok(id)
     }
 
@@ -137,18 +146,18 @@ impl Outbox {
         I: IntoIterator<Item: IntoMessage>,
     {
         let context = self.context();
-        let mut batch = Vec::new();
+        let mut rows = Vec::new();
         for message in messages {
-            let mut message = message.into_message()?;
-            message.inherit(&context);
-            message.check_times()?;
-            batch.push(message);
+            rows.push(Row::new(message.into_message()?, &context)?);
         }
-        let ids = batch.iter().map(|message| message.id).collect();
-        if !batch.is_empty() {
+        let ids = rows.iter().map(Row::id).collect();
+        let keys = keys_to_lock(&rows)?;
+        if !rows.is_empty() {
             let mut link = self.link(connection).await?;
-            lock_keys(&mut link, &batch).await?;
-            sql::insert_all(&mut link, batch).await?;
+            if !keys.is_empty() {
+                sql::lock_keys(&mut link, &keys).await?;
+            }
+            sql::insert_all(&mut link, rows).await?;
         }
         Ok(ids)
     }
@@ -170,10 +179,11 @@ impl Outbox {
     }
 }
 
-/// Locks the keys that ask for it: sorted, in a statement of its own, before the insert.
-async fn lock_keys(link: &mut Link<'_>, messages: &[Message]) -> Result<(), PublishError> {
-    let keys: HashSet<&str> = messages
+/// Keys that ask for a lock, each once.
+fn keys_to_lock(rows: &[Row]) -> Result<Vec<String>, PublishError> {
+    let keys: HashSet<&str> = rows
         .iter()
+        .map(|row| &row.message)
         .filter(|message| message.serialize_key)
         .filter_map(|message| message.key.as_ref())
         .map(crate::Key::as_str)
@@ -181,9 +191,5 @@ async fn lock_keys(link: &mut Link<'_>, messages: &[Message]) -> Result<(), Publ
     if keys.len() > SERIALIZED_KEYS {
         return Err(PublishError::TooManySerializedKeys(keys.len()));
     }
-    if !keys.is_empty() {
-        let keys: Vec<&str> = keys.into_iter().collect();
-        sql::lock_keys(link, &keys).await?;
-    }
-    Ok(())
+    Ok(keys.into_iter().map(str::to_owned).collect())
 }

@@ -1,8 +1,8 @@
 //! The statements on `outbox.message` that producers run.
 
-use sqlx::{Connection as _, error::DatabaseError, types::Json};
+use sqlx::{Connection as _, error::DatabaseError};
 
-use crate::{Key, Message, PublishError, link::Link, stored};
+use crate::{Key, Message, PublishError, link::Link, row::Row};
 
 pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
@@ -21,14 +21,15 @@ SELECT pg_advisory_xact_lock(k.lock)
 FROM (SELECT DISTINCT outbox.key_lock(key) AS lock FROM unnest($1::text[]) AS key
       ORDER BY lock OFFSET 0) AS k";
 
-pub(crate) async fn insert_one(link: &mut Link<'_>, message: Message) -> Result<(), PublishError> {
+pub(crate) async fn insert_one(link: &mut Link<'_>, row: Row) -> Result<(), PublishError> {
+    let Row { message, headers } = row;
     link.query(INSERT_ONE)
         .bind(message.id.as_uuid())
         .bind(message.topic.as_str())
         .bind(message.key.as_ref().map(Key::as_str))
         .bind(message.type_name.as_str())
         .bind(&message.content_type)
-        .bind(Json(stored::headers(&message.headers)?))
+        .bind(headers)
         .bind(message.deliver_after)
         .bind(message.expires_at)
         .bind(&message.payload)
@@ -37,14 +38,11 @@ pub(crate) async fn insert_one(link: &mut Link<'_>, message: Message) -> Result<
     Ok(())
 }
 
-pub(crate) async fn insert_all(
-    link: &mut Link<'_>,
-    messages: Vec<Message>,
-) -> Result<(), PublishError> {
-    let mut headers = Vec::with_capacity(messages.len());
-    for message in &messages {
-        headers.push(Json(stored::headers(&message.headers)?));
-    }
+pub(crate) async fn insert_all(link: &mut Link<'_>, rows: Vec<Row>) -> Result<(), PublishError> {
+    let (messages, headers): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .map(|row| (row.message, row.headers))
+        .unzip();
     let column = |text: fn(&Message) -> &str| messages.iter().map(text).collect::<Vec<_>>();
     let ids: Vec<_> = messages.iter().map(|m| m.id.as_uuid()).collect();
     let keys: Vec<_> = messages
@@ -69,7 +67,7 @@ pub(crate) async fn insert_all(
     Ok(())
 }
 
-pub(crate) async fn lock_keys(link: &mut Link<'_>, keys: &[&str]) -> Result<(), PublishError> {
+pub(crate) async fn lock_keys(link: &mut Link<'_>, keys: &[String]) -> Result<(), PublishError> {
     link.query(LOCK_KEYS)
         .bind(keys)
         .execute(link.connection())

@@ -1,6 +1,6 @@
 //! Writers of one key that lock no row of their own ask the library to order them.
 
-use outbox::{Message, Outbox, PublishError};
+use outbox::{HeaderValue, Message, Outbox, PublishError};
 use sqlx::PgConnection;
 use support::{Database, Login, Stack, Tap, eventually};
 
@@ -12,6 +12,17 @@ fn message(number: u32, serialized: bool) -> Message {
     } else {
         message
     }
+}
+
+/// Advisory locks that anybody in this database holds or waits for.
+async fn locks(owner: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+         WHERE d.datname = current_database() AND l.locktype = 'advisory'",
+    )
+    .fetch_one(owner)
+    .await
+    .unwrap()
 }
 
 async fn waits_for_a_key(owner: &mut PgConnection) -> bool {
@@ -148,5 +159,27 @@ async fn more_keys_than_the_lock_table_should_bear_are_refused_and_the_transacti
     );
     let published = outbox.publish_all(&mut tx, keys(1_000)).await.unwrap();
     assert_eq!(published.len(), 1_000);
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_locks_no_key() {
+    let database = Database::new().await;
+    let pool = database.pool(Login::Producer).await;
+    let outbox = Outbox::new();
+    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
+    let good = || message(1, true);
+    let refused = || {
+        good()
+            .header("ratio", HeaderValue::Float(f64::NAN))
+            .unwrap()
+    };
+    outbox.publish(&mut tx, refused()).await.unwrap_err();
+    let both = outbox.publish_all(&mut tx, [good(), refused()]).await;
+    both.unwrap_err();
+    let mut owner = database.connect(Login::Owner).await;
+    assert_eq!(locks(&mut owner).await, 0);
+    outbox.publish(&mut tx, good()).await.unwrap();
+    assert_eq!(locks(&mut owner).await, 1);
     tx.commit().await.unwrap();
 }
