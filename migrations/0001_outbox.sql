@@ -235,7 +235,7 @@ $$;
 COMMENT ON FUNCTION outbox.publish(text, jsonb, text, text, jsonb, uuid, timestamptz, timestamptz, boolean)
     IS 'Publishes a JSON message with the surrounding transaction; returns its id. Example: SELECT outbox.publish(''orders.placed'', ''{"id": 1}'', key => ''customer-7'')';
 
--- Payloads for people. Bytes that are no JSON are shown in base64.
+-- Payloads for people. Bytes that are no JSON, or more of it than jsonb holds, are shown in base64.
 CREATE FUNCTION outbox.payload_as_json(payload bytea, content_type text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -243,7 +243,7 @@ BEGIN
     IF content_type LIKE '%json%' THEN
         BEGIN
             RETURN convert_from(payload, 'UTF8')::jsonb;
-        EXCEPTION WHEN data_exception THEN
+        EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
             NULL;
         END;
     END IF;

@@ -70,3 +70,29 @@ async fn people_read_payloads_as_json() {
     ];
     assert_eq!(payloads, expected);
 }
+
+/// Too deep for the server's JSON, and no reason to show nothing of all others.
+#[tokio::test]
+async fn a_body_that_is_nested_too_deep_is_shown_in_base64() {
+    let database = Database::new().await;
+    let mut producer = database.connect(Login::Producer).await;
+    for sql in [
+        "SELECT outbox.publish('t', '7')",
+        "SELECT outbox.publish_bytes('t', convert_to(repeat('[', 100000), 'UTF8'), 'application/json')",
+        "SELECT outbox.publish_bytes('t', '\"\\\\u0000\"', 'application/json')",
+        "SELECT outbox.publish_bytes('t', '1e999999', 'application/json')",
+    ] {
+        sqlx::query(sql).execute(&mut producer).await.unwrap();
+    }
+    let payloads: Vec<Value> =
+        sqlx::query_scalar("SELECT payload FROM outbox.readable ORDER BY position")
+            .fetch_all(&mut database.connect(Login::Relay).await)
+            .await
+            .unwrap();
+    assert_eq!(payloads[0], json!(7));
+    assert!(payloads[1].as_str().unwrap().starts_with("W1tbW1tb"));
+    assert_eq!(
+        payloads[2..],
+        [json!("Ilx1MDAwMCI="), json!("MWU5OTk5OTk=")]
+    );
+}
