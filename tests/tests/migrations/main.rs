@@ -4,6 +4,7 @@
 mod append_only;
 mod apply;
 mod columns;
+mod down;
 mod hardened;
 mod limits;
 mod privileges;
