@@ -233,7 +233,7 @@ AS $$
                                 type, headers, message_id, deliver_after, expires_at, serialize_key)
 $$;
 COMMENT ON FUNCTION outbox.publish(text, jsonb, text, text, jsonb, uuid, timestamptz, timestamptz, boolean)
-    IS 'Publishes a JSON message with the surrounding transaction; returns its id. Example: SELECT outbox.publish(''orders.placed'', ''{"id": 1}'', key => ''customer-7'')';
+    IS 'Publishes a JSON message with the surrounding transaction; returns its id. Example: SELECT outbox.publish(''orders.placed'', ''{"id": 1}'', key => ''customer-7''). A whole row: to_jsonb(o), since row_to_json gives json';
 
 -- Payloads for people. Bytes that are no JSON, or more of it than jsonb holds, are shown in base64.
 CREATE FUNCTION outbox.payload_as_json(payload bytea, content_type text) RETURNS jsonb

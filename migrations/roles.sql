@@ -1,6 +1,7 @@
 -- Postroom, optional: roles with just the privileges that each part needs.
 --
--- Needs CREATEROLE (or apply the GRANTs by hand to roles of your own), after the numbered files:
+-- Run by the owner of the schemas, after the numbered files. Needs CREATEROLE unless the roles exist (or
+-- apply the GRANTs by hand to roles of your own):
 --   psql -v ON_ERROR_STOP=1 -f roles.sql
 -- Can be applied again. Locks: ACCESS SHARE and row locks in the catalogues only.
 -- The roles cannot log in: grant them to the logins of your services, for example
@@ -14,8 +15,10 @@ DECLARE
     role text;
 BEGIN
     FOREACH role IN ARRAY ARRAY['outbox_producer', 'outbox_relay', 'inbox_consumer'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role);
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        -- Made meanwhile, from another database of the server.
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;
         END;

@@ -87,6 +87,27 @@ async fn roles_can_be_applied_again() {
     assert_eq!(grants().await, once);
 }
 
+/// A server's roles may be made by somebody else than a database's owner.
+#[tokio::test]
+async fn roles_that_exist_need_nobody_who_may_create_roles() {
+    let database = Database::empty().await;
+    let mut admin = database.connect(Login::Admin).await;
+    let owned = format!(
+        "ALTER DATABASE {} OWNER TO postroom_test_producer",
+        database.name
+    );
+    admin.execute(AssertSqlSafe(owned)).await.unwrap();
+    let url = database.url(Login::Producer);
+    let url = [("POSTROOM_DATABASE_URL", url.as_str())];
+    let ended = command::relay(&["migrate", "--roles"], &url).await;
+    assert_eq!(
+        ended.succeeded(),
+        "0001_outbox applied\n0002_inbox applied\nroles applied\n"
+    );
+    let mut relay = database.connect(Login::Relay).await;
+    outbox::schema::check(&mut relay).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_database_that_is_not_in_utf8_is_refused() {
     let database = Database::empty().await;
