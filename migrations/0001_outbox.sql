@@ -198,10 +198,10 @@ AS $$
 DECLARE
     id uuid := coalesce(message_id, outbox.uuid_v7());
 BEGIN
-    -- The first that PostgreSQL has, and the last that the relay can read; infinity is beyond both.
-    IF deliver_after NOT BETWEEN '4714-11-24 00:00:00+00 BC' AND '262142-12-31 23:59:59.999999+00'
-       OR expires_at NOT BETWEEN '4714-11-24 00:00:00+00 BC' AND '262142-12-31 23:59:59.999999+00' THEN
-        RAISE EXCEPTION 'deliver_after and expires_at must be null or times before the year 262143'
+    -- Those that the relay takes; infinity is beyond.
+    IF deliver_after NOT BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'
+       OR expires_at NOT BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00' THEN
+        RAISE EXCEPTION 'deliver_after and expires_at must be null or times of the years 1 to 9999'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Leave expires_at null, rather than infinity, for a message that never expires.';
     END IF;

@@ -43,9 +43,9 @@ pub enum PublishError {
         limit: usize,
     },
 
-    /// A time lies before PostgreSQL's first. Its last is later than any `DateTime`.
+    /// A time lies outside of the years 1 to 9999.
     #[error(
-        "publishing a message: {field} is {time}, and PostgreSQL's times begin with 4714-11-24 BC; leave it unset for a message that goes at once or never expires"
+        "publishing a message: {field} is {time}, no time of the years 1 to 9999; leave it unset for a message that goes at once or never expires"
     )]
     Time {
         /// `deliver_after` or `expires_at`.

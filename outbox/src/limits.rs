@@ -18,6 +18,5 @@ pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// exhaust the lock table that all sessions of the server share.
 pub const SERIALIZED_KEYS: usize = 1_000;
 
-/// PostgreSQL's first time, 4714-11-24 BC, in seconds since 1970: Julian day 0 of its manual,
-/// table "Date/Time Types".
-pub(crate) const FIRST_SECOND: i64 = -210_866_803_200;
+/// Seconds since 1970 of the years 1 to 9999, which RFC 3339 can write and relays take.
+pub(crate) const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;

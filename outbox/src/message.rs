@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, Topic, TypeName,
     headers::reserved,
-    limits::{FIRST_SECOND, PAYLOAD_BYTES},
+    limits::{PAYLOAD_BYTES, SECONDS},
 };
 
 /// A message to be published: an [`Event`] with extras, or raw bytes.
@@ -130,8 +130,8 @@ impl Message {
     /// Holds the message back until a time, by the database's clock. Defaults to none.
     ///
     /// A message held back leaves the order of its key. Consumers take one that is older than their dedup
-    /// window, by default 30 days, for stale, and do not handle it. Publishing refuses a time before
-    /// PostgreSQL's first, 4714-11-24 BC.
+    /// window, by default 30 days, for stale, and do not handle it. Publishing refuses a time outside
+    /// of the years 1 to 9999.
     #[must_use]
     pub fn deliver_after(mut self, time: DateTime<Utc>) -> Self {
         self.deliver_after = Some(time);
@@ -140,7 +140,7 @@ impl Message {
 
     /// Drops the message, and counts it, if it was not published by then. Defaults to never.
     ///
-    /// Publishing refuses a time before PostgreSQL's first, 4714-11-24 BC.
+    /// Publishing refuses a time outside of the years 1 to 9999.
     #[must_use]
     pub fn expires_at(mut self, time: DateTime<Utc>) -> Self {
         self.expires_at = Some(time);
@@ -170,14 +170,14 @@ impl Message {
         self.id
     }
 
-    /// Checks that PostgreSQL can store the message's times.
+    /// Checks that relays take the message's times.
     pub(crate) fn check_times(&self) -> Result<(), PublishError> {
         let times = [
             ("deliver_after", self.deliver_after),
             ("expires_at", self.expires_at),
         ];
         for (field, time) in times {
-            if let Some(time) = time.filter(|time| time.timestamp() < FIRST_SECOND) {
+            if let Some(time) = time.filter(|time| !SECONDS.contains(&time.timestamp())) {
                 return Err(PublishError::Time { field, time });
             }
         }

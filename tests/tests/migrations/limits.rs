@@ -137,8 +137,8 @@ async fn the_function_refuses_times_that_never_come_or_never_end() {
         ("deliver_after", "-infinity", false),
         ("expires_at", "infinity", false),
         ("expires_at", "294276-12-31", false),
-        ("expires_at", "262142-12-31", true),
-        ("deliver_after", "4713-01-01 BC", true),
+        ("expires_at", "9999-12-31", true),
+        ("deliver_after", "4713-01-01 BC", false),
     ] {
         for call in [
             format!("outbox.publish('t', '1', {column} => '{time}')"),
@@ -149,7 +149,7 @@ async fn the_function_refuses_times_that_never_come_or_never_end() {
             let refused = published.err().and_then(sqlx::Error::into_database_error);
             let said = refused.map(|error| error.message().to_owned());
             let expected = (!fits).then(|| {
-                "deliver_after and expires_at must be null or times before the year 262143"
+                "deliver_after and expires_at must be null or times of the years 1 to 9999"
                     .to_owned()
             });
             assert_eq!(said, expected, "{call}");

@@ -158,8 +158,10 @@ fn names_that_rabbitmq_sets_or_reads_are_refused() {
 async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on() {
     let (database, pool) = producer().await;
     let outbox = Outbox::new();
-    let first = Utc.with_ymd_and_hms(-4713, 11, 24, 0, 0, 0).unwrap();
-    let before = first - chrono::TimeDelta::microseconds(1);
+    let first = Utc.with_ymd_and_hms(1, 1, 1, 0, 0, 0).unwrap();
+    let last = Utc.with_ymd_and_hms(9999, 12, 31, 23, 59, 59).unwrap();
+    let instant = chrono::TimeDelta::seconds(1);
+    let before = first - instant;
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
     let one = || message("t").unwrap();
     for (field, refused) in [
@@ -168,7 +170,8 @@ async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on(
             one().deliver_after(DateTime::<Utc>::MIN_UTC),
         ),
         ("deliver_after", one().deliver_after(before)),
-        ("expires_at", one().expires_at(DateTime::<Utc>::MIN_UTC)),
+        ("expires_at", one().expires_at(DateTime::<Utc>::MAX_UTC)),
+        ("expires_at", one().expires_at(last + instant)),
     ] {
         let said = format!("publishing a message: {field} is ");
         let error = outbox.publish(&mut tx, refused.clone()).await.unwrap_err();
@@ -177,7 +180,7 @@ async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on(
         let error = error.unwrap_err();
         assert!(error.to_string().starts_with(&said), "{error}");
     }
-    for time in [first, DateTime::<Utc>::MAX_UTC] {
+    for time in [first, last] {
         let message = one().deliver_after(time).expires_at(time);
         outbox.publish(&mut tx, message).await.unwrap();
     }
@@ -188,5 +191,5 @@ async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on(
             .fetch_all(&mut database.connect(support::Login::Relay).await)
             .await
             .unwrap();
-    assert_eq!(read[0], (first, first));
+    assert_eq!(read, [(first, first), (last, last)]);
 }
