@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use outbox::{HeaderValue, Headers, wire};
 use uuid::Uuid;
 
-use crate::capture::Position;
+use crate::{capture::Position, readable::Unreadable};
 
 /// A message as the relay holds it in memory.
 #[derive(Debug, Clone)]
@@ -31,6 +31,19 @@ pub struct Message {
     pub deliver_after: Option<DateTime<Utc>>,
     /// Its body.
     pub payload: Vec<u8>,
+    /// Why it can never be one; some of the above is made up then.
+    pub(crate) unreadable: Option<Unreadable>,
+}
+
+/// Why a row can never be published; trying again cannot help.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unpublishable {
+    /// Something in it cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The broker cannot carry it.
+    #[error(transparent)]
+    Uncarriable(#[from] wire::Uncarriable),
 }
 
 impl Message {
@@ -52,8 +65,14 @@ impl Message {
     }
 
     /// Maps it to AMQP.
-    pub(crate) fn encode(&self, source: &str) -> Result<wire::Published, wire::Uncarriable> {
-        wire::encode(&wire::Outgoing {
+    ///
+    /// # Errors
+    /// Returns why it can never go.
+    pub(crate) fn encode(&self, source: &str) -> Result<wire::Published, Unpublishable> {
+        if let Some(unreadable) = &self.unreadable {
+            return Err(unreadable.clone().into());
+        }
+        Ok(wire::encode(&wire::Outgoing {
             message_id: self.message_id,
             topic: &self.topic,
             key: self.key.as_deref(),
@@ -62,7 +81,7 @@ impl Message {
             headers: &self.headers,
             occurred_at: self.occurred_at,
             source,
-        })
+        })?)
     }
 }
 
@@ -87,6 +106,7 @@ pub(crate) mod tests {
             occurred_at: Utc::now(),
             deliver_after: None,
             payload: vec![0; body],
+            unreadable: None,
         }
     }
 

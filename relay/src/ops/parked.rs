@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
@@ -11,7 +10,7 @@ use super::{
     source::{Source, say},
     table::table,
 };
-use crate::publish::Reason;
+use crate::{moment::Moment, publish::Reason};
 
 /// What to do with parked messages.
 #[derive(Debug, Subcommand)]
@@ -106,7 +105,7 @@ struct Row {
     position: i64,
     reason: String,
     attempts: i32,
-    due_at: Option<DateTime<Utc>>,
+    due_at: Option<Moment>,
     topic: String,
     key: Option<String>,
     message_id: String,
@@ -173,7 +172,7 @@ async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result
             row.reason,
             row.attempts.to_string(),
             row.due_at
-                .map_or("-".to_owned(), |due| due.format("%F %T").to_string()),
+                .map_or_else(|| "-".to_owned(), |due| due.to_string()),
             row.topic,
             row.key.unwrap_or_else(|| "-".to_owned()),
             row.detail.unwrap_or_default(),

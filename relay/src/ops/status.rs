@@ -13,6 +13,7 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     identity::Recognised,
+    moment::Moment,
     sql::{
         checkpoint, message, parked,
         server::{self, LOCK_CLASS},
@@ -46,7 +47,7 @@ struct Status {
     problem: Option<&'static str>,
     /// Undelivered messages; counted up to 100,000.
     waiting: i64,
-    oldest_waiting: Option<DateTime<Utc>>,
+    oldest_waiting: Option<Moment>,
     oldest_waiting_seconds: Option<i64>,
     parked: Vec<Parked>,
     blocked_keys: Vec<Blocked>,
@@ -64,8 +65,8 @@ struct Active {
 struct Parked {
     reason: String,
     messages: i64,
-    oldest: DateTime<Utc>,
-    next_due: Option<DateTime<Utc>>,
+    oldest: Moment,
+    next_due: Option<Moment>,
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -110,7 +111,7 @@ async fn waiting(
     connection: &mut PgConnection,
     checkpoint: Option<&Checkpoint>,
     is_foreign: bool,
-) -> Result<(i64, Option<DateTime<Utc>>), sqlx::Error> {
+) -> Result<(i64, Option<Moment>), sqlx::Error> {
     let Some(checkpoint) = checkpoint else {
         return message::waiting(connection, LANE, 0, 0, &[]).await;
     };
@@ -164,7 +165,7 @@ impl Status {
             ),
             waiting,
             oldest_waiting: oldest,
-            oldest_waiting_seconds: oldest.map(|oldest| (now - oldest).num_seconds()),
+            oldest_waiting_seconds: oldest.map(|oldest| (now - oldest.clamped()).num_seconds()),
             parked,
             blocked_keys,
         })
@@ -198,9 +199,9 @@ impl Status {
             parked.add_row([
                 row.reason.clone(),
                 row.messages.to_string(),
-                row.oldest.format("%F %T").to_string(),
+                row.oldest.to_string(),
                 row.next_due
-                    .map_or("-".to_owned(), |due| due.format("%F %T").to_string()),
+                    .map_or_else(|| "-".to_owned(), |due| due.to_string()),
             ]);
         }
         say(parked)?;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use outbox::Headers;
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
     capture::Position,
     message::Message,
+    moment::Moment,
     publish::{Disposition, Row},
+    readable::{self, Readable},
 };
 
 // At most a hundred thousand, so that a huge backlog does not make the question expensive.
@@ -41,6 +42,7 @@ impl Shared {
 }
 
 /// Reads a row whose first twelve columns are those of a page (see `sql::page`), apart from its body.
+/// What stands in it cannot make this fail: see [`readable`].
 pub(crate) fn read(
     row: &PgRow,
     payload: Vec<u8>,
@@ -51,10 +53,17 @@ pub(crate) fn read(
     let position: Position = row.try_get_unchecked(0)?;
     let topic = texts.topic.of(row.try_get_unchecked(2)?);
     let key: Option<Arc<str>> = row.try_get_unchecked::<Option<&str>, _>(3)?.map(Into::into);
-    let headers = match row.try_get_unchecked::<serde_json::Value, _>(6)? {
-        serde_json::Value::Object(object) => Headers::from_json(object),
-        _ => Headers::new(),
-    };
+    let headers = row.try_get_raw(6)?;
+    let Readable {
+        headers,
+        occurred_at,
+        deliver_after,
+        unreadable,
+    } = readable::read(
+        headers.as_bytes().map_err(sqlx::Error::Decode)?,
+        row.try_get_unchecked(7)?,
+        row.try_get_unchecked(11)?,
+    );
     let message = Message {
         position,
         message_id: row.try_get_unchecked(1)?,
@@ -63,14 +72,16 @@ pub(crate) fn read(
         type_name: texts.type_name.of(row.try_get_unchecked(4)?),
         content_type: texts.content_type.of(row.try_get_unchecked(5)?),
         headers,
-        occurred_at: row.try_get_unchecked(7)?,
-        deliver_after: row.try_get_unchecked(11)?,
+        occurred_at,
+        deliver_after,
         payload,
+        unreadable,
     };
     let disposition = match (row.try_get_unchecked(10)?, row.try_get_unchecked(9)?) {
         (true, _) => Disposition::Expired,
-        (false, true) => Disposition::Scheduled,
-        (false, false) => Disposition::Due,
+        // What can never go need not wait for its time.
+        (false, true) if message.unreadable.is_none() => Disposition::Scheduled,
+        (false, _) => Disposition::Due,
     };
     let bytes = message.bytes();
     // A message with a time of its own leaves the order of its key, now and whenever it is read.
@@ -92,7 +103,7 @@ pub(crate) async fn waiting(
     above: Position,
     from_xid: u64,
     running: &[u64],
-) -> Result<(i64, Option<chrono::DateTime<chrono::Utc>>), sqlx::Error> {
+) -> Result<(i64, Option<Moment>), sqlx::Error> {
     sqlx::query_as(WAITING)
         .bind(above)
         .bind(lane)

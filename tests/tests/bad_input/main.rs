@@ -7,6 +7,7 @@ mod configuration;
 mod database;
 mod outage;
 mod parked;
+mod poison;
 mod rebase;
 mod signals;
 mod status;

@@ -1,0 +1,122 @@
+//! Times as the database has them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+use sqlx::{
+    Decode, Postgres, Type,
+    error::BoxDynError,
+    postgres::{PgTypeInfo, PgValueRef},
+};
+
+/// From the Unix epoch to the server's, the beginning of 2000, in microseconds.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// Beginning of the year 1 and end of the year 9999, in microseconds of Unix time: RFC 3339 can write
+/// what lies between.
+const FIRST: i64 = -62_135_596_800_000_000;
+const LAST: i64 = 253_402_300_799_999_999;
+
+/// A `timestamptz`: any that the server knows, `infinity` included, of which chrono's types hold only
+/// some and panic at the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(i64);
+
+impl Moment {
+    /// The time, if it lies in the years 1 to 9999.
+    pub(crate) fn utc(self) -> Option<DateTime<Utc>> {
+        let micros = self.0.checked_add(EPOCH)?;
+        if !(FIRST..=LAST).contains(&micros) {
+            return None;
+        }
+        DateTime::from_timestamp_micros(micros)
+    }
+
+    /// The time, or the nearest that lies in those years.
+    pub(crate) fn clamped(self) -> DateTime<Utc> {
+        let micros = self.0.saturating_add(EPOCH).clamp(FIRST, LAST);
+        DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    /// Whether it lies after those years.
+    pub(crate) const fn is_too_late(self) -> bool {
+        self.0 > LAST - EPOCH
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.utc()) {
+            (_, Some(time)) => write!(f, "{}", time.format("%F %T")),
+            (i64::MAX, _) => f.write_str("infinity"),
+            (i64::MIN, _) => f.write_str("-infinity"),
+            _ if self.is_too_late() => f.write_str("after the year 9999"),
+            _ => f.write_str("before the year 1"),
+        }
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.utc() {
+            Some(time) => time.serialize(serializer),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+impl Type<Postgres> for Moment {
+    fn type_info() -> PgTypeInfo {
+        <DateTime<Utc> as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Moment {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        // The eight bytes of the binary format (PostgreSQL's `timestamptz_send`).
+        <i64 as Decode<Postgres>>::decode(value).map(Self)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use chrono::DateTime;
+
+    use super::{EPOCH, FIRST, LAST, Moment};
+
+    pub(crate) const INFINITY: Moment = Moment(i64::MAX);
+    pub(crate) const MINUS_INFINITY: Moment = Moment(i64::MIN);
+
+    /// A moment so many microseconds after the beginning of 1970.
+    pub(crate) const fn unix(micros: i64) -> Moment {
+        Moment(micros - EPOCH)
+    }
+
+    #[test]
+    fn the_servers_times_are_read_as_they_are() {
+        let time = Moment(1).utc().unwrap().to_rfc3339();
+        assert_eq!(time, "2000-01-01T00:00:00.000001+00:00");
+        assert_eq!(unix(0).utc(), Some(DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn no_moment_is_too_much() {
+        let last = unix(LAST).utc().unwrap().to_rfc3339();
+        assert_eq!(last, "9999-12-31T23:59:59.999999+00:00");
+        let first = unix(FIRST).utc().unwrap().to_rfc3339();
+        assert_eq!(first, "0001-01-01T00:00:00+00:00");
+        for (moment, said) in [
+            (INFINITY, "infinity"),
+            (MINUS_INFINITY, "-infinity"),
+            (unix(LAST + 1), "after the year 9999"),
+            (unix(FIRST - 1), "before the year 1"),
+        ] {
+            assert_eq!(moment.utc(), None);
+            assert_eq!(moment.to_string(), said);
+            assert_eq!(serde_json::to_value(moment).unwrap(), said);
+            let nearest = if moment.is_too_late() { LAST } else { FIRST };
+            assert_eq!(moment.clamped().timestamp_micros(), nearest);
+        }
+    }
+}
