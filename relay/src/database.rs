@@ -61,6 +61,16 @@ pub enum DatabaseError {
         /// The URL, without its password.
         url: String,
     },
+    /// Its texts may be anything.
+    #[error(
+        "{url} has the server encoding {encoding}; Postroom needs a UTF8 database: create one with ENCODING 'UTF8' and restore a dump into it"
+    )]
+    Encoding {
+        /// The URL, without its password.
+        url: String,
+        /// The database's encoding.
+        encoding: String,
+    },
     /// The user lacks a privilege.
     #[error(
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
@@ -97,6 +107,7 @@ impl DatabaseError {
         match self {
             Self::Url { .. }
             | Self::Pooler { .. }
+            | Self::Encoding { .. }
             | Self::Unauthorised { .. }
             | Self::Denied(_) => true,
             Self::Connect { .. }
@@ -196,9 +207,16 @@ async fn connect_and_look(
         .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
     let connected = options.connect().await;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
-    let (plans, silence) = server::in_force(&mut connection).await?;
-    if plans != purpose.plans() || silence != silence_allowed(purpose) {
+    let in_force = server::in_force(&mut connection).await?;
+    if in_force.plans != purpose.plans() || in_force.silence != silence_allowed(purpose) {
         return Err(DatabaseError::Pooler {
+            url: url.to_string(),
+        });
+    }
+    // In others the server passes on, as text, bytes that are none, or cannot convert what it holds.
+    if in_force.encoding != "UTF8" {
+        return Err(DatabaseError::Encoding {
+            encoding: in_force.encoding,
             url: url.to_string(),
         });
     }

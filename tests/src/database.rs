@@ -95,13 +95,19 @@ impl Database {
 
     /// Makes an empty one that nothing of Postroom is in. The logins exist.
     pub async fn empty() -> Self {
+        Self::empty_with("").await
+    }
+
+    /// As [`Database::empty`], with options of `CREATE DATABASE` on top.
+    pub async fn empty_with(options: &str) -> Self {
         let server = variable("POSTROOM_DATABASE_URL");
         let mut admin = PgConnection::connect(&server)
             .await
             .expect("connecting to the server");
         template(&mut admin, &server).await;
         let name = unique("test");
-        let sql = format!("CREATE DATABASE {name} OWNER {}", Login::Owner.name());
+        let owner = Login::Owner.name();
+        let sql = format!("CREATE DATABASE {name} OWNER {owner} {options}");
         admin
             .execute(AssertSqlSafe(sql))
             .await

@@ -56,7 +56,7 @@ pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
 // A pooler told to ignore the start-up options would swallow them.
 pub(crate) const IN_FORCE: &str = "
-SELECT current_setting('plan_cache_mode'), s.setting
+SELECT current_setting('plan_cache_mode'), s.setting, current_setting('server_encoding')
 FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
@@ -119,14 +119,27 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
     })
 }
 
-/// The settings `plan_cache_mode` and, in milliseconds, `idle_session_timeout` of this session.
-pub(crate) async fn in_force(
-    connection: &mut PgConnection,
-) -> Result<(String, String), sqlx::Error> {
+/// Settings of a session, as the server tells them.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    /// `plan_cache_mode`.
+    pub(crate) plans: String,
+    /// `idle_session_timeout`, in milliseconds.
+    pub(crate) silence: String,
+    /// What the database's texts are encoded in.
+    pub(crate) encoding: String,
+}
+
+/// Asks for the settings of this session.
+pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, sqlx::Error> {
     // A simple request: behind a pooler a statement with a name, or one in two requests, could fail
     // before this told why.
     let row = sqlx::raw_sql(IN_FORCE).fetch_one(connection).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    Ok(InForce {
+        plans: row.try_get(0)?,
+        silence: row.try_get(1)?,
+        encoding: row.try_get(2)?,
+    })
 }
 
 pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

@@ -1,6 +1,7 @@
 //! A database that refuses.
 
-use support::{Database, Login, Stack};
+use migrations::MIGRATIONS;
+use support::{Database, Login, Stack, VirtualHost};
 
 use crate::{assert_says, refused};
 
@@ -45,7 +46,7 @@ async fn an_unknown_database_is_named() {
 async fn a_database_without_the_schema_asks_for_the_migrations() {
     let stack = Stack {
         database: Database::empty().await,
-        broker: support::VirtualHost::new(),
+        broker: VirtualHost::new(),
     };
     let error = refused(&stack, &[]).await;
     assert_says(
@@ -82,4 +83,29 @@ async fn a_login_without_the_role_is_told_what_to_grant() {
             "`relay check`",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_database_whose_texts_may_be_anything_is_refused() {
+    for encoding in ["SQL_ASCII", "LATIN1", "WIN1252"] {
+        let options = format!("ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        let database = Database::empty_with(&options).await;
+        for migration in MIGRATIONS {
+            database.apply(&format!("{}.sql", migration.name));
+        }
+        database.apply("roles.sql");
+        let stack = Stack {
+            database,
+            broker: VirtualHost::new(),
+        };
+        let says = [
+            format!("the server encoding {encoding}"),
+            "Postroom needs a UTF8 database".to_owned(),
+        ];
+        let error = refused(&stack, &[]).await;
+        assert_says(&error, &says.each_ref().map(String::as_str));
+        let check = stack.command(&["check"]).await;
+        assert_eq!(check.code, Some(1), "{check:?}");
+        assert_says(&check.stdout, &says.each_ref().map(String::as_str));
+    }
 }
