@@ -43,6 +43,13 @@ impl Checkpoint {
         }
     }
 
+    /// The highest position that is known to have been handed out.
+    pub(crate) fn highest_position(&self) -> Position {
+        let frame = self.unfinished.as_ref().map_or(0, |frame| frame.upper);
+        let walk = self.walk.map_or(0, |(anchor, _)| anchor);
+        self.floors.highest().max(frame).max(walk)
+    }
+
     /// Above this position a row may have been parked although the watermark has not passed it.
     pub(crate) fn resumes_above(&self) -> Position {
         let frame = self.unfinished.as_ref().map(|frame| frame.watermark);

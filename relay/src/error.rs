@@ -2,7 +2,9 @@
 
 use std::{error::Error as _, fmt::Write as _};
 
-use crate::{broker::BrokerError, config::ConfigError, database::DatabaseError};
+use crate::{
+    broker::BrokerError, config::ConfigError, database::DatabaseError, sequence::SequenceError,
+};
 
 /// Why a relay stopped, or lost a session.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum RelayError {
         "the outbox's checkpoint was recorded on another database (restored, copied or moved): going on from it could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
     )]
     Foreign,
+    /// Positions are not handed out as they must be.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
     /// A reader reached another server than the lease's.
     #[error(
         "a reader connection reached a server on which this relay does not hold the lease; the URL must lead to one primary"
@@ -55,7 +60,7 @@ impl RelayError {
     /// Whether trying again cannot help before somebody changes something.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Foreign | Self::Listen { .. } => true,
+            Self::Config(_) | Self::Foreign | Self::Sequence(_) | Self::Listen { .. } => true,
             Self::Schema(error) => !matches!(error, outbox::schema::SchemaError::Database(_)),
             Self::Database(error) => error.is_permanent(),
             Self::Broker(error) => error.is_permanent(),

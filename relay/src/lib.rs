@@ -19,6 +19,7 @@ pub mod ops;
 pub mod publish;
 mod readable;
 mod relay;
+mod sequence;
 mod session;
 mod sql;
 #[doc(hidden)]
@@ -34,5 +35,6 @@ pub use error::RelayError;
 pub use events::METRICS;
 pub use health::{Health, Role};
 pub use message::Message;
+pub use sequence::SequenceError;
 
 pub use crate::relay::Relay;

@@ -16,6 +16,7 @@ use crate::{
     events,
     message::Message,
     publish::{FrameId, Row},
+    sequence,
     sql::{
         page::{self, PageLimit, PageRows},
         server::{self, Look},
@@ -104,6 +105,7 @@ impl Reader {
     }
 
     async fn read(&mut self, start: Checkpoint) -> Result<(), RelayError> {
+        let mut highest = start.highest_position();
         let Checkpoint {
             mut delivered,
             unfinished,
@@ -143,6 +145,9 @@ impl Reader {
             let (connection, lane) = (&mut self.connection, self.holder.lane);
             let looking = page::look_and_page(connection, &frontier, lane, self.limit);
             let (look, page) = database::answered(self.holder.patience, looking).await?;
+            // Below a floor nobody looks for rows: they would be lost without a sign.
+            sequence::check_position(look.upper, highest)?;
+            highest = look.upper;
             if page.rows.is_empty()
                 && look.upper - frontier.new_floor() > FRUITLESS
                 && asked.is_none_or(|asked| asked.elapsed() >= FRUITLESS_INTERVAL)

@@ -32,7 +32,8 @@ use crate::{
     lease::{Candidate, Keeper},
     message::Message,
     publish::{Backoff, Machine, Settings, TopicPatterns},
-    sql::{checkpoint, page::PageLimit, parked, server},
+    sequence,
+    sql::{checkpoint, page::PageLimit, parked, segment, server},
 };
 use engine::{Engine, Inputs};
 use retries::Retries;
@@ -172,6 +173,10 @@ async fn prepare(
         patience: config.lease.timeout * 6,
     };
     let (latest, start) = starting_point(connection, identity, lane).await?;
+    segment::sequence(connection).await?.check()?;
+    let known = segment::highest(connection).await?;
+    let known = known.max(start.highest_position());
+    sequence::check_position(server::look(connection).await?.upper, known)?;
     let machine = machine(config, connection, lane).await?;
     let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
     let limit = PageLimit::new(

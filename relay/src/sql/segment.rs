@@ -2,7 +2,19 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of};
+use crate::{
+    capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of},
+    sequence::Settings,
+};
+
+pub(crate) const SEQUENCE: &str = "
+SELECT seqcache, seqincrement, seqcycle FROM pg_sequence
+WHERE seqrelid = 'outbox.message_position'::regclass";
+
+/// The highest position of a row that is there; parked ones are copies.
+pub(crate) const HIGHEST: &str = "
+SELECT greatest((SELECT coalesce(max(position), 0) FROM outbox.message),
+                (SELECT coalesce(max(position), 0) FROM outbox.parked))";
 
 // Guarded by the segment that was seen: positions only ever move forward. How the sequence is asked is
 // told with `server::LOOK`.
@@ -50,6 +62,21 @@ pub(crate) struct Current {
     pub(crate) segment: i64,
     pub(crate) used: i64,
     pub(crate) age_seconds: i64,
+}
+
+/// How the sequence hands out positions.
+pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, sqlx::Error> {
+    let (cache, increment, cycles) = sqlx::query_as(SEQUENCE).fetch_one(connection).await?;
+    Ok(Settings {
+        cache,
+        increment,
+        cycles,
+    })
+}
+
+/// The highest position of a row that is there, or 0.
+pub(crate) async fn highest(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+    sqlx::query_scalar(HIGHEST).fetch_one(connection).await
 }
 
 pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sqlx::Error> {

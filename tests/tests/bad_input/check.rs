@@ -46,6 +46,7 @@ async fn everything_is_found_where_everything_is_there() {
         "schema",
         "privileges",
         "checkpoint",
+        "sequence",
         "broker url",
         "broker",
         "fence",

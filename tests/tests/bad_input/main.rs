@@ -9,6 +9,7 @@ mod outage;
 mod parked;
 mod poison;
 mod rebase;
+mod sequence;
 mod signals;
 mod status;
 

@@ -6,8 +6,10 @@ use super::{Finding, note, privileges};
 use crate::{
     config::Config,
     database::{self, Purpose},
+    error::RelayError,
     identity::Recognised,
-    sql::{checkpoint, server},
+    sequence,
+    sql::{checkpoint, segment, server},
 };
 
 const LANE: i16 = 0;
@@ -55,6 +57,26 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
         }
     }
     check_identity(&mut connection, findings).await;
+    let sequence = check_sequence(&mut connection).await;
+    note(findings, "sequence", sequence, |()| {
+        "positions are handed out in order".to_owned()
+    });
+}
+
+async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError> {
+    segment::sequence(connection).await?.check()?;
+    let here = server::identity(connection).await?;
+    let recorded = checkpoint::latest(connection, LANE).await?;
+    let mut known = segment::highest(connection).await?;
+    if let Some((_, recorded)) = recorded {
+        // A rebase moves the sequence, if need be.
+        if recorded.identity.recognise(&here) == Recognised::Foreign {
+            return Ok(());
+        }
+        known = known.max(recorded.highest_position());
+    }
+    let stands = server::look(connection).await?.upper;
+    Ok(sequence::check_position(stands, known)?)
 }
 
 async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Finding>) {
