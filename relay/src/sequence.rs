@@ -1,6 +1,6 @@
 //! The sequence of positions, on which capture rests: whoever gets a position later gets a higher one.
 
-use crate::capture::Position;
+use crate::capture::{Position, segment_end, segment_of};
 
 /// Why rows could be written where nobody looks for them any more.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +66,20 @@ pub(crate) const fn check_position(stands: Position, known: Position) -> Result<
     Ok(())
 }
 
+/// Where a sequence that stands below the rows must stand: at the start of the segment after theirs, if
+/// its leaf is empty, else at the highest of them.
+pub(crate) const fn beyond(highest: Position, next_is_empty: bool) -> Position {
+    if next_is_empty {
+        segment_end(segment_of(highest)) + 1
+    } else {
+        highest
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Settings, check_position};
+    use super::{Settings, beyond, check_position};
+    use crate::capture::segment_start;
 
     const RIGHT: Settings = Settings {
         cache: 1,
@@ -94,6 +105,13 @@ mod tests {
             let error = settings.check().unwrap_err().to_string();
             assert!(error.contains("ALTER SEQUENCE"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_sequence_goes_on_beyond_all_rows() {
+        assert_eq!(beyond(5, true), segment_start(1));
+        assert_eq!(beyond(segment_start(3), true), segment_start(4));
+        assert_eq!(beyond(segment_start(3) + 9, false), segment_start(3) + 9);
     }
 
     #[test]

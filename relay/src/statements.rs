@@ -11,6 +11,7 @@ use crate::{
 
 /// All statements, with their names.
 pub const ALL: &[(&str, &str)] = &[
+    ("checkpoint::CLEAR", checkpoint::CLEAR),
     ("checkpoint::LATEST", checkpoint::LATEST),
     ("checkpoint::RECORD", checkpoint::RECORD),
     ("checkpoint::RECORD_AND_PARK", checkpoint::RECORD_AND_PARK),
@@ -22,14 +23,17 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::DUE", parked::DUE),
     ("parked::HELD", parked::HELD),
     ("parked::NOW", parked::NOW),
+    ("segment::ADVANCE", segment::ADVANCE),
     ("segment::CURRENT", segment::CURRENT),
     ("segment::EXPIRABLE", segment::EXPIRABLE),
     ("segment::FORGET", segment::FORGET),
     ("segment::HIGHEST", segment::HIGHEST),
+    ("segment::IS_EMPTY", segment::IS_EMPTY),
     ("segment::IS_TAKEN", segment::IS_TAKEN),
     ("segment::ROTATE", segment::ROTATE),
     ("segment::SEQUENCE", segment::SEQUENCE),
     ("segment::STEP_BACK", segment::STEP_BACK),
+    ("segment::TAKEN_TWICE", segment::TAKEN_TWICE),
     ("server::ASSIGN_XID", server::ASSIGN_XID),
     ("server::BACKEND_PID", server::BACKEND_PID),
     ("server::FLUSHED", server::FLUSHED),

@@ -4,7 +4,8 @@
 //! hold. So everything up to an *anchor* is walked by position, and frames begin above it:
 //!
 //! 1. take a snapshot; transactions below its `xmin` have finished;
-//! 2. read the sequence: the anchor; what they wrote lies at or below it;
+//! 2. read the sequence: the anchor; what they wrote lies at or below it. Where rows came without it, as
+//!    by logical replication, it is moved beyond them first;
 //! 3. have a transaction id assigned and wait until all lower ones have finished: whatever lies at
 //!    or below the anchor is now decided;
 //! 4. record a checkpoint: walk to the anchor, then deliver whatever transactions from that `xmin`
@@ -18,11 +19,11 @@ use tokio::time::{Instant, sleep};
 
 use super::source::{Source, hint, say};
 use crate::{
-    capture::{Floors, Pair, Snapshot},
+    capture::{Floors, Pair, Position, Snapshot},
     checkpoint::Checkpoint,
     database::{self, Purpose},
-    publish::Write,
-    sql::{checkpoint, server},
+    sequence,
+    sql::{checkpoint, segment, server},
 };
 
 const LANE: i16 = 0;
@@ -65,17 +66,24 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let recorded = checkpoint::latest(&mut connection, LANE)
         .await?
         .map(|(_, recorded)| recorded);
-    let Some(recorded) = recorded else {
+    let highest = segment::highest(&mut connection).await?;
+    let is_behind = server::look(&mut connection).await?.upper < highest;
+    if recorded.is_none() && !is_behind {
         say("nothing to do: no checkpoint is recorded, a relay begins with the first message")?;
         return Ok(ExitCode::SUCCESS);
-    };
-    let is_same = recorded.identity.system_identifier == identity.system_identifier
-        && recorded.identity.database_oid == identity.database_oid
-        && recorded.delivered.xmax() <= before.snapshot.xmax();
+    }
+    let is_same = recorded.as_ref().is_some_and(|recorded| {
+        recorded.identity.system_identifier == identity.system_identifier
+            && recorded.identity.database_oid == identity.database_oid
+            && recorded.delivered.xmax() <= before.snapshot.xmax()
+    });
     if is_same && !options.force {
         bail!(
             "the checkpoint belongs to this very database: nothing needs a rebase (--force does it all the same)"
         );
+    }
+    if is_behind {
+        advance(&mut connection, highest).await?;
     }
     let anchor = server::look(&mut connection).await?.upper;
     let xid: String = sqlx::query_scalar(server::ASSIGN_XID)
@@ -83,7 +91,14 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         .await?;
     let xid: u64 = xid.parse().context("reading a transaction id")?;
     wait_for_older(&mut connection, xid, options.wait).await?;
-    let done = recorded.settled_below();
+    let (twice, lowest) = segment::taken_twice(&mut connection).await?;
+    if twice > 0 {
+        bail!(
+            "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. Write the later ones again (docs/operations.md, \"By hand\") and run this again",
+            lowest.unwrap_or(0)
+        );
+    }
+    let done = recorded.map_or(0, |recorded| recorded.settled_below());
     let rebased = Checkpoint {
         identity,
         delivered: Snapshot::before(before.snapshot.xmin()),
@@ -95,11 +110,21 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
             position: anchor,
         }]),
     };
-    checkpoint::record(&mut connection, LANE, &rebased, &Write::default()).await?;
+    checkpoint::record_alone(&mut connection, LANE, &rebased).await?;
     say(format!(
         "rebased: the next relay publishes what lies above position {done} up to {anchor} again, then goes on"
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Moves the sequence beyond rows that came without it: what is written next must lie above them.
+async fn advance(connection: &mut sqlx::PgConnection, highest: Position) -> anyhow::Result<()> {
+    let next_is_empty = segment::next_is_empty(connection, highest).await?;
+    let position = sequence::beyond(highest, next_is_empty);
+    segment::advance(connection, position).await?;
+    say(format!(
+        "the sequence outbox.message_position stood below the highest row, {highest}: moved to {position}"
+    ))
 }
 
 /// Waits until the transactions that began before one have ended; says for which if it takes long.

@@ -1,6 +1,8 @@
 //! `outbox.checkpoint`, and everything that is recorded together with it.
 
-use sqlx::{PgConnection, Postgres, Row as _, postgres::PgArguments, query::QueryAs};
+use sqlx::{
+    Connection as _, PgConnection, Postgres, Row as _, postgres::PgArguments, query::QueryAs,
+};
 
 use crate::{
     capture::{Floors, Pair, Position, Snapshot},
@@ -60,6 +62,8 @@ WITH parked AS (
 
 pub(crate) const TRIM: &str =
     "DELETE FROM outbox.checkpoint WHERE lane = $1 AND id > $2 AND id <= $3";
+
+pub(crate) const CLEAR: &str = "DELETE FROM outbox.checkpoint WHERE lane = $1";
 
 /// What recording returns.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +173,19 @@ fn bind<'q>(query: Query<'q>, write: &'q Write) -> Query<'q> {
         .bind(column(again, |row| row.attempts as i32))
         .bind(column(again, wait_ms))
         .bind(column(again, |row| row.detail.as_deref()))
+}
+
+/// Records a checkpoint as the only one of its lane. Those before it may have been copied from elsewhere
+/// with ids that the table's own identity has yet to reach: the next would meet them.
+pub(crate) async fn record_alone(
+    connection: &mut PgConnection,
+    lane: i16,
+    checkpoint: &Checkpoint,
+) -> Result<(), sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    sqlx::query(CLEAR).bind(lane).execute(&mut *tx).await?;
+    record(&mut tx, lane, checkpoint, &Write::default()).await?;
+    tx.commit().await
 }
 
 pub(crate) async fn trim(

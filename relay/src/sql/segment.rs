@@ -16,6 +16,19 @@ pub(crate) const HIGHEST: &str = "
 SELECT greatest((SELECT coalesce(max(position), 0) FROM outbox.message),
                 (SELECT coalesce(max(position), 0) FROM outbox.parked))";
 
+/// Whether a leaf, by its number, holds no row.
+pub(crate) const IS_EMPTY: &str =
+    "SELECT NOT EXISTS (SELECT FROM outbox.message WHERE ((position >> 40) & 15) = $1)";
+
+// Rows that were copied without the sequence, and others written since at the same positions.
+pub(crate) const TAKEN_TWICE: &str = "
+SELECT count(*), min(position)
+FROM (SELECT position FROM outbox.message GROUP BY position HAVING count(*) > 1) AS twice";
+
+pub(crate) const ADVANCE: &str = "
+WITH moved (position) AS (SELECT setval('outbox.message_position', $1, true))
+INSERT INTO outbox.segment (segment) SELECT position >> 40 FROM moved ON CONFLICT DO NOTHING";
+
 // Guarded by the segment that was seen: positions only ever move forward. How the sequence is asked is
 // told with `server::LOOK`.
 pub(crate) const ROTATE: &str = "
@@ -77,6 +90,33 @@ pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, 
 /// The highest position of a row that is there, or 0.
 pub(crate) async fn highest(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
     sqlx::query_scalar(HIGHEST).fetch_one(connection).await
+}
+
+/// Whether the leaf of the segment after a position's holds no row.
+pub(crate) async fn next_is_empty(
+    connection: &mut PgConnection,
+    position: Position,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(IS_EMPTY)
+        .bind((segment_of(position) + 1) % RING)
+        .fetch_one(connection)
+        .await
+}
+
+/// Number of positions that more than one row has, and the lowest.
+pub(crate) async fn taken_twice(
+    connection: &mut PgConnection,
+) -> Result<(i64, Option<Position>), sqlx::Error> {
+    sqlx::query_as(TAKEN_TWICE).fetch_one(connection).await
+}
+
+/// Moves the sequence to a position, as if that had been handed out.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    position: Position,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(ADVANCE).bind(position);
+    query.execute(connection).await.map(drop)
 }
 
 pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sqlx::Error> {

@@ -5,6 +5,7 @@ mod broker;
 mod check;
 mod configuration;
 mod database;
+mod moved;
 mod outage;
 mod parked;
 mod poison;

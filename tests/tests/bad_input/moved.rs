@@ -1,0 +1,130 @@
+//! An outbox whose rows were copied into another database, as by logical replication: without the
+//! sequences, which do not travel.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
+
+use futures_util::StreamExt as _;
+use sqlx::{AssertSqlSafe, Executor as _};
+use support::{Database, Login, PgServer, Stack, Tap};
+
+use crate::{assert_says, refused};
+
+async fn publish(stack: &Stack, count: i32) {
+    sqlx::query(
+        "SELECT outbox.publish('t', to_jsonb(i), key => 'k') FROM generate_series(1, $1) AS i",
+    )
+    .bind(count)
+    .execute(&mut stack.database.connect(Login::Producer).await)
+    .await
+    .unwrap();
+}
+
+async fn copy(from: &Database, to: &Database, table: &str) {
+    let (mut from, mut to) = (
+        from.connect(Login::Owner).await,
+        to.connect(Login::Owner).await,
+    );
+    to.execute(AssertSqlSafe(format!("DELETE FROM {table}")))
+        .await
+        .unwrap();
+    let out = format!("COPY (SELECT * FROM {table}) TO STDOUT");
+    let mut rows = from.copy_out_raw(&out).await.unwrap();
+    let mut copying = to
+        .copy_in_raw(&format!("COPY {table} FROM STDIN"))
+        .await
+        .unwrap();
+    while let Some(row) = rows.next().await {
+        copying.send(row.unwrap()).await.unwrap();
+    }
+    copying.finish().await.unwrap();
+}
+
+/// An outbox of which ten messages are delivered and five are not, copied.
+struct Moved {
+    /// Of its own: a rebase waits for the transactions of all databases.
+    _server: PgServer,
+    _old: Stack,
+    new: Stack,
+    tap: Tap,
+}
+
+impl Moved {
+    async fn new() -> Self {
+        let server = PgServer::start();
+        let old = Stack::on(&server, None).await;
+        let tap = Tap::open(&old.broker, "tap", "#").await;
+        let relay = old.relay().await;
+        for count in 1..=10 {
+            publish(&old, 1).await;
+            tap.distinct(count).await;
+        }
+        old.delivered().await;
+        assert!(relay.stop().await.success());
+        publish(&old, 5).await;
+        let new = Stack {
+            database: Database::new_on(&server.url()).await,
+            broker: old.broker.sibling(),
+        };
+        for table in ["message", "checkpoint", "segment", "parked"] {
+            copy(&old.database, &new.database, &format!("outbox.{table}")).await;
+        }
+        Self {
+            _server: server,
+            _old: old,
+            new,
+            tap,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rebase_of_rows_that_came_without_their_sequence_loses_nothing() {
+    let moved = Moved::new().await;
+    let (new, tap) = (&moved.new, &moved.tap);
+    assert_says(&refused(new, &[]).await, &["relay rebase"]);
+    let said = new.command(&["rebase"]).await;
+    let next = 1_i64 << 40;
+    let advanced = format!("stood below the highest row, 15: moved to {next}");
+    assert_says(said.succeeded(), &[&advanced, &format!("up to {next}")]);
+    publish(new, 5).await;
+    let relay = new.relay().await;
+    tap.distinct(20).await;
+    new.delivered().await;
+    assert!(relay.stop().await.success());
+    new.command(&["check"]).await.succeeded();
+}
+
+#[tokio::test]
+async fn rows_that_came_without_sequence_and_checkpoint_are_published() {
+    let moved = Moved::new().await;
+    let (new, tap) = (&moved.new, &moved.tap);
+    new.database.ddl("DELETE FROM outbox.checkpoint").await;
+    let says = ["stands at 0", "up to 15", "relay rebase"];
+    assert_says(&refused(new, &[]).await, &says);
+    new.command(&["rebase"]).await.succeeded();
+    let _relay = new.relay().await;
+    tap.distinct(15).await;
+    new.delivered().await;
+}
+
+#[tokio::test]
+async fn what_was_written_before_the_rebase_at_positions_of_copied_rows_is_not_lost() {
+    let moved = Moved::new().await;
+    let (new, tap) = (&moved.new, &moved.tap);
+    publish(new, 3).await;
+    let ended = new.command(&["rebase"]).await;
+    assert_says(ended.error(), &["3 positions from 1 on are taken twice"]);
+    let guide = include_str!("../../../docs/operations.md");
+    let (_, sql) = guide
+        .split_once("```sql\nWITH later")
+        .expect("the guide's SQL");
+    let (sql, _) = sql.split_once("```").expect("its end");
+    let mut owner = new.database.connect(Login::Owner).await;
+    owner
+        .execute(AssertSqlSafe(format!("WITH later{sql}")))
+        .await
+        .unwrap();
+    new.command(&["rebase"]).await.succeeded();
+    let _relay = new.relay().await;
+    tap.distinct(18).await;
+    new.delivered().await;
+}
