@@ -11,6 +11,9 @@ use crate::{config::Secret, error::RelayError, sql::server};
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Value of `client_min_messages`: a cancelled wait for a standby shows in a warning and nowhere else.
+const MESSAGES: &str = "warning";
+
 /// Why a connection cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -208,7 +211,10 @@ async fn connect_and_look(
     let connected = options.connect().await;
     let mut connection = connected.map_err(|source| refused(url.to_string(), source))?;
     let in_force = server::in_force(&mut connection).await?;
-    if in_force.plans != purpose.plans() || in_force.silence != silence_allowed(purpose) {
+    if in_force.plans != purpose.plans()
+        || in_force.silence != silence_allowed(purpose)
+        || in_force.messages != MESSAGES
+    {
         return Err(DatabaseError::Pooler {
             url: url.to_string(),
         });
@@ -246,6 +252,7 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
         ("tcp_keepalives_count", "3"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "10000"),
+        ("client_min_messages", MESSAGES),
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .to_vec();

@@ -18,7 +18,12 @@ struct Pair {
 impl Pair {
     /// Under way: some load has been delivered.
     async fn new() -> Self {
-        let primary = PgServer::start();
+        Self::with("").await
+    }
+
+    /// As [`Pair::new`], with settings of the primary on top.
+    async fn with(settings: &str) -> Self {
+        let primary = PgServer::start_with(settings);
         let standby = primary.standby();
         primary.configure("synchronous_standby_names = 'standby'");
         primary.reload();
@@ -163,6 +168,17 @@ async fn g2_the_relay_does_not_believe_a_wait_of_its_own_that_was_cancelled() {
     let told = pair.relay.logged().contains("cancelled this relay's wait");
     assert!(told, "it says why");
     pair.end_waits_of_the_relay("pg_terminate_backend", 3).await;
+    assert!(!pair.is_published(id).await);
+    pair.thawed(id).await;
+}
+
+/// That wait shows in a warning alone, which whoever set this does not want to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn g2_the_relay_hears_of_a_cancelled_wait_where_warnings_are_silenced() {
+    let pair = Pair::with("client_min_messages = error").await;
+    pair.standby.signal("STOP");
+    let id = pair.commit_without_the_standby().await;
+    pair.end_waits_of_the_relay("pg_cancel_backend", 3).await;
     assert!(!pair.is_published(id).await);
     pair.thawed(id).await;
 }

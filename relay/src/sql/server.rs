@@ -56,7 +56,8 @@ pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
 // A pooler told to ignore the start-up options would swallow them.
 pub(crate) const IN_FORCE: &str = "
-SELECT current_setting('plan_cache_mode'), s.setting, current_setting('server_encoding')
+SELECT current_setting('plan_cache_mode'), s.setting, current_setting('server_encoding'),
+       current_setting('client_min_messages')
 FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
@@ -128,6 +129,8 @@ pub(crate) struct InForce {
     pub(crate) silence: String,
     /// What the database's texts are encoded in.
     pub(crate) encoding: String,
+    /// `client_min_messages`.
+    pub(crate) messages: String,
 }
 
 /// Asks for the settings of this session.
@@ -139,6 +142,7 @@ pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, s
         plans: row.try_get(0)?,
         silence: row.try_get(1)?,
         encoding: row.try_get(2)?,
+        messages: row.try_get(3)?,
     })
 }
 
