@@ -24,6 +24,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::HELD", parked::HELD),
     ("parked::NOW", parked::NOW),
     ("segment::ADVANCE", segment::ADVANCE),
+    ("segment::BEGUN", segment::BEGUN),
     ("segment::CURRENT", segment::CURRENT),
     ("segment::EXPIRABLE", segment::EXPIRABLE),
     ("segment::FORGET", segment::FORGET),

@@ -188,7 +188,11 @@ impl Keeper {
     async fn maintain(&mut self, settled_below: Position) -> Result<(), sqlx::Error> {
         let connection = &mut self.connection;
         let current = segment::current(connection).await?;
-        let is_old = current.age_seconds >= self.retention.segment_age.as_secs() as i64;
+        if current.age_seconds.is_none() {
+            segment::begun(connection, current.segment).await?;
+        }
+        let is_old =
+            current.age_seconds.unwrap_or(0) >= self.retention.segment_age.as_secs() as i64;
         let is_full = current.used >= self.retention.segment_rows;
         if current.used > 0 && (is_old || is_full) {
             if !segment::next_is_free(connection, current.segment).await? {

@@ -45,6 +45,14 @@ FROM (SELECT coalesce(pg_sequence_last_value('outbox.message_position'), s.last_
       FROM outbox.message_position AS s) AS l (position)
 LEFT JOIN outbox.segment AS g ON g.segment = (l.position >> 40)";
 
+// The row of a segment that was begun without one: filled to its end, or by a relay that died between the
+// two steps of a rotation. Those before it that lack theirs get them too, or their leaves never empty.
+pub(crate) const BEGUN: &str = "
+INSERT INTO outbox.segment (segment)
+SELECT generate_series(greatest($1::bigint - 15, least($1, 1 + coalesce(max(segment), $1 - 1))), $1)
+FROM outbox.segment
+ON CONFLICT DO NOTHING";
+
 // A segment was left when the next one was begun. That one may have been emptied before it: while
 // somebody reads a leaf, later leaves are emptied all the same.
 pub(crate) const EXPIRABLE: &str = "
@@ -74,7 +82,8 @@ pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!(truncate);
 pub(crate) struct Current {
     pub(crate) segment: i64,
     pub(crate) used: i64,
-    pub(crate) age_seconds: i64,
+    /// None if nobody noted when it was begun.
+    pub(crate) age_seconds: Option<i64>,
 }
 
 /// How the sequence hands out positions.
@@ -120,14 +129,20 @@ pub(crate) async fn advance(
 }
 
 pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sqlx::Error> {
-    let (last, age): (Position, Option<i64>) =
+    let (last, age_seconds): (Position, Option<i64>) =
         sqlx::query_as(CURRENT).fetch_one(connection).await?;
     let segment = segment_of(last);
     Ok(Current {
         segment,
         used: last - (segment << SEGMENT_BITS),
-        age_seconds: age.unwrap_or(0),
+        age_seconds,
     })
+}
+
+/// Notes that a segment has begun, since nobody did.
+pub(crate) async fn begun(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(BEGUN).bind(segment);
+    query.execute(connection).await.map(drop)
 }
 
 /// Segments that end at or below a position and were left for the next one so long ago.

@@ -70,6 +70,44 @@ async fn publish(connection: &mut PgConnection, count: usize) {
     }
 }
 
+/// A relay that died between the two steps of a rotation, or a segment that was filled to its end, leaves
+/// no note of when the next was begun.
+#[tokio::test]
+async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
+    let stack = Stack::new().await;
+    let tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    publish(&mut producer, 10).await;
+    owner
+        .execute("SELECT setval('outbox.message_position', 2::bigint << 40, true)")
+        .await
+        .unwrap();
+    publish(&mut producer, 10).await;
+    let relay = stack
+        .relay_with(&[
+            ("POSTROOM_RETENTION_SEGMENT_AGE", "1s"),
+            ("POSTROOM_RETENTION_KEEP", "0s"),
+            ("POSTROOM_RETENTION_CHECK_INTERVAL", "50ms"),
+        ])
+        .await;
+    tap.distinct(20).await;
+    eventually("the segment is left at its age", async || {
+        relay.metric("postroom_relay_rotations_total") >= 1.0
+    })
+    .await;
+    let mut published = 20;
+    eventually("the leaves of both are emptied", async || {
+        publish(&mut producer, 1).await;
+        published += 1;
+        tap.distinct(published).await;
+        let left = "SELECT (SELECT count(*) FROM outbox.message_00) + (SELECT count(*) FROM outbox.message_02)";
+        let left: i64 = sqlx::query_scalar(left).fetch_one(&mut owner).await.expect("counting");
+        left == 0
+    })
+    .await;
+}
+
 /// A reader of a leaf keeps it from being emptied, and keeps nobody from anything else: producers
 /// go on, leaves are left for the next, and the relay still records what it delivers.
 #[tokio::test]
