@@ -79,6 +79,11 @@ pub enum DatabaseError {
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
     )]
     Denied(#[source] sqlx::Error),
+    /// It takes no writes from this session.
+    #[error(
+        "the database takes no writes from this user: default_transaction_read_only is on for the role, the database or the server. Whoever set it, perhaps since the disk is full, must set it off: ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off"
+    )]
+    ReadOnly,
     /// A statement was not answered.
     #[error(
         "the database gave no answer within {0:?}: the connection fell silent, or somebody locks what was to be read"
@@ -99,6 +104,8 @@ impl From<sqlx::Error> for DatabaseError {
         match code(&error).as_deref() {
             // insufficient privilege
             Some("42501") => Self::Denied(error),
+            // read-only transaction
+            Some("25006") => Self::ReadOnly,
             _ => Self::Query(error),
         }
     }
@@ -118,6 +125,7 @@ impl DatabaseError {
             | Self::TimedOut { .. }
             | Self::Silent(_)
             | Self::NotReplicated
+            | Self::ReadOnly
             | Self::Standby { .. } => false,
         }
     }
@@ -218,6 +226,10 @@ async fn connect_and_look(
         return Err(DatabaseError::Pooler {
             url: url.to_string(),
         });
+    }
+    // Whoever cannot record must not publish: it would all be published again by each session.
+    if matches!(purpose, Purpose::Lease { .. }) && in_force.reads_only {
+        return Err(DatabaseError::ReadOnly);
     }
     // In others the server passes on, as text, bytes that are none, or cannot convert what it holds.
     if in_force.encoding != "UTF8" {

@@ -57,7 +57,7 @@ pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 // A pooler told to ignore the start-up options would swallow them.
 pub(crate) const IN_FORCE: &str = "
 SELECT current_setting('plan_cache_mode'), s.setting, current_setting('server_encoding'),
-       current_setting('client_min_messages')
+       current_setting('client_min_messages'), current_setting('default_transaction_read_only')
 FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
@@ -131,6 +131,8 @@ pub(crate) struct InForce {
     pub(crate) encoding: String,
     /// `client_min_messages`.
     pub(crate) messages: String,
+    /// `default_transaction_read_only`.
+    pub(crate) reads_only: bool,
 }
 
 /// Asks for the settings of this session.
@@ -143,6 +145,7 @@ pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, s
         silence: row.try_get(1)?,
         encoding: row.try_get(2)?,
         messages: row.try_get(3)?,
+        reads_only: row.try_get::<&str, _>(4)? == "on",
     })
 }
 

@@ -45,6 +45,7 @@ async fn everything_is_found_where_everything_is_there() {
         "database",
         "schema",
         "privileges",
+        "writing",
         "checkpoint",
         "sequence",
         "broker url",
@@ -238,4 +239,23 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
     tap.distinct(2).await;
     assert_eq!(tap.ids().len(), 2, "a check published something");
     relay.ready().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_found() {
+    let stack = Stack::new().await;
+    stack
+        .database
+        .ddl(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN RAISE EXCEPTION ''no room''; END';
+             CREATE TRIGGER refuse BEFORE INSERT ON outbox.checkpoint
+             FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let all = findings(&stack, &[]).await;
+    let [("writing", detail)] = failed(&all)[..] else {
+        panic!("{all:?}");
+    };
+    assert_says(detail, &["no room"]);
 }

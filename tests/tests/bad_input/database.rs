@@ -1,7 +1,8 @@
 //! A database that refuses.
 
 use migrations::MIGRATIONS;
-use support::{Database, Login, Stack, VirtualHost};
+use sqlx::{AssertSqlSafe, Executor as _};
+use support::{Database, Login, Stack, Tap, VirtualHost, eventually};
 
 use crate::{assert_says, refused};
 
@@ -108,4 +109,39 @@ async fn a_database_whose_texts_may_be_anything_is_refused() {
         assert_eq!(check.code, Some(1), "{check:?}");
         assert_says(&check.stdout, &says.each_ref().map(String::as_str));
     }
+}
+
+/// Nothing is published either: what cannot be recorded would be published again by each session.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_told_of_and_waited_for() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    producer
+        .execute("SELECT outbox.publish('t', '1')")
+        .await
+        .unwrap();
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let database = &stack.database.name;
+    let alter = |how| format!("ALTER DATABASE {database} {how} default_transaction_read_only");
+    owner
+        .execute(AssertSqlSafe(format!("{} = on", alter("SET"))))
+        .await
+        .unwrap();
+    let says = [
+        "takes no writes from this user",
+        "ALTER DATABASE … SET default_transaction_read_only = off",
+    ];
+    let check = stack.command(&["check"]).await;
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert_says(&check.stdout, &says);
+    let relay = stack.start_relay(&[]);
+    eventually("it says so", async || relay.logged().contains(says[0])).await;
+    assert_says(&relay.logged(), &says);
+    assert_eq!(tap.ids().len(), 0);
+    owner.execute(AssertSqlSafe(alter("RESET"))).await.unwrap();
+    relay.ready().await;
+    tap.distinct(1).await;
+    stack.delivered().await;
+    assert_eq!(tap.seen().len(), 1);
 }

@@ -1,13 +1,15 @@
 //! The database: reached, migrated, and the user may do what it must.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::{Finding, note, privileges};
 use crate::{
+    checkpoint::Checkpoint,
     config::Config,
-    database::{self, Purpose},
+    database::{self, DatabaseError, Purpose},
     error::RelayError,
     identity::Recognised,
+    publish::Write,
     sequence,
     sql::{checkpoint, segment, server},
 };
@@ -56,11 +58,24 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
             return;
         }
     }
+    let written = write(&mut connection).await;
+    note(findings, "writing", written, |()| {
+        "recorded, and taken back".to_owned()
+    });
     check_identity(&mut connection, findings).await;
     let sequence = check_sequence(&mut connection).await;
     note(findings, "sequence", sequence, |()| {
         "positions are handed out in order".to_owned()
     });
+}
+
+/// Records a checkpoint as a relay does, in a transaction that is rolled back.
+async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    let here = server::identity(connection).await?;
+    let mut tx = connection.begin().await?;
+    let beginning = Checkpoint::beginning(here);
+    checkpoint::record(&mut tx, LANE, &beginning, &Write::default()).await?;
+    Ok(tx.rollback().await?)
 }
 
 async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError> {
