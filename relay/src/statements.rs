@@ -5,7 +5,7 @@
 
 use crate::{
     database::{self, Purpose},
-    ops::{check::privileges, parked as parked_command, status},
+    ops::{check::privileges, migrate, parked as parked_command, status},
     sql::{checkpoint, message, page, parked, segment, server},
 };
 
@@ -46,6 +46,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::OPEN_BEFORE", server::OPEN_BEFORE),
     ("server::TRY_LOCK", server::TRY_LOCK),
     ("privileges::MISSING", privileges::MISSING),
+    ("migrate::LOCK", migrate::LOCK),
     ("parked::DISCARD", parked_command::DISCARD),
     ("parked::LIST", parked_command::LIST),
     ("parked::RETRY", parked_command::RETRY),

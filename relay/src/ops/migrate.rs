@@ -20,6 +20,10 @@ pub(super) struct Options {
     roles: bool,
 }
 
+// One after another. For the transaction, so that a pooler cannot keep it: a file's own BEGIN does nothing
+// within it, and its COMMIT ends it. The class is that of leases, whose objects are lanes from 0 on.
+pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
+
 pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
     if options.print {
         for migration in MIGRATIONS {
@@ -35,9 +39,10 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let mut connection = PgConnection::connect(url.expose())
         .await
         .with_context(|| format!("connecting to {url}"))?;
-    let applied = applied_version(&mut connection).await?;
     for migration in MIGRATIONS {
-        if migration.version <= applied {
+        lock(&mut connection).await?;
+        if migration.version <= applied_version(&mut connection).await? {
+            connection.execute("ROLLBACK").await?;
             say(format!("{} is applied already", migration.name))?;
             continue;
         }
@@ -48,6 +53,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         say(format!("{} applied", migration.name))?;
     }
     if options.roles {
+        lock(&mut connection).await?;
         connection
             .execute(AssertSqlSafe(ROLES))
             .await
@@ -56,6 +62,16 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     }
     connection.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins a transaction that no other migration runs beside.
+async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
+    // Whoever waited must see what was done meanwhile.
+    connection
+        .execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        .await?;
+    connection.execute(LOCK).await?;
+    Ok(())
 }
 
 async fn applied_version(connection: &mut PgConnection) -> anyhow::Result<i32> {

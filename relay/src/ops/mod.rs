@@ -4,7 +4,7 @@ mod admin;
 pub(crate) mod check;
 mod cli;
 mod logs;
-mod migrate;
+pub(crate) mod migrate;
 pub(crate) mod parked;
 mod rebase;
 mod run;

@@ -162,6 +162,17 @@ async fn relay_migrate_applies_each_file_once() {
     assert_eq!(elsewhere, [""; 0]);
 }
 
+/// As several services do that are started at the same time.
+#[tokio::test]
+async fn relay_migrate_several_times_at_once_applies_each_file_once() {
+    let database = Database::empty().await;
+    let each = async || migrate(&database, &["--roles"]).await;
+    let all: [command::Ended; 4] = tokio::join!(each(), each(), each(), each()).into();
+    let applied = |ended: &&command::Ended| ended.succeeded().contains("0001_outbox applied\n");
+    assert_eq!(all.iter().filter(applied).count(), 1);
+    assert_eq!(version(&database).await, SCHEMA_VERSION);
+}
+
 #[tokio::test]
 async fn relay_migrate_goes_on_where_psql_stopped() {
     let database = Database::empty().await;
