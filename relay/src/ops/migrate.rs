@@ -15,7 +15,7 @@ pub(super) struct Options {
     /// Print the SQL that would be applied to an empty database, and apply nothing
     #[arg(long)]
     print: bool,
-    /// Also create the roles and grants of migrations/roles.sql; needs CREATEROLE
+    /// Also create the roles and grants of migrations/roles.sql; needs CREATEROLE unless the roles exist
     #[arg(long)]
     roles: bool,
 }

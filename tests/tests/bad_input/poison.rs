@@ -81,8 +81,11 @@ async fn a_row_that_is_never_to_be_dropped_or_was_always_due_is_delivered() {
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let _relay = stack.relay().await;
     let mut producer = stack.database.connect(Login::Producer).await;
-    for named in ["expires_at => 'infinity'", "deliver_after => '-infinity'"] {
-        let sql = format!("SELECT outbox.publish('t', '1', key => 'k', {named})");
+    for (column, time) in [("expires_at", "infinity"), ("deliver_after", "-infinity")] {
+        let sql = format!(
+            "INSERT INTO outbox.message (message_id, topic, key, type, payload, {column})
+             VALUES (outbox.uuid_v7(), 't', 'k', 't', '1', '{time}')"
+        );
         producer.execute(AssertSqlSafe(sql)).await.unwrap();
     }
     tap.distinct(2).await;
