@@ -53,25 +53,23 @@ pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_LOG_FILTER", "log", "filter"),
 ];
 
-/// Variables that look like settings of the relay and are those of others.
-const OTHERS: &[&str] = &["POSTROOM_AMQP_ADMIN_URL"];
+/// Variables that look like settings of the relay and are others'.
+const OTHERS: &[&str] = &[
+    "POSTROOM_CONFIG",
+    "POSTROOM_AMQP_ADMIN_URL",
+    "POSTROOM_RESTART_RABBITMQ",
+    "POSTROOM_SEED",
+];
 
 /// Those of the environment's variables that look like settings and are none: nothing else would tell of
 /// a name that is spelt wrong.
 pub(crate) fn unknown(variables: impl Iterator<Item = String>) -> Vec<String> {
-    let is_setting = |variable: &str| {
-        ENVIRONMENT.iter().any(|(_, section, _)| {
-            let rest = variable.strip_prefix("POSTROOM_");
-            let rest = rest.and_then(|rest| rest.strip_prefix(&section.to_uppercase()));
-            rest.is_some_and(|rest| rest.starts_with('_'))
-        })
-    };
     let is_known = |variable: &str| {
         let mut known = ENVIRONMENT.iter().map(|(variable, ..)| variable);
         known.any(|known| *known == variable) || OTHERS.contains(&variable)
     };
-    let unknown = variables.filter(|variable| is_setting(variable) && !is_known(variable));
-    unknown.collect()
+    let ours = variables.filter(|variable| variable.starts_with("POSTROOM_"));
+    ours.filter(|variable| !is_known(variable)).collect()
 }
 
 /// Sets a key from the text of an environment variable.

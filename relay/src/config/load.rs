@@ -155,7 +155,11 @@ fn place(path: &Path, text: &str, error: &toml::de::Error) -> String {
 }
 
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().trim().replace('\n', ": ")
+    let text = error.message().trim().replace('\n', ": ");
+    if text.ends_with("expected a duration") {
+        return format!("{text} such as 500ms, 10s or 2h");
+    }
+    text
 }
 
 #[cfg(test)]

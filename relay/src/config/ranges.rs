@@ -122,7 +122,11 @@ impl Config {
         // PostgreSQL's clock ends somewhere.
         let (keep, most) = (retention.keep, Duration::from_hours(24 * 36_500));
         let shown = humantime::format_duration(keep);
-        within(keep <= most, "retention.keep", shown, "at most 36500days")
+        within(keep <= most, "retention.keep", &shown, "at most 36500days")?;
+        // A segment is emptied for the sixteenth after it.
+        let fits = keep < retention.segment_age.saturating_mul(15);
+        let range = "less than fifteen times retention.segment_age: the ring has sixteen segments";
+        within(fits, "retention.keep", shown, range)
     }
 }
 

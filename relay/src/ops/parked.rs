@@ -56,6 +56,17 @@ pub(super) struct Which {
     reason: Option<String>,
 }
 
+impl Which {
+    /// Fails if positions were given and nothing is parked there.
+    fn found(&self, rows: i64) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            rows > 0 || self.positions.is_empty(),
+            "no message is parked there, or it was discarded before; see `relay parked list`"
+        );
+        Ok(())
+    }
+}
+
 fn reasons() -> PossibleValuesParser {
     Reason::ALL.map(Reason::as_str).into()
 }
@@ -76,7 +87,8 @@ FROM outbox.parked AS p WHERE position = $1";
 pub(crate) const RETRY: &str = "
 WITH chosen AS (
     SELECT p.position, p.lane, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL AS waits
-    FROM outbox.parked AS p WHERE p.position = ANY ($1) OR p.reason = $2
+    FROM outbox.parked AS p
+    WHERE (p.position = ANY ($1) OR p.reason = $2) AND p.detail IS DISTINCT FROM 'discarded'
 ), due AS (
     UPDATE outbox.parked SET due_at = clock_timestamp()
     WHERE position IN (SELECT c.position FROM chosen AS c WHERE NOT c.waits)
@@ -96,7 +108,8 @@ WITH gone AS (
 ), marked AS (
     UPDATE outbox.parked
     SET due_at = clock_timestamp(), expires_at = clock_timestamp(), detail = 'discarded'
-    WHERE (position = ANY ($1) OR reason = $2) AND holds <> 'nothing' RETURNING 1
+    WHERE (position = ANY ($1) OR reason = $2) AND holds <> 'nothing'
+      AND detail IS DISTINCT FROM 'discarded' RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM marked)";
 
@@ -135,6 +148,7 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
                 .bind(&which.reason)
                 .fetch_one(&mut connection)
                 .await?;
+            which.found(chosen)?;
             say(format!("{chosen} to be tried again at once"))?;
         }
         Action::Discard(which) => {
@@ -143,6 +157,7 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
                 .bind(&which.reason)
                 .fetch_one(&mut connection)
                 .await?;
+            which.found(gone)?;
             say(format!("{gone} discarded"))?;
         }
     }

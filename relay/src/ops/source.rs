@@ -39,7 +39,15 @@ impl Source {
             "POSTROOM_AMQP_URL" if self.amqp_url.is_some() => self.amqp_url.clone(),
             _ => std::env::var(name).ok().filter(|value| !value.is_empty()),
         };
-        Ok(Config::load(self.config.as_deref(), lookup)?)
+        Config::load(self.config.as_deref(), lookup).map_err(|error| {
+            // What is missing may be there under another name.
+            let doubts: Vec<String> = Self::doubts().collect();
+            if doubts.is_empty() {
+                error.into()
+            } else {
+                anyhow::anyhow!("{error}. {}", doubts.join(". "))
+            }
+        })
     }
 
     /// What of the environment looks like a setting and is none, one line each.

@@ -122,6 +122,16 @@ async fn a_bad_variable_is_named() {
             "lease.timeout = 10ms: must be at least 1s",
         ),
         (
+            "POSTROOM_LEASE_TIMEOUT",
+            "10 parsecs",
+            "expected a duration such as 500ms, 10s or 2h",
+        ),
+        (
+            "POSTROOM_RETENTION_KEEP",
+            "45h",
+            "retention.keep = 1day 21h: must be less than fifteen times retention.segment_age",
+        ),
+        (
             "POSTROOM_LOG_FILTER",
             "relay=loud",
             "log.filter = \"relay=loud\"",

@@ -172,8 +172,17 @@ async fn what_is_not_parked_is_said_so() {
         show.error(),
         &["no message is parked at position 77", "`relay parked list`"],
     );
-    let discard = stack.command(&["parked", "discard", "77"]).await;
-    assert_eq!(discard.succeeded(), "0 discarded\n");
+    for what in ["discard", "retry"] {
+        let done = stack.command(&["parked", what, "77"]).await;
+        assert_says(
+            done.error(),
+            &["no message is parked there", "`relay parked list`"],
+        );
+        let all = stack
+            .command(&["parked", what, "--reason", "rejected"])
+            .await;
+        assert!(all.succeeded().starts_with("0 "), "{all:?}");
+    }
     // Without saying which, nothing is done.
     let all = stack.command(&["parked", "discard"]).await;
     assert_eq!(all.code, Some(2));

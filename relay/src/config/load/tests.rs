@@ -83,7 +83,7 @@ fn variables_that_are_spelt_wrong_are_found() {
         "HOME",
     ];
     let unknown = unknown(variables.map(str::to_owned).into_iter());
-    assert_eq!(unknown, ["POSTROOM_LEASE_TIMEOOT"]);
+    assert_eq!(unknown, ["POSTROOM_LEASE_TIMEOOT", "POSTROOM_LEASES"]);
 }
 
 /// `packaging/relay.toml` with all that is commented out.
@@ -154,6 +154,7 @@ fn every_variable_sets_a_key_that_exists() {
             "page_bytes" => "3000",
             "channels" | "batch" | "page_rows" | "window_rows" | "window_bytes" | "key_rows"
             | "segment_rows" => "3",
+            "segment_age" => "2days",
             _ => "2s",
         };
         let mut environment = vec![(*variable, value)];
