@@ -64,6 +64,7 @@ impl Janitor {
         let consumer = self.engine.consumer();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
+        settings.durability.look(&mut link).await?;
         let rows = sql::parked::release_orphans(&mut link, consumer).await?;
         tx.commit().await?;
         if rows > 0 {

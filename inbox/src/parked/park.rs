@@ -56,7 +56,6 @@ async fn record(
 ) -> Result<bool, sqlx::Error> {
     let message = delivery.message();
     let Some(message_id) = &message.message_id else {
-        within(sql::session::make_durable(link)).await?;
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());

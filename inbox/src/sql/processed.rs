@@ -9,8 +9,7 @@ use uuid::Uuid;
 
 use crate::{dedup::Record, transaction::Session};
 
-// One statement, one round trip: the record, and whether the key must wait. The commit is to be durable, since
-// the message is acknowledged after it, whatever the database's producers may do without.
+// One statement, one round trip: the record, and whether the key must wait.
 const RECORD_RING: &str = "
 WITH recorded AS (
     INSERT INTO inbox.processed (consumer, message_id, slot) VALUES ($1, $3, $4)
@@ -18,9 +17,7 @@ WITH recorded AS (
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
        $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
            WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid,
-       (SELECT set_config('synchronous_commit', 'on', true)
-        WHERE current_setting('synchronous_commit') = 'off') AS durable";
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
 
 // Sorted, so that two processes with the same messages wait for each other in one direction. Of an
 // id that stands there twice, the first is new. What a parked message holds back is not recorded, even if
@@ -40,9 +37,7 @@ SELECT CASE WHEN NOT a.held
             THEN r.message_id IS NOT NULL
                  AND row_number() OVER (PARTITION BY a.message_id, a.held ORDER BY a.n) = 1
        END AS is_new,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid,
-       (SELECT set_config('synchronous_commit', 'on', true)
-        WHERE current_setting('synchronous_commit') = 'off') AS durable
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
 FROM asked AS a LEFT JOIN recorded AS r USING (message_id) ORDER BY a.n";
 
 const RECORD_OTHER: &str = "
@@ -52,9 +47,7 @@ WITH recorded AS (
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
        $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
            WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid,
-       (SELECT set_config('synchronous_commit', 'on', true)
-        WHERE current_setting('synchronous_commit') = 'off') AS durable";
+       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
 
 const IS_ANY_RECORDED: &str = "
 SELECT EXISTS (SELECT FROM unnest($2::uuid[], $3::smallint[]) AS a (message_id, slot)

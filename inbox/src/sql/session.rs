@@ -18,9 +18,11 @@ WHERE n.nspname = 'inbox' AND c.relname IN ('processed', 'processed_other', 'par
 
 const NOW: &str = "SELECT clock_timestamp()";
 
-const DURABLE: &str = "
-SELECT set_config('synchronous_commit', 'on', true)
-WHERE current_setting('synchronous_commit') = 'off'";
+// What the session has apart from what a transaction sets.
+const IS_DURABLE: &str = "
+SELECT s.reset_val <> 'off' FROM pg_settings AS s WHERE s.name = 'synchronous_commit'";
+
+const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
 
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
@@ -87,9 +89,16 @@ pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Erro
     link.query_scalar(NOW).fetch_one(link.connection()).await
 }
 
-/// Makes the transaction's commit durable. Those that record an id are so anyway.
+/// Whether commits of such a session are on disk when they return.
+pub(crate) async fn is_durable(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
+    link.query_scalar(IS_DURABLE)
+        .fetch_one(link.connection())
+        .await
+}
+
+/// Makes the transaction's commit durable.
 pub(crate) async fn make_durable(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-    link.query(DURABLE).execute(link.connection()).await?;
+    link.query(MAKE_DURABLE).execute(link.connection()).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! rolls the record back with everything else.
 
 mod begun;
+mod durability;
 mod enter;
 mod error;
 mod layer;

@@ -9,7 +9,7 @@ use outbox::{
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::timeout;
 
-use super::begun::Begun;
+use super::{begun::Begun, durability::Durability};
 use crate::{dedup::Window, events, policy::LONGEST, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) statements: Statements,
     /// Shared by all that runs in transactions of these settings.
     pub(crate) begun: Arc<Begun>,
+    pub(crate) durability: Arc<Durability>,
 }
 
 impl Settings {
@@ -45,6 +46,7 @@ impl Settings {
             outbox: Outbox::new(),
             statements: Statements::default(),
             begun: Arc::default(),
+            durability: Arc::default(),
         }
     }
 
@@ -59,10 +61,12 @@ impl Settings {
     /// Begins a transaction. Everything that the inbox does happens in one: behind a pooler,
     /// statements outside may each go to another session.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        match self.begun.take() {
-            Some(begun) => Ok(begun),
-            None => outbox::transaction::begin(&self.pool).await,
-        }
+        let mut begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => outbox::transaction::begin(&self.pool).await?,
+        };
+        self.durability.prepare(&mut self.link(&mut begun)).await?;
+        Ok(begun)
     }
 
     /// Whether a transaction that has just begun should be kept for a delivery.

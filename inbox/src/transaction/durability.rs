@@ -1,0 +1,41 @@
+//! Commits that are on disk when they return.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use outbox::link::Link;
+
+use crate::sql;
+
+/// What sessions are like.
+const UNKNOWN: u8 = 0;
+const DURABLE: u8 = 1;
+const NOT_DURABLE: u8 = 2;
+
+/// Makes commits durable where the database does without (`synchronous_commit = off`): a message is acknowledged
+/// after its commit, and never comes again.
+///
+/// Whether that is so is asked once, and by the janitor again and again: in each transaction it would cost every
+/// delivery some percent of the server's time.
+#[derive(Debug, Default)]
+pub(crate) struct Durability(AtomicU8);
+
+impl Durability {
+    /// Prepares a transaction that has just begun.
+    pub(super) async fn prepare(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+        if self.0.load(Relaxed) == UNKNOWN {
+            self.look(link).await?;
+        }
+        if self.0.load(Relaxed) == NOT_DURABLE {
+            sql::session::make_durable(link).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks what sessions are like: somebody may have changed it.
+    pub(crate) async fn look(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+        let durable = sql::session::is_durable(link).await?;
+        self.0
+            .store(if durable { DURABLE } else { NOT_DURABLE }, Relaxed);
+        Ok(())
+    }
+}
