@@ -20,8 +20,8 @@ const NOT_DURABLE: u8 = 2;
 pub(crate) struct Durability(AtomicU8);
 
 impl Durability {
-    /// Prepares a transaction that has just begun.
-    pub(super) async fn prepare(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+    /// Sees to a transaction that has just begun.
+    pub(super) async fn see_to(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
         if self.0.load(Relaxed) == UNKNOWN {
             self.look(link).await?;
         }

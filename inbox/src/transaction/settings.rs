@@ -65,7 +65,7 @@ impl Settings {
             Some(begun) => begun,
             None => outbox::transaction::begin(&self.pool).await?,
         };
-        self.durability.prepare(&mut self.link(&mut begun)).await?;
+        self.durability.see_to(&mut self.link(&mut begun)).await?;
         Ok(begun)
     }
 

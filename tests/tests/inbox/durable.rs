@@ -1,6 +1,7 @@
 //! A database whose commits are not durable by themselves.
 
 use inbox::{Context, HandlerError};
+use lapin::options::QueuePurgeOptions;
 use support::{PgServer, Stack, eventually};
 
 use crate::world::{Broker, Database, Placed, Running, World, insert_effect};
@@ -41,7 +42,13 @@ async fn g5_with_synchronous_commit_off_a_crash_takes_nothing_that_was_acknowled
         })
         .await;
         running.stop().await;
-        world.broker.settled("billing").await;
+        // The broker may have dropped the last acknowledgements with the channel.
+        let channel = world.broker.channel().await;
+        let options = QueuePurgeOptions::default();
+        channel
+            .queue_purge("billing".into(), options)
+            .await
+            .unwrap();
         server.kill();
         server.resume();
         let effects = "SELECT count(*) FROM effect";
