@@ -7,6 +7,7 @@ mod broker;
 mod busy;
 mod durable;
 mod effect;
+mod ended;
 mod odd;
 mod order;
 mod others;
