@@ -62,7 +62,11 @@ pub(super) async fn run(
     let is_ended = match running.await {
         Ok(()) => false,
         // If it was a handler's COMMIT, each would find itself a duplicate.
-        Err(TransactionError::Ended) if is_any_recorded(settings, &asked).await? => true,
+        Err(TransactionError::Ended)
+            if is_any_recorded(settings, asked, &recorded.is_new).await? =>
+        {
+            true
+        }
         Err(error) => return Err(error),
     };
     let answer = |is_new| match (is_new, is_ended) {
@@ -126,12 +130,22 @@ async fn call(
     Ok(tx)
 }
 
-async fn is_any_recorded(settings: &Settings, asked: &[Asked]) -> Result<bool, TransactionError> {
+/// Whether one of the ids that the transaction recorded is there after its end.
+async fn is_any_recorded(
+    settings: &Settings,
+    asked: Vec<Asked>,
+    is_new: &[Option<bool>],
+) -> Result<bool, TransactionError> {
+    let asked = asked.into_iter().zip(is_new);
+    // Those of duplicates were there before.
+    let asked: Vec<Asked> = asked
+        .filter_map(|(asked, is_new)| (*is_new == Some(true)).then_some(asked))
+        .collect();
     let looking = async {
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let recorded =
-            sql::processed::is_any_recorded(&mut link, &settings.consumer, asked).await?;
+            sql::processed::is_any_recorded(&mut link, &settings.consumer, &asked).await?;
         tx.commit().await?;
         Ok(recorded)
     };

@@ -1,11 +1,18 @@
 //! Handlers that end the transaction which they are lent.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use inbox::{Context, HandlerError};
 use sqlx::{Connection as _, Executor as _};
 use support::eventually;
+use uuid::Uuid;
 
 use crate::world::{Placed, Running, World, insert_effect};
 
@@ -168,4 +175,59 @@ async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
             .execute("TRUNCATE inbox.parked, inbox.processed, effect")
             .await;
     }
+}
+
+/// What was recorded before says nothing of the transaction: a duplicate beside a handler's ROLLBACK makes
+/// nobody take that for a COMMIT.
+#[tokio::test]
+async fn a_handler_that_rolls_back_beside_a_duplicate_runs_again() {
+    let world = World::new().await;
+    let rolled_back = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let rolled_back = Arc::clone(&rolled_back);
+        move |mut ctx: Context, event: Placed| {
+            let rolled_back = Arc::clone(&rolled_back);
+            async move {
+                insert_effect(&mut ctx, &event).await?;
+                if event.n == 3 && !rolled_back.swap(true, Relaxed) {
+                    ctx.connection().execute("ROLLBACK").await?;
+                }
+                Ok::<_, HandlerError>(())
+            }
+        }
+    };
+    let builder = || {
+        let builder = world.consumer().workers(1).messages_per_transaction(6);
+        builder.on::<Placed, _, _>(handler.clone())
+    };
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    let duplicate = Uuid::now_v7();
+    world
+        .broker
+        .publish_as(duplicate, &Placed::new("a", 0))
+        .await;
+    eventually("the first is handled", || async {
+        world.database.effects("a").await == [0]
+    })
+    .await;
+    running.stop().await;
+    world
+        .broker
+        .publish_as(duplicate, &Placed::new("a", 0))
+        .await;
+    for n in 1..=3 {
+        world.broker.publish(&Placed::new("a", n)).await;
+    }
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    eventually("the queue is empty", || async {
+        world.broker.queue("billing").await == Some((0, 1))
+    })
+    .await;
+    eventually("each has had its effect", || async {
+        world.database.effects("a").await == [0, 1, 2, 3]
+    })
+    .await;
+    running.stop().await;
+    assert!(rolled_back.load(Relaxed));
+    assert!(world.database.parked().await.is_empty());
 }
