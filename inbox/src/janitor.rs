@@ -62,9 +62,9 @@ impl Janitor {
     async fn sweep(&self) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
         let consumer = self.engine.consumer();
+        settings.durability.look_again();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
-        settings.durability.look(&mut link).await?;
         let rows = sql::parked::release_orphans(&mut link, consumer).await?;
         tx.commit().await?;
         if rows > 0 {

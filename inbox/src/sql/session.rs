@@ -18,9 +18,7 @@ WHERE n.nspname = 'inbox' AND c.relname IN ('processed', 'processed_other', 'par
 
 const NOW: &str = "SELECT clock_timestamp()";
 
-// What the session has apart from what a transaction sets.
-const IS_DURABLE: &str = "
-SELECT s.reset_val <> 'off' FROM pg_settings AS s WHERE s.name = 'synchronous_commit'";
+const IS_DURABLE: &str = "SELECT current_setting('synchronous_commit') <> 'off'";
 
 const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
 
@@ -89,7 +87,7 @@ pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Erro
     link.query_scalar(NOW).fetch_one(link.connection()).await
 }
 
-/// Whether commits of such a session are on disk when they return.
+/// Whether the transaction's commit is on disk when it returns.
 pub(crate) async fn is_durable(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
     link.query_scalar(IS_DURABLE)
         .fetch_one(link.connection())

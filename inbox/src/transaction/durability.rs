@@ -23,7 +23,9 @@ impl Durability {
     /// Sees to a transaction that has just begun.
     pub(super) async fn see_to(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
         if self.0.load(Relaxed) == UNKNOWN {
-            self.look(link).await?;
+            let durable = sql::session::is_durable(link).await?;
+            let found = if durable { DURABLE } else { NOT_DURABLE };
+            self.0.store(found, Relaxed);
         }
         if self.0.load(Relaxed) == NOT_DURABLE {
             sql::session::make_durable(link).await?;
@@ -31,11 +33,8 @@ impl Durability {
         Ok(())
     }
 
-    /// Looks what sessions are like: somebody may have changed it.
-    pub(crate) async fn look(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-        let durable = sql::session::is_durable(link).await?;
-        self.0
-            .store(if durable { DURABLE } else { NOT_DURABLE }, Relaxed);
-        Ok(())
+    /// Lets the next transaction look what sessions are like: somebody may have changed it.
+    pub(crate) fn look_again(&self) {
+        self.0.store(UNKNOWN, Relaxed);
     }
 }

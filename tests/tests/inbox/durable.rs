@@ -2,6 +2,7 @@
 
 use inbox::{Context, HandlerError};
 use lapin::options::QueuePurgeOptions;
+use sqlx::{Executor as _, postgres::PgPoolOptions};
 use support::{PgServer, Stack, eventually};
 
 use crate::world::{Broker, Database, Placed, Running, World, insert_effect};
@@ -17,16 +18,33 @@ async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
 /// What is acknowledged never comes again, so its commit must be on disk, whatever producers do without.
 #[tokio::test]
 async fn g5_with_synchronous_commit_off_a_crash_takes_nothing_that_was_acknowledged() {
-    let settings =
-        "synchronous_commit = off\nwal_writer_delay = '10s'\nwal_writer_flush_after = '1GB'";
-    let mut server = PgServer::start_with(settings);
+    a_crash_takes_nothing("synchronous_commit = off", "SELECT 1").await;
+}
+
+/// The same where the pool says so to each of its sessions.
+#[tokio::test]
+async fn g5_with_synchronous_commit_off_in_the_pool_a_crash_takes_nothing_that_was_acknowledged() {
+    a_crash_takes_nothing("synchronous_commit = on", "SET synchronous_commit = off").await;
+}
+
+async fn a_crash_takes_nothing(setting: &str, at_connect: &'static str) {
+    let writes_late = "wal_writer_delay = '10s'\nwal_writer_flush_after = '1GB'";
+    let mut server = PgServer::start_with(&format!("{setting}\n{writes_late}"));
     let Stack { database, broker } = Stack::on(&server, None).await;
     let world = World {
         database: Database::new(database).await,
         broker: Broker::new(broker).await,
     };
     for together in [1, 20] {
-        let builder = world.consumer().messages_per_transaction(together);
+        let pool = PgPoolOptions::new()
+            .max_connections(12)
+            .after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(at_connect).await.map(drop) })
+            })
+            .connect_lazy(world.database.url().as_str())
+            .unwrap();
+        let builder = world.consumer().database(pool);
+        let builder = builder.messages_per_transaction(together);
         let builder = builder.on::<Placed, _, _>(placed);
         let running = Running::start(&world.broker, "billing", builder).await;
         for n in 1..=20 {
