@@ -47,11 +47,11 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Returns whether the queue must say that it has no delivery limit, where servers have one.
+    /// Returns whether the queue must say that it has no delivery limit, where servers have one: where they
+    /// have none, the same words would be a limit.
     pub(super) fn wants_no_delivery_limit(&self) -> bool {
-        self.kind == QueueKind::Quorum
-            && !self.limit_by_policy
-            && !self.arguments.contains_key(DELIVERY_LIMIT)
+        let user = self.arguments.get(DELIVERY_LIMIT);
+        self.kind == QueueKind::Quorum && user.map_or(!self.limit_by_policy, is_negative)
     }
 
     /// Declares everything, where it does not exist yet.
@@ -137,11 +137,19 @@ impl Topology {
         if limit == DeliveryLimit::Default && self.wants_no_delivery_limit() {
             arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongLongInt(-1));
         }
-        for (name, user) in &self.arguments {
+        let users = self.arguments.iter();
+        for (name, user) in
+            users.filter(|(name, user)| *name != DELIVERY_LIMIT || !is_negative(user))
+        {
             arguments.insert(name.as_str().into(), value(user));
         }
         arguments
     }
+}
+
+/// Whether a limit says that there is none.
+const fn is_negative(limit: &HeaderValue) -> bool {
+    matches!(limit, HeaderValue::Int(limit) if *limit < 0)
 }
 
 fn value(value: &HeaderValue) -> AMQPValue {
@@ -194,5 +202,11 @@ mod tests {
             .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(50));
         let fifty = Some(AMQPValue::LongLongInt(50));
         assert_eq!(limit(&own, DeliveryLimit::Default), fifty);
+        // Before RabbitMQ 4 it would be one: dropped when first delivered again.
+        own.arguments
+            .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(-1));
+        assert_eq!(limit(&own, DeliveryLimit::Default), none);
+        assert_eq!(limit(&own, DeliveryLimit::None), None);
+        assert!(own.wants_no_delivery_limit());
     }
 }

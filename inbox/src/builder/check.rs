@@ -99,7 +99,7 @@ impl ConsumerBuilder {
             let limited = !matches!(value, HeaderValue::Int(limit) if *limit < 0);
             let instead = match argument.as_str() {
                 DELIVERY_LIMIT if limited && !dead_letters => {
-                    "leave it out, use -1 (RabbitMQ 4 and later), or name an x-dead-letter-exchange"
+                    "leave it out, use -1, or name an x-dead-letter-exchange"
                 }
                 "x-max-length" | "x-max-length-bytes" if !rejects && !dead_letters => {
                     "add x-overflow = reject-publish, so that relays keep what finds no room, or name an x-dead-letter-exchange"
