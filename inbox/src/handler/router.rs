@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, task, task::Poll};
 
 use futures_util::future::BoxFuture;
-use outbox::Event;
+use outbox::{Event, MessageContext};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
@@ -127,7 +127,9 @@ impl Service<Context> for Router {
             Some(Erased::One(handler)) => handler(context),
             Some(Erased::Many(handler)) => {
                 let (lent, delivery, outbox) = context.into_parts();
-                handler(BatchContext::new(lent, outbox), vec![delivery])
+                // However many messages there are, nobody knows to which of them another one is owed.
+                let working = handler(BatchContext::new(lent, outbox), vec![delivery]);
+                Box::pin(outbox::context::scope(MessageContext::new(), working))
             }
             None => unhandled(type_name),
         }

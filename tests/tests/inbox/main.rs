@@ -8,6 +8,7 @@ mod busy;
 mod durable;
 mod effect;
 mod ended;
+mod many;
 mod odd;
 mod order;
 mod others;

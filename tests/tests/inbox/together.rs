@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use support::eventually;
 
-use crate::world::{Placed, Running, Shipped, World, insert_effect};
+use crate::world::{Placed, Running, World, insert_effect};
 
 /// Messages of twenty customers, four of each message id where `copies` says so.
 async fn publish(world: &World, count: i64, copies: usize) {
@@ -23,7 +23,7 @@ async fn publish(world: &World, count: i64, copies: usize) {
 }
 
 /// Publishes before anybody reads: so that messages wait, and share.
-async fn waiting(world: &World, count: i64, copies: usize) {
+pub(crate) async fn waiting(world: &World, count: i64, copies: usize) {
     let declared = Running::start(
         &world.broker,
         "billing",
@@ -39,7 +39,7 @@ async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(())
 }
 
-async fn effects(world: &World, count: i64) {
+pub(crate) async fn effects(world: &World, count: i64) {
     eventually("all have had their effect", || async {
         world
             .database
@@ -52,7 +52,7 @@ async fn effects(world: &World, count: i64) {
 
 /// Stops a consumer, and goes on with another until the queue is empty: what waits when a consumer
 /// stops comes again.
-async fn drain(world: &World, running: Running, another: impl Fn() -> ConsumerBuilder) {
+pub(crate) async fn drain(world: &World, running: Running, another: impl Fn() -> ConsumerBuilder) {
     let mut running = running;
     loop {
         eventually("nothing is left to send", || async {
@@ -72,7 +72,7 @@ async fn drain(world: &World, running: Running, another: impl Fn() -> ConsumerBu
 }
 
 /// Each effect once, and each customer's in order, except those named.
-async fn judge(world: &World, count: i64) {
+pub(crate) async fn judge(world: &World, count: i64) {
     assert_eq!(
         world.database.count("SELECT count(*) FROM effect").await,
         count
@@ -83,7 +83,7 @@ async fn judge(world: &World, count: i64) {
     }
 }
 
-async fn transactions(world: &World) -> i64 {
+pub(crate) async fn transactions(world: &World) -> i64 {
     world
         .database
         .count("SELECT count(DISTINCT xmin::text) FROM effect")
@@ -107,60 +107,6 @@ async fn g5_messages_share_transactions_and_each_has_its_effect_once() {
         transactions < 60,
         "{transactions} transactions for 200 messages"
     );
-}
-
-#[tokio::test]
-async fn g5_a_handler_of_many_has_each_effect_once_and_in_order() {
-    async fn keep_many(
-        mut ctx: BatchContext,
-        events: Vec<Received<Placed>>,
-    ) -> Result<(), HandlerError> {
-        let ns: Vec<i64> = events.iter().map(|placed| placed.event.n).collect();
-        let customers: Vec<&str> = events
-            .iter()
-            .map(|placed| placed.event.customer.as_str())
-            .collect();
-        sqlx::query(
-            "INSERT INTO effect (n, customer) SELECT * FROM unnest($1::bigint[], $2::text[])",
-        )
-        .bind(ns)
-        .bind(customers)
-        .execute(ctx.connection())
-        .await?;
-        let shipped = events.iter().map(|placed| {
-            let shipped = outbox::Message::event(&Shipped { n: placed.event.n });
-            shipped.map(|message| message.context(&placed.context()))
-        });
-        let shipped = shipped
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(HandlerError::retry)?;
-        ctx.publish_all(shipped).await?;
-        Ok(())
-    }
-    let world = World::new().await;
-    waiting(&world, 200, 2).await;
-    let builder = || {
-        world
-            .consumer()
-            .workers(2)
-            .on_many::<Placed, _, _>(keep_many)
-    };
-    let running = Running::start(&world.broker, "billing", builder()).await;
-    effects(&world, 200).await;
-    drain(&world, running, builder).await;
-    judge(&world, 200).await;
-    let transactions = transactions(&world).await;
-    assert!(
-        transactions < 60,
-        "{transactions} transactions for 200 messages"
-    );
-    let caused = "SELECT count(DISTINCT headers ->> 'causation_id') FROM outbox.message
-                  WHERE topic = 'orders.shipped'";
-    let named = world
-        .database
-        .texts("SELECT DISTINCT k FROM outbox.message, jsonb_object_keys(headers) AS k")
-        .await;
-    assert_eq!(world.database.count(caused).await, 200, "{named:?}");
 }
 
 /// A message that fails takes the transaction with it; the others are handled by themselves.
