@@ -37,8 +37,12 @@ impl Janitor {
         Self { engine }
     }
 
-    /// Works until `stop`.
+    /// Works until `stop`, which interrupts what takes long: another time will do.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(self) {
         let mut expired: Option<Instant> = None;
         loop {
             if let Err(error) = within(self.sweep()).await {
@@ -52,10 +56,7 @@ impl Janitor {
                     self.engine.emit_unavailable(doing, &error);
                 }
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(SWEEP) => {}
-            }
+            sleep(SWEEP).await;
         }
     }
 

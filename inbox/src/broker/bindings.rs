@@ -22,12 +22,11 @@ pub(super) struct Bindings {
 
 impl Bindings {
     /// Begins, on a channel of its own: what fails closes that.
-    pub(super) async fn keep(&self, connection: &Closing) -> AbortOnDropHandle<()> {
+    pub(super) fn keep(&self, connection: &Closing) -> AbortOnDropHandle<()> {
         let opening = connection.create_channel();
-        let channel = answer("opening a channel", opening).await;
         let (topology, consumer) = (Arc::clone(&self.topology), Arc::clone(&self.consumer));
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let error = match channel {
+            let error = match answer("opening a channel", opening).await {
                 Ok(channel) => repeat(&channel, &topology).await,
                 Err(error) => {
                     sleep(REPEAT).await;

@@ -1,6 +1,6 @@
 //! A connection that is closed however it is left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, ConnectionState, ErrorKind};
 use tokio::{runtime::Handle, time::timeout};
@@ -14,18 +14,23 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// when its answer comes, somebody has it for ever. With it stays the subscription that was asked for,
 /// and as the single active consumer it is given all messages.
 #[derive(Debug)]
-pub(super) struct Closing(Option<Connection>);
+pub(super) struct Closing(Option<Arc<Connection>>);
 
 impl Closing {
-    pub(super) const fn new(connection: Connection) -> Self {
-        Self(Some(connection))
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(Some(Arc::new(connection)))
     }
 
-    /// Opens a channel.
-    pub(super) async fn create_channel(&self) -> Result<Channel, lapin::Error> {
-        match &self.0 {
-            Some(connection) => connection.create_channel().await,
-            None => Err(ErrorKind::InvalidConnectionState(ConnectionState::Closed).into()),
+    /// Opens a channel. Who asks need not wait for it in the company of the connection.
+    pub(super) fn create_channel(
+        &self,
+    ) -> impl Future<Output = Result<Channel, lapin::Error>> + Send + use<> {
+        let connection = self.0.clone();
+        async move {
+            match connection {
+                Some(connection) => connection.create_channel().await,
+                None => Err(ErrorKind::InvalidConnectionState(ConnectionState::Closed).into()),
+            }
         }
     }
 
@@ -45,7 +50,7 @@ impl Drop for Closing {
     }
 }
 
-async fn close(connection: Connection) {
+async fn close(connection: Arc<Connection>) {
     let closing = connection.close(200, "consumer stops".into());
     // A broker that gives no answer has lost it anyway.
     let _ = timeout(CLOSE, closing).await;

@@ -96,7 +96,7 @@ impl Session {
     ) -> End {
         let mut look = interval(LOOK);
         let mut looks = false;
-        let mut bound = self.bindings.keep(&self.connection).await;
+        let mut bound = self.bindings.keep(&self.connection);
         let lost = loop {
             // Woken for each delivery that comes, this would cost more than it gains.
             let takes = looks || workers.has_room();
@@ -113,7 +113,7 @@ impl Session {
                     }
                 }
                 _ = look.tick() => looks = true,
-                _ = &mut bound => bound = self.bindings.keep(&self.connection).await,
+                _ = &mut bound => bound = self.bindings.keep(&self.connection),
                 _ = &mut self.acknowledging => {
                     break "the task that acknowledges ended".to_owned();
                 }
