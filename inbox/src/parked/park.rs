@@ -21,7 +21,9 @@ pub(crate) async fn park(
 ) -> Result<Outcome, sqlx::Error> {
     let mut tx = within(settings.begin()).await?;
     let mut link = settings.link(&mut tx);
-    if !record(settings, &mut link, delivery).await? && !verdict.recorded {
+    if !record(settings, &mut link, delivery).await?
+        && (!verdict.recorded || is_parked(settings, &mut link, delivery).await?)
+    {
         within(tx.commit()).await?;
         return Ok(Outcome::Duplicate);
     }
@@ -33,6 +35,20 @@ pub(crate) async fn park(
     let outcome = within(parked).await?;
     within(tx.commit()).await?;
     Ok(outcome)
+}
+
+/// Whether the message is there already: an earlier attempt's answer may have been lost.
+async fn is_parked(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    delivery: &Delivery,
+) -> Result<bool, sqlx::Error> {
+    let message = delivery.message();
+    let Some(id) = &message.message_id else {
+        return Ok(false);
+    };
+    let source = message.source.as_deref();
+    within(sql::parked::is_there(link, &settings.consumer, id, source)).await
 }
 
 /// Inserts the row.

@@ -20,6 +20,10 @@ const ANY_HOLDER: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
                WHERE p.consumer = $1 AND p.key = ANY ($2) AND p.holds_key)";
 
+const IS_THERE: &str = "
+SELECT EXISTS (SELECT FROM inbox.parked AS p
+               WHERE p.consumer = $1 AND p.message_id = $2 AND p.source IS NOT DISTINCT FROM $3)";
+
 const INSERT: &str = "
 INSERT INTO inbox.parked (consumer, state, reason, holds_key, attempts, due_at, error, message_id,
                           source, topic, key, type, content_type, headers, payload)
@@ -68,6 +72,21 @@ pub(crate) async fn any_holder(
     link.query_scalar(ANY_HOLDER)
         .bind(consumer)
         .bind(keys)
+        .fetch_one(link.connection())
+        .await
+}
+
+/// Whether the message is parked. Looks at every row of the consumer's.
+pub(crate) async fn is_there(
+    link: &mut Link<'_>,
+    consumer: &str,
+    message_id: &str,
+    source: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    link.query_scalar(IS_THERE)
+        .bind(consumer)
+        .bind(message_id)
+        .bind(source)
         .fetch_one(link.connection())
         .await
 }

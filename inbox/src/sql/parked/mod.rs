@@ -7,7 +7,7 @@ mod retry;
 use serde_json::Value;
 use sqlx::FromRow;
 
-pub(crate) use arrive::{any_holder, insert, lock_holder};
+pub(crate) use arrive::{any_holder, insert, is_there, lock_holder};
 pub(crate) use operate::{Listed, discard, list, retry};
 pub(crate) use retry::{
     Claimed, Leases, Takes, claim, delete, lock_claimed, release_next, release_orphans, settle,
