@@ -29,21 +29,28 @@ impl From<&str> for Secret {
 }
 
 impl fmt::Display for Secret {
+    /// By the text alone, whatever a parser takes for user, host and query: passwords that should have been
+    /// escaped end a host or begin a query for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(mut url) = url::Url::parse(&self.0) else {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
             return f.write_str("(not a URL)");
         };
-        if url.password().is_some() && url.set_password(Some("***")).is_err() {
-            return f.write_str("(hidden)");
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, rest),
+        };
+        write!(f, "{scheme}://")?;
+        if let Some(login) = login {
+            match login.split_once([':', '/', '?', '#']) {
+                Some((user, _)) => write!(f, "{user}:***@")?,
+                None => write!(f, "{login}@")?,
+            }
         }
-        // libpq also takes the password as a parameter.
-        if url
-            .query()
-            .is_some_and(|query| query.to_ascii_lowercase().contains("password"))
-        {
-            url.set_query(Some("***"));
+        // libpq takes the password as a parameter too, and its name with escapes.
+        match place.split_once(['?', '#', '&']) {
+            Some((place, _)) => write!(f, "{place}?***"),
+            None => f.write_str(place),
         }
-        f.write_str(url.as_str())
     }
 }
 
@@ -63,6 +70,12 @@ mod tests {
             "postgres://anna:secret@db/shop",
             "amqp://anna:secret@mq:5672/%2f",
             "postgres://db/shop?user=anna&password=secret",
+            "postgres://db/shop?user=anna@shop&pass%77ord=secret",
+            "postgres://anna:12/secret@db/shop",
+            "postgres://anna:12#secret@db/shop",
+            "postgres://anna:12?secret@db/shop",
+            "postgres://anna:1@secret@db/shop",
+            "postgres:anna:secret@db/shop",
             "secret",
         ] {
             let shown = format!("{0} {0:?}", Secret::from(url));
