@@ -68,6 +68,10 @@ impl Reporter {
         self.was_ready.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_active(&self) -> bool {
+        self.health.borrow().role == Role::Active
+    }
+
     pub(crate) fn role(&self, role: Role) {
         self.health.send_modify(|health| {
             *health = Health {

@@ -89,6 +89,7 @@ impl Relay {
             let Err(lost) = self.term(stop).await else {
                 return Ok(());
             };
+            let was_active = self.reporter.is_active();
             self.reporter.lost(error::chain(&lost));
             if lost.is_permanent() {
                 return Err(lost);
@@ -101,6 +102,7 @@ impl Relay {
             let retry_in = BACKOFF.wait(failures, i64::from(std::process::id()));
             events::SessionLost {
                 error: &lost,
+                was_active,
                 retry_in,
             }
             .emit();

@@ -50,13 +50,17 @@ fn inactive() {
 #[derive(Debug)]
 pub(crate) struct SessionLost<'a> {
     pub(crate) error: &'a crate::RelayError,
+    /// Whether the relay held the lease.
+    pub(crate) was_active: bool,
     pub(crate) retry_in: Duration,
 }
 
 impl SessionLost<'_> {
     pub(crate) fn emit(&self) {
         inactive();
-        counter!("postroom_relay_sessions_lost_total").increment(1);
+        if self.was_active {
+            counter!("postroom_relay_sessions_lost_total").increment(1);
+        }
         let error = crate::error::chain(self.error);
         warn!(retry_in = ?self.retry_in, "database: {error}");
     }

@@ -1,22 +1,27 @@
 //! `relay run`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
+    time::sleep,
 };
 use tracing::{info, warn};
 
 use super::{admin, logs, source::Source};
 use crate::relay::Relay;
 
+/// How often samples are folded in.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     logs::init(&config.log)?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     crate::events::register();
+    tokio::spawn(keep_up(metrics.clone()));
     info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database_url()?,
@@ -43,6 +48,15 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     ended?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Folds the samples of histograms in again and again: otherwise each waits for a scrape, which may never come,
+/// and all of them for the first one.
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
 }
 
 /// The first signal asks for a graceful stop, the second ends the process.
