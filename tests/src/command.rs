@@ -52,6 +52,17 @@ impl Ended {
 
 /// Runs `relay` with arguments and nothing but these environment variables.
 pub async fn relay<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)]) -> Ended {
+    run(arguments, environment, Stdio::piped()).await
+}
+
+/// The same, where nobody reads what it prints.
+pub async fn relay_unread<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)]) -> Ended {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    run(arguments, environment, writer.into()).await
+}
+
+async fn run<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)], stdout: Stdio) -> Ended {
     let environment = environment.iter().map(|(k, v)| (k.as_ref(), v.as_ref()));
     let ended = Command::new(binary("relay"))
         .args(arguments)
@@ -60,12 +71,16 @@ pub async fn relay<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)]) ->
         .env("POSTROOM_ADMIN_LISTEN", "127.0.0.1:0")
         .envs(environment)
         .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output();
+        .spawn()
+        .expect("starting the relay; build it first: cargo build -p postroom-relay")
+        .wait_with_output();
     let ended = timeout(DEADLINE, ended)
         .await
         .expect("the relay ends")
-        .expect("starting the relay; build it first: cargo build -p postroom-relay");
+        .expect("what it printed");
     Ended {
         code: ended.status.code(),
         stdout: String::from_utf8_lossy(&ended.stdout).into_owned(),

@@ -56,8 +56,6 @@ impl Cli {
         };
         match result {
             Ok(code) => code,
-            // The reader of a pipe had enough, as `head` does.
-            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 let mut stderr = std::io::stderr();
                 let label = if stderr.is_terminal() {
@@ -71,11 +69,6 @@ impl Cli {
             }
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// An error with its causes, each once.

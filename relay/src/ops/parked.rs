@@ -1,6 +1,6 @@
 //! `relay parked`.
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{
     source::{Source, say},
-    table::table,
+    table::{printable, printable_lines, table},
 };
 use crate::{moment::Moment, publish::Reason};
 
@@ -38,7 +38,7 @@ pub(super) struct List {
     #[arg(long)]
     key: Option<String>,
     /// Most to list
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
     /// Print JSON instead of a table
     #[arg(long)]
@@ -51,17 +51,31 @@ pub(super) struct List {
 pub(super) struct Which {
     /// Positions of messages
     positions: Vec<i64>,
-    /// All with this reason
+    /// All with this reason, besides those at the positions
     #[arg(long, value_parser = reasons())]
     reason: Option<String>,
 }
 
 impl Which {
-    /// Fails if positions were given and nothing is parked there.
+    /// Fails if nothing is parked at one of the positions.
     fn found(&self, rows: i64) -> anyhow::Result<()> {
+        let asked = self.positions.iter().collect::<HashSet<_>>().len();
+        let found = usize::try_from(rows).unwrap_or_default();
+        let enough = if self.reason.is_none() {
+            asked
+        } else {
+            asked.min(1)
+        };
+        let done = match found {
+            0 => String::new(),
+            _ => format!(
+                " ({} of the positions; the others are done)",
+                asked - found.min(asked)
+            ),
+        };
         anyhow::ensure!(
-            rows > 0 || self.positions.is_empty(),
-            "no message is parked there, or it was discarded before; see `relay parked list`"
+            found >= enough,
+            "no message is parked there, or it was discarded before{done}; see `relay parked list`"
         );
         Ok(())
     }
@@ -136,7 +150,7 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
                 .fetch_optional(&mut connection)
                 .await?;
             match shown {
-                Some(shown) => say(shown)?,
+                Some(shown) => say(printable_lines(&shown))?,
                 None => anyhow::bail!(
                     "no message is parked at position {position}; see `relay parked list`"
                 ),
@@ -173,10 +187,13 @@ async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result
         .fetch_all(connection)
         .await?;
     if list.json {
-        return say(serde_json::to_string_pretty(&rows)?);
+        return say(printable_lines(&serde_json::to_string_pretty(&rows)?));
     }
     if rows.is_empty() {
-        return say("nothing is parked");
+        return say(match (&list.reason, &list.key) {
+            (None, None) => "nothing is parked",
+            _ => "nothing like that is parked",
+        });
     }
     let mut shown = table(&[
         "position", "reason", "tries", "next try", "topic", "key", "detail",
@@ -188,9 +205,10 @@ async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result
             row.attempts.to_string(),
             row.due_at
                 .map_or_else(|| "-".to_owned(), |due| due.to_string()),
-            row.topic,
-            row.key.unwrap_or_else(|| "-".to_owned()),
-            row.detail.unwrap_or_default(),
+            printable(&row.topic),
+            row.key
+                .map_or_else(|| "-".to_owned(), |key| printable(&key)),
+            printable(&row.detail.unwrap_or_default()),
         ]);
     }
     say(shown)

@@ -1,6 +1,9 @@
 //! What every command shares: its configuration, a connection, and a place to print.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{ErrorKind, Write},
+    path::PathBuf,
+};
 
 use clap::Args;
 use sqlx::PgConnection;
@@ -67,10 +70,18 @@ impl Source {
 
 /// Prints a line of a result.
 pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
+    print(std::io::stdout(), line)
 }
 
 /// Tells, beside the result, what takes time.
 pub(super) fn hint(line: impl std::fmt::Display) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stderr(), "{line}")?)
+    print(std::io::stderr(), line)
+}
+
+/// Prints a line. A reader who has had enough, as `head` has, changes neither what is done nor how it ends.
+fn print(mut to: impl Write, line: impl std::fmt::Display) -> anyhow::Result<()> {
+    match writeln!(to, "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
+    }
 }

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     source::{Source, say},
-    table::{age, table},
+    table::{age, printable, printable_lines, table},
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -23,7 +23,7 @@ use crate::{
 const LANE: i16 = 0;
 
 pub(crate) const HOLDER: &str = "
-SELECT a.application_name, a.client_addr::text, a.backend_start
+SELECT a.application_name, host(a.client_addr), a.backend_start
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
   AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
@@ -81,7 +81,7 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
     outbox::schema::check(&mut connection).await?;
     let status = Status::read(&mut connection).await?;
     if json {
-        say(serde_json::to_string_pretty(&status)?)?;
+        say(printable_lines(&serde_json::to_string_pretty(&status)?))?;
     } else {
         status.print()?;
     }
@@ -209,7 +209,7 @@ impl Status {
             let mut blocked = table(&["blocked key", "messages", "first position"]);
             for row in &self.blocked_keys {
                 let counts = (row.messages.to_string(), row.first_position.to_string());
-                blocked.add_row([row.key.clone(), counts.0, counts.1]);
+                blocked.add_row([printable(&row.key), counts.0, counts.1]);
             }
             say(blocked)?;
         }

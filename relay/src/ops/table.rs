@@ -1,5 +1,7 @@
 //! Tables for people.
 
+use std::fmt::Write as _;
+
 use comfy_table::{Table, presets::UTF8_NO_BORDERS};
 
 /// Makes an empty table with a header.
@@ -7,6 +9,30 @@ pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_NO_BORDERS).set_header(header);
     table
+}
+
+/// A text of somebody else's for a terminal, and for JSON: what would move the cursor, hide or turn around
+/// what is beside it is escaped as JSON does.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // What `Debug` escapes, apart from what it escapes for its quotes.
+        if matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1 {
+            shown.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // A String takes everything.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}
+
+/// The same of a text with lines.
+pub(super) fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join("\n")
 }
 
 /// An age in words: the two largest units.
@@ -29,7 +55,33 @@ pub(super) fn age(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::{age, printable};
+
+    #[test]
+    fn what_is_printed_stays_in_its_place() {
+        assert_eq!(
+            printable("orders.placed \"é\" 'x' \\ 漢"),
+            "orders.placed \"é\" 'x' \\ 漢"
+        );
+        for hidden in [
+            '\x1b',
+            '\u{9b}',
+            '\r',
+            '\n',
+            '\t',
+            '\u{202e}',
+            '\u{200b}',
+            '\u{e0001}',
+        ] {
+            let text = printable(&format!("a{hidden}b"));
+            assert!(
+                text.is_ascii() && !text.contains(char::is_control),
+                "{text:?}"
+            );
+            let read: String = serde_json::from_str(&format!("\"{text}\"")).unwrap();
+            assert_eq!(read, format!("a{hidden}b"));
+        }
+    }
 
     #[test]
     fn ages_are_told_in_two_units() {

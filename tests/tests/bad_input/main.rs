@@ -13,6 +13,7 @@ mod rebase;
 mod sequence;
 mod signals;
 mod status;
+mod terminal;
 
 use support::{Stack, command};
 
