@@ -60,9 +60,13 @@ async fn a_sequence_that_was_set_back_is_found_and_what_was_written_meanwhile_is
     assert_eq!(tap.ids().len(), 20);
 
     owner.execute(AssertSqlSafe(mending(20))).await.unwrap();
-    let _relay = stack.relay().await;
+    let relay = stack.relay().await;
     publish(&stack, 5).await;
     tap.distinct(30).await;
+    // No position is left that two messages have, which a rebase would refuse.
+    assert!(relay.stop().await.success());
+    let rebased = stack.command(&["rebase", "--force"]).await;
+    assert!(rebased.code == Some(0), "{rebased:?}");
 }
 
 #[tokio::test]
