@@ -90,6 +90,12 @@ impl Reporter {
         });
     }
 
+    /// Something holds it up that will pass.
+    pub(crate) fn problem(&self, problem: String) {
+        self.health
+            .send_modify(|health| health.problem = Some(problem));
+    }
+
     pub(crate) fn broker(&self, state: &crate::broker::State) {
         use crate::broker::State;
         let (name, problem) = match state {

@@ -82,6 +82,7 @@ impl Relay {
     }
 
     async fn serve(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+        self.config.check()?;
         self.config.amqp_url()?;
         let mut failures = 0;
         while !stop.is_cancelled() {
@@ -143,5 +144,26 @@ impl Relay {
         events::BecameActive { lane: LANE }.emit();
         let session = session::run(&self.config, candidate, LANE, &self.reporter, stop);
         Box::pin(session).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::Relay;
+    use crate::{Config, RelayError};
+
+    #[tokio::test]
+    async fn a_configuration_made_by_hand_is_checked_too() {
+        let mut config = Config::default();
+        config.database.url = Some("postgres://relay@localhost:1/shop".into());
+        config.amqp.url = Some("amqp://relay@localhost:1".into());
+        config.retention.check_interval = Duration::ZERO;
+        let refused = Relay::new(config).run(pending()).await;
+        let Err(RelayError::Config(refused)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(refused.to_string().contains("retention.check_interval"));
     }
 }

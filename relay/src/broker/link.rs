@@ -58,7 +58,10 @@ impl Link {
         let mut doubtful = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
-            let error = match self.open().await {
+            let Some(opened) = stop.run_until_cancelled(self.open()).await else {
+                return;
+            };
+            let error = match opened {
                 Ok(open) => {
                     was_ready = true;
                     let opened = Instant::now();

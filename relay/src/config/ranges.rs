@@ -6,7 +6,7 @@ use super::{Config, ConfigError};
 
 impl Config {
     /// Refuses what would do harm.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
         self.check_durations()?;
         for (key, name) in [

@@ -14,5 +14,5 @@ pub(crate) use self::{
     messages::{FrameRead, GateCommit, MessagesSettled, Window},
     names::register,
     ring::{Expired, RingFull, Rotated},
-    session::{BecameActive, Checkpointed, Promoted, SessionLost, StandingBy},
+    session::{BecameActive, Checkpointed, Promoted, SessionLost, SlowlyPreparing, StandingBy},
 };

@@ -66,6 +66,21 @@ impl SessionLost<'_> {
     }
 }
 
+/// The database does not answer what a session begins with.
+#[derive(Debug)]
+pub(crate) struct SlowlyPreparing {
+    pub(crate) waited: Duration,
+}
+
+impl SlowlyPreparing {
+    pub(crate) fn emit(&self) {
+        warn!(
+            waited = ?self.waited,
+            "preparing: the database has not answered; who holds locks on tables of the outbox?"
+        );
+    }
+}
+
 /// A standby was promoted since the last checkpoint.
 #[derive(Debug)]
 pub(crate) struct Promoted {

@@ -64,7 +64,18 @@ impl Candidate {
 
 /// Host and process, for `pg_stat_activity` and `relay status`.
 fn whereabouts() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().take(24).collect();
+    let host: String = host().chars().take(24).collect();
     format!("{host}:{}", std::process::id())
+}
+
+#[cfg(target_os = "linux")]
+fn host() -> String {
+    // Not from /proc, which a service manager may hide.
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn host() -> String {
+    std::env::var("HOSTNAME").unwrap_or_default()
 }

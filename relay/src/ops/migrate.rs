@@ -1,13 +1,16 @@
 //! `relay migrate`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
 use migrations::{MIGRATIONS, ROLES};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
+use tokio::time::timeout;
+
 use super::source::{Source, say};
+use crate::config::Secret;
 
 /// How to migrate.
 #[derive(Debug, Args)]
@@ -24,6 +27,12 @@ pub(super) struct Options {
 // within it, and its COMMIT ends it. The class is that of leases, whose objects are lanes from 0 on.
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+// What waits for a lock holds up those behind it. For the transaction, as the lock itself.
+pub(crate) const WAIT: &str = "SET LOCAL lock_timeout = '1min'";
+
 pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
     if options.print {
         for migration in MIGRATIONS {
@@ -36,11 +45,9 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     }
     let config = source.load()?;
     let url = config.database_url()?;
-    let mut connection = PgConnection::connect(url.expose())
-        .await
-        .with_context(|| format!("connecting to {url}"))?;
+    let mut connection = connect(url).await?;
     for migration in MIGRATIONS {
-        lock(&mut connection).await?;
+        lock(&mut connection).await.with_context(locked)?;
         if migration.version <= applied_version(&mut connection).await? {
             connection.execute("ROLLBACK").await?;
             say(format!("{} is applied already", migration.name))?;
@@ -53,7 +60,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         say(format!("{} applied", migration.name))?;
     }
     if options.roles {
-        lock(&mut connection).await?;
+        lock(&mut connection).await.with_context(locked)?;
         connection
             .execute(AssertSqlSafe(ROLES))
             .await
@@ -64,12 +71,27 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+async fn connect(url: &Secret) -> anyhow::Result<PgConnection> {
+    let connecting = || format!("connecting to {url}");
+    timeout(CONNECT, PgConnection::connect(url.expose()))
+        .await
+        .with_context(|| format!("no answer within {CONNECT:?}"))
+        .with_context(connecting)?
+        .with_context(connecting)
+}
+
+/// What a lock that was not granted means.
+fn locked() -> String {
+    "waiting for another migration or its locks; find who holds them in pg_stat_activity and run this again: what is applied stays".to_owned()
+}
+
 /// Begins a transaction that no other migration runs beside.
 async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
     // Whoever waited must see what was done meanwhile.
     connection
         .execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         .await?;
+    connection.execute(WAIT).await?;
     connection.execute(LOCK).await?;
     Ok(())
 }

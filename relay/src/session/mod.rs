@@ -10,10 +10,17 @@ mod frames;
 mod reports;
 mod retries;
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use sqlx::PgConnection;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,6 +48,25 @@ use retries::Retries;
 /// Most rows that a frame may hold settled above one that is not.
 const SPAN: usize = 100_000;
 
+/// How often to tell that preparing takes long.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Waits, and tells what for if it takes long: the broker has not been asked for anything yet.
+async fn telling<T>(reporter: &Reporter, preparing: impl Future<Output = T>) -> T {
+    let (mut preparing, began) = (pin!(preparing), Instant::now());
+    loop {
+        if let Ok(prepared) = timeout(SLOW, &mut preparing).await {
+            return prepared;
+        }
+        let waited = began.elapsed();
+        let secs = waited.as_secs();
+        reporter.problem(format!(
+            "preparing: the database has not answered for {secs} s; who holds locks on tables of the outbox?"
+        ));
+        events::SlowlyPreparing { waited }.emit();
+    }
+}
+
 /// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled
 /// and everything in flight is recorded, or with the error that ended it.
 pub(crate) async fn run(
@@ -54,6 +80,7 @@ pub(crate) async fn run(
     let patience = config.lease.timeout * 60;
     let preparing = Box::pin(prepare(config, &mut candidate.connection, lane));
     let preparing = database::answered(patience, preparing);
+    let preparing = telling(reporter, preparing);
     let Some(prepared) = shutdown.run_until_cancelled(preparing).await else {
         return Ok(());
     };

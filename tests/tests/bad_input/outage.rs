@@ -1,6 +1,7 @@
 //! Servers that are not there yet, go away, or fall silent.
 
 use outbox::{Message, Outbox};
+use sqlx::{Connection as _, Executor as _};
 use support::{Login, Proxy, RelayProcess, Stack, Tap, Wire, eventually};
 
 /// Waits until the relay is live, not ready, and says why.
@@ -150,4 +151,30 @@ async fn g3_a_silent_connection_that_reads_ends_the_session() {
         tap.distinct(number + 1).await;
         assert!(relay.stop().await.success());
     }
+}
+
+/// The broker is not to blame, and whoever holds the lock is to be found.
+#[tokio::test]
+async fn a_database_that_lets_a_relay_wait_is_told() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let mut locking = owner.begin().await.unwrap();
+    let lock = "LOCK TABLE outbox.message_03 IN ACCESS EXCLUSIVE MODE";
+    locking.execute(lock).await.unwrap();
+    let relay = stack.start_relay(&[]);
+    let problem = || {
+        let (_, health) = relay.health()?;
+        health["problem"].as_str().map(str::to_owned)
+    };
+    eventually("health says what it waits for", async || {
+        problem().is_some_and(|problem| problem.contains("who holds locks"))
+    })
+    .await;
+    assert!(relay.logged().contains("who holds locks"));
+    locking.rollback().await.unwrap();
+    relay.ready().await;
+    publish(&stack).await;
+    tap.distinct(1).await;
+    assert_eq!(problem(), None);
 }
