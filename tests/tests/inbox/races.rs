@@ -9,6 +9,7 @@ use std::{
 };
 
 use inbox::{Context, Delivery, HandlerError, Incoming, Outcome, TransactionLayer};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{Layer, ServiceExt, service_fn};
 use uuid::Uuid;
 
@@ -152,6 +153,9 @@ async fn keys_that_park_and_drain_all_the_time_lose_nothing_and_stay_in_order() 
         .parked_workers(3)
         .backoff_parked(Duration::from_millis(1), Duration::from_millis(2))
         .on::<Placed, _, _>(handler);
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
     let running = Running::start(&world.broker, "billing", builder).await;
     for n in 0..MESSAGES {
         for key in 0..KEYS {
@@ -161,18 +165,19 @@ async fn keys_that_park_and_drain_all_the_time_lose_nothing_and_stay_in_order() 
                 .await;
         }
     }
-    // Well before the sweep for orphans, which would hide a row that nobody released.
-    let drained = async {
-        eventually("all are handled", || async {
-            world.database.count("SELECT count(*) FROM effect").await == KEYS * MESSAGES
-                && world.database.parked().await.is_empty()
-        })
-        .await;
-    };
-    tokio::time::timeout(Duration::from_secs(25), drained)
-        .await
-        .unwrap();
+    eventually("all are handled", || async {
+        world.database.count("SELECT count(*) FROM effect").await == KEYS * MESSAGES
+            && world.database.parked().await.is_empty()
+    })
+    .await;
     running.stop().await;
+    let counted = recorder.handle().render();
+    assert!(counted.contains("postroom_inbox_"), "{counted}");
+    // Nobody waited for the sweep, which would hide a row that its predecessor did not release.
+    assert!(
+        !counted.contains("postroom_inbox_orphans_total"),
+        "{counted}"
+    );
     let expected: Vec<i64> = (0..MESSAGES).collect();
     for key in 0..KEYS {
         assert_eq!(world.database.effects(&format!("k{key}")).await, expected);
