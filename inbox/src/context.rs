@@ -87,7 +87,7 @@ impl Context {
         self.delivery.message()
     }
 
-    /// Returns the message's body as it came.
+    /// Returns the message's body: as it came, unless a layer replaced it.
     pub fn body(&self) -> &[u8] {
         self.delivery.body()
     }

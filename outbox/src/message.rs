@@ -157,11 +157,15 @@ impl Message {
         self
     }
 
-    /// Sets correlation, causation and trace. Default to those of the surrounding
-    /// [`scope`](crate::context::scope).
+    /// Sets correlation, causation and trace, as far as the context has them. Default to those of the
+    /// surrounding [`scope`](crate::context::scope).
     #[must_use]
     pub fn context(mut self, context: &MessageContext) -> Self {
-        self.inherit(context);
+        for (name, value) in carried(context) {
+            if let Some(value) = value {
+                self.headers.set(name, value.as_str());
+            }
+        }
         self
     }
 
@@ -186,17 +190,21 @@ impl Message {
 
     /// Fills in what the message inherits, where it does not say so itself.
     pub(crate) fn inherit(&mut self, context: &MessageContext) {
-        let inherited = [
-            (reserved::CORRELATION_ID, &context.correlation_id),
-            (reserved::CAUSATION_ID, &context.causation_id),
-            (reserved::TRACEPARENT, &context.traceparent),
-        ];
-        for (name, value) in inherited {
+        for (name, value) in carried(context) {
             if let (Some(value), None) = (value, self.headers.text(name)) {
                 self.headers.set(name, value.as_str());
             }
         }
     }
+}
+
+/// What a context has for a message, by the names of headers.
+const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 3] {
+    [
+        (reserved::CORRELATION_ID, &context.correlation_id),
+        (reserved::CAUSATION_ID, &context.causation_id),
+        (reserved::TRACEPARENT, &context.traceparent),
+    ]
 }
 
 /// What can be published: a [`Message`], or a reference to an [`Event`].
@@ -221,5 +229,30 @@ impl IntoMessage for Message {
 impl<E: Event + ?Sized> IntoMessage for &E {
     fn into_message(self) -> Result<Message, PublishError> {
         Message::event(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Message;
+    use crate::{MessageContext, headers::reserved};
+
+    #[test]
+    fn of_a_context_that_is_said_the_last_word_counts_and_one_that_is_inherited_fills_gaps() {
+        let said = MessageContext::new()
+            .correlation_id("order-1")
+            .causation_id("click");
+        let message = Message::bytes("orders.placed", "text/plain", *b"1")
+            .unwrap()
+            .context(&said);
+        let mut message = message.context(&MessageContext::new().causation_id("retry"));
+        let around = MessageContext::new()
+            .causation_id("job")
+            .traceparent("00-1-2-01");
+        message.inherit(&around);
+        let text = |name| message.headers.text(name);
+        assert_eq!(text(reserved::CORRELATION_ID), Some("order-1"));
+        assert_eq!(text(reserved::CAUSATION_ID), Some("retry"));
+        assert_eq!(text(reserved::TRACEPARENT), Some("00-1-2-01"));
     }
 }

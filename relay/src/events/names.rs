@@ -28,7 +28,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
     (
         "postroom_relay_dropped_total",
-        "Messages dropped as they were meant to: expired, unroutable and listed, or discarded",
+        "Messages dropped as they were meant to: expired, unroutable and listed, or discarded while others of their key waited for them",
     ),
     (
         "postroom_relay_requeued_total",

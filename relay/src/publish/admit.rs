@@ -11,11 +11,12 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Begins a frame. `already_parked` are rows that an earlier session parked above its
-    /// watermark; they are met again and passed over.
+    /// Begins a frame. `already_parked` are rows that an earlier session parked above the watermark of the
+    /// first frame; they are met again, in that one or in one of those after it, and passed over.
     pub fn open_frame(&mut self, id: FrameId, already_parked: HashSet<Position>) {
         debug_assert!(self.tracks.back().is_none_or(|track| track.id < id));
-        self.tracks.push_back(Track::new(id, already_parked));
+        self.already_parked.extend(already_parked);
+        self.tracks.push_back(Track::new(id));
     }
 
     /// Takes the next row of a frame, in the order of positions.
@@ -24,11 +25,10 @@ impl<M> Machine<M> {
             debug_assert!(false, "frame {frame} was never opened");
             return None;
         };
-        if !track.admit(row.position) {
-            return None;
-        }
-        if self.parked_in_hand.contains(&row.position) {
-            // An earlier session parked it out of a frame that is read again.
+        track.admit(row.position);
+        // An earlier session parked it out of a frame that is read again.
+        if self.already_parked.remove(&row.position) || self.parked_in_hand.contains(&row.position)
+        {
             track.settle(row.position);
             return None;
         }

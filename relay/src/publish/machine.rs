@@ -23,9 +23,9 @@ const PARKED_BYTES: usize = 2 << 20;
 /// Bounds of the machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Most rows in memory.
+    /// Most rows in memory; those of one page more may be admitted.
     pub window_rows: usize,
-    /// Most bytes of messages in memory; one message more may be admitted.
+    /// Most bytes of messages in memory; one page more may be admitted.
     pub window_bytes: usize,
     /// Most rows of one key in memory; what comes above is parked behind them.
     pub key_rows: usize,
@@ -60,6 +60,8 @@ pub struct Machine<M> {
     pub(super) stuck_ready: bool,
     pub(super) rows: usize,
     pub(super) bytes: usize,
+    /// Rows of frames to come that an earlier session parked.
+    pub(super) already_parked: HashSet<Position>,
     /// Parked rows that are in memory, or whose fate is not written yet.
     pub(super) parked_in_hand: HashSet<Position>,
     pub(super) wants_drain: VecDeque<Arc<str>>,
@@ -82,6 +84,7 @@ impl<M> Machine<M> {
             stuck_ready: false,
             rows: 0,
             bytes: 0,
+            already_parked: HashSet::new(),
             parked_in_hand: HashSet::new(),
             wants_drain: VecDeque::new(),
             pending: Write::default(),

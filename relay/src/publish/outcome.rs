@@ -38,7 +38,8 @@ pub enum Outcome {
 pub enum Settled {
     /// It is delivered.
     Delivered,
-    /// It was dropped by a policy that an operator configured.
+    /// It was dropped as it was meant to be: it had expired, an operator discarded it, or a policy drops what no
+    /// queue takes.
     Dropped,
     /// It is parked.
     Parked(Reason),

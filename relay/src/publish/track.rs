@@ -1,6 +1,6 @@
 //! How far each frame is done.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::capture::Position;
 
@@ -26,30 +26,22 @@ pub(super) struct Track {
     rows: VecDeque<(Position, bool)>,
     watermark: Option<Position>,
     closed: bool,
-    /// Rows that an earlier session parked above its watermark.
-    already_parked: HashSet<Position>,
 }
 
 impl Track {
-    pub(super) fn new(id: FrameId, already_parked: HashSet<Position>) -> Self {
+    pub(super) const fn new(id: FrameId) -> Self {
         Self {
             id,
             rows: VecDeque::new(),
             watermark: None,
             closed: false,
-            already_parked,
         }
     }
 
-    /// Notes a row; false if it is parked already and need not be looked at again.
-    pub(super) fn admit(&mut self, position: Position) -> bool {
+    /// Notes a row.
+    pub(super) fn admit(&mut self, position: Position) {
         debug_assert!(self.rows.back().is_none_or(|(last, _)| *last < position));
         self.rows.push_back((position, false));
-        if self.already_parked.remove(&position) {
-            self.settle(position);
-            return false;
-        }
-        true
     }
 
     pub(super) fn settle(&mut self, position: Position) {
