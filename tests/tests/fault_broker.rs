@@ -163,7 +163,7 @@ async fn g3_the_exchange_is_deleted_and_declared_again() {
 
 /// No servers of the broker's are needed for this one: PostgreSQL is cut off instead.
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_frozen_database_stops_publishing_within_the_lease() {
+async fn g7_a_frozen_database_ends_the_session() {
     let postgres = PgServer::start();
     let stack = Stack::on(&postgres, None).await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;

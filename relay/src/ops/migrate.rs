@@ -30,9 +30,6 @@ pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-// What waits for a lock holds up those behind it. For the transaction, as the lock itself.
-pub(crate) const WAIT: &str = "SET LOCAL lock_timeout = '1min'";
-
 pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
     if options.print {
         for migration in MIGRATIONS {
@@ -91,7 +88,10 @@ async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
     connection
         .execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         .await?;
-    connection.execute(WAIT).await?;
+    // What waits for a lock holds up those behind it. For the transaction, as the lock itself.
+    connection
+        .execute("SET LOCAL lock_timeout = '1min'")
+        .await?;
     connection.execute(LOCK).await?;
     Ok(())
 }
