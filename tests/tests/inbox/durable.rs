@@ -7,6 +7,9 @@ use support::{PgServer, Stack, eventually};
 
 use crate::world::{Broker, Database, Placed, Running, World, insert_effect};
 
+/// The rejected one, the 19 behind it, and those without an id.
+const PARKED: usize = 40;
+
 async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     if event.n < 0 {
         return Err(HandlerError::reject("never"));
@@ -57,6 +60,7 @@ async fn a_crash_takes_nothing(setting: &str, at_connect: &'static str) {
         eventually("everything is settled", || async {
             world.broker.queue("billing").await == Some((0, 1))
                 && world.database.effects("a").await.len() == 20
+                && world.database.parked().await.len() == PARKED
         })
         .await;
         running.stop().await;
@@ -76,8 +80,7 @@ async fn a_crash_takes_nothing(setting: &str, at_connect: &'static str) {
         })
         .await;
         assert_eq!(world.database.count(effects).await, 20);
-        // The rejected one, the 19 behind it, and those without an id.
-        assert_eq!(world.database.parked().await.len(), 40);
+        assert_eq!(world.database.parked().await.len(), PARKED);
         let clean = "TRUNCATE effect, inbox.parked, inbox.processed";
         world.database.execute(clean).await;
     }
