@@ -15,6 +15,9 @@ use crate::{dedup::Window, events, policy::LONGEST, sql};
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Longest that a statement is on its way to a busy server.
+const LATER: Duration = Duration::from_secs(5);
+
 /// Time for what a handler's transaction has around it, the rollback after it took too long included.
 const AROUND: Duration = Duration::from_secs(15);
 
@@ -104,7 +107,9 @@ impl Settings {
         }
         let relieving = async {
             let mut tx = self.begin().await?;
-            let relieved = sql::session::relieve(&mut self.link(&mut tx), longest).await?;
+            // A statement begins at the server later than its client began to wait.
+            let age = longest.saturating_sub(LATER);
+            let relieved = sql::session::relieve(&mut self.link(&mut tx), age).await?;
             tx.commit().await?;
             Ok(relieved)
         };
