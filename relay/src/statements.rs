@@ -20,6 +20,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::ABOVE", parked::ABOVE),
     ("parked::BY_KEY", parked::BY_KEY),
     ("parked::BY_POSITION", parked::BY_POSITION),
+    ("parked::COUNTS", parked::COUNTS),
+    ("parked::COUNT_WITHIN", parked::COUNT_WITHIN),
     ("parked::DUE", parked::DUE),
     ("parked::HELD", parked::HELD),
     ("parked::NOW", parked::NOW),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
     options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
     types::{FieldTable, LongString, ShortString},
     uri::AMQPUri,
@@ -154,21 +154,33 @@ pub(crate) async fn declare_exchange(
 }
 
 /// Publishes, and takes it back: nobody receives anything, but what the user may not do is refused.
-pub(crate) async fn try_to_publish(channel: &Channel, exchange: &str) -> Result<(), BrokerError> {
-    let publish = async {
-        channel.tx_select().await?;
-        let (topic, options) = (short("postroom.check"), BasicPublishOptions::default());
-        let properties = BasicProperties::default();
-        channel
-            .basic_publish(short(exchange), topic, options, &[], properties)
-            .await?;
-        channel.tx_rollback().await
-    };
-    match publish.await {
-        // It may be allowed on topics of certain names.
-        Err(error) if error.to_string().contains("access to topic") => Ok(()),
-        published => published.map_err(|source| route_down(exchange, source)),
+pub(crate) async fn try_to_publish(
+    connection: &Connection,
+    exchange: &str,
+) -> Result<(), BrokerError> {
+    loop {
+        let channel = channel(connection).await?;
+        let Err(error) = publish_and_take_back(&channel, exchange).await else {
+            return Ok(());
+        };
+        match error.kind() {
+            // The refusal came between two requests, and the client told nobody.
+            ErrorKind::InvalidChannelState(..) => {}
+            // It may be allowed on topics of certain names.
+            _ if error.to_string().contains("access to topic") => return Ok(()),
+            _ => return Err(route_down(exchange, error)),
+        }
     }
+}
+
+async fn publish_and_take_back(channel: &Channel, exchange: &str) -> Result<(), lapin::Error> {
+    channel.tx_select().await?;
+    let (topic, options) = (short("postroom.check"), BasicPublishOptions::default());
+    let properties = BasicProperties::default();
+    channel
+        .basic_publish(short(exchange), topic, options, &[], properties)
+        .await?;
+    channel.tx_rollback().await
 }
 
 fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {

@@ -1,5 +1,8 @@
 //! Messages, from the frame to how they were settled.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, gauge, histogram};
 use tracing::error;
 
@@ -32,12 +35,35 @@ impl GateCommit {
 pub(crate) struct Window {
     pub(crate) rows: usize,
     pub(crate) held_keys: usize,
+    /// When the oldest message that waits for a queue could first be published.
+    pub(crate) oldest: Option<DateTime<Utc>>,
 }
 
 impl Window {
     pub(crate) fn emit(&self) {
         gauge!("postroom_relay_window_rows").set(self.rows as f64);
         gauge!("postroom_relay_held_keys").set(self.held_keys as f64);
+        // By this machine's clock, which may be behind the database's.
+        let lag = self
+            .oldest
+            .map_or(TimeDelta::zero(), |oldest| Utc::now() - oldest);
+        gauge!("postroom_relay_lag_seconds").set(lag.to_std().unwrap_or_default().as_secs_f64());
+    }
+}
+
+/// All parked messages were counted.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    /// By the name of their reason.
+    pub(crate) counts: HashMap<String, i64>,
+}
+
+impl Parked {
+    pub(crate) fn emit(&self) {
+        for reason in Reason::ALL.map(Reason::as_str) {
+            let count = self.counts.get(reason).copied().unwrap_or(0);
+            gauge!("postroom_relay_parked_rows", "reason" => reason).set(count as f64);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod session;
 pub use self::names::METRICS;
 pub(crate) use self::{
     broker::{BatchConfirmed, BrokerState, Unbound, Unconfirmed},
-    messages::{FrameRead, GateCommit, MessagesSettled, Window},
+    messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,
     ring::{Expired, RingFull, Rotated},
     session::{BecameActive, Checkpointed, Promoted, SessionLost, SlowlyPreparing, StandingBy},

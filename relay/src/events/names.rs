@@ -51,6 +51,14 @@ pub const METRICS: &[(&str, &str)] = &[
         "Keys that parked messages hold back",
     ),
     (
+        "postroom_relay_lag_seconds",
+        "Age of the oldest message in memory that waits for a queue, from when it was due; 0 if none waits, parked ones aside",
+    ),
+    (
+        "postroom_relay_parked_rows",
+        "Messages that are parked, by reason; counted every half minute, more seldom if that takes long, not at all if it takes seconds",
+    ),
+    (
         "postroom_relay_delay_seconds",
         "Age of a batch's oldest message that a queue took, from when it was due, at its confirm",
     ),
@@ -66,19 +74,32 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Those with quantiles.
+const SUMMARIES: [&str; 3] = [
+    "postroom_relay_frame_rows",
+    "postroom_relay_confirm_seconds",
+    "postroom_relay_delay_seconds",
+];
+
 /// Tells the recorder of all metrics, what they mean, and that they begin at zero: the first event is an
 /// increase.
 pub(crate) fn register() {
     for &(name, meaning) in METRICS {
+        let by_reason = Reason::ALL.map(|reason| [("reason", reason.as_str())]);
         if name == "postroom_relay_parked_total" {
             describe_counter!(name, meaning);
-            for reason in Reason::ALL {
-                counter!(name, "reason" => reason.as_str()).increment(0);
+            for labels in &by_reason {
+                counter!(name, labels).increment(0);
+            }
+        } else if name == "postroom_relay_parked_rows" {
+            describe_gauge!(name, meaning);
+            for labels in &by_reason {
+                gauge!(name, labels).set(0.0);
             }
         } else if name.ends_with("_total") {
             describe_counter!(name, meaning);
             counter!(name).increment(0);
-        } else if name.ends_with("_seconds") || name == "postroom_relay_frame_rows" {
+        } else if SUMMARIES.contains(&name) {
             describe_histogram!(name, meaning);
         } else {
             describe_gauge!(name, meaning);

@@ -41,9 +41,11 @@ fn inactive() {
         "postroom_relay_broker_state",
         "postroom_relay_window_rows",
         "postroom_relay_held_keys",
+        "postroom_relay_lag_seconds",
     ] {
         gauge!(gauge).set(0.0);
     }
+    super::Parked::default().emit();
 }
 
 /// The session ended.

@@ -125,6 +125,14 @@ impl<M> Machine<M> {
         self.rows == 0 && self.pending.is_empty()
     }
 
+    /// The least that `of` says of a message in memory that was not parked. Asks those that may go or are
+    /// in flight: of each key they are the first.
+    pub fn least<T: Ord>(&self, of: impl Fn(&M) -> T) -> Option<T> {
+        let first = self.ready.values().chain(self.in_flight.values());
+        let first = first.filter(|entry| matches!(entry.origin, Origin::Frame(_)));
+        first.map(|entry| of(&entry.row.message)).min()
+    }
+
     /// Keys that parked rows hold back, wholly or for some topics.
     pub fn held_keys(&self) -> usize {
         self.keys

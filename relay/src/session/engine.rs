@@ -153,7 +153,8 @@ impl Engine {
                         self.work.look = Look::Due;
                     }
                     let (rows, held_keys) = (self.machine.rows(), self.machine.held_keys());
-                    events::Window { rows, held_keys }.emit();
+                    let oldest = self.machine.least(Message::due_at);
+                    events::Window { rows, held_keys, oldest }.emit();
                 }
                 _ = maintenance.tick() => {
                     let settled_below = self.frames.settled_below();

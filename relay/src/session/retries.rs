@@ -4,12 +4,16 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     capture::Position,
     database,
     error::RelayError,
+    events,
     message::Message,
     publish::{DrainRequest, ParkedRow},
     sql::{
@@ -27,6 +31,10 @@ const SLACK: Duration = Duration::from_mins(1);
 /// How often all are looked at nevertheless: a commit may have taken longer, or the database's clock may
 /// have gone back.
 const ALL_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often all are counted. It takes a hundredth of the time at most.
+const COUNT_AGAIN: Duration = Duration::from_secs(30);
+const COUNT_SHARE: u32 = 100;
 
 /// Most looks for one answer. A key many of whose rows are due fills the first.
 const LOOKS: usize = 8;
@@ -72,6 +80,8 @@ pub(super) struct Retries {
     began: (DateTime<Utc>, Instant),
     /// Rows due before this have been seen since.
     seen: DateTime<Utc>,
+    /// When all are to be counted.
+    count_at: Instant,
 }
 
 impl Retries {
@@ -90,6 +100,7 @@ impl Retries {
             patience,
             began,
             seen: DateTime::UNIX_EPOCH,
+            count_at: Instant::now(),
         })
     }
 
@@ -99,14 +110,38 @@ impl Retries {
         mut commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
     ) {
-        while let Some(command) = commands.recv().await {
-            let event = database::answered(self.patience, self.obey(command)).await;
-            let event = event.unwrap_or_else(Event::Lost);
-            let lost = matches!(event, Event::Lost(_));
-            if events.send(event).await.is_err() || lost {
+        loop {
+            let done = tokio::select! {
+                command = commands.recv() => {
+                    let Some(command) = command else { return };
+                    let obeyed = database::answered(self.patience, self.obey(command)).await;
+                    obeyed.map(Some)
+                }
+                () = sleep_until(self.count_at) => {
+                    let counted = database::answered(self.patience, self.count()).await;
+                    counted.map(|()| None)
+                }
+            };
+            let lost = done.is_err();
+            let event = done.unwrap_or_else(|error| Some(Event::Lost(error)));
+            if let Some(event) = event
+                && (events.send(event).await.is_err() || lost)
+            {
                 return;
             }
         }
+    }
+
+    /// Tells how many rows are parked, if they can be counted in time.
+    async fn count(&mut self) -> Result<(), RelayError> {
+        let began = Instant::now();
+        let counted = parked::count(&mut self.connection, self.lane).await?;
+        if let Some(counts) = counted {
+            events::Parked { counts }.emit();
+        }
+        let wait = COUNT_AGAIN.max(began.elapsed() * COUNT_SHARE);
+        self.count_at = Instant::now() + wait;
+        Ok(())
     }
 
     async fn obey(&mut self, command: Command) -> Result<Event, RelayError> {

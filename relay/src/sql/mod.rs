@@ -31,3 +31,8 @@ pub(crate) mod page;
 pub(crate) mod parked;
 pub(crate) mod segment;
 pub(crate) mod server;
+
+/// The state that the server answered with (PostgreSQL, appendix A).
+fn state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
+}

@@ -1,9 +1,12 @@
 //! `outbox.parked`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
 
 use super::{
     message::{self, Texts},
@@ -54,6 +57,12 @@ FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UN
             ORDER BY p.position LIMIT $4) AS f) AS q
 WHERE q.bytes_before < $5
 ORDER BY q.position";
+
+pub(crate) const COUNTS: &str =
+    "SELECT reason, count(*) FROM outbox.parked WHERE lane = $1 GROUP BY reason";
+
+/// Most time for counting, at the server.
+pub(crate) const COUNT_WITHIN: &str = "SET LOCAL statement_timeout = '2s'";
 
 pub(crate) const NOW: &str = "SELECT clock_timestamp()";
 
@@ -108,6 +117,28 @@ pub(crate) async fn above(
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(|(position,)| position).collect())
+}
+
+/// Number of rows of each reason that there is; none if there are too many to be counted in time.
+pub(crate) async fn count(
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<Option<HashMap<String, i64>>, sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    sqlx::query(COUNT_WITHIN).execute(&mut *tx).await?;
+    let counted = sqlx::query_as(COUNTS).bind(lane).fetch_all(&mut *tx).await;
+    match counted {
+        Ok(counts) => {
+            tx.commit().await?;
+            Ok(Some(counts.into_iter().collect()))
+        }
+        // query_canceled
+        Err(error) if super::state(&error).as_deref() == Some("57014") => {
+            tx.rollback().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {

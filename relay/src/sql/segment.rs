@@ -195,11 +195,8 @@ pub(crate) async fn expire(
         .execute(&mut *tx)
         .await;
     if let Err(error) = emptied {
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
         // lock_not_available: a writer or a reader is there; another time.
-        return if code.as_deref() == Some("55P03") {
+        return if super::state(&error).as_deref() == Some("55P03") {
             Ok(false)
         } else {
             Err(error)

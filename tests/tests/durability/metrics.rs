@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use support::{Login, Stack, Tap, eventually};
+use support::{Login, Proxy, Stack, Tap, Wire, eventually};
 
 fn listed() -> BTreeSet<String> {
     relay::METRICS
@@ -58,6 +58,8 @@ async fn what_is_served_is_listed_with_its_meaning() {
         "postroom_relay_delay_seconds",
         "postroom_relay_window_rows",
         "postroom_relay_held_keys",
+        "postroom_relay_lag_seconds",
+        "postroom_relay_parked_rows",
     ] {
         assert!(served.contains(name), "{name} is not served: {served:?}");
     }
@@ -69,6 +71,50 @@ async fn what_is_served_is_listed_with_its_meaning() {
             "{counter}"
         );
     }
+}
+
+/// Counters know nothing of what an earlier relay parked.
+#[tokio::test]
+async fn what_is_parked_is_counted_from_the_start() {
+    let stack = Stack::new().await;
+    let relay = stack.relay().await;
+    sqlx::query("SELECT outbox.publish('unbound', '1'), outbox.publish('unbound', '2')")
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+    eventually("both are parked", async || {
+        relay.metric("postroom_relay_parked_total") >= 2.0
+    })
+    .await;
+    relay.stop().await;
+    let relay = stack.relay().await;
+    let unroutable = "postroom_relay_parked_rows{reason=\"unroutable\"} 2\n";
+    eventually("they are counted", async || {
+        relay.metrics().contains(unroutable)
+    })
+    .await;
+    assert!(relay.metric("postroom_relay_lag_seconds") <= 0.0);
+}
+
+#[tokio::test]
+async fn messages_lag_while_no_queue_takes_them() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let url = stack.broker.url();
+    let wire = Proxy::new(&url, Wire::Forward).await;
+    let url = wire.url(&url);
+    let relay = stack.relay_with(&[("POSTROOM_AMQP_URL", &url)]).await;
+    wire.set(Wire::BlackHole).await;
+    sqlx::query("SELECT outbox.publish('t', '1')")
+        .execute(&mut stack.database.connect(Login::Producer).await)
+        .await
+        .unwrap();
+    let lag = || relay.metric("postroom_relay_lag_seconds");
+    eventually("it lags", async || lag() > 2.0).await;
+    wire.set(Wire::Reset).await;
+    wire.set(Wire::Forward).await;
+    tap.distinct(1).await;
+    eventually("nothing lags", async || lag() <= 0.0).await;
 }
 
 /// What no queue takes is tried again and again, and would drown the others.

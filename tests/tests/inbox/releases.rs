@@ -85,7 +85,7 @@ async fn a_type_that_nobody_handles_is_dead_after_a_time_and_lets_its_key_go() {
     let world = World::new().await;
     let builder = old(&world)
         .bind("orders.paid")
-        .max_unhandled(Duration::from_secs(2));
+        .max_unhandled(Duration::from_secs(8));
     let running = Running::start(&world.broker, "billing", builder).await;
     pay(&world, "a", 1).await;
     world.broker.publish(&Placed::new("a", 2)).await;

@@ -45,10 +45,7 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     if note(findings, "exchange", declared, told).is_none() {
         return;
     }
-    let published = async {
-        let channel = open::channel(&connection).await?;
-        open::try_to_publish(&channel, exchange).await
-    };
+    let published = open::try_to_publish(&connection, exchange);
     // A broker that is short of memory or disk answers nobody who publishes.
     let published = answered("publishing, and taking it back", after, published).await;
     note(findings, "publishing", published, |()| "allowed".to_owned());

@@ -54,6 +54,25 @@ fn held() -> Bench {
 }
 
 #[test]
+fn the_oldest_message_is_one_that_was_never_parked() {
+    let mut bench = held();
+    bench.commit();
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
+    let oldest = |bench: &Bench| bench.machine.least(|position| *position);
+    assert_eq!(oldest(&bench), None);
+    bench.admit([row(4, "l", "a"), row(5, "l", "a"), row(6, "", "a")]);
+    assert_eq!(oldest(&bench), Some(4));
+    assert_eq!(bench.batch(), [1, 4, 6]);
+    assert_eq!(oldest(&bench), Some(4));
+    bench.settle(4, Outcome::Confirmed);
+    assert_eq!(oldest(&bench), Some(5));
+    bench.settle(6, Outcome::Confirmed);
+    bench.deliver_all();
+    assert_eq!(oldest(&bench), None);
+}
+
+#[test]
 fn g4_rows_behind_drain_in_order_after_the_head() {
     let mut bench = held();
     bench.drain();
