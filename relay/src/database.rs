@@ -18,7 +18,7 @@ const MESSAGES: &str = "warning";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
-    /// The URL is none.
+    /// The URL cannot be read.
     #[error("the database's URL {url} is not understood: {source}")]
     Url {
         /// The URL, without its password.

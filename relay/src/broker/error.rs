@@ -8,7 +8,7 @@ use lapin::{Error, ErrorKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The URL is none.
+    /// The URL cannot be read.
     #[error("the broker's URL {url} is not understood: {reason}")]
     Url {
         /// The URL, without its password.
@@ -44,7 +44,7 @@ pub enum BrokerError {
     },
     /// Another relay of the same outbox publishes on this broker.
     #[error(
-        "the exclusive queue {queue} is held by another connection: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it"
+        "the exclusive queue {queue} is held by another connection. If that does not pass: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it. A broker short of memory or disk also keeps the connections of relays that have ended, until it has room again"
     )]
     Fenced {
         /// The queue.

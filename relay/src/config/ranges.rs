@@ -4,6 +4,8 @@ use std::{fmt::Display, time::Duration};
 
 use super::{Config, ConfigError};
 
+const DAY: Duration = Duration::from_hours(24);
+
 impl Config {
     /// Refuses what would do harm.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -119,10 +121,32 @@ impl Config {
             let shown = humantime::format_duration(value);
             within(value >= least, key, shown, range)?;
         }
+        // Long before what the server counts in milliseconds and the clocks of this machine end.
+        for (key, value) in [
+            ("amqp.confirm_timeout", amqp.confirm_timeout),
+            ("amqp.connect_timeout", amqp.connect_timeout),
+            ("capture.poll_shortest", capture.poll_shortest),
+            ("capture.poll_longest", capture.poll_longest),
+            ("publish.retry_first", publish.retry_first),
+            ("publish.retry_longest", publish.retry_longest),
+            ("publish.checkpoint_interval", publish.checkpoint_interval),
+            ("lease.timeout", lease.timeout),
+            ("lease.drain_timeout", lease.drain_timeout),
+            ("retention.check_interval", retention.check_interval),
+        ] {
+            let shown = humantime::format_duration(value);
+            within(value <= 7 * DAY, key, shown, "at most 7days")?;
+        }
         // PostgreSQL's clock ends somewhere.
-        let (keep, most) = (retention.keep, Duration::from_hours(24 * 36_500));
+        for (key, value) in [
+            ("retention.keep", retention.keep),
+            ("retention.segment_age", retention.segment_age),
+        ] {
+            let shown = humantime::format_duration(value);
+            within(value <= 36_500 * DAY, key, shown, "at most 36500days")?;
+        }
+        let keep = retention.keep;
         let shown = humantime::format_duration(keep);
-        within(keep <= most, "retention.keep", &shown, "at most 36500days")?;
         // A segment is emptied for the sixteenth after it.
         let fits = keep < retention.segment_age.saturating_mul(15);
         let range = "less than fifteen times retention.segment_age: the ring has sixteen segments";

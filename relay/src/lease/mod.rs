@@ -4,6 +4,7 @@
 //! that same connection: a relay that lost the lock can record nothing. The server ends the
 //! connection when it falls silent, so a frozen or cut-off holder loses it.
 
+mod holder;
 mod keeper;
 mod proof;
 mod warnings;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+pub(crate) use holder::Holder;
 pub(crate) use keeper::{Command, Event, Keeper};
 pub(crate) use proof::Proof;
 

@@ -8,7 +8,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{frames::Frames, retries};
+use super::{
+    frames::Frames,
+    retries,
+    work::{Gate, Look, Work},
+};
 use crate::{
     broker::{self, Order},
     capture::{Floors, Position, reader},
@@ -18,7 +22,7 @@ use crate::{
     health::Reporter,
     lease::{self, Proof},
     message::Message,
-    publish::{Machine, Progress, Reason, Settled},
+    publish::{Machine, Reason, Settled},
 };
 
 /// Most drains that are read at a time: their rows are taken however little room is left.
@@ -34,66 +38,6 @@ pub(super) struct Inputs {
     pub(super) retries: mpsc::Receiver<retries::Event>,
     pub(super) keeper: mpsc::Receiver<lease::Event>,
     pub(super) link: mpsc::Receiver<broker::Event>,
-}
-
-/// Whether rows may be taken from the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// What is visible is durable.
-    Open,
-    /// A commit must be recorded first.
-    Wanted,
-    /// It has been asked for.
-    Asked,
-}
-
-/// A look at parked rows that are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// Its time has not come.
-    NotDue,
-    /// It waits until there is room.
-    Due,
-    /// It is under way.
-    UnderWay,
-}
-
-/// The engine's own state.
-#[derive(Debug)]
-pub(super) struct Work {
-    /// Channels of the broker's connection that wait for an order, and all of them.
-    pub(super) idle: Vec<usize>,
-    pub(super) channels: Vec<mpsc::Sender<Order>>,
-    pub(super) blocked: bool,
-    pub(super) gate: Gate,
-    /// A record is under way: the position to pair with its transaction.
-    pub(super) recording: Option<Position>,
-    pub(super) recorded: Option<Progress>,
-    pub(super) record_after: Instant,
-    /// There is something to record, and it waits for its time.
-    pub(super) record_wanted: bool,
-    pub(super) look: Look,
-    /// Drains that are being read.
-    pub(super) draining: usize,
-    pub(super) stopping: Option<Instant>,
-}
-
-impl Work {
-    pub(super) fn new() -> Self {
-        Self {
-            idle: Vec::new(),
-            channels: Vec::new(),
-            blocked: false,
-            gate: Gate::Open,
-            recording: None,
-            recorded: None,
-            record_after: Instant::now(),
-            record_wanted: false,
-            look: Look::NotDue,
-            draining: 0,
-            stopping: None,
-        }
-    }
 }
 
 /// Feeds the machine and carries out what it decides.

@@ -1,8 +1,9 @@
 //! What the tasks report, brought to the machine.
 
 use super::{
-    engine::{Engine, Gate, Look},
+    engine::Engine,
     retries,
+    work::{Gate, Look},
 };
 use crate::{
     broker::{self, State},

@@ -139,6 +139,15 @@ fn mistakes_are_named_with_their_place() {
             "{error}"
         );
     }
+    for (section, mistake) in [
+        ("lease", "timeout = '1000years'"),
+        ("publish", "checkpoint_interval = '8days'"),
+        ("retention", "segment_age = '200years'"),
+    ] {
+        let error = load(&format!("[{section}]\n{mistake}"), &[]).unwrap_err();
+        let key = format!("{section}.{}", mistake.split(' ').next().unwrap());
+        assert!(error.contains(&key) && error.contains("at most"), "{error}");
+    }
     let error = load("", &[]).unwrap().amqp_url().unwrap_err().to_string();
     assert!(error.contains("POSTROOM_AMQP_URL"), "{error}");
 }

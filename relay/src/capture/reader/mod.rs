@@ -1,0 +1,143 @@
+//! The task that reads frames.
+
+mod event;
+mod pages;
+
+use std::{convert::Infallible, time::Duration};
+
+use sqlx::PgConnection;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+pub(crate) use event::{Event, Opened};
+
+use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot, timer::Timer};
+use crate::{
+    checkpoint::{Checkpoint, Unfinished},
+    database,
+    error::RelayError,
+    lease::Holder,
+    publish::FrameId,
+    sequence,
+    sql::page::{self, PageLimit},
+};
+
+/// So many positions may be read in vain by each look.
+const FRUITLESS: Position = 10_000;
+
+/// How often to ask for a checkpoint because of them.
+const FRUITLESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reads frame after frame, never ahead of what the channel takes: no statement is open while it
+/// waits.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) connection: PgConnection,
+    pub(crate) holder: Holder,
+    pub(crate) limit: PageLimit,
+    pub(crate) interval: PollInterval,
+    pub(crate) timer: Timer,
+    pub(crate) floors: watch::Receiver<Floors>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+/// Why reading ends.
+#[derive(Debug)]
+enum Ended {
+    /// It failed.
+    Lost(RelayError),
+    /// Nobody listens any more.
+    Unheard,
+}
+
+impl<E: Into<RelayError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+impl Reader {
+    /// Runs until reading fails or the events' receiver is gone.
+    pub(crate) async fn run(mut self, start: Checkpoint) {
+        let Err(ended) = self.read(start).await;
+        if let Ended::Lost(error) = ended {
+            // The session ends with it; nobody is left to tell if this fails.
+            drop(self.events.send(Event::Lost(error)).await);
+        }
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Ended> {
+        self.events.send(event).await.map_err(|_| Ended::Unheard)
+    }
+
+    async fn read(&mut self, start: Checkpoint) -> Result<Infallible, Ended> {
+        let mut highest = start.highest_position();
+        let (mut delivered, mut frames) = self.resume(start).await?;
+        let mut proven = Instant::now();
+        let mut asked: Option<Instant> = None;
+        loop {
+            if proven.elapsed() >= self.holder.every {
+                self.holder.prove(&mut self.connection).await?;
+                proven = Instant::now();
+            }
+            let looked = Instant::now();
+            let frontier = Frontier::of(&delivered, &self.floors.borrow());
+            let (connection, lane) = (&mut self.connection, self.holder.lane);
+            let looking = page::look_and_page(connection, &frontier, lane, self.limit);
+            let (look, page) = database::answered(self.holder.patience, looking).await?;
+            // Below a floor nobody looks for rows: they would be lost without a sign.
+            sequence::check_position(look.upper, highest)?;
+            highest = look.upper;
+            if page.rows.is_empty()
+                && look.upper - frontier.new_floor() > FRUITLESS
+                && asked.is_none_or(|asked| asked.elapsed() >= FRUITLESS_INTERVAL)
+            {
+                asked = Some(Instant::now());
+                let upper = look.upper;
+                self.tell(Event::Fruitless { upper }).await?;
+            }
+            if !delivered.misses_any_of(&look.snapshot) {
+                self.timer.sleep(self.interval.idle()).await;
+                continue;
+            }
+            let likely = frontier.likely_page();
+            let frame = Frame::new(frontier, look.snapshot.clone(), look.upper, None);
+            // Seldom it begins in an earlier leaf: then that is read first, and this page again.
+            let ahead = Some(page).filter(|_| frame.begins_in(likely));
+            delivered = look.snapshot.clone();
+            if self.new_frame(frames + 1, frame, look, ahead).await? > 0 {
+                frames += 1;
+                self.timer.sleep(self.interval.busy(looked.elapsed())).await;
+            } else {
+                self.timer.sleep(self.interval.idle()).await;
+            }
+        }
+    }
+
+    /// Reads what earlier sessions left: the walk of a rebase, and a frame that was not finished. Returns
+    /// the snapshot whose rows are read then, and the number of frames.
+    async fn resume(&mut self, start: Checkpoint) -> Result<(Snapshot, FrameId), Ended> {
+        let mut delivered = start.delivered;
+        let mut frames = 0;
+        if let Some((anchor, done)) = start.walk {
+            frames += 1;
+            let frame = Frame::walk(delivered.clone(), anchor, done);
+            self.resume_frame(frames, frame, done).await?;
+        }
+        if let Some(unfinished) = start.unfinished {
+            frames += 1;
+            let frontier = Frontier::of(&delivered, &self.floors.borrow());
+            let Unfinished {
+                to,
+                upper,
+                watermark,
+            } = unfinished;
+            let frame = Frame::new(frontier, to.clone(), upper, Some(watermark));
+            self.resume_frame(frames, frame, watermark).await?;
+            delivered = to;
+        }
+        Ok((delivered, frames))
+    }
+}
