@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{Floors, Position, Snapshot},
-    identity::Identity,
+    identity::{Identity, Recognised},
 };
 
 /// A frame of which only a part is delivered.
@@ -43,6 +43,17 @@ impl Checkpoint {
         }
     }
 
+    /// What it says about the server at hand, whose snapshot is `now`.
+    ///
+    /// One from the server's future is foreign, too: the server went back to an earlier time.
+    pub(crate) fn recognise(&self, server: &Identity, now: &Snapshot) -> Recognised {
+        if self.delivered.xmax() > now.xmax() {
+            Recognised::Foreign
+        } else {
+            self.identity.recognise(server)
+        }
+    }
+
     /// The highest position that is known to have been handed out.
     pub(crate) fn highest_position(&self) -> Position {
         let frame = self.unfinished.as_ref().map_or(0, |frame| frame.upper);
@@ -63,5 +74,35 @@ impl Checkpoint {
     pub(crate) fn settled_below(&self) -> Position {
         let floor = self.floors.below(self.delivered.xmin());
         self.walk.map_or(floor, |(_, walked)| walked.min(floor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checkpoint, Identity, Recognised, Snapshot};
+
+    #[test]
+    fn what_the_server_has_not_reached_is_another_history() {
+        let here = Identity {
+            system_identifier: 7,
+            database_oid: 5,
+            timeline: 1,
+        };
+        let recorded = Checkpoint {
+            delivered: Snapshot::before(100),
+            ..Checkpoint::beginning(here)
+        };
+        let now = |xid| recorded.recognise(&here, &Snapshot::before(xid));
+        assert_eq!(now(100), Recognised::Same);
+        assert_eq!(now(99), Recognised::Foreign);
+        let promoted = Checkpoint {
+            identity: Identity {
+                timeline: 2,
+                ..here
+            },
+            ..recorded.clone()
+        };
+        let now = promoted.recognise(&here, &Snapshot::before(200));
+        assert_eq!(now, Recognised::Foreign);
     }
 }

@@ -46,6 +46,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::IN_RECOVERY", server::IN_RECOVERY),
     ("server::LOOK", server::LOOK),
     ("server::OPEN_BEFORE", server::OPEN_BEFORE),
+    ("server::SNAPSHOT", server::SNAPSHOT),
     ("server::TRY_LOCK", server::TRY_LOCK),
     ("privileges::MISSING", privileges::MISSING),
     ("migrate::LOCK", migrate::LOCK),
@@ -60,6 +61,12 @@ pub const ALL: &[(&str, &str)] = &[
 
 /// The statements that empty one leaf each.
 pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
+
+/// The statements that lock one leaf each.
+pub const LOCK: &[&str] = &segment::LOCK;
+
+/// The statements that look for rows of later segments in one leaf each.
+pub const HOLDS_ABOVE: &[&str] = &segment::HOLDS_ABOVE;
 
 /// The statements that read a page of a frame without stragglers, of a leaf each.
 pub const NEW_PAGE: &[&str] = &page::NEW_PAGE;

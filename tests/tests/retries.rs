@@ -1,7 +1,7 @@
 //! What is parked is tried when its time has come, whatever else goes on.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, Pin, Stack, Tap, declare, eventually};
 
@@ -106,6 +106,53 @@ async fn a_long_key_that_is_tried_again_by_hand_hides_nobody() {
     .await;
     tap.distinct(5).await;
     assert_eq!(parked(&stack, "key = 'long'").await, FOLLOWERS + 1);
+}
+
+/// Behind a message that is refused, one of another topic is not tried, however long it has been due.
+#[tokio::test]
+async fn keys_whose_first_message_is_refused_hide_nobody() {
+    const KEYS: i64 = 600;
+    let stack = Stack::new().await;
+    let _relay = stack.relay().await;
+    execute(
+        &stack,
+        &format!(
+            "SELECT outbox.publish('full', '1', key => 'k' || i), outbox.publish('late', '2', key => 'k' || i)
+             FROM generate_series(1, {KEYS}) AS i"
+        ),
+    )
+    .await;
+    eventually("no queue takes them", async || {
+        parked(&stack, "reason = 'unroutable'").await == 2 * KEYS
+    })
+    .await;
+    let (_connection, channel) = stack.broker.channel().await;
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), 1.into());
+    let refuses = AMQPValue::LongString("reject-publish".into());
+    full.insert("x-overflow".into(), refuses);
+    declare(&channel, "full", "full", full).await;
+    eventually("one queue refuses them", async || {
+        parked(&stack, "reason = 'nacked'").await > KEYS - 10
+    })
+    .await;
+    let hidden = "topic = 'late' AND due_at < clock_timestamp()";
+    eventually("those behind are due", async || {
+        parked(&stack, hidden).await > KEYS - 10
+    })
+    .await;
+    let tap = Tap::open(&stack.broker, "tap", "bound").await;
+    execute(
+        &stack,
+        "SELECT outbox.publish('bound', '1', deliver_after => clock_timestamp() + interval '100 ms')
+         FROM generate_series(1, 5)",
+    )
+    .await;
+    tap.distinct(5).await;
+    assert!(
+        parked(&stack, hidden).await > KEYS - 10,
+        "they were not due"
+    );
 }
 
 /// Its time may come while what it is parked with waits to be recorded.

@@ -58,7 +58,7 @@ impl Link {
         let mut doubtful = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
-            let Some(opened) = stop.run_until_cancelled(self.open()).await else {
+            let Some(opened) = self.open(&stop).await else {
                 return;
             };
             let error = match opened {
@@ -117,7 +117,11 @@ impl Link {
         tokio::pin!(guard);
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
-        let (blocked, is_blocked) = watch::channel(connection.status().blocked());
+        let mut shortage = None;
+        if connection.status().blocked() {
+            shortage = Some("the broker takes no messages".to_owned());
+        }
+        let (blocked, is_blocked) = watch::channel(shortage.is_some());
         let (confirmed, mut seen_confirmed) = watch::channel(None::<Instant>);
         let lost = CancellationToken::new();
         let mut publishers = JoinSet::new();
@@ -137,19 +141,21 @@ impl Link {
             };
             publishers.spawn(publisher.run(receiver, events.clone()));
         }
-        report(events, connected(*doubtful)).await;
+        report(events, connected(shortage.as_ref(), *doubtful)).await;
         drop(events.send(Event::Channels(orders)).await);
         let ended = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 notice = notices.next() => match notice {
                     Some(lapin::Event::ConnectionBlocked(reason)) => {
+                        shortage = Some(reason);
                         blocked.send_replace(true);
-                        report(events, State::Blocked { reason }).await;
+                        report(events, connected(shortage.as_ref(), *doubtful)).await;
                     }
                     Some(lapin::Event::ConnectionUnblocked) => {
+                        shortage = None;
                         blocked.send_replace(false);
-                        report(events, connected(*doubtful)).await;
+                        report(events, connected(shortage.as_ref(), *doubtful)).await;
                     }
                     Some(lapin::Event::Error(error)) => break Err(BrokerError::Lost(error)),
                     Some(_) => {}
@@ -157,7 +163,7 @@ impl Link {
                 },
                 Ok(()) = seen_confirmed.changed(), if *doubtful => {
                     *doubtful = false;
-                    report(events, State::Ready).await;
+                    report(events, connected(shortage.as_ref(), false)).await;
                 }
                 Some(ended) = publishers.join_next() => match ended {
                     Ok(Err(error)) => break Err(error),
@@ -187,11 +193,14 @@ async fn guard(channel: &Channel, fence: &str, every: Duration) -> BrokerError {
     }
 }
 
-const fn connected(doubtful: bool) -> State {
-    if doubtful {
-        State::Unconfirmed
-    } else {
-        State::Ready
+/// Where a connection stands whose broker is short of something, or left confirms overdue.
+fn connected(shortage: Option<&String>, doubtful: bool) -> State {
+    match shortage {
+        Some(reason) => State::Blocked {
+            reason: reason.clone(),
+        },
+        None if doubtful => State::Unconfirmed,
+        None => State::Ready,
     }
 }
 

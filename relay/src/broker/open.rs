@@ -9,6 +9,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError,
@@ -27,19 +28,21 @@ pub(super) struct Open {
 }
 
 impl Link {
-    /// Connects, takes the fence, declares the exchange and opens the channels.
-    pub(super) async fn open(&self) -> Result<Open, BrokerError> {
+    /// Connects, takes the fence, declares the exchange and opens the channels; none if `stop` comes first.
+    pub(super) async fn open(&self, stop: &CancellationToken) -> Option<Result<Open, BrokerError>> {
         let after = self.amqp.connect_timeout;
         let mut connected = None;
-        let opened = match timeout(after, self.try_open(&mut connected)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(BrokerError::TimedOut {
+        let opening = timeout(after, self.try_open(&mut connected));
+        let opened = stop.run_until_cancelled(opening).await.map(|opened| {
+            opened.unwrap_or(Err(BrokerError::TimedOut {
                 what: "connecting to the broker",
                 after,
-            }),
-        };
+            }))
+        });
         // lapin may keep a connection whose request was cut short; it would keep the fence too.
-        if let (Err(_), Some(connection)) = (&opened, connected) {
+        if !matches!(opened, Some(Ok(_)))
+            && let Some(connection) = connected
+        {
             let farewell = connection.close(200, ShortString::default());
             drop(timeout(CLOSE_TIMEOUT, farewell).await);
         }

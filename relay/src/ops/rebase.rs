@@ -22,6 +22,7 @@ use crate::{
     capture::{Floors, Pair, Position, Snapshot},
     checkpoint::Checkpoint,
     database::{self, Purpose},
+    identity::Recognised,
     sequence,
     sql::{checkpoint, segment, server},
 };
@@ -73,9 +74,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let is_same = recorded.as_ref().is_some_and(|recorded| {
-        recorded.identity.system_identifier == identity.system_identifier
-            && recorded.identity.database_oid == identity.database_oid
-            && recorded.delivered.xmax() <= before.snapshot.xmax()
+        recorded.recognise(&identity, &before.snapshot) != Recognised::Foreign
     });
     if is_same && !options.force {
         bail!(

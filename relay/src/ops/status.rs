@@ -141,9 +141,10 @@ impl Status {
         let checkpoint = checkpoint::latest(connection, LANE).await?;
         let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
         let here = server::identity(connection).await?;
-        let recorded = checkpoint.as_ref().map(|recorded| recorded.identity);
-        let is_foreign = recorded
-            .is_some_and(|recorded| matches!(recorded.recognise(&here), Recognised::Foreign));
+        let now = server::snapshot(connection).await?;
+        let is_foreign = checkpoint
+            .as_ref()
+            .is_some_and(|recorded| recorded.recognise(&here, &now) == Recognised::Foreign);
         let (waiting, oldest) = waiting(connection, checkpoint.as_ref(), is_foreign).await?;
         let now: DateTime<Utc> = parked::now(&mut *connection).await?;
         let parked = sqlx::query_as(PARKED)

@@ -12,7 +12,12 @@ mod reports;
 mod retries;
 mod work;
 
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,6 +32,9 @@ use engine::{Engine, Inputs};
 use frames::Frames;
 use prepare::{Prepared, prepare};
 use work::Work;
+
+/// How long to wait for the lease's connection to be closed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled
 /// and everything in flight is recorded, or with the error that ended it.
@@ -94,7 +102,7 @@ pub(crate) async fn run(
         over.clone()
             .run_until_cancelled_owned(retries.run(retry_commands, retry_events)),
     );
-    let keeping = tokio::spawn(keeper.run(keeper_commands, keeper_events));
+    let mut keeping = tokio::spawn(keeper.run(keeper_commands, keeper_events));
     let linking = tokio::spawn(link.run(link_events, over.clone()));
 
     // Until the broker's connection is closed, nobody else may publish: the lease goes last.
@@ -122,7 +130,10 @@ pub(crate) async fn run(
     over.cancel();
     drop(linking.await);
     drop(lease);
-    drop(keeping.await);
+    // What it has asked for may take long, as a commit that waits for a standby does.
+    if timeout(FAREWELL, &mut keeping).await.is_err() {
+        keeping.abort();
+    }
     drop(reading.await);
     drop(retrying.await);
     ended

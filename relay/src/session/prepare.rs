@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::retries::Retries;
@@ -99,10 +99,17 @@ async fn read_and_connect(
         i64::from(config.capture.page_rows),
         i64::from(config.capture.page_bytes),
     );
-    let mut reading = database::connect(url, Purpose::Frames, "postroom-relay reader").await?;
-    holder.prove(&mut reading).await?;
-    let mut parking = database::connect(url, Purpose::Reader, "postroom-relay parked").await?;
-    holder.prove(&mut parking).await?;
+    let connecting = async {
+        let proven = async |purpose, name| {
+            let mut connection = database::connect(url, purpose, name).await?;
+            holder.prove(&mut connection).await?;
+            Ok::<_, RelayError>(connection)
+        };
+        let reading = proven(Purpose::Frames, "postroom-relay reader");
+        let parking = proven(Purpose::Reader, "postroom-relay parked");
+        tokio::try_join!(reading, parking)
+    };
+    let (reading, parking) = beside(connection, holder, Box::pin(connecting)).await?;
     let retries = Retries::new(parking, lane, limit, holder.patience).await?;
     Ok(Prepared {
         start,
@@ -116,6 +123,25 @@ async fn read_and_connect(
     })
 }
 
+/// Waits for something else while the lease's connection is kept alive: its silence would end it.
+async fn beside<T>(
+    connection: &mut PgConnection,
+    holder: Holder,
+    other: impl Future<Output = Result<T, RelayError>>,
+) -> Result<T, RelayError> {
+    let mut other = pin!(other);
+    loop {
+        let waited = timeout(holder.every, &mut other).await;
+        // Nobody holds the lease that it was to prove, if this one is gone.
+        if !matches!(waited, Ok(Ok(_))) {
+            database::answered(holder.patience, connection.ping()).await?;
+        }
+        if let Ok(done) = waited {
+            return done;
+        }
+    }
+}
+
 /// Where the last session left off, if this is still its database.
 async fn starting_point(
     connection: &mut PgConnection,
@@ -125,17 +151,14 @@ async fn starting_point(
     let Some((id, recorded)) = checkpoint::latest(connection, lane).await? else {
         return Ok((0, Checkpoint::beginning(identity)));
     };
-    match recorded.identity.recognise(&identity) {
+    let now = server::snapshot(connection).await?;
+    match recorded.recognise(&identity, &now) {
         Recognised::Same => {}
         Recognised::Promoted => {
             let (from, to) = (recorded.identity.timeline, identity.timeline);
             events::Promoted { from, to }.emit();
         }
         Recognised::Foreign => return Err(RelayError::Foreign),
-    }
-    // A checkpoint from this server's future: the server went back to an earlier time.
-    if recorded.delivered.xmax() > server::look(connection).await?.snapshot.xmax() {
-        return Err(RelayError::Foreign);
     }
     Ok((
         id,

@@ -29,12 +29,21 @@ pub(crate) const ABOVE: &str =
 
 // Bounded below too: rows that were due, gone or moved on long ago leave dead entries in the index. The
 // time is asked once: compared row by row, it would bound nothing.
+//
+// A row behind one that holds their key and is not due stays: nothing would be tried but that one, and this
+// one would stay due, before others. Not so an expired one, which is dropped wherever it stands.
 pub(crate) const DUE: &str = "
-SELECT position, key, holds <> 'nothing' AND key IS NOT NULL
-FROM outbox.parked
-WHERE lane = $1 AND due_at > $2 AND due_at <= (SELECT clock_timestamp())
-  AND (holds = 'nothing' OR key IS NULL OR key <> ALL ($3))
-ORDER BY due_at LIMIT $4";
+SELECT p.position, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL
+FROM outbox.parked AS p
+WHERE p.lane = $1 AND p.due_at > $2 AND p.due_at <= (SELECT clock_timestamp())
+  AND (p.holds = 'nothing' OR p.key IS NULL
+       OR p.key <> ALL ($3)
+          AND (p.expires_at <= clock_timestamp()
+               OR NOT EXISTS (SELECT FROM outbox.parked AS e
+                              WHERE e.lane = p.lane AND e.key = p.key AND e.position < p.position
+                                AND e.holds = 'key'
+                                AND (e.reason = 'rejected' OR e.due_at > (SELECT clock_timestamp())))))
+ORDER BY p.due_at LIMIT $4";
 
 pub(crate) const BY_POSITION: &str = "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,

@@ -77,6 +77,24 @@ macro_rules! truncate {
 }
 pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!(truncate);
 
+macro_rules! lock {
+    ($leaf:literal) => {
+        concat!("LOCK TABLE outbox.message_", $leaf)
+    };
+}
+pub(crate) const LOCK: [&str; RING as usize] = leaves!(lock);
+
+macro_rules! holds_above {
+    ($leaf:literal) => {
+        concat!(
+            "SELECT EXISTS (SELECT FROM outbox.message_",
+            $leaf,
+            " WHERE position > $1)"
+        )
+    };
+}
+pub(crate) const HOLDS_ABOVE: [&str; RING as usize] = leaves!(holds_above);
+
 /// The segment being written, its positions used, and its age in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Current {
@@ -185,22 +203,30 @@ pub(crate) async fn rotate(
 }
 
 /// Empties the leaf of a segment, unless somebody is using it.
+///
+/// A later segment may be there already: where the tables were copied into those of another outbox, it took
+/// the leaf without a rotation. Then the earlier one is forgotten, which has nothing there.
 pub(crate) async fn expire(
     connection: &mut PgConnection,
     segment: i64,
 ) -> Result<bool, sqlx::Error> {
+    let leaf = (segment % RING) as usize;
     let mut tx = connection.begin().await?;
     sqlx::query(STEP_BACK).execute(&mut *tx).await?;
-    let emptied = sqlx::query(TRUNCATE[(segment % RING) as usize])
-        .execute(&mut *tx)
-        .await;
-    if let Err(error) = emptied {
+    if let Err(error) = sqlx::query(LOCK[leaf]).execute(&mut *tx).await {
         // lock_not_available: a writer or a reader is there; another time.
         return if super::state(&error).as_deref() == Some("55P03") {
             Ok(false)
         } else {
             Err(error)
         };
+    }
+    let taken: bool = sqlx::query_scalar(HOLDS_ABOVE[leaf])
+        .bind(segment_end(segment))
+        .fetch_one(&mut *tx)
+        .await?;
+    if !taken {
+        sqlx::query(TRUNCATE[leaf]).execute(&mut *tx).await?;
     }
     sqlx::query(FORGET).bind(segment).execute(&mut *tx).await?;
     tx.commit().await?;

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
-    capture::{Position, Snapshot},
+    capture::{InvalidSnapshot, Position, Snapshot},
     identity::Identity,
 };
 
@@ -38,6 +38,8 @@ FROM outbox.message_position AS s"
 pub(crate) use look_statement;
 
 pub(crate) const LOOK: &str = look_statement!();
+
+pub(crate) const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
 pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
 
@@ -90,15 +92,25 @@ pub(crate) struct Look {
 impl Look {
     /// Reads the five columns of [`LOOK`], from a first one on.
     pub(crate) fn read(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        let snapshot: Result<Snapshot, _> = row.try_get::<&str, _>(first)?.parse();
         Ok(Self {
-            snapshot: snapshot.map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?,
+            snapshot: read_snapshot(row, first)?,
             inserted: row.try_get(first + 1)?,
             flushed: row.try_get(first + 2)?,
             upper: row.try_get(first + 3)?,
             synchronous_standbys: row.try_get(first + 4)?,
         })
     }
+}
+
+fn read_snapshot(row: &PgRow, column: usize) -> Result<Snapshot, sqlx::Error> {
+    let snapshot = row.try_get::<&str, _>(column)?.parse();
+    snapshot.map_err(|invalid: InvalidSnapshot| sqlx::Error::Decode(Box::new(invalid)))
+}
+
+/// For whoever may not ask the sequence.
+pub(crate) async fn snapshot(connection: &mut PgConnection) -> Result<Snapshot, sqlx::Error> {
+    let row = sqlx::query(SNAPSHOT).fetch_one(connection).await?;
+    read_snapshot(&row, 0)
 }
 
 pub(crate) async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {

@@ -108,6 +108,47 @@ async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
     .await;
 }
 
+/// Where tables were copied into those of another outbox, whose segment 0 is still noted, segment 16 is in its
+/// leaf, although nobody rotated to it.
+#[tokio::test]
+async fn g6_a_leaf_is_not_emptied_of_a_later_segment() {
+    let stack = Stack::new().await;
+    let tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    owner
+        .execute("SELECT setval('outbox.message_position', 16::bigint << 40, true)")
+        .await
+        .unwrap();
+    publish(&mut producer, 10).await;
+    let relay = stack
+        .relay_with(&[
+            ("POSTROOM_RETENTION_KEEP", "0s"),
+            ("POSTROOM_RETENTION_CHECK_INTERVAL", "50ms"),
+        ])
+        .await;
+    let mut published = 10;
+    eventually("segment 0 is forgotten", async || {
+        publish(&mut producer, 1).await;
+        published += 1;
+        tap.distinct(published).await;
+        relay.metric("postroom_relay_expired_segments_total") >= 1.0
+    })
+    .await;
+    let left = "SELECT count(*) FROM outbox.message_00 WHERE position >= 16::bigint << 40";
+    let left: i64 = sqlx::query_scalar(left)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(left, published as i64);
+    let noted = "SELECT EXISTS (SELECT FROM outbox.segment WHERE segment = 0)";
+    let noted: bool = sqlx::query_scalar(noted)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert!(!noted);
+}
+
 /// A reader of a leaf keeps it from being emptied, and keeps nobody from anything else: producers
 /// go on, leaves are left for the next, and the relay still records what it delivers.
 #[tokio::test]

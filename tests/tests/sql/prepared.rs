@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Either, Executor as _, PgConnection, SqlSafeStr as _, Statement as _};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _,
+    Statement as _,
+};
 use support::{Database, Login};
 
 /// Prepares a statement, and plans it if it has a plan: planning checks privileges, preparing does
@@ -49,6 +52,7 @@ async fn every_statement_of_the_relay_runs_as_the_relays_role() {
         ("LOOK_AND_PAGE", relay::statements::LOOK_AND_PAGE),
         ("BODIES", relay::statements::BODIES),
         ("WALK_PAGE", relay::statements::WALK_PAGE),
+        ("HOLDS_ABOVE", relay::statements::HOLDS_ABOVE),
     ];
     for (name, statements) in of_leaves {
         assert_eq!(statements.len(), 16, "{name}");
@@ -56,9 +60,10 @@ async fn every_statement_of_the_relay_runs_as_the_relays_role() {
             assert_runs(&mut relay, name, sql).await;
         }
     }
-    for truncate in relay::statements::TRUNCATE {
-        let sql = AssertSqlSafe((*truncate).to_owned());
-        sqlx::query(sql).execute(&mut relay).await.unwrap();
+    let mut tx = relay.begin().await.unwrap();
+    for statement in [relay::statements::LOCK, relay::statements::TRUNCATE].concat() {
+        let sql = AssertSqlSafe(statement.to_owned());
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }
 }
 

@@ -81,11 +81,12 @@ async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
 async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError> {
     segment::sequence(connection).await?.check()?;
     let here = server::identity(connection).await?;
+    let now = server::snapshot(connection).await?;
     let recorded = checkpoint::latest(connection, LANE).await?;
     let mut known = segment::highest(connection).await?;
     if let Some((_, recorded)) = recorded {
         // A rebase moves the sequence, if need be.
-        if recorded.identity.recognise(&here) == Recognised::Foreign {
+        if recorded.recognise(&here, &now) == Recognised::Foreign {
             return Ok(());
         }
         known = known.max(recorded.highest_position());
@@ -96,14 +97,15 @@ async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError>
 
 async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Finding>) {
     let looked = async {
-        let server = server::identity(connection).await?;
+        let here = server::identity(connection).await?;
+        let now = server::snapshot(connection).await?;
         let recorded = checkpoint::latest(connection, LANE).await?;
         Ok::<_, sqlx::Error>(match recorded {
             None => (
                 true,
                 "no checkpoint yet: a relay begins with the first message",
             ),
-            Some((_, recorded)) => match recorded.identity.recognise(&server) {
+            Some((_, recorded)) => match recorded.recognise(&here, &now) {
                 Recognised::Same => (true, "belongs to this database"),
                 Recognised::Promoted => (true, "belongs to this database, promoted since"),
                 Recognised::Foreign => (false, "belongs to another database; run `relay rebase`"),
