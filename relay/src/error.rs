@@ -1,6 +1,6 @@
 //! Why a relay stops.
 
-use std::{error::Error as _, fmt::Write as _};
+use std::{error::Error, fmt::Write as _};
 
 use crate::{
     broker::BrokerError, config::ConfigError, database::DatabaseError, sequence::SequenceError,
@@ -70,7 +70,7 @@ impl RelayError {
 }
 
 /// An error with all its causes, on one line.
-pub(crate) fn chain(error: &RelayError) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,6 +3,7 @@
 //! The crate's folders are the stages of a message's way: [`capture`] finds the rows, [`publish`]
 //! decides what is sent and what becomes of it, `broker` sends, `lease` records.
 
+mod backoff;
 mod broker;
 pub mod capture;
 mod checkpoint;
@@ -25,7 +26,7 @@ mod sql;
 #[doc(hidden)]
 pub mod statements;
 
-pub use broker::{BrokerError, State as BrokerState};
+pub use broker::BrokerError;
 pub use config::{
     Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,
     Publish, Retention, Secret,

@@ -9,21 +9,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    backoff::Reconnect,
     config::Config,
     error::{self, RelayError},
     events,
     health::{Health, Reporter, Role},
-    lease::Candidate,
-    publish::Backoff,
+    lease::{Candidate, LANE},
     session,
-};
-
-/// The lane that this relay serves. One for now; tables and lock are keyed by it already.
-const LANE: i16 = 0;
-
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    longest: Duration::from_secs(5),
 };
 
 /// A session that lasted so long was a success: the next loss is retried quickly again.
@@ -68,7 +60,8 @@ impl Relay {
     /// # Errors
     /// Returns what only a person can mend: a wrong configuration, schema, credential or pooler,
     /// or a checkpoint of another database.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
+        self.config.read_url_files()?;
         let stop = CancellationToken::new();
         let work = self.serve(&stop);
         tokio::pin!(work);
@@ -84,7 +77,7 @@ impl Relay {
     async fn serve(&self, stop: &CancellationToken) -> Result<(), RelayError> {
         self.config.check()?;
         self.config.amqp_url()?;
-        let mut failures = 0;
+        let mut attempts = Reconnect::new(LASTED);
         while !stop.is_cancelled() {
             let began = Instant::now();
             let Err(lost) = self.term(stop).await else {
@@ -95,12 +88,7 @@ impl Relay {
             if lost.is_permanent() {
                 return Err(lost);
             }
-            failures = if began.elapsed() >= LASTED {
-                1
-            } else {
-                failures + 1
-            };
-            let retry_in = BACKOFF.wait(failures, i64::from(std::process::id()));
+            let retry_in = attempts.failed(began.elapsed());
             events::SessionLost {
                 error: &lost,
                 was_active,

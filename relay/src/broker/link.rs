@@ -20,14 +20,9 @@ use super::{
     publisher::Publisher,
 };
 use crate::{
+    backoff::Reconnect,
     config::{Amqp, Secret},
     events,
-    publish::Backoff,
-};
-
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    longest: Duration::from_secs(5),
 };
 
 /// A connection that lasted so long was a success: the next loss is retried quickly again.
@@ -52,7 +47,7 @@ pub(crate) struct Link {
 impl Link {
     /// Keeps a connection until `stop`; reports to `events`.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
-        let mut failures = 0_u32;
+        let mut attempts = Reconnect::new(LASTED);
         let mut was_ready = self.was_ready;
         // Whether the broker left confirms overdue and has confirmed nothing since.
         let mut doubtful = false;
@@ -61,6 +56,7 @@ impl Link {
             let Some(opened) = self.open(&stop).await else {
                 return;
             };
+            let mut lasted = Duration::ZERO;
             let error = match opened {
                 Ok(open) => {
                     was_ready = true;
@@ -70,8 +66,8 @@ impl Link {
                         Ok(()) | Err(BrokerError::Task) => return,
                         Err(error) => {
                             doubtful |= matches!(error, BrokerError::ConfirmOverdue { .. });
-                            if !doubtful && opened.elapsed() >= LASTED {
-                                failures = 0;
+                            if !doubtful {
+                                lasted = opened.elapsed();
                             }
                             error
                         }
@@ -83,8 +79,7 @@ impl Link {
                 }
                 Err(error) => error,
             };
-            failures += 1;
-            let retry_in = BACKOFF.wait(failures, i64::from(std::process::id()));
+            let retry_in = attempts.failed(lasted);
             report(
                 &events,
                 State::Disconnected {

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 /// Where the connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// There is none; the next attempt follows after a while.
     Disconnected {
         /// Why.

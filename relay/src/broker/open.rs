@@ -72,15 +72,14 @@ impl Link {
     }
 }
 
-/// Connects with a heartbeat that notices silence within about twice its interval.
-pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connection, BrokerError> {
+/// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
+/// may be shorter.
+pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
     let mut uri: AMQPUri = url.expose().parse().map_err(|reason| BrokerError::Url {
         url: url.to_string(),
         reason,
     })?;
-    uri.query
-        .heartbeat
-        .get_or_insert(heartbeat.as_secs().clamp(1, 60) as u16);
+    uri.query.heartbeat = Some(heartbeat(uri.query.heartbeat, longest));
     let name = format!("postroom-relay:{}", std::process::id());
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
     Connection::connect_uri(uri, properties)
@@ -103,6 +102,15 @@ pub(crate) async fn connect(url: &Secret, heartbeat: Duration) -> Result<Connect
                 },
             }
         })
+}
+
+/// Seconds between heartbeats. A relay that is frozen must lose its fence, whatever its URL says.
+fn heartbeat(asked: Option<u16>, longest: Duration) -> u16 {
+    let longest = longest.as_secs().clamp(1, 60) as u16;
+    match asked {
+        None | Some(0) => longest,
+        Some(asked) => asked.min(longest),
+    }
 }
 
 pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
@@ -199,4 +207,21 @@ fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
 /// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.
 pub(super) fn short(name: &str) -> ShortString {
     ShortString::try_new(name).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::heartbeat;
+
+    #[test]
+    fn no_url_makes_the_heartbeat_longer() {
+        let longest = Duration::from_secs(5);
+        let seconds = [None, Some(0), Some(600), Some(5), Some(2)];
+        let taken = seconds.map(|asked| heartbeat(asked, longest));
+        assert_eq!(taken, [5, 5, 5, 5, 2]);
+        assert_eq!(heartbeat(None, Duration::from_millis(500)), 1);
+        assert_eq!(heartbeat(None, Duration::from_hours(1)), 60);
+    }
 }

@@ -126,7 +126,7 @@ impl Config {
         self.amqp.url.as_ref().ok_or(missing)
     }
 
-    fn read_url_files(&mut self) -> Result<(), ConfigError> {
+    pub(crate) fn read_url_files(&mut self) -> Result<(), ConfigError> {
         let files = [
             (&self.database.url_file, &mut self.database.url),
             (&self.amqp.url_file, &mut self.amqp.url),

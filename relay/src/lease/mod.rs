@@ -24,6 +24,9 @@ use crate::{
     sql::server,
 };
 
+/// The lane that a relay serves. One for now; tables and lock are keyed by it already.
+pub(crate) const LANE: i16 = 0;
+
 /// A connection that may come to hold the lease.
 #[derive(Debug)]
 pub(crate) struct Candidate {

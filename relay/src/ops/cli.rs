@@ -12,6 +12,8 @@ use super::{
     source::{Json, Source},
     status,
 };
+use crate::error::chain;
+
 /// Brings messages from a PostgreSQL outbox to RabbitMQ.
 ///
 /// Every key of the configuration file has an environment variable: `POSTROOM_`, section and key
@@ -64,24 +66,9 @@ impl Cli {
                     "error:"
                 };
                 // There is nowhere left to report that stderr is closed.
-                let _ = writeln!(stderr, "{label} {}", one_line(&error));
+                let _ = writeln!(stderr, "{label} {}", chain(error.as_ref()));
                 ExitCode::FAILURE
             }
         }
     }
-}
-
-/// An error with its causes, each once.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-    }
-    text
 }

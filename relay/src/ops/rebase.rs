@@ -23,11 +23,10 @@ use crate::{
     checkpoint::Checkpoint,
     database::{self, Purpose},
     identity::Recognised,
+    lease::LANE,
     sequence,
     sql::{checkpoint, segment, server},
 };
-
-const LANE: i16 = 0;
 
 /// So long the server may take to notice that a relay has ended.
 const LETTING_GO: Duration = Duration::from_secs(1);

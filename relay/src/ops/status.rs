@@ -13,14 +13,13 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     identity::Recognised,
+    lease::LANE,
     moment::Moment,
     sql::{
         checkpoint, message, parked,
         server::{self, LOCK_CLASS},
     },
 };
-
-const LANE: i16 = 0;
 
 pub(crate) const HOLDER: &str = "
 SELECT a.application_name, host(a.client_addr), a.backend_start

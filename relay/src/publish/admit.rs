@@ -132,6 +132,7 @@ impl<M> Machine<M> {
                     };
                     if let Some(hold) = hold {
                         state.from_frames -= 1;
+                        self.parked_behind += 1;
                         self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
                         continue;
                     }

@@ -65,6 +65,8 @@ pub struct Machine<M> {
     /// Parked rows that are in memory, or whose fate is not written yet.
     pub(super) parked_in_hand: HashSet<Position>,
     pub(super) wants_drain: VecDeque<Arc<str>>,
+    /// Rows that were parked since somebody asked, because one before them of their key was.
+    pub(super) parked_behind: usize,
     pub(super) pending: Write,
 }
 
@@ -87,6 +89,7 @@ impl<M> Machine<M> {
             already_parked: HashSet::new(),
             parked_in_hand: HashSet::new(),
             wants_drain: VecDeque::new(),
+            parked_behind: 0,
             pending: Write::default(),
         }
     }
@@ -139,6 +142,11 @@ impl<M> Machine<M> {
             .values()
             .filter(|state| !state.holds.is_empty())
             .count()
+    }
+
+    /// Takes the number of rows that were in memory and were parked behind one of their key.
+    pub const fn take_parked_behind(&mut self) -> usize {
+        std::mem::replace(&mut self.parked_behind, 0)
     }
 
     /// Takes the topics of parked messages that no queue is bound to, each once until one is.

@@ -5,7 +5,6 @@
 //! any order of events. The shells around it are `crate::session` and `crate::broker`.
 
 mod admit;
-mod backoff;
 mod doubt;
 mod drain;
 mod drains;
@@ -21,7 +20,6 @@ mod track;
 mod unbound;
 mod write;
 
-pub use backoff::Backoff;
 pub use drain::{DrainRequest, ParkedRow};
 pub use key::Hold;
 pub use machine::{Batch, Machine, Settings};
@@ -30,6 +28,7 @@ pub use patterns::TopicPatterns;
 pub use track::{FrameId, Progress};
 pub use write::{Due, Park, Reason, Reschedule, Write};
 
+pub use crate::backoff::Backoff;
 use crate::capture::Position;
 
 /// A row handed to the machine. `M` is the message's body and is never looked at.

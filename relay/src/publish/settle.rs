@@ -101,7 +101,10 @@ impl<M> Machine<M> {
             Origin::Frame(_) => 1,
             Origin::Parked { attempts } => attempts + 1,
         };
-        let wait = self.settings.backoff.wait(attempts, entry.row.position);
+        let wait = self
+            .settings
+            .backoff
+            .wait(attempts, entry.row.position as u64);
         let (scope, due) = match reason {
             Reason::Unroutable => (Hold::Topic, Due::In(wait)),
             Reason::Rejected => (Hold::Key, Due::Never),

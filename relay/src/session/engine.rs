@@ -111,11 +111,11 @@ impl Engine {
     }
 
     fn park_stuck(&mut self) {
-        let parked = self.machine.park_stuck();
-        if parked > 0 {
-            let settled = std::iter::repeat_n(Settled::Parked(Reason::Nacked), parked);
-            settled.collect::<MessagesSettled>().emit();
-        }
+        let stuck = self.machine.park_stuck();
+        let stuck = std::iter::repeat_n(Settled::Parked(Reason::Nacked), stuck);
+        let behind = self.machine.take_parked_behind();
+        let behind = std::iter::repeat_n(Settled::Parked(Reason::Behind), behind);
+        stuck.chain(behind).collect::<MessagesSettled>().emit();
     }
 
     /// Hands batches to channels that wait for one.

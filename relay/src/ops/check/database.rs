@@ -9,12 +9,11 @@ use crate::{
     database::{self, DatabaseError, Purpose},
     error::RelayError,
     identity::Recognised,
+    lease::LANE,
     publish::Write,
     sequence,
     sql::{checkpoint, segment, server},
 };
-
-const LANE: i16 = 0;
 
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(url) = note(findings, "database url", config.database_url(), |url| {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::source::{Source, hint, say};
+use crate::error::chain;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -53,21 +54,8 @@ fn note<T, E: std::error::Error>(
 ) -> Option<T> {
     let (ok, detail) = match &result {
         Ok(value) => (true, detail(value)),
-        Err(error) => (false, with_causes(error)),
+        Err(error) => (false, chain(error)),
     };
     findings.push(Finding { what, ok, detail });
     result.ok()
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
 }

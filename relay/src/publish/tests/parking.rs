@@ -30,7 +30,13 @@ fn g4_a_nacked_message_holds_its_key() {
     bench.admit([row(1, "k", "a"), row(2, "k", "b"), row(3, "other", "b")]);
     assert_eq!(bench.batch(), [1, 3]);
     bench.settle(1, Outcome::Nacked);
+    assert_eq!(bench.machine.take_parked_behind(), 1, "row 2");
     bench.admit([row(4, "k", "c")]);
+    assert_eq!(
+        bench.machine.take_parked_behind(),
+        0,
+        "4 was told when it came"
+    );
     assert!(bench.batch().is_empty());
     let write = bench.commit();
     assert!(write.parks.iter().all(|park| park.hold == Hold::Key));
