@@ -58,14 +58,15 @@ impl Context {
 
     /// Publishes a follow-up message with the transaction.
     ///
-    /// It names the handled message as its cause, and continues its correlation and trace.
-    /// Returns its id.
+    /// It names the handled message as its cause, and continues its correlation and trace, unless
+    /// [`outbox::context::scope`] says otherwise. Returns its id.
     ///
     /// # Errors
     /// As [`Outbox::publish`].
     pub async fn publish(&mut self, message: impl IntoMessage) -> Result<MessageId, PublishError> {
+        let context = self.inherits();
         let publish = self.outbox.publish(&mut self.transaction, message);
-        outbox::context::scope(self.inherited.clone(), publish).await
+        outbox::context::scope(context, publish).await
     }
 
     /// Publishes many follow-up messages with the transaction, in order and in one statement.
@@ -78,8 +79,20 @@ impl Context {
     where
         I: IntoIterator<Item: IntoMessage>,
     {
+        let context = self.inherits();
         let publish = self.outbox.publish_all(&mut self.transaction, messages);
-        outbox::context::scope(self.inherited.clone(), publish).await
+        outbox::context::scope(context, publish).await
+    }
+
+    /// What a message inherits: of the handler's own scope, and what that leaves out of the handled message.
+    /// A task that the handler has spawned has no scope.
+    fn inherits(&self) -> MessageContext {
+        let mut context = outbox::context::current();
+        let inherited = self.inherited.clone();
+        context.correlation_id = context.correlation_id.or(inherited.correlation_id);
+        context.causation_id = context.causation_id.or(inherited.causation_id);
+        context.traceparent = context.traceparent.or(inherited.traceparent);
+        context
     }
 
     /// Returns the message, without its body.

@@ -9,11 +9,11 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use tracing::{Instrument, Span, info_span};
 
 use crate::{
-    Delivery, Outcome, Reason, Router,
+    Delivery, Outcome, Reason,
     delivery::Origin,
     events,
     group::Place,
-    handler::{BoxError, chain},
+    handler::{BoxError, Router, chain},
     parked,
     policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
     sql,

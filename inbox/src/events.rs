@@ -3,11 +3,12 @@
 //! | Metric | Type | Labels | Counts |
 //! |---|---|---|---|
 //! | `postroom_inbox_handled_total` | counter | `consumer`, `origin` | deliveries handled; origin `queue` or `parked` |
-//! | `postroom_inbox_handling_seconds` | histogram | `consumer` | time from begin to commit of handled deliveries |
+//! | `postroom_inbox_handling_seconds` | histogram | `consumer` | time of the attempt that handled a delivery: the layers', the wait for a connection and, in a shared transaction, for the others included |
 //! | `postroom_inbox_duplicates_total` | counter | `consumer` | deliveries that had been handled or parked before |
 //! | `postroom_inbox_parked_total` | counter | `consumer`, `reason` | deliveries parked, dead ones included |
 //! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
 //! | `postroom_inbox_failed_attempts_total` | counter | `consumer` | attempts that failed |
+//! | `postroom_inbox_shared_failed_total` | counter | `consumer` | shared transactions that failed: each of their messages was handled by itself |
 //! | `postroom_inbox_reruns_total` | counter | `consumer` | attempts run again after a conflict or a lost connection |
 //! | `postroom_inbox_database_unavailable_total` | counter | `consumer` | times the database could not be used |
 //! | `postroom_inbox_connected_total` | counter | `consumer` | connections to the broker made |
@@ -105,6 +106,26 @@ impl AttemptFailed<'_> {
             "an attempt failed"
         );
         counter!("postroom_inbox_failed_attempts_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// A transaction that messages shared was rolled back, and each is handled by itself.
+pub(crate) struct SharedFailed<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) messages: usize,
+    pub(crate) error: &'a str,
+}
+
+impl SharedFailed<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            messages = self.messages,
+            error = self.error,
+            "a shared transaction failed; each of its messages is handled by itself"
+        );
+        counter!("postroom_inbox_shared_failed_total", "consumer" => self.consumer.to_owned())
             .increment(1);
     }
 }
@@ -297,6 +318,6 @@ mod tests {
         let mut emitted = quoted('"');
         emitted.remove("postroom_inbox_");
         assert_eq!(quoted('`'), emitted);
-        assert_eq!(emitted.len(), 16);
+        assert_eq!(emitted.len(), 17);
     }
 }

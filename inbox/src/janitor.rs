@@ -99,11 +99,11 @@ impl Janitor {
     /// Deletes a batch of hashed ids; returns how many there were.
     async fn expire_other(&self) -> Result<u64, sqlx::Error> {
         let settings = &self.engine.settings;
-        let length = settings.window.length();
+        let age = settings.window.remembered();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let consumer = &settings.consumer;
-        let deleted = sql::processed::expire_other(&mut link, consumer, length, BATCH).await?;
+        let deleted = sql::processed::expire_other(&mut link, consumer, age, BATCH).await?;
         tx.commit().await?;
         Ok(deleted)
     }

@@ -29,7 +29,7 @@ pub use context::Context;
 pub use delivery::Delivery;
 pub use engine::DeliveryService;
 pub use error::{BuildError, DatabaseError, RunError};
-pub use handler::{BatchContext, BatchHandler, Handler, HandlerError, Received, Router};
+pub use handler::{BatchContext, BatchHandler, Handler, HandlerError, Received};
 pub use outbox::wire::Incoming;
 pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};

@@ -41,10 +41,16 @@ async fn look(engine: &Engine) -> Found {
         }
         Err(error) => return Found::Away(error),
     };
-    match schema::check(&mut connection).await {
-        Ok(()) => {}
-        Err(SchemaError::Database(error)) => return Found::Away(error),
-        Err(source) => return Found::Known(Err(RunError::Schema { consumer, source })),
+    let checking = async {
+        match schema::check(&mut connection).await {
+            Err(SchemaError::Database(error)) => Err(error),
+            checked => Ok(checked),
+        }
+    };
+    match within(checking).await {
+        Ok(Ok(())) => {}
+        Err(error) => return Found::Away(error),
+        Ok(Err(source)) => return Found::Known(Err(RunError::Schema { consumer, source })),
     }
     match within(serves(&mut connection)).await {
         Ok(None) => Found::Known(Ok(())),

@@ -18,6 +18,18 @@ pub enum BrokerError {
         source: Box<lapin::Error>,
     },
 
+    /// The broker cannot make such a queue.
+    #[error(
+        "queue {queue:?} cannot be declared: the broker does not take one of its arguments; correct `queue_argument`"
+    )]
+    Argument {
+        /// Name of the queue.
+        queue: String,
+        /// The broker's words, which name the argument.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+
     /// The exchange exists with another type or other arguments.
     #[error(
         "exchange {exchange:?} exists, but is no durable topic exchange; name another with `exchange`, or delete it so that it is declared anew"
@@ -79,6 +91,10 @@ impl Failure {
 
 /// Returns whether something exists with other arguments.
 pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
+    is_precondition(error) && error.to_string().contains("inequivalent")
+}
+
+pub(super) fn is_precondition(error: &lapin::Error) -> bool {
     reply_code(error) == Some(PRECONDITION_FAILED)
 }
 

@@ -107,7 +107,10 @@ impl Stream {
                 let session = Box::new(session);
                 Ok(State::Ready { tries, session })
             }
-            Some(Err(Failure::Refused(refused))) => Err(refused),
+            Some(Err(Failure::Refused(refused))) => {
+                self.workers.finish(self.grace).await;
+                Err(refused)
+            }
             Some(Err(failure)) => Ok(State::Disconnected {
                 tries,
                 error: chain(&failure),

@@ -11,7 +11,7 @@ use outbox::HeaderValue;
 
 use super::{
     answer::answer,
-    refusal::{BrokerError, Failure, is_mismatch},
+    refusal::{BrokerError, Failure, is_mismatch, is_precondition},
     server::DeliveryLimit,
 };
 
@@ -116,9 +116,13 @@ impl Topology {
         let declare = channel.queue_declare(self.queue.as_str().into(), options, arguments);
         let declared = answer("declaring the queue", declare).await;
         declared.map(drop).map_err(|failure| match failure {
-            Failure::Unreachable { source, .. } if is_mismatch(&source) => {
+            Failure::Unreachable { source, .. } if is_precondition(&source) => {
                 let queue = self.queue.clone();
-                BrokerError::Queue { queue, source }.into()
+                if is_mismatch(&source) {
+                    BrokerError::Queue { queue, source }.into()
+                } else {
+                    BrokerError::Argument { queue, source }.into()
+                }
             }
             failure => failure,
         })

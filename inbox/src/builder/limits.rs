@@ -131,6 +131,9 @@ impl ConsumerBuilder {
 
     /// Sets whether the key of a dead message goes on without it. Defaults to false: order is a
     /// promise, and later messages wait for the operator too.
+    ///
+    /// That is so of those that failed, were rejected, could not be decoded or ended their process. The others
+    /// could not have been handled in order, and let their keys go in any case.
     #[must_use]
     pub fn release_dead_keys(mut self, release: bool) -> Self {
         self.limits.release_dead_keys = release;

@@ -18,8 +18,13 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
 
 use crate::{
-    BuildError, Consumer, DeliveryService, QueueKind, Router, TransactionLayer, broker::Topology,
-    dedup::Window, engine::Engine, handler::BoxError, policy::Limits, transaction::Settings,
+    BuildError, Consumer, DeliveryService, QueueKind, TransactionLayer,
+    broker::Topology,
+    dedup::Window,
+    engine::Engine,
+    handler::{BoxError, Router},
+    policy::Limits,
+    transaction::Settings,
 };
 
 type AddLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Send>;

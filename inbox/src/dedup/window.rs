@@ -48,8 +48,10 @@ impl Window {
         Self { length, skew }
     }
 
-    pub(crate) const fn length(&self) -> Duration {
-        self.length
+    /// How long after a message was handled its id may still be asked for: one from the future is within the
+    /// window for longer.
+    pub(crate) fn remembered(&self) -> Duration {
+        self.length.saturating_add(self.skew)
     }
 
     /// Places a message's time; `now` is the database's.

@@ -17,7 +17,11 @@ use tokio::{sync::mpsc, time::timeout};
 
 pub(crate) use place::Place;
 
-use crate::{Outcome, Router, TransactionError, transaction::Settings};
+use crate::{
+    Outcome, TransactionError, events,
+    handler::{Router, chain},
+    transaction::{Settings, panic_text},
+};
 use place::{Member, Reply, Work};
 
 /// Longest wait for the next delivery to come through the user's layers. One of them may hold a
@@ -44,6 +48,7 @@ impl Group {
 
     /// Waits for the deliveries, and runs them.
     pub(crate) async fn run(mut self, settings: &Settings, router: &Router) {
+        let consumer = &*settings.consumer;
         let here = self.gather().await;
         let members = order::in_turn(&self.keys, here);
         if members.is_empty() {
@@ -51,16 +56,28 @@ impl Group {
         }
         let (works, replies): (Vec<Work>, Vec<Reply>) =
             members.into_iter().map(Member::split).unzip();
+        let messages = works.len();
+        let running = AssertUnwindSafe(shared::run(settings, router, works)).catch_unwind();
         // On an error the replies are dropped, and each member runs by itself; so they do if something of
         // the user's panics where the transaction begins or ends.
-        let running = AssertUnwindSafe(shared::run(settings, router, works)).catch_unwind();
-        if let Ok(Ok(answers)) = running.await {
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                if let Some(answer) = answer {
-                    reply.send(answer);
+        let error = match running.await {
+            Ok(Ok(answers)) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    if let Some(answer) = answer {
+                        reply.send(answer);
+                    }
                 }
+                return;
             }
+            Ok(Err(error)) => chain(&error),
+            Err(panic) => panic_text(panic.as_ref()),
+        };
+        events::SharedFailed {
+            consumer,
+            messages,
+            error: &error,
         }
+        .emit();
     }
 
     /// Waits until every delivery has come, or will not.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use super::ALONE;
 use crate::{
@@ -44,6 +45,7 @@ impl Place {
                 asked: ask(&delivery),
                 delivery,
                 run,
+                span: Span::current(),
             },
             reply: Reply(sender),
         };
@@ -80,6 +82,8 @@ pub(super) struct Work {
     pub(super) asked: Option<Asked>,
     pub(super) delivery: Delivery,
     pub(super) run: Run,
+    /// In which its handler runs.
+    pub(super) span: Span,
 }
 
 impl fmt::Debug for Work {

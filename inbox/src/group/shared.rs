@@ -2,6 +2,7 @@
 
 use outbox::MessageContext;
 use sqlx::{Postgres, Transaction};
+use tracing::{Instrument as _, info_span};
 
 use super::{
     Answer,
@@ -9,8 +10,9 @@ use super::{
     place::Work,
 };
 use crate::{
-    BatchContext, Context, Outcome, Router, TransactionError,
+    BatchContext, Context, Outcome, TransactionError,
     dedup::Age,
+    handler::Router,
     sql::{
         self,
         processed::{Asked, RecordedAll},
@@ -111,19 +113,31 @@ async fn call(
     };
     for call in order::calls(runs, batched) {
         tx = match call {
-            Call::One(Work { delivery, run, .. }) => {
+            Call::One(Work {
+                delivery,
+                run,
+                span,
+                ..
+            }) => {
                 let inherited = Context::inherited_by(&delivery);
                 let outbox = settings.outbox;
-                let handler = |lent| run(Context::new(lent, delivery, outbox));
-                work(settings, tx, session, inherited, handler).await?
+                let handler = |lent| span.in_scope(|| run(Context::new(lent, delivery, outbox)));
+                let working = work(settings, tx, session, inherited, handler);
+                working.instrument(span.clone()).await?
             }
             Call::Many(type_name, works) => {
+                let (consumer, messages) = (&*settings.consumer, works.len());
+                let span = info_span!("deliveries", consumer, type_name, messages);
+                for work in &works {
+                    span.follows_from(&work.span);
+                }
                 let deliveries = works.into_iter().map(|work| work.delivery).collect();
                 let handler = |lent| {
                     let context = BatchContext::new(lent, settings.outbox);
                     router.call_many(&type_name, context, deliveries)
                 };
-                work(settings, tx, session, MessageContext::new(), handler).await?
+                let working = work(settings, tx, session, MessageContext::new(), handler);
+                working.instrument(span).await?
             }
         };
     }

@@ -10,7 +10,7 @@ pub use error::HandlerError;
 pub(crate) use error::chain;
 pub(crate) use error::{BoxError, Disposition};
 pub use many::{BatchContext, BatchHandler, Received};
-pub use router::Router;
+pub(crate) use router::Router;
 
 use crate::Context;
 

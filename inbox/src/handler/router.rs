@@ -23,13 +23,13 @@ enum Erased {
 ///
 /// The innermost service of a consumer: it runs inside the transaction.
 #[derive(Clone, Default)]
-pub struct Router {
+pub(crate) struct Router {
     handlers: HashMap<&'static str, Erased>,
 }
 
 impl Router {
     /// Makes a router without handlers.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 

@@ -173,7 +173,9 @@ impl Worker {
         loop {
             let settled = within(self.write(delivery, id, attempts, verdict)).await;
             match settled {
-                Ok(()) => break,
+                Ok(true) => break,
+                // Somebody else has settled it, or claimed it anew.
+                Ok(false) => return,
                 Err(error) => {
                     let doing = "parking a message again";
                     self.engine.emit_unavailable(doing, &error);
@@ -189,13 +191,14 @@ impl Worker {
         }
     }
 
+    /// Returns whether it was still this worker's.
     async fn write(
         &self,
         delivery: &Delivery,
         id: i64,
         attempts: i32,
         verdict: &Verdict,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         let settings = &self.engine.settings;
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
@@ -204,6 +207,7 @@ impl Worker {
         if let (Some(key), true) = (&delivery.message().key, lets_go) {
             sql::parked::release_next(&mut link, &settings.consumer, key).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(held.is_some())
     }
 }

@@ -79,12 +79,13 @@ impl Limits {
         let (reason, due, holds_key) = match meaning {
             Meaning::Failed if failed.attempts < self.max_attempts => {
                 let tries = failed.attempts.saturating_sub(self.attempts_in_place);
-                let wait = self.parked.delay(tries);
+                // "Never" is no time that a table holds.
+                let wait = self.parked.delay(tries).min(LONGEST);
                 (failed.reason, Due::In(wait), failed.in_order)
             }
             Meaning::Deferred(wait) if failed.age < self.max_deferral => {
                 let wait = wait.unwrap_or_else(|| self.parked.delay(0));
-                // Beyond that it will be dead, and "never" is no time that a table holds.
+                // Beyond that it will be dead.
                 let wait = wait.max(SHORTEST).min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)
             }
@@ -142,7 +143,8 @@ impl Limits {
         }
     }
 
-    /// A message that nobody could have handled in order does not stop its key.
+    /// Whether later messages of a dead one's key wait with it. A message that nobody could have handled in
+    /// order does not stop its key.
     fn dead_holds(&self, reason: Reason) -> bool {
         let out_of_order = matches!(
             reason,
@@ -156,7 +158,7 @@ impl Limits {
 mod tests {
     use std::time::Duration;
 
-    use super::{Due, Failed, Limits, Meaning, Verdict};
+    use super::{Backoff, Due, Failed, LONGEST, Limits, Meaning, Verdict};
     use crate::Reason;
 
     fn verdict(limits: &Limits, meaning: Meaning, attempts: u32, age: Duration) -> Verdict {
@@ -187,6 +189,16 @@ mod tests {
         };
         assert!(!verdict(&released, Meaning::Failed, 10, Duration::ZERO).holds_key);
         assert!(verdict(&released, Meaning::Failed, 9, Duration::ZERO).holds_key);
+    }
+
+    #[test]
+    fn never_is_as_late_as_the_table_can_hold() {
+        let limits = Limits {
+            parked: Backoff::new(Duration::MAX, Duration::MAX),
+            ..Limits::default()
+        };
+        let due = verdict(&limits, Meaning::Failed, 3, Duration::ZERO).due;
+        assert_eq!(due, Due::In(LONGEST));
     }
 
     #[test]

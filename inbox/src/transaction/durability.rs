@@ -22,12 +22,14 @@ pub(crate) struct Durability(AtomicU8);
 impl Durability {
     /// Sees to a transaction that has just begun.
     pub(super) async fn see_to(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-        if self.0.load(Relaxed) == UNKNOWN {
+        // Read once: it may be forgotten at any moment.
+        let mut known = self.0.load(Relaxed);
+        if known == UNKNOWN {
             let durable = sql::session::is_durable(link).await?;
-            let found = if durable { DURABLE } else { NOT_DURABLE };
-            self.0.store(found, Relaxed);
+            known = if durable { DURABLE } else { NOT_DURABLE };
+            self.0.store(known, Relaxed);
         }
-        if self.0.load(Relaxed) == NOT_DURABLE {
+        if known == NOT_DURABLE {
             sql::session::make_durable(link).await?;
         }
         Ok(())

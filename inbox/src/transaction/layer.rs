@@ -11,7 +11,9 @@ use crate::dedup::Window;
 /// Adds a [`Transaction`] around a service.
 ///
 /// A [`Consumer`](crate::Consumer) has one already. It is public for services that take their
-/// messages from elsewhere.
+/// messages from elsewhere, and does what belongs to one message alone. Ids beyond the window are forgotten,
+/// parked messages tried again, and sessions whose commits are not durable found out anew, by a `Consumer`
+/// of the same name: where none runs, `inbox.processed` grows.
 #[derive(Debug, Clone)]
 pub struct TransactionLayer {
     settings: Arc<Settings>,
@@ -34,7 +36,7 @@ impl TransactionLayer {
     #[must_use]
     pub fn window(self, length: Duration, skew: Duration) -> Self {
         let window = Window::new(
-            length.min(Window::WIDEST.length()),
+            length.min(crate::dedup::MAX_WINDOW),
             skew.min(crate::dedup::MAX_SKEW),
         );
         let mut settings = Arc::unwrap_or_clone(self.settings);

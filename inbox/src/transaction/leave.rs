@@ -77,5 +77,11 @@ pub(super) async fn settle(
         }
         Ok(())
     };
-    within(leave).await.map_err(TransactionError::Lost)
+    within(leave).await.map_err(|error| {
+        if sql::is_lost(&error) {
+            TransactionError::Lost(error)
+        } else {
+            TransactionError::Unavailable(error)
+        }
+    })
 }

@@ -53,6 +53,20 @@ async fn a_queue_with_other_arguments_is_refused() {
 }
 
 #[tokio::test]
+async fn an_argument_that_the_broker_cannot_read_is_told() {
+    let world = World::new().await;
+    let builder = world
+        .consumer()
+        .queue_argument("x-max-length", "many")
+        .queue_argument("x-overflow", "reject-publish")
+        .on::<Placed, _, _>(effect);
+    let error = Running::spawn(builder).result().await.unwrap_err();
+    let (error, cause) = broker_error(&error);
+    assert!(matches!(error, BrokerError::Argument { queue, .. } if queue == "billing"));
+    assert!(cause.contains("x-max-length"), "{cause}");
+}
+
+#[tokio::test]
 async fn an_exchange_of_another_type_is_refused() {
     let world = World::new().await;
     let durable = ExchangeDeclareOptions {
