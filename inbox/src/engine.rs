@@ -1,6 +1,13 @@
 //! A delivery's way through its attempts.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::sleep};
@@ -31,6 +38,8 @@ pub(crate) struct Engine {
     /// The same as inside `service`: to know before the transaction that no handler takes a type.
     pub(crate) router: Router,
     pub(crate) service: DeliveryService,
+    /// Connections to the broker that this process has lost, and lived on.
+    pub(crate) connections_lost: AtomicU64,
 }
 
 /// What is to be told to the broker.
@@ -160,7 +169,9 @@ impl Engine {
         if !self.router.handles(type_name) {
             return Some(Limits::unhandled(type_name, message.key.is_some()));
         }
-        let deliveries = message.delivery_count;
+        // The broker counts what it sent on connections that were lost, too.
+        let lost = self.connections_lost.load(Ordering::Relaxed);
+        let deliveries = message.delivery_count.saturating_sub(lost);
         (deliveries >= self.limits.max_crashes)
             .then(|| self.limits.crashed(deliveries, message.key.is_some()))
     }

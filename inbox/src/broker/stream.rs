@@ -1,6 +1,9 @@
 //! Staying connected.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -122,10 +125,13 @@ impl Stream {
         let began = Instant::now();
         match session.run(&mut self.workers, stop, self.grace).await {
             End::Stopped => State::Stopped,
-            End::Lost(error) => State::Disconnected {
-                tries: if began.elapsed() > STEADY { 0 } else { tries },
-                error,
-            },
+            End::Lost(error) => {
+                self.engine.connections_lost.fetch_add(1, Relaxed);
+                State::Disconnected {
+                    tries: if began.elapsed() > STEADY { 0 } else { tries },
+                    error,
+                }
+            }
         }
     }
 

@@ -102,7 +102,8 @@ impl ConsumerBuilder {
     /// Sets after how many redeliveries a message is taken for one whose handler ends the process,
     /// and parked to be run by itself. Defaults to 3.
     ///
-    /// The broker counts them, for quorum queues. It counts lost connections too.
+    /// The broker counts them, for quorum queues. It counts lost connections too: those that this process has
+    /// lost and survived are taken off.
     #[must_use]
     pub fn max_crashes(mut self, redeliveries: u64) -> Self {
         self.limits.max_crashes = redeliveries;

@@ -8,7 +8,7 @@ mod limits;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -153,6 +153,7 @@ impl ConsumerBuilder {
                 limits: self.limits,
                 router: self.router,
                 service,
+                connections_lost: AtomicU64::new(0),
             }),
             address,
             topology: self.topology,

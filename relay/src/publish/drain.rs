@@ -5,11 +5,9 @@
 //! proved unroutable are skipped. What the pass leaves is what the key still waits for. Only the
 //! table is believed, never a count: operators delete and revive rows beside the relay.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
-use super::Row;
+use super::{Row, key::Topics};
 use crate::capture::Position;
 
 /// A row of `outbox.parked`.
@@ -50,7 +48,7 @@ pub(super) struct Pass {
     /// A row that holds the whole key failed: nothing behind it may be tried.
     pub(super) stopped: bool,
     /// Topics that proved unroutable.
-    pub(super) failed_topics: HashSet<Arc<str>, RandomState>,
+    pub(super) failed_topics: Topics,
     /// Rows of the key were parked since the pass began: it must look again.
     pub(super) parked_since: bool,
     /// A row expired that may be the one that failed: another pass must tell what still holds.

@@ -1,11 +1,6 @@
 //! What is known of one key.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
-
-use foldhash::fast::RandomState;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Row,
@@ -67,11 +62,33 @@ pub(super) struct Follower {
     pub(super) hold: Hold,
 }
 
+/// Topics, each once. Mostly of one or none, and there is one for each key that is held: a set would take
+/// twice the memory.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Vec<Arc<str>>);
+
+impl Topics {
+    pub(super) fn insert(&mut self, topic: &Arc<str>) {
+        if !self.contains(topic) {
+            self.0.reserve_exact(1);
+            self.0.push(Arc::clone(topic));
+        }
+    }
+
+    pub(super) fn contains(&self, topic: &Arc<str>) -> bool {
+        self.0.contains(topic)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Parked rows that stand before whatever comes next.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     pub(super) key: bool,
-    pub(super) topics: HashSet<Arc<str>, RandomState>,
+    pub(super) topics: Topics,
 }
 
 impl Holds {
@@ -79,7 +96,7 @@ impl Holds {
         match hold {
             Hold::Nothing => {}
             Hold::Topic => {
-                self.topics.insert(Arc::clone(topic));
+                self.topics.insert(topic);
             }
             Hold::Key => self.key = true,
         }

@@ -98,7 +98,7 @@ impl<M> Machine<M> {
                 state.spilled = false;
             }
             _ => {
-                state.pass.failed_topics.insert(Arc::clone(topic));
+                state.pass.failed_topics.insert(topic);
             }
         }
     }

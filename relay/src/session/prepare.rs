@@ -23,7 +23,12 @@ use crate::{
     message::Message,
     publish::{Backoff, Machine, Settings, TopicPatterns},
     sequence,
-    sql::{checkpoint, page::PageLimit, parked, segment, server},
+    sql::{
+        checkpoint,
+        page::PageLimit,
+        parked::{self, Held},
+        segment, server,
+    },
 };
 
 /// Most rows that a frame may hold settled above one that is not.
@@ -177,12 +182,13 @@ async fn machine(
 ) -> Result<Machine<Message>, RelayError> {
     let mut machine = Machine::new(settings(config));
     let mut orphaned = Vec::new();
-    for held in parked::held(connection, lane).await? {
+    let note = |held: Held| {
         machine.hold(&held.key, &held.topic, held.hold);
         if held.orphaned {
             orphaned.push(held.key);
         }
-    }
+    };
+    parked::held(connection, lane, note).await?;
     for key in orphaned {
         machine.drain(&key);
     }

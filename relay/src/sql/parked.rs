@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
 
 use super::{
@@ -94,25 +95,33 @@ pub(crate) enum DueRow {
     Single(Position),
 }
 
+/// Calls `note` for each; there may be very many.
 pub(crate) async fn held(
     connection: &mut PgConnection,
     lane: i16,
-) -> Result<Vec<Held>, sqlx::Error> {
-    let rows = sqlx::query(HELD).bind(lane).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Held {
-                key: row.try_get::<&str, _>(0)?.into(),
-                topic: row.try_get::<&str, _>(1)?.into(),
-                hold: if row.try_get(2)? {
-                    Hold::Key
-                } else {
-                    Hold::Topic
-                },
-                orphaned: row.try_get(3)?,
-            })
-        })
-        .collect()
+    mut note: impl FnMut(Held),
+) -> Result<(), sqlx::Error> {
+    let mut topics: HashSet<Arc<str>> = HashSet::new();
+    let mut rows = sqlx::query(HELD).bind(lane).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let topic: &str = row.try_get(1)?;
+        let topic = topics.get(topic).cloned().unwrap_or_else(|| {
+            let topic: Arc<str> = topic.into();
+            topics.insert(Arc::clone(&topic));
+            topic
+        });
+        note(Held {
+            key: row.try_get::<&str, _>(0)?.into(),
+            topic,
+            hold: if row.try_get(2)? {
+                Hold::Key
+            } else {
+                Hold::Topic
+            },
+            orphaned: row.try_get(3)?,
+        });
+    }
+    Ok(())
 }
 
 pub(crate) async fn above(

@@ -1,6 +1,7 @@
 //! Servers that come late, and servers that go away.
 
 use inbox::{Context, HandlerError, RunError};
+use metrics_exporter_prometheus::PrometheusBuilder;
 
 use support::eventually;
 
@@ -76,6 +77,52 @@ async fn an_outage_of_the_database_loses_and_parks_nothing() {
     assert_eq!(world.database.effects("a").await, expected);
     assert!(world.database.parked().await.is_empty());
     world.broker.settled("billing").await;
+}
+
+/// Each lost connection counts as a redelivery, as each process does that a handler ends.
+#[tokio::test]
+async fn connections_lost_in_an_outage_are_nobodys_crashes() {
+    let world = World::new().await;
+    let database = Proxy::new(world.database.address(), true).await;
+    let broker = Proxy::new(world.broker.address(), true).await;
+    let builder = world
+        .consumer()
+        .database(world.database.pool_through(database.port, 12))
+        .amqp_url(world.broker.url_through(broker.port))
+        .max_crashes(1)
+        .on::<Placed, _, _>(effect);
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    database.cut();
+    for n in 1..=10 {
+        world.broker.publish(&Placed::new("a", n)).await;
+    }
+    let is_sent = async || world.broker.queue("billing").await == Some((0, 1));
+    for _ in 0..2 {
+        eventually("all are sent", is_sent).await;
+        let refused = broker.refused();
+        broker.cut();
+        eventually("it has tried", || async { broker.refused() > refused }).await;
+        broker.mend();
+    }
+    eventually("all are sent", is_sent).await;
+    database.mend();
+    eventually("all are handled", || async {
+        world.database.effects("a").await.len() == 10
+    })
+    .await;
+    running.stop().await;
+    let counted = recorder.handle().render();
+    assert!(
+        counted.contains("postroom_inbox_handled_total"),
+        "{counted}"
+    );
+    assert!(
+        !counted.contains("postroom_inbox_parked_total"),
+        "{counted}"
+    );
 }
 
 #[tokio::test]
