@@ -177,6 +177,10 @@ async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
     }
 }
 
+/// Whether the handler's message shares its transaction with others that are new.
+const SHARES: &str =
+    "SELECT count(*) > 1 FROM inbox.processed WHERE xmin = pg_current_xact_id()::xid";
+
 /// What was recorded before says nothing of the transaction: a duplicate beside a handler's ROLLBACK makes
 /// nobody take that for a COMMIT.
 #[tokio::test]
@@ -189,7 +193,8 @@ async fn a_handler_that_rolls_back_beside_a_duplicate_runs_again() {
             let rolled_back = Arc::clone(&rolled_back);
             async move {
                 insert_effect(&mut ctx, &event).await?;
-                if event.n == 3 && !rolled_back.swap(true, Relaxed) {
+                let shares = sqlx::query_scalar(SHARES).fetch_one(ctx.connection());
+                if event.n % 4 == 3 && shares.await? && !rolled_back.swap(true, Relaxed) {
                     ctx.connection().execute("ROLLBACK").await?;
                 }
                 Ok::<_, HandlerError>(())
@@ -200,34 +205,31 @@ async fn a_handler_that_rolls_back_beside_a_duplicate_runs_again() {
         let builder = world.consumer().workers(1).messages_per_transaction(6);
         builder.on::<Placed, _, _>(handler.clone())
     };
-    let running = Running::start(&world.broker, "billing", builder()).await;
-    let duplicate = Uuid::now_v7();
-    world
-        .broker
-        .publish_as(duplicate, &Placed::new("a", 0))
+    let mut expected = Vec::new();
+    // Until the last one has shared a transaction: on a busy machine it may come by itself.
+    while !rolled_back.load(Relaxed) {
+        let next = expected.len() as i64;
+        let running = Running::start(&world.broker, "billing", builder()).await;
+        let duplicate = Uuid::now_v7();
+        let first = Placed::new("a", next);
+        world.broker.publish_as(duplicate, &first).await;
+        expected.push(next);
+        eventually("the first is handled", || async {
+            world.database.effects("a").await == expected
+        })
         .await;
-    eventually("the first is handled", || async {
-        world.database.effects("a").await == [0]
-    })
-    .await;
-    running.stop().await;
-    world
-        .broker
-        .publish_as(duplicate, &Placed::new("a", 0))
+        running.stop().await;
+        world.broker.publish_as(duplicate, &first).await;
+        for n in next + 1..next + 4 {
+            world.broker.publish(&Placed::new("a", n)).await;
+            expected.push(n);
+        }
+        let running = Running::start(&world.broker, "billing", builder()).await;
+        eventually("each has had its effect", || async {
+            world.database.effects("a").await == expected
+        })
         .await;
-    for n in 1..=3 {
-        world.broker.publish(&Placed::new("a", n)).await;
+        running.stop().await;
     }
-    let running = Running::start(&world.broker, "billing", builder()).await;
-    eventually("the queue is empty", || async {
-        world.broker.queue("billing").await == Some((0, 1))
-    })
-    .await;
-    eventually("each has had its effect", || async {
-        world.database.effects("a").await == [0, 1, 2, 3]
-    })
-    .await;
-    running.stop().await;
-    assert!(rolled_back.load(Relaxed));
     assert!(world.database.parked().await.is_empty());
 }

@@ -1,9 +1,10 @@
 //! Two releases of a service side by side, as while one takes the place of the other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inbox::{ConsumerBuilder, Context, HandlerError};
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgQueryResult;
 use support::eventually;
@@ -45,6 +46,8 @@ async fn pay(world: &World, customer: &str, n: i64) {
     let customer = customer.to_owned();
     let body = serde_json::to_vec(&Paid { n, customer }).unwrap();
     let channel = world.broker.channel().await;
+    let options = ConfirmSelectOptions::default();
+    channel.confirm_select(options).await.unwrap();
     let publish = channel.basic_publish(
         "postroom".into(),
         "orders.paid".into(),
@@ -52,7 +55,8 @@ async fn pay(world: &World, customer: &str, n: i64) {
         &body,
         properties(Uuid::now_v7(), Some("a"), "orders.paid"),
     );
-    publish.await.unwrap().await.unwrap();
+    // Confirmed, so that what is published on another channel comes after it.
+    assert!(publish.await.unwrap().await.unwrap().is_ack());
 }
 
 /// The new release has bound the queue to its topics before it receives anything.
@@ -82,23 +86,31 @@ async fn g4_a_type_that_only_the_new_release_handles_waits_for_it_in_its_place()
 
 #[tokio::test]
 async fn a_type_that_nobody_handles_is_dead_after_a_time_and_lets_its_key_go() {
+    const LONGEST: Duration = Duration::from_secs(3);
     let world = World::new().await;
-    let builder = old(&world)
-        .bind("orders.paid")
-        .max_unhandled(Duration::from_secs(8));
-    let running = Running::start(&world.broker, "billing", builder).await;
+    let builder = || old(&world).bind("orders.paid").max_unhandled(LONGEST);
+    let declared = Running::start(&world.broker, "billing", builder()).await;
+    declared.stop().await;
+    // Both wait in the queue, so the second one comes long before the first one is dead.
     pay(&world, "a", 1).await;
     world.broker.publish(&Placed::new("a", 2)).await;
-    eventually("both wait", || async {
-        world.database.parked().await == ["unhandled/waiting/0/t", "behind/waiting/0/t"]
-    })
-    .await;
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let began = Instant::now();
+    let running = Running::start(&world.broker, "billing", builder()).await;
     eventually("one is dead, the other is handled", || async {
         world.database.parked().await == ["unhandled/dead/1/f"]
             && world.database.effects("a").await == [2]
     })
     .await;
+    assert!(began.elapsed() >= LONGEST, "it waited for a handler");
     running.stop().await;
+    let counted = recorder.handle().render();
+    for reason in ["unhandled", "behind"] {
+        let parked = format!("parked_total{{consumer=\"billing\",reason=\"{reason}\"}} 1\n");
+        assert!(counted.contains(&parked), "{reason}: {counted}");
+    }
 }
 
 /// What the new release has parked is nothing for the old one, which has no handler for it.
