@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{Row, key::Topics};
+use super::{Row, topics::Topics};
 use crate::capture::Position;
 
 /// A row of `outbox.parked`.

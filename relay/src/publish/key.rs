@@ -6,6 +6,7 @@ use super::{
     Row,
     doubt::BatchNumber,
     drain::{Drain, Pass},
+    topics::Topics,
     track::FrameId,
 };
 use crate::capture::Position;
@@ -60,28 +61,6 @@ pub(super) struct Follower {
     pub(super) topic: Arc<str>,
     pub(super) frame: FrameId,
     pub(super) hold: Hold,
-}
-
-/// Topics, each once. Mostly of one or none, and there is one for each key that is held: a set would take
-/// twice the memory.
-#[derive(Debug, Default)]
-pub(super) struct Topics(Vec<Arc<str>>);
-
-impl Topics {
-    pub(super) fn insert(&mut self, topic: &Arc<str>) {
-        if !self.contains(topic) {
-            self.0.reserve_exact(1);
-            self.0.push(Arc::clone(topic));
-        }
-    }
-
-    pub(super) fn contains(&self, topic: &Arc<str>) -> bool {
-        self.0.contains(topic)
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Parked rows that stand before whatever comes next.

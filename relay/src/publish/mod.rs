@@ -16,6 +16,7 @@ mod park;
 mod patterns;
 mod settle;
 mod stuck;
+mod topics;
 mod track;
 mod unbound;
 mod write;

@@ -1,0 +1,25 @@
+//! A few topics.
+
+use std::sync::Arc;
+
+/// Topics, each once. Mostly of one or none, and there is one for each key that is held: a set would take
+/// twice the memory.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Vec<Arc<str>>);
+
+impl Topics {
+    pub(super) fn insert(&mut self, topic: &Arc<str>) {
+        if !self.contains(topic) {
+            self.0.reserve_exact(1);
+            self.0.push(Arc::clone(topic));
+        }
+    }
+
+    pub(super) fn contains(&self, topic: &Arc<str>) -> bool {
+        self.0.contains(topic)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
