@@ -132,7 +132,10 @@ async fn prepared_statements_fail_behind_the_pooler() {
     for _ in 0..6 {
         open.push(outbox::transaction::begin(&pool).await.unwrap());
     }
-    drop(open);
+    // Not by dropping them: their servers would be free some time later.
+    for tx in open {
+        tx.rollback().await.unwrap();
+    }
     let mut one = PgConnection::connect(&url).await.unwrap();
     let mut sessions = std::collections::HashSet::new();
     let mut failed = false;
