@@ -69,6 +69,8 @@ impl Group {
                 }
                 return;
             }
+            // A message of one of the keys was parked meanwhile: no failure, each gives way by itself.
+            Ok(Err(TransactionError::Shared)) => return,
             Ok(Err(error)) => chain(&error),
             Err(panic) => panic_text(panic.as_ref()),
         };

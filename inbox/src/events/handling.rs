@@ -1,0 +1,108 @@
+//! What becomes of deliveries and of the handlers that take them.
+
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tracing::{debug, warn};
+
+/// A delivery was handled and its transaction committed.
+pub(crate) struct Handled<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) origin: &'static str,
+    pub(crate) took: Duration,
+}
+
+impl Handled<'_> {
+    pub(crate) fn emit(self) {
+        debug!(origin = self.origin, took = ?self.took, "handled");
+        let consumer = self.consumer.to_owned();
+        counter!("postroom_inbox_handled_total", "consumer" => consumer.clone(), "origin" => self.origin)
+            .increment(1);
+        histogram!("postroom_inbox_handling_seconds", "consumer" => consumer)
+            .record(self.took.as_secs_f64());
+    }
+}
+
+/// A delivery had been handled or parked before.
+pub(crate) struct Duplicate<'a> {
+    pub(crate) consumer: &'a str,
+}
+
+impl Duplicate<'_> {
+    pub(crate) fn emit(self) {
+        debug!("a duplicate; not handled again");
+        counter!("postroom_inbox_duplicates_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// An attempt failed.
+pub(crate) struct AttemptFailed<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) attempt: u32,
+    pub(crate) error: &'a str,
+}
+
+impl AttemptFailed<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            attempt = self.attempt,
+            error = self.error,
+            "an attempt failed"
+        );
+        counter!("postroom_inbox_failed_attempts_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// A transaction that messages shared was rolled back, and each is handled by itself.
+pub(crate) struct SharedFailed<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) messages: usize,
+    pub(crate) error: &'a str,
+}
+
+impl SharedFailed<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            messages = self.messages,
+            error = self.error,
+            "a shared transaction failed; each of its messages is handled by itself"
+        );
+        counter!("postroom_inbox_shared_failed_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// An attempt met a conflict or lost its connection, and is run again.
+pub(crate) struct Rerun<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl Rerun<'_> {
+    pub(crate) fn emit(self) {
+        debug!(error = self.error, "run again");
+        counter!("postroom_inbox_reruns_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// Handlers still ran when the grace period ended.
+pub(crate) struct Aborted<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) handlers: u64,
+}
+
+impl Aborted<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            handlers = self.handlers,
+            "aborted handlers at the end of the grace period; their messages come again"
+        );
+        counter!("postroom_inbox_aborted_total", "consumer" => self.consumer.to_owned())
+            .increment(self.handlers);
+    }
+}

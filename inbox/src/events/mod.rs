@@ -1,0 +1,60 @@
+//! The facts that the inbox reports: one struct each, whose `emit` writes the log line and counts.
+//!
+//! | Metric | Type | Labels | Counts |
+//! |---|---|---|---|
+//! | `postroom_inbox_handled_total` | counter | `consumer`, `origin` | deliveries handled; origin `queue` or `parked` |
+//! | `postroom_inbox_handling_seconds` | histogram | `consumer` | time of the attempt that handled a delivery: the layers', the wait for a connection and, in a shared transaction, for the others included |
+//! | `postroom_inbox_duplicates_total` | counter | `consumer` | deliveries that had been handled or parked before |
+//! | `postroom_inbox_parked_total` | counter | `consumer`, `reason` | deliveries parked, dead ones included |
+//! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
+//! | `postroom_inbox_failed_attempts_total` | counter | `consumer` | attempts that failed |
+//! | `postroom_inbox_shared_failed_total` | counter | `consumer` | shared transactions that failed: each of their messages was handled by itself |
+//! | `postroom_inbox_reruns_total` | counter | `consumer` | attempts run again after a conflict or a lost connection |
+//! | `postroom_inbox_database_unavailable_total` | counter | `consumer` | times the database could not be used |
+//! | `postroom_inbox_connected_total` | counter | `consumer` | connections to the broker made |
+//! | `postroom_inbox_disconnected_total` | counter | `consumer` | connections to the broker lost, or not made |
+//! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
+//! | `postroom_inbox_not_bound_total` | counter | `consumer` | times that the queue could not be bound again to its topics |
+//! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
+//! | `postroom_inbox_frozen_ended_total` | counter | `consumer` | sessions ended that held up messages, of processes that were frozen or cut off |
+//! | `postroom_inbox_leaves_truncated_total` | counter | `consumer` | days of ids forgotten |
+//! | `postroom_inbox_aborted_total` | counter | `consumer` | handlers aborted when the grace period ended |
+
+mod broker;
+mod database;
+mod handling;
+mod parked;
+
+pub(crate) use self::{
+    broker::{Connected, Disconnected, NotBound, Unacknowledged},
+    database::{DatabaseUnavailable, FrozenEnded, LeafTruncated},
+    handling::{Aborted, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed},
+    parked::{Dead, OrphansReleased, Parked},
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_names_every_metric_and_no_other() {
+        let quoted = |source: &'static str, quote: char| -> BTreeSet<&str> {
+            source
+                .split(quote)
+                .filter(|piece| piece.starts_with("postroom_inbox_"))
+                .filter(|piece| !piece.contains(char::is_whitespace))
+                .collect()
+        };
+        let emitted: BTreeSet<_> = [
+            include_str!("broker.rs"),
+            include_str!("database.rs"),
+            include_str!("handling.rs"),
+            include_str!("parked.rs"),
+        ]
+        .into_iter()
+        .flat_map(|source| quoted(source, '"'))
+        .collect();
+        assert_eq!(quoted(include_str!("mod.rs"), '`'), emitted);
+        assert_eq!(emitted.len(), 17);
+    }
+}

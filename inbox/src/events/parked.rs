@@ -1,0 +1,57 @@
+//! What is parked, and given up.
+
+use metrics::counter;
+use tracing::{error, info, warn};
+
+use crate::Reason;
+
+/// A delivery was parked.
+pub(crate) struct Parked<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) reason: Reason,
+}
+
+impl Parked<'_> {
+    pub(crate) fn emit(self) {
+        info!(reason = %self.reason, "parked");
+        counter!("postroom_inbox_parked_total", "consumer" => self.consumer.to_owned(), "reason" => self.reason.as_str())
+            .increment(1);
+    }
+}
+
+/// A delivery can only be revived by an operator.
+pub(crate) struct Dead<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) reason: Reason,
+    pub(crate) error: Option<&'a str>,
+}
+
+impl Dead<'_> {
+    pub(crate) fn emit(self) {
+        error!(
+            reason = %self.reason,
+            error = self.error,
+            "given up; look at inbox.parked, then use inbox.retry or inbox.discard"
+        );
+        counter!("postroom_inbox_dead_total", "consumer" => self.consumer.to_owned(), "reason" => self.reason.as_str())
+            .increment(1);
+    }
+}
+
+/// Parked deliveries waited for rows that were gone.
+pub(crate) struct OrphansReleased<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) rows: u64,
+}
+
+impl OrphansReleased<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            rows = self.rows,
+            "released parked deliveries whose predecessors were deleted by hand"
+        );
+        counter!("postroom_inbox_orphans_total", "consumer" => self.consumer.to_owned())
+            .increment(self.rows);
+    }
+}
