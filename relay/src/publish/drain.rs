@@ -26,6 +26,8 @@ pub struct DrainRequest {
     pub key: Arc<str>,
     /// Only rows above this position.
     pub after: Position,
+    /// No rows of these topics, which would not be tried; but those that have expired.
+    pub without: Vec<Arc<str>>,
 }
 
 /// Where a key's drain stands.

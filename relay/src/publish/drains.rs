@@ -68,7 +68,12 @@ impl<M> Machine<M> {
                 state.pass.parked_since = false;
             }
             state.drain = Drain::Loading;
-            return Some(DrainRequest { key, after });
+            let without = state.pass.failed_topics.to_vec();
+            return Some(DrainRequest {
+                key,
+                after,
+                without,
+            });
         }
         None
     }

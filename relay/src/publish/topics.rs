@@ -19,6 +19,10 @@ impl Topics {
         self.0.contains(topic)
     }
 
+    pub(super) fn to_vec(&self) -> Vec<Arc<str>> {
+        self.0.clone()
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

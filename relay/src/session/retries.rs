@@ -191,8 +191,7 @@ impl Retries {
 
     async fn drain(&mut self, request: DrainRequest) -> Result<Event, RelayError> {
         let (connection, limit) = (&mut self.connection, self.limit);
-        let (rows, more) =
-            parked::by_key(connection, self.lane, &request.key, request.after, limit).await?;
+        let (rows, more) = parked::by_key(connection, self.lane, &request, limit).await?;
         Ok(Event::Drained {
             request,
             rows,

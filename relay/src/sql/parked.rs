@@ -16,7 +16,7 @@ use super::{
 use crate::{
     capture::Position,
     message::Message,
-    publish::{Disposition, Hold, ParkedRow},
+    publish::{Disposition, DrainRequest, Hold, ParkedRow},
 };
 
 pub(crate) const HELD: &str = "
@@ -64,6 +64,7 @@ FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UN
                       - octet_length(f.payload) AS bytes_before
       FROM (SELECT p.* FROM outbox.parked AS p
             WHERE p.lane = $1 AND p.key = $2 AND p.holds <> 'nothing' AND p.position > $3
+              AND (p.topic <> ALL ($6) OR p.expires_at <= clock_timestamp())
             ORDER BY p.position LIMIT $4) AS f) AS q
 WHERE q.bytes_before < $5
 ORDER BY q.position";
@@ -174,7 +175,7 @@ pub(crate) async fn due(
     let rows = sqlx::query(DUE)
         .bind(lane)
         .bind(after)
-        .bind(known.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
+        .bind(texts(known))
         .bind(limit)
         .fetch_all(connection)
         .await?;
@@ -199,25 +200,29 @@ pub(crate) async fn by_position(
     read_all(&rows)
 }
 
-/// Rows of a key above a position, and whether more may follow.
+/// Rows that a drain asks for, and whether more may follow.
 pub(crate) async fn by_key(
     connection: &mut PgConnection,
     lane: i16,
-    key: &str,
-    after: Position,
+    request: &DrainRequest,
     limit: PageLimit,
 ) -> Result<(Vec<ParkedRow<Message>>, bool), sqlx::Error> {
     let rows = sqlx::query(BY_KEY)
         .bind(lane)
-        .bind(key)
-        .bind(after)
+        .bind(&*request.key)
+        .bind(request.after)
         .bind(limit.rows)
         .bind(limit.bytes)
+        .bind(texts(&request.without))
         .fetch_all(connection)
         .await?;
     let rows = read_all(&rows)?;
     let more = limit.is_reached_by(rows.iter().map(|parked| &parked.row));
     Ok((rows, more))
+}
+
+fn texts(of: &[Arc<str>]) -> Vec<&str> {
+    of.iter().map(AsRef::as_ref).collect()
 }
 
 fn read_all(rows: &[PgRow]) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {

@@ -1,6 +1,6 @@
 //! A machine on the bench, for single cases.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use crate::{
     capture::Position,
@@ -115,8 +115,22 @@ impl Bench {
 
     /// Answers a request for the rows of key `k`, and asserts where the page begins.
     pub(super) fn page(&mut self, after: Position, rows: Vec<Row<Position>>, more: bool) {
-        let key: Arc<str> = "k".into();
-        let request = DrainRequest { key, after };
+        self.page_without(&[], after, rows, more);
+    }
+
+    /// As [`Bench::page`], and asserts which topics are not asked for.
+    pub(super) fn page_without(
+        &mut self,
+        topics: &[&str],
+        after: Position,
+        rows: Vec<Row<Position>>,
+        more: bool,
+    ) {
+        let request = DrainRequest {
+            key: "k".into(),
+            after,
+            without: topics.iter().map(|&topic| topic.into()).collect(),
+        };
         assert_eq!(self.machine.next_drain(), Some(request.clone()));
         let rows = rows.into_iter().map(|row| ParkedRow { row, attempts: 1 });
         self.machine.drained(&request.key, rows.collect(), more);

@@ -100,7 +100,7 @@ impl World {
             return;
         }
         if let Some(request) = self.machine.next_drain() {
-            let (rows, full) = self.table.page(&request.key, request.after, self.page_rows);
+            let (rows, full) = self.table.page(&request, self.page_rows, self.now);
             self.pages.push(Page {
                 request,
                 rows,

@@ -9,7 +9,7 @@ use std::{
 use super::message::{Message, Time};
 use crate::{
     capture::Position,
-    publish::{Due, Hold, Park, Reason, Write},
+    publish::{DrainRequest, Due, Hold, Park, Reason, Write},
 };
 
 #[derive(Debug, Clone)]
@@ -70,17 +70,26 @@ impl Table {
         }
     }
 
-    fn of_key(&self, key: &str, after: Position) -> impl Iterator<Item = &Parked> {
-        self.rows
-            .range((Bound::Excluded(after), Bound::Unbounded))
-            .map(|(_, row)| row)
-            .filter(move |row| row.message.key.as_deref() == Some(key))
-            .filter(|row| row.hold != Hold::Nothing)
-    }
-
     /// A page of a key's rows, and whether it is full.
-    pub(super) fn page(&self, key: &str, after: Position, limit: usize) -> (Vec<Parked>, bool) {
-        let page: Vec<Parked> = self.of_key(key, after).take(limit).cloned().collect();
+    pub(super) fn page(
+        &self,
+        request: &DrainRequest,
+        limit: usize,
+        now: u64,
+    ) -> (Vec<Parked>, bool) {
+        let page: Vec<Parked> = self
+            .rows
+            .range((Bound::Excluded(request.after), Bound::Unbounded))
+            .map(|(_, row)| row)
+            .filter(|row| row.message.key.as_ref() == Some(&request.key))
+            .filter(|row| row.hold != Hold::Nothing)
+            .filter(|row| {
+                let is_expired = row.discarded || row.message.is_expired(now);
+                is_expired || !request.without.contains(&row.message.topic)
+            })
+            .take(limit)
+            .cloned()
+            .collect();
         let full = page.len() == limit;
         (page, full)
     }
