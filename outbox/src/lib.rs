@@ -11,6 +11,7 @@ pub mod link;
 mod message;
 mod message_id;
 mod name;
+pub mod pool;
 mod publish;
 mod row;
 pub mod schema;

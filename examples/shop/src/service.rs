@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use clap::Args;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -30,9 +30,8 @@ impl Database {
     /// # Errors
     /// Fails if the URL is none.
     pub fn pool(&self, connections: u32) -> anyhow::Result<PgPool> {
-        PgPoolOptions::new()
+        outbox::pool::options()
             .max_connections(connections)
-            .test_before_acquire(false)
             .connect_lazy(&self.database_url)
             .context("reading the database's URL (--database-url, POSTROOM_DATABASE_URL)")
     }

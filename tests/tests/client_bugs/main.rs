@@ -9,4 +9,5 @@ mod lapin_strings;
 mod rabbitmq_returns;
 mod sqlx_begin;
 mod sqlx_copy;
+mod sqlx_silent;
 mod tower_clone;
