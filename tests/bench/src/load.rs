@@ -87,11 +87,12 @@ pub(crate) struct Drained {
     pub(crate) peak_rss_mb: f64,
 }
 
-/// Starts a relay and measures until it has delivered `count` messages. Its first twentieth is
-/// left out: connections are being made.
+/// Starts a relay and measures while it delivers `count` messages. The first twentieth is left out, in
+/// which connections are made, and the last: a relay that has nothing left to do is seen some time later.
 pub(crate) async fn drain(stack: &Stack, count: u64) -> anyhow::Result<Drained> {
     let relay = stack.relay().await;
-    let drained = between(&relay, count as f64 * 0.05, count as f64).await;
+    let drained = between(&relay, count as f64 * 0.05, count as f64 * 0.95).await;
+    reached(&relay, count as f64).await?;
     anyhow::ensure!(relay.stop().await.success(), "the relay ended badly");
     drained
 }
