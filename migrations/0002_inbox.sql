@@ -96,6 +96,8 @@ AS $$
     WITH revived AS (
         UPDATE inbox.parked AS p
         SET state = 'waiting', attempts = 0,
+            -- For how long it was put off counts from here.
+            parked_at = CASE WHEN p.reason = 'deferred' THEN clock_timestamp() ELSE p.parked_at END,
             due_at = CASE WHEN first.is THEN clock_timestamp() END,
             reason = CASE WHEN first.is THEN p.reason ELSE 'behind' END
         FROM (SELECT q.id, NOT (q.holds_key AND EXISTS (

@@ -3,7 +3,7 @@
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
 use sqlx::PgConnection;
 
-use crate::{Delivery, transaction::Lent};
+use crate::{Delivery, delivery::short_name, transaction::Lent};
 
 /// A message's transaction and the message itself.
 ///
@@ -115,14 +115,16 @@ impl Context {
     }
 }
 
-/// The handled message causes the follow-ups. A message that belongs to no process begins one.
+/// The handled message causes the follow-ups. A message that belongs to no process begins one. Its id may be
+/// longer than such an id can be: then it is the id's SHA-256.
 fn inherited(message: &Incoming) -> MessageContext {
     let mut context = MessageContext::new();
     context.causation_id.clone_from(&message.message_id);
     context.correlation_id = message
         .correlation_id
         .clone()
-        .or_else(|| message.message_id.clone());
+        .or_else(|| message.message_id.clone())
+        .map(short_name);
     context.traceparent.clone_from(&message.traceparent);
     context
 }
@@ -145,5 +147,10 @@ mod tests {
         message.correlation_id = Some("process".into());
         let second = inherited(&message);
         assert_eq!(second.correlation_id.as_deref(), Some("process"));
+        message.correlation_id = None;
+        message.message_id = Some("x".repeat(300));
+        let of_others = inherited(&message);
+        assert_eq!(of_others.causation_id, message.message_id);
+        assert_eq!(of_others.correlation_id.map(|id| id.len()), Some(71));
     }
 }

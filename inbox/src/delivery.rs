@@ -5,7 +5,7 @@ use std::{fmt, fmt::Write, sync::Arc};
 use outbox::{Headers, limits::NAME_BYTES, wire::Incoming};
 use sha2::{Digest, Sha256};
 
-use crate::group::Place;
+use crate::{group::Place, witness::Witness};
 
 /// A message as the inbox hands it through its services.
 ///
@@ -20,6 +20,8 @@ pub struct Delivery {
     attempt: u32,
     /// Where its transaction would begin, it joins others in theirs.
     place: Option<Place>,
+    /// Sees what becomes of this attempt.
+    witness: Witness,
 }
 
 /// Where a delivery comes from.
@@ -52,6 +54,7 @@ impl Delivery {
             origin: Origin::Queue,
             attempt: 1,
             place: None,
+            witness: Witness::default(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Delivery {
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
             place: None,
+            witness: Witness::default(),
         }
     }
 
@@ -88,6 +92,16 @@ impl Delivery {
     pub(crate) fn with_place(mut self, place: Option<Place>) -> Self {
         self.place = place;
         self
+    }
+
+    /// Gives it a witness of its own for its next attempt.
+    pub(crate) fn with_witness(mut self, witness: Witness) -> Self {
+        self.witness = witness;
+        self
+    }
+
+    pub(crate) const fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     pub(crate) fn take_place(&mut self) -> Option<Place> {
@@ -137,7 +151,7 @@ impl fmt::Debug for Delivery {
 
 fn clean(mut message: Incoming) -> Incoming {
     message.message_id = message.message_id.filter(|id| !id.is_empty());
-    message.key = message.key.filter(|key| !key.is_empty()).map(short_key);
+    message.key = message.key.filter(|key| !key.is_empty()).map(short_name);
     let texts = [
         &mut message.message_id,
         &mut message.source,
@@ -165,13 +179,14 @@ fn clean(mut message: Incoming) -> Incoming {
     message
 }
 
-/// Keeps keys within what an index entry holds. Others' publishers may set longer ones than ours.
-fn short_key(key: String) -> String {
-    if key.len() <= NAME_BYTES {
-        return key;
+/// Keeps keys within what an index entry holds, and ids within what a message of ours carries on. Others'
+/// publishers may set longer ones than ours.
+pub(crate) fn short_name(name: String) -> String {
+    if name.len() <= NAME_BYTES {
+        return name;
     }
     let mut short = String::from("sha256:");
-    for byte in Sha256::digest(key) {
+    for byte in Sha256::digest(name) {
         // Writing to a string does not fail.
         let _ = write!(short, "{byte:02x}");
     }

@@ -2,15 +2,19 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tracing::{Instrument, Span, info_span};
@@ -25,6 +29,7 @@ use crate::{
     policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
     sql,
     transaction::{Settings, panic_text},
+    witness::Witness,
 };
 
 /// The services around the handlers, the user's layers included.
@@ -38,6 +43,8 @@ pub(crate) struct Engine {
     /// The same as inside `service`: to know before the transaction that no handler takes a type.
     pub(crate) router: Router,
     pub(crate) service: DeliveryService,
+    /// How long an attempt may take, whatever goes wrong within its transaction.
+    pub(crate) patience: Duration,
     /// Connections to the broker that this process has lost, and lived on.
     pub(crate) connections_lost: AtomicU64,
 }
@@ -131,16 +138,20 @@ impl Engine {
         let is_parked = matches!(delivery.origin(), Origin::Parked { .. });
         let origin = if is_parked { "parked" } else { "queue" };
         let number = delivery.attempt();
+        let witness = Witness::default();
+        let delivery = delivery.with_witness(witness.clone());
         // On a clone, which `oneshot` makes ready before it is called.
         let service = self.service.clone();
-        let work = async move { service.oneshot(delivery).await };
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(Outcome::Duplicate)) if is_parked => {
-                Err(self.emit_fault(Fault::made_anew(), number))
+        let work = AssertUnwindSafe(async move { service.oneshot(delivery).await });
+        let (consumer, waited) = (self.consumer(), self.patience);
+        let tell = || events::Stuck { consumer, waited }.emit();
+        match watched(work.catch_unwind(), waited, tell).await {
+            Ok(Ok(_)) if is_parked && !witness.was_entered() => {
+                Err(self.emit_fault(Fault::kept_away(), number))
             }
             Ok(Ok(outcome)) => {
                 if outcome == Outcome::Handled {
-                    let (consumer, took) = (self.consumer(), began.elapsed());
+                    let took = began.elapsed();
                     events::Handled {
                         consumer,
                         origin,
@@ -150,7 +161,10 @@ impl Engine {
                 }
                 Ok(outcome)
             }
-            Ok(Err(error)) => Err(self.emit_fault(Fault::read(error.as_ref()), number)),
+            Ok(Err(error)) => {
+                let fault = Fault::read(error.as_ref(), witness.meaning());
+                Err(self.emit_fault(fault, number))
+            }
             Err(panic) => {
                 let fault = Fault::panicked(&panic_text(panic.as_ref()));
                 Err(self.emit_fault(fault, number))
@@ -259,6 +273,16 @@ impl Engine {
     }
 }
 
+/// Waits for an answer, however long it takes; tells once if that is longer than a time.
+async fn watched<T>(answer: impl Future<Output = T>, patience: Duration, tell: impl FnOnce()) -> T {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = timeout(patience, &mut answer).await {
+        return answer;
+    }
+    tell();
+    answer.await
+}
+
 /// The span in which everything about a delivery happens.
 pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
     let message = delivery.message();
@@ -283,4 +307,23 @@ pub(crate) async fn deliver(
         .deliver(&delivery, turn, &ended)
         .instrument(span)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::watched;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_told_and_waited_for() {
+        let (told, hears) = oneshot::channel();
+        let tell = || told.send("at last").unwrap();
+        let answer = watched(hears, Duration::from_millis(1), tell).await;
+        assert_eq!(answer.unwrap(), "at last");
+        let at_once = watched(async { 1 }, Duration::from_hours(1), || panic!("told")).await;
+        assert_eq!(at_once, 1);
+    }
 }

@@ -21,6 +21,7 @@ mod ready;
 mod reason;
 mod sql;
 mod transaction;
+mod witness;
 
 pub use broker::{BrokerError, QueueKind};
 pub use builder::ConsumerBuilder;

@@ -32,3 +32,5 @@ pub use message::{IntoMessage, Message};
 pub use message_id::MessageId;
 pub use name::{InvalidName, Key, Topic, TypeName};
 pub use publish::Outbox;
+#[doc(hidden)]
+pub use stored::jsonb;

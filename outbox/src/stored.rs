@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter, value::RawValue};
 
 use crate::{
@@ -18,20 +18,27 @@ use crate::{
 /// Fails if the table would refuse the headers, or a consumer would be given others.
 pub(crate) fn headers(headers: &Headers) -> Result<Box<RawValue>, PublishError> {
     check_values(headers)?;
-    let mut text = Vec::new();
-    headers
-        .serialize(&mut Serializer::with_formatter(&mut text, Jsonb))
-        .map_err(PublishError::Serialize)?;
-    if text.len() > HEADERS_BYTES {
+    let text = jsonb(headers).map_err(PublishError::Serialize)?;
+    if text.get().len() > HEADERS_BYTES {
         return Err(PublishError::TooLarge {
             field: "headers",
-            bytes: text.len(),
+            bytes: text.get().len(),
             limit: HEADERS_BYTES,
         });
     }
-    let text = String::from_utf8(text).map_err(serde::ser::Error::custom);
-    text.and_then(RawValue::from_string)
-        .map_err(PublishError::Serialize)
+    Ok(text)
+}
+
+/// Returns the text of a value as `jsonb` shows it. No part of the public interface: the inbox stores headers,
+/// too.
+///
+/// # Errors
+/// Fails if the value is not one of JSON.
+pub fn jsonb(value: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, Jsonb))?;
+    let text = String::from_utf8(text).map_err(serde::ser::Error::custom)?;
+    RawValue::from_string(text)
 }
 
 /// Checks what neither the table nor the broker could carry as it is.

@@ -83,6 +83,10 @@ impl Failure {
             Some(NOT_ALLOWED) if source.to_string().contains("limit") => {
                 Self::Unreachable { doing, source }
             }
+            // And so may others' consumers.
+            Some(ACCESS_REFUSED) if source.to_string().contains("in exclusive use") => {
+                Self::Unreachable { doing, source }
+            }
             Some(ACCESS_REFUSED | NOT_ALLOWED) => BrokerError::Refused { doing, source }.into(),
             _ => Self::Unreachable { doing, source },
         }

@@ -52,8 +52,10 @@ impl ConsumerBuilder {
     /// Adds a tower layer around everything so far: each attempt at a message passes it, before
     /// its transaction begins and after that ended. A layer added later is further outside.
     ///
-    /// An error that a layer makes itself fails the attempt. A layer must not turn an error into
-    /// an [`Outcome`]: the message would be acknowledged and lost. One that decrypts or unpacks bodies
+    /// An error that a layer makes itself fails the attempt; one that it makes of what the handler said means
+    /// the same as that, whatever it hides. A layer may take its time, and nothing ends it: what takes minutes
+    /// longer than a handler may is told, and counted in `postroom_inbox_stuck_attempts_total`. It must not turn
+    /// an error into an [`Outcome`]: the message would be acknowledged and lost. One that decrypts or unpacks bodies
     /// passes on what [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it
     /// made itself: that would have lost its place among others of its key.
     #[must_use]

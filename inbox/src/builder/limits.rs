@@ -103,7 +103,9 @@ impl ConsumerBuilder {
     /// and parked to be run by itself. Defaults to 3.
     ///
     /// The broker counts them, for quorum queues. It counts lost connections too: those that this process has
-    /// lost and survived are taken off.
+    /// lost and survived are taken off. It cannot tell what was begun from what was only sent ahead: if so many
+    /// processes end one after another while messages wait in them, as in restarts while handlers hang, all of
+    /// those are set apart, and run one by one. Set it higher where that is usual.
     #[must_use]
     pub fn max_crashes(mut self, redeliveries: u64) -> Self {
         self.limits.max_crashes = redeliveries;
@@ -159,7 +161,8 @@ impl ConsumerBuilder {
     }
 
     /// Sets how far a message may lie in the future, by the database's clock. Defaults to 1 day,
-    /// at most 2. Beyond, it is parked dead as `future`.
+    /// at most 2. Beyond, it is parked dead as `future`. Tried again, it is handled as soon as its time is not
+    /// as far ahead any more; before, its copies would not find that it was.
     #[must_use]
     pub fn future_skew(mut self, skew: Duration) -> Self {
         self.skew = skew;

@@ -153,6 +153,7 @@ impl ConsumerBuilder {
                 limits: self.limits,
                 router: self.router,
                 service,
+                patience: patience(self.handler_timeout, together),
                 connections_lost: AtomicU64::new(0),
             }),
             address,
@@ -164,6 +165,14 @@ impl ConsumerBuilder {
             grace: self.grace,
         })
     }
+}
+
+/// Longest time that an attempt can take without a layer's doing: for a connection, for another process that
+/// handles a copy, for the handlers of all that share the transaction, and for the commit.
+fn patience(handler_timeout: Duration, together: usize) -> Duration {
+    let handlers = u32::try_from(together).unwrap_or(u32::MAX);
+    let handling = handler_timeout.saturating_mul(handlers.saturating_add(1));
+    handling.saturating_add(Duration::from_mins(2))
 }
 
 /// Deliveries that keep all workers busy: as many wait as are being handled, and more where that

@@ -63,13 +63,17 @@ impl Id {
         }
     }
 
+    pub(crate) const fn hash(&self) -> [u8; 32] {
+        match *self {
+            Self::V7 { hash, .. } | Self::Other { hash } => hash,
+        }
+    }
+
     /// Returns where a message outside the dedup window is remembered.
     ///
     /// Not in the ring: its slot may belong to a day whose leaf is about to be truncated.
-    pub(crate) fn record_outside_window(&self) -> Record {
-        match *self {
-            Self::V7 { hash, .. } | Self::Other { hash } => Record::Hashed { hash },
-        }
+    pub(crate) const fn record_outside_window(&self) -> Record {
+        Record::Hashed { hash: self.hash() }
     }
 }
 

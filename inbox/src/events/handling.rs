@@ -75,6 +75,23 @@ impl SharedFailed<'_> {
     }
 }
 
+/// An attempt takes longer than its transaction can.
+pub(crate) struct Stuck<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) waited: Duration,
+}
+
+impl Stuck<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            waited = ?self.waited,
+            "an attempt has not ended, and its worker waits for it: does a layer around the handler hang?"
+        );
+        counter!("postroom_inbox_stuck_attempts_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
 /// An attempt met a conflict or lost its connection, and is run again.
 pub(crate) struct Rerun<'a> {
     pub(crate) consumer: &'a str,

@@ -9,6 +9,7 @@
 //! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
 //! | `postroom_inbox_failed_attempts_total` | counter | `consumer` | attempts that failed |
 //! | `postroom_inbox_shared_failed_total` | counter | `consumer` | shared transactions that failed: each of their messages was handled by itself |
+//! | `postroom_inbox_stuck_attempts_total` | counter | `consumer` | attempts that took minutes longer than their handlers may: a layer hangs |
 //! | `postroom_inbox_reruns_total` | counter | `consumer` | attempts run again after a conflict or a lost connection |
 //! | `postroom_inbox_database_unavailable_total` | counter | `consumer` | times the database could not be used |
 //! | `postroom_inbox_connected_total` | counter | `consumer` | connections to the broker made |
@@ -28,7 +29,7 @@ mod parked;
 pub(crate) use self::{
     broker::{Connected, Disconnected, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, FrozenEnded, LeafTruncated},
-    handling::{Aborted, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed},
+    handling::{Aborted, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, OrphansReleased, Parked},
 };
 
@@ -55,6 +56,6 @@ mod tests {
         .flat_map(|source| quoted(source, '"'))
         .collect();
         assert_eq!(quoted(include_str!("mod.rs"), '`'), emitted);
-        assert_eq!(emitted.len(), 17);
+        assert_eq!(emitted.len(), 18);
     }
 }

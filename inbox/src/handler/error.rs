@@ -80,6 +80,14 @@ impl fmt::Display for HandlerError {
     }
 }
 
+/// Returns an error and its sources.
+pub(crate) fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    // Not through `impl Error for &T`, whose source would live no longer than the closure's borrow.
+    std::iter::successors(Some(error), |error| (**error).source())
+}
+
 /// Returns the texts of an error and of its sources, joined by `: `.
 ///
 /// A source whose text its error repeats at its end is left out.

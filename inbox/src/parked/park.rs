@@ -59,9 +59,10 @@ pub(crate) async fn insert(
     verdict: &Verdict,
 ) -> Result<(), sqlx::Error> {
     let message = delivery.message();
-    let headers = row::headers(message);
+    let headers = outbox::jsonb(&row::headers(message));
+    let headers = headers.map_err(|error| sqlx::Error::Encode(error.into()))?;
     let body = delivery.received_body();
-    sql::parked::insert(link, consumer, message, &headers, body, verdict).await
+    sql::parked::insert(link, consumer, message, headers, body, verdict).await
 }
 
 /// Records the id, if the message has one; returns false if it was recorded before.

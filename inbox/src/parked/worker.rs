@@ -205,7 +205,12 @@ impl Worker {
         let held = sql::parked::settle(&mut link, id, attempts, verdict).await?;
         let lets_go = held == Some(true) && !verdict.holds_key;
         if let (Some(key), true) = (&delivery.message().key, lets_go) {
-            sql::parked::release_next(&mut link, &settings.consumer, key).await?;
+            let consumer = &settings.consumer;
+            sql::parked::release_next(&mut link, consumer, key).await?;
+            if verdict.reason == Reason::Unhandled {
+                let type_name = delivery.type_name();
+                sql::parked::overtake(&mut link, consumer, key, type_name).await?;
+            }
         }
         tx.commit().await?;
         Ok(held.is_some())

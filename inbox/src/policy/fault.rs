@@ -2,11 +2,9 @@
 
 use std::{error::Error, time::Duration};
 
-use sqlx::error::DatabaseError;
-
 use crate::{
     Reason,
-    handler::{Disposition, chain},
+    handler::{Disposition, chain, sources},
     sql,
     transaction::TransactionError,
 };
@@ -19,7 +17,8 @@ const ERROR_BYTES: usize = 8 * 1024;
 pub(crate) enum Meaning {
     /// Nobody could be asked. Says nothing about the message; tried again without limit.
     Unavailable,
-    /// A conflict with another transaction, or a lost connection: run again, no failure.
+    /// A conflict with another transaction, a lost connection, or a statement that was prepared before a table
+    /// was changed: run again, no failure.
     Rerun,
     /// The handler failed.
     Failed,
@@ -31,6 +30,41 @@ pub(crate) enum Meaning {
     Ended,
 }
 
+impl Meaning {
+    /// Returns what a transaction's error means.
+    pub(crate) fn of(error: &TransactionError) -> Self {
+        match error {
+            TransactionError::Unavailable(_) if conflicts(error) => Self::Rerun,
+            TransactionError::Unavailable(_) => Self::Unavailable,
+            TransactionError::NoId => Self::Hopeless(Reason::NoId),
+            TransactionError::Stale => Self::Hopeless(Reason::Stale),
+            TransactionError::Future => Self::Hopeless(Reason::Future),
+            TransactionError::Handler(failure) => match failure.disposition {
+                Disposition::Retry if conflicts(error) => Self::Rerun,
+                Disposition::Retry => Self::Failed,
+                Disposition::Defer(wait) => Self::Deferred(wait),
+                Disposition::Reject => Self::Hopeless(Reason::Rejected),
+                Disposition::Undecodable => Self::Hopeless(Reason::Undecodable),
+                Disposition::Unhandled => Self::Hopeless(Reason::Unhandled),
+            },
+            TransactionError::Panicked(_)
+            | TransactionError::TimedOut(_)
+            | TransactionError::Leaked
+            | TransactionError::Aborted(_) => Self::Failed,
+            TransactionError::Ended => Self::Ended,
+            TransactionError::Lost(_) | TransactionError::Shared => Self::Rerun,
+            // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
+            // the record decides on the rerun.
+            TransactionError::Commit(source) => match source.as_database_error() {
+                Some(refused) if !sql::is_conflict(refused) && !sql::has_ended(refused) => {
+                    Self::Failed
+                }
+                _ => Self::Rerun,
+            },
+        }
+    }
+}
+
 /// The error of an attempt, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -40,11 +74,11 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Reads the error of the services around a handler.
-    pub(crate) fn read(error: &(dyn Error + 'static)) -> Self {
-        let meaning = sources(error)
-            .find_map(|source| source.downcast_ref::<TransactionError>())
-            .map_or(Meaning::Failed, meaning);
+    /// Reads the error of the services around a handler. What the transaction's error meant was `seen`, if it
+    /// failed: an error of a layer's may have it among its sources, or hide it.
+    pub(crate) fn read(error: &(dyn Error + 'static), seen: Option<Meaning>) -> Self {
+        let shown = sources(error).find_map(|source| source.downcast_ref::<TransactionError>());
+        let meaning = shown.map(Meaning::of).or(seen).unwrap_or(Meaning::Failed);
         let advice = sources(error)
             .filter(|_| meaning == Meaning::Unavailable)
             .find_map(|source| sql::advice(source.downcast_ref()?));
@@ -58,11 +92,11 @@ impl Fault {
         }
     }
 
-    /// Makes the fault of a layer that passed on another delivery than the parked one it was given.
-    pub(crate) fn made_anew() -> Self {
+    /// Makes the fault of a layer that answered for a parked delivery, which never came to the inbox.
+    pub(crate) fn kept_away() -> Self {
         Self {
             meaning: Meaning::Failed,
-            text: "a layer made a new delivery of this one, which is taken for a duplicate; use Delivery::with_body".to_owned(),
+            text: "a layer around the handler answered itself, or passed on a delivery that it had made: use Delivery::with_body, and inbox.discard for a parked message that nobody is to handle".to_owned(),
         }
     }
 
@@ -75,54 +109,9 @@ impl Fault {
     }
 }
 
-fn meaning(error: &TransactionError) -> Meaning {
-    match error {
-        TransactionError::Unavailable(_) if conflicts(error) => Meaning::Rerun,
-        TransactionError::Unavailable(_) => Meaning::Unavailable,
-        TransactionError::NoId => Meaning::Hopeless(Reason::NoId),
-        TransactionError::Stale => Meaning::Hopeless(Reason::Stale),
-        TransactionError::Future => Meaning::Hopeless(Reason::Future),
-        TransactionError::Handler(failure) => match failure.disposition {
-            Disposition::Retry if conflicts(error) => Meaning::Rerun,
-            Disposition::Retry => Meaning::Failed,
-            Disposition::Defer(wait) => Meaning::Deferred(wait),
-            Disposition::Reject => Meaning::Hopeless(Reason::Rejected),
-            Disposition::Undecodable => Meaning::Hopeless(Reason::Undecodable),
-            Disposition::Unhandled => Meaning::Hopeless(Reason::Unhandled),
-        },
-        TransactionError::Panicked(_)
-        | TransactionError::TimedOut(_)
-        | TransactionError::Leaked
-        | TransactionError::Aborted(_) => Meaning::Failed,
-        TransactionError::Ended => Meaning::Ended,
-        TransactionError::Lost(_) | TransactionError::Shared => Meaning::Rerun,
-        // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
-        // the record decides on the rerun.
-        TransactionError::Commit(source) => match source.as_database_error() {
-            Some(refused) if !conflict(refused) && !sql::has_ended(refused) => Meaning::Failed,
-            _ => Meaning::Rerun,
-        },
-    }
-}
-
-fn sources<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // Not through `impl Error for &T`, whose source would live no longer than the closure's borrow.
-    std::iter::successors(Some(error), |error| (**error).source())
-}
-
-/// Returns whether PostgreSQL asks for the transaction to be run again.
+/// Whether the transaction is to be run again, through no fault of the handler's.
 fn conflicts(error: &(dyn Error + 'static)) -> bool {
-    sources(error)
-        .filter_map(|source| source.downcast_ref::<sqlx::Error>())
-        .filter_map(sqlx::Error::as_database_error)
-        .any(conflict)
-}
-
-fn conflict(error: &(dyn DatabaseError + 'static)) -> bool {
-    // serialization_failure, deadlock_detected
-    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+    sql::refusals(error).any(|refusal| sql::is_conflict(refusal) || sql::is_outdated(refusal))
 }
 
 fn clip(mut text: String) -> String {
@@ -144,7 +133,7 @@ mod tests {
     use crate::{HandlerError, Reason, transaction::TransactionError};
 
     fn handler(error: HandlerError) -> Meaning {
-        Fault::read(&TransactionError::Handler(error.into())).meaning
+        Meaning::of(&TransactionError::Handler(error.into()))
     }
 
     #[test]
@@ -166,15 +155,12 @@ mod tests {
     fn a_database_that_is_away_says_nothing_about_the_message() {
         let away = || sqlx::Error::PoolTimedOut;
         assert_eq!(
-            Fault::read(&TransactionError::Unavailable(away())).meaning,
+            Meaning::of(&TransactionError::Unavailable(away())),
             Meaning::Unavailable
         );
+        assert_eq!(Meaning::of(&TransactionError::Lost(away())), Meaning::Rerun);
         assert_eq!(
-            Fault::read(&TransactionError::Lost(away())).meaning,
-            Meaning::Rerun
-        );
-        assert_eq!(
-            Fault::read(&TransactionError::Commit(away())).meaning,
+            Meaning::of(&TransactionError::Commit(away())),
             Meaning::Rerun
         );
         // The handler's own pool may be another database's.
@@ -186,11 +172,13 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("wrapped")]
         struct Wrapped(#[source] TransactionError);
-        let wrapped = Fault::read(&Wrapped(TransactionError::Stale));
+        let wrapped = Fault::read(&Wrapped(TransactionError::Stale), None);
         assert_eq!(wrapped.meaning, Meaning::Hopeless(Reason::Stale));
         assert!(wrapped.text.starts_with("wrapped: the message is older"));
-        let own = Fault::read(&std::io::Error::other("rate limited"));
-        assert_eq!(own.meaning, Meaning::Failed);
+        let own = std::io::Error::other("rate limited");
+        assert_eq!(Fault::read(&own, None).meaning, Meaning::Failed);
+        let seen = Meaning::Hopeless(Reason::Stale);
+        assert_eq!(Fault::read(&own, Some(seen)).meaning, seen);
     }
 
     #[test]

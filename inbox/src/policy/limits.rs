@@ -125,7 +125,7 @@ impl Limits {
             holds_key: in_order,
             recorded: false,
             error: Some(format!(
-                "delivered {deliveries} times before without an answer; its handler may end the process"
+                "delivered {deliveries} times before without an answer; its handler may end the process, if that was not ended otherwise each time"
             )),
         }
     }

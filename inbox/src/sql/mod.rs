@@ -1,8 +1,10 @@
 //! The statements of the inbox, one module per table.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error};
 
-use sqlx::error::DatabaseError;
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
+use crate::handler::sources;
 
 pub(crate) mod parked;
 pub(crate) mod processed;
@@ -15,6 +17,37 @@ pub(crate) fn has_ended(error: &(dyn DatabaseError + 'static)) -> bool {
     let code = error.code();
     let code = code.as_deref().unwrap_or_default();
     code.starts_with("08") || code.starts_with("57P") || matches!(code, "40003" | "25P03" | "25P04")
+}
+
+/// What the server said, of all errors in a chain. Transparent errors and those of `anyhow` hide the client's
+/// error, but not what is in it.
+pub(crate) fn refusals<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn DatabaseError + 'static)> {
+    sources(error).filter_map(|source| {
+        let outer = source.downcast_ref::<sqlx::Error>();
+        let inner = source.downcast_ref::<Box<dyn DatabaseError>>();
+        outer
+            .and_then(sqlx::Error::as_database_error)
+            .or(inner.map(|refusal| &**refusal))
+    })
+}
+
+/// Whether the server asks for the transaction to be run again.
+pub(crate) fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
+    // serialization_failure, deadlock_detected
+    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether a statement that the session keeps has another result since a table was changed. It fails until
+/// it is prepared anew, which sqlx (0.9) never does.
+pub(crate) fn is_outdated(error: &(dyn DatabaseError + 'static)) -> bool {
+    // feature_not_supported. Texts may be translated, the names of the server's functions are not.
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|error| {
+            error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+        })
 }
 
 /// Whether an error says that the session is gone, and not that a statement failed.

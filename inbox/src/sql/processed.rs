@@ -134,7 +134,11 @@ pub(crate) async fn record_all(
     Ok(RecordedAll {
         is_new: rows.into_iter().map(|(is_new, ..)| is_new).collect(),
         now,
-        session: Session { xid, pid },
+        session: Session {
+            xid,
+            pid,
+            role: None,
+        },
     })
 }
 

@@ -22,6 +22,8 @@ const IS_DURABLE: &str = "SELECT current_setting('synchronous_commit') <> 'off'"
 
 const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
 
+const TAKE_ROLE: &str = "SELECT set_config('role', $1, true)";
+
 const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
 /// What [`commit_and_begin`] fails with if the transaction is another: `undefined_object`, a setting of
@@ -97,6 +99,15 @@ pub(crate) async fn is_durable(link: &mut Link<'_>) -> Result<bool, sqlx::Error>
 /// Makes the transaction's commit durable.
 pub(crate) async fn make_durable(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
     link.query(MAKE_DURABLE).execute(link.connection()).await?;
+    Ok(())
+}
+
+/// Takes a role for the rest of the transaction: a handler may have taken another.
+pub(crate) async fn take_role(link: &mut Link<'_>, role: &str) -> Result<(), sqlx::Error> {
+    link.query(TAKE_ROLE)
+        .bind(role)
+        .execute(link.connection())
+        .await?;
     Ok(())
 }
 

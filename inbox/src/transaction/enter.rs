@@ -1,5 +1,6 @@
 //! From a fresh transaction to the handler: the record, and whether the key must wait.
 
+use chrono::{DateTime, Utc};
 use outbox::link::Link;
 
 use super::{Settings, TransactionError};
@@ -19,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) xid: String,
     /// The session's process at the server.
     pub(crate) pid: i32,
+    /// The role that locked a parked message's row, to delete it. A handler may take another.
+    pub(crate) role: Option<String>,
 }
 
 /// What is to happen in the transaction.
@@ -38,14 +41,20 @@ pub(super) async fn enter(
     match delivery.origin() {
         Origin::Queue => record(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
-            let locked = sql::parked::lock_claimed(link, id, attempts);
+            let dated = dated(delivery);
+            let hash = dated.map(|(id, _)| id.hash());
+            let hash = hash.as_ref().map(<[u8; 32]>::as_slice);
+            let locked = sql::parked::lock_claimed(link, id, attempts, hash);
             let locked = super::within(locked)
                 .await
                 .map_err(TransactionError::Unavailable)?;
             let Some(locked) = locked else {
                 return Ok(Entered::Settled(Outcome::Gone));
             };
-            if locked.from_future && is_handled(settings, link, delivery).await? {
+            if locked.outside
+                && let Some((dated, made_at)) = dated
+                && is_handled(settings, link, &dated, made_at).await?
+            {
                 super::within(sql::parked::delete(link, id))
                     .await
                     .map_err(TransactionError::Unavailable)?;
@@ -54,33 +63,41 @@ pub(super) async fn enter(
             Ok(Entered::Run(Session {
                 xid: locked.xid,
                 pid: locked.pid,
+                role: Some(locked.role),
             }))
         }
     }
 }
 
-/// Records a parked message whose time has come since; returns whether a copy has been handled.
+/// The delivery's id, and its time, if it tells one.
+fn dated(delivery: &Delivery) -> Option<(Id, DateTime<Utc>)> {
+    let message = delivery.message();
+    let id = Id::new(message.message_id.as_deref()?, message.source.as_deref());
+    Some((id, id.made_at()?))
+}
+
+/// Records a parked message whose time has come since where its copies are; returns whether one of them has
+/// been handled.
+///
+/// Until then it is not run: a copy that comes in time would not find it. One whose time is past has none.
 async fn is_handled(
     settings: &Settings,
     link: &mut Link<'_>,
-    delivery: &Delivery,
+    id: &Id,
+    made_at: DateTime<Utc>,
 ) -> Result<bool, TransactionError> {
-    let message = delivery.message();
-    let id = message.message_id.as_deref();
-    let id = id.map(|id| Id::new(id, message.source.as_deref()));
-    let Some((id, made_at)) = id.and_then(|id| Some((id, id.made_at()?))) else {
-        return Ok(false);
-    };
-    let recording = async {
-        let now = sql::session::now(link).await?;
-        if settings.window.age(made_at, now) != Age::Known {
-            return Ok(false);
-        }
-        let record = sql::processed::record(link, &settings.consumer, &id.record(), None).await?;
-        Ok(!record.is_new)
-    };
+    let now = super::within(sql::session::now(link));
+    let now = now.await.map_err(TransactionError::Unavailable)?;
+    match settings.window.age(made_at, now) {
+        Age::Known => {}
+        Age::Stale => return Ok(false),
+        Age::Future => return Err(TransactionError::Future),
+    }
+    let record = id.record();
+    let recording = sql::processed::record(link, &settings.consumer, &record, None);
     let recorded = settings.recorded(recording).await;
-    recorded.map_err(TransactionError::Unavailable)
+    let recorded = recorded.map_err(TransactionError::Unavailable)?;
+    Ok(!recorded.is_new)
 }
 
 async fn record(
@@ -119,6 +136,7 @@ async fn record(
     Ok(Entered::Run(Session {
         xid: recorded.xid,
         pid: recorded.pid,
+        role: None,
     }))
 }
 

@@ -70,6 +70,9 @@ pub(super) async fn settle(
     };
     check(link, session).await?;
     let leave = async {
+        if let Some(role) = &session.role {
+            sql::session::take_role(link, role).await?;
+        }
         sql::parked::delete(link, id).await?;
         // In a statement after the deletion's: it sees what was parked behind the row until then.
         if let Some(key) = &delivery.message().key {
@@ -81,7 +84,8 @@ pub(super) async fn settle(
         if sql::is_lost(&error) {
             TransactionError::Lost(error)
         } else {
-            TransactionError::Unavailable(error)
+            // The row was locked, so the inbox may do this: the handler has made it impossible.
+            TransactionError::Commit(error)
         }
     })
 }

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
 use super::{Settings, TransactionError, enter, enter::Entered, leave, within, work::work};
-use crate::{Context, Delivery, HandlerError, Outcome, sql};
+use crate::{Context, Delivery, HandlerError, Outcome, policy::Meaning, sql};
 
 /// Handles each message once: runs a service inside the transaction that records the message.
 #[derive(Debug, Clone)]
@@ -51,18 +51,24 @@ where
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
         let place = delivery.take_place();
+        let witness = delivery.witness().clone();
         let handler = move |context| {
             let mut ready = ready;
             let working = ready.call(context);
             async move { working.await.map_err(Into::into) }
         };
-        match place {
-            None => Box::pin(run(Arc::clone(&self.settings), handler, delivery)),
-            Some(place) => {
-                let run = move |context| handler(context).boxed();
-                Box::pin(place.take(delivery, Box::new(run)))
-            }
-        }
+        let settings = Arc::clone(&self.settings);
+        Box::pin(async move {
+            witness.enter();
+            let ran = match place {
+                None => run(settings, handler, delivery).await,
+                Some(place) => {
+                    let run = move |context| handler(context).boxed();
+                    place.take(delivery, Box::new(run)).await
+                }
+            };
+            ran.inspect_err(|error| witness.fail(Meaning::of(error)))
+        })
     }
 }
 

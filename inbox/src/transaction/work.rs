@@ -93,6 +93,9 @@ async fn roll_back(
 ) -> TransactionError {
     let rolling_back = async {
         let ended = has_ended(&mut settings.link(&mut tx), session).await?;
+        if sql::refusals(&failure).any(sql::is_outdated) {
+            tx.clear_cached_statements().await?;
+        }
         tx.rollback().await?;
         Ok::<_, sqlx::Error>(ended)
     };

@@ -13,7 +13,7 @@ use tokio::sync::Barrier;
 
 use support::eventually;
 
-use crate::world::{Placed, Running, World, insert_effect};
+use crate::world::{Log, Placed, Running, World, insert_effect};
 
 #[tokio::test]
 async fn one_key_is_handled_in_order() {
@@ -181,6 +181,47 @@ async fn a_message_put_off_for_too_long_is_dead() {
     world.broker.publish(&Placed::new("a", 1)).await;
     eventually("it is dead", || async {
         world.database.parked().await == ["deferred/dead/0/f"]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// An operator who tries it again gives it as long as it had.
+#[tokio::test]
+async fn a_message_put_off_for_too_long_may_be_put_off_again_after_a_retry() {
+    let world = World::new().await;
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        seen.add("run");
+        let (revived, again) = (seen.count("revived"), seen.lines());
+        let since = again.iter().rev().take_while(|line| *line == "run").count();
+        async move {
+            if revived == 0 || since < 3 {
+                return Err(HandlerError::defer(Duration::ZERO, "not yet"));
+            }
+            Ok(insert_effect(&mut ctx, &event).await?)
+        }
+    };
+    let builder = world.consumer().max_deferral(Duration::from_secs(3));
+    let running = Running::start(
+        &world.broker,
+        "billing",
+        builder.on::<Placed, _, _>(handler),
+    )
+    .await;
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it was dead for as long", || async {
+        let dead = "SELECT count(*) FROM inbox.parked
+                    WHERE state = 'dead' AND parked_at < clock_timestamp() - interval '3 seconds'";
+        world.database.count(dead).await == 1
+    })
+    .await;
+    log.add("revived");
+    let retry = "SELECT inbox.retry(id) FROM inbox.parked";
+    world.database.execute(retry).await;
+    eventually("it is handled", || async {
+        world.database.effects("a").await == [1]
     })
     .await;
     running.stop().await;

@@ -150,3 +150,26 @@ async fn paid_now(ctx: &mut Context, event: &Paid) -> Result<PgQueryResult, sqlx
         .execute(ctx.connection())
         .await
 }
+
+/// That nobody handles a type was found out once: the messages behind the first of a key have waited for the
+/// same, and as long.
+#[tokio::test]
+async fn messages_that_nobody_handles_do_not_wait_one_after_another() {
+    let world = World::new().await;
+    let parked = "INSERT INTO inbox.parked (consumer, state, reason, holds_key, due_at, parked_at, message_id,
+                                            topic, key, type, headers, payload)
+                  SELECT 'billing', 'waiting', CASE n WHEN 1 THEN 'unhandled' ELSE 'behind' END, true,
+                         CASE n WHEN 1 THEN now() - interval '6 minutes' END, now() - interval '6 minutes',
+                         n::text, 'gone', 'a', CASE n WHEN 4 THEN 'orders.placed' ELSE 'gone' END, '{}',
+                         '{\"n\": 4, \"customer\": \"a\"}'
+                  FROM generate_series(1, 4) AS n";
+    world.database.execute(parked).await;
+    let running = Running::start(&world.broker, "billing", old(&world)).await;
+    eventually("the last is handled", || async {
+        world.database.effects("a").await == [4]
+    })
+    .await;
+    running.stop().await;
+    let dead = ["unhandled/dead/1/f"; 3];
+    assert_eq!(world.database.parked().await, dead);
+}

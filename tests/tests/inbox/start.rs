@@ -2,7 +2,9 @@
 
 use std::{error::Error as _, time::Duration};
 
-use inbox::{Context, DatabaseError, HandlerError, RunError};
+use inbox::{Context, DatabaseError, HandlerError, QueueKind, RunError};
+use lapin::{options::BasicConsumeOptions, types::FieldTable};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use support::{eventually, unique, variable};
 use url::Url;
@@ -123,4 +125,41 @@ async fn a_consumer_whose_pool_is_closed_ends_and_another_takes_over() {
     })
     .await;
     standby.stop().await;
+}
+
+/// It ends when the other does.
+#[tokio::test]
+async fn a_queue_that_another_reads_alone_is_waited_for() {
+    let world = World::new().await;
+    let builder = || {
+        let builder = world.consumer().queue_kind(QueueKind::Classic);
+        let builder = builder.single_active_consumer(false);
+        builder.on::<Placed, _, _>(placed)
+    };
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    running.stop().await;
+    let (connection, channel) = world.broker.vhost.channel().await;
+    let alone = BasicConsumeOptions {
+        exclusive: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consuming =
+        channel.basic_consume("billing".into(), "".into(), alone, FieldTable::default());
+    let _consumer = consuming.await.unwrap();
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let running = Running::spawn(builder());
+    eventually("it has tried", || async {
+        let counted = recorder.handle().render();
+        counted.contains("postroom_inbox_disconnected_total")
+    })
+    .await;
+    connection.close(200, "".into()).await.unwrap();
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it is handled", || async {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    running.stop().await;
 }

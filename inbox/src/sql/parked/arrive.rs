@@ -1,7 +1,8 @@
 //! Statements of deliveries that are parked.
 
 use outbox::{link::Link, wire::Incoming};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 
 use crate::policy::Verdict;
 
@@ -96,7 +97,7 @@ pub(crate) async fn insert(
     link: &mut Link<'_>,
     consumer: &str,
     message: &Incoming,
-    headers: &Value,
+    headers: Box<RawValue>,
     body: &[u8],
     verdict: &Verdict,
 ) -> Result<(), sqlx::Error> {
@@ -114,7 +115,7 @@ pub(crate) async fn insert(
         .bind(&message.key)
         .bind(&message.type_name)
         .bind(&message.content_type)
-        .bind(headers)
+        .bind(Json(headers))
         .bind(body)
         .execute(link.connection())
         .await?;

@@ -10,7 +10,8 @@ use sqlx::FromRow;
 pub(crate) use arrive::{any_holder, insert, is_there, lock_holder};
 pub(crate) use operate::{Listed, discard, list, retry};
 pub(crate) use retry::{
-    Claimed, Leases, Takes, claim, delete, lock_claimed, release_next, release_orphans, settle,
+    Claimed, Leases, Takes, claim, delete, lock_claimed, overtake, release_next, release_orphans,
+    settle,
 };
 
 /// The columns that hold the message itself.

@@ -32,7 +32,10 @@ RETURNING p.id, p.holds_key, p.attempts,
 // Waits rather than skips: the claim of another worker locks the row for a moment even where it
 // does not take it, and a claimed row that nobody runs waits for the end of its lease.
 const LOCK_CLAIMED: &str = "
-SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid, p.reason = 'future' AS from_future
+SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid, current_setting('role') AS role,
+       p.reason = 'future'
+       OR EXISTS (SELECT FROM inbox.processed_other AS o
+                  WHERE o.consumer = p.consumer AND o.id_hash = $3) AS outside
 FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
 FOR NO KEY UPDATE";
 
@@ -53,6 +56,13 @@ SET parked_at = CASE WHEN $2 = 'dead' OR ($3 = 'deferred' AND reason <> 'deferre
     state = $2, reason = $3, holds_key = $4, attempts = $5,
        due_at = clock_timestamp() + $6 * interval '1 second', error = $7
 WHERE id = $1";
+
+// It has waited since it was parked, and for the same.
+const OVERTAKE: &str = "
+UPDATE inbox.parked AS p SET due_at = p.parked_at
+WHERE p.id = (SELECT n.id FROM inbox.parked AS n
+              WHERE n.consumer = $1 AND n.key = $2 AND n.holds_key ORDER BY n.id LIMIT 1)
+  AND p.reason = 'behind' AND p.due_at IS NOT NULL AND coalesce(p.type, p.topic) = $3";
 
 // Rows that wait for a row which is gone: deleted by hand, or by two transactions at once.
 const RELEASE_ORPHANS: &str = "
@@ -82,8 +92,11 @@ pub(crate) struct Locked {
     pub(crate) xid: String,
     /// The session's process at the server.
     pub(crate) pid: i32,
-    /// Whether it was parked because its time had not come, and is not recorded where a copy would be.
-    pub(crate) from_future: bool,
+    /// The session's role.
+    pub(crate) role: String,
+    /// Whether its time had not come, or was long past, when it was parked: then it is not recorded where a
+    /// copy would be.
+    pub(crate) outside: bool,
 }
 
 /// How long a claimed row is left to who claimed it.
@@ -129,15 +142,18 @@ pub(crate) async fn claim(
         .await
 }
 
-/// Locks a claimed row; `None` if it is gone or claimed by somebody else.
+/// Locks a claimed row; `None` if it is gone or claimed by somebody else. `hash` is what its message would be
+/// recorded by outside the ring, if that is not where all of its kind are.
 pub(crate) async fn lock_claimed(
     link: &mut Link<'_>,
     id: i64,
     attempts: i32,
+    hash: Option<&[u8]>,
 ) -> Result<Option<Locked>, sqlx::Error> {
     link.query_as(LOCK_CLAIMED)
         .bind(id)
         .bind(attempts)
+        .bind(hash)
         .fetch_optional(link.connection())
         .await
 }
@@ -160,6 +176,23 @@ pub(crate) async fn release_next(
     link.query(RELEASE_NEXT)
         .bind(consumer)
         .bind(key)
+        .execute(link.connection())
+        .await?;
+    Ok(())
+}
+
+/// Lets the key's next row, which [`release_next`] made due, count its wait for a handler from when it was
+/// parked, if it is of a type that has none.
+pub(crate) async fn overtake(
+    link: &mut Link<'_>,
+    consumer: &str,
+    key: &str,
+    type_name: &str,
+) -> Result<(), sqlx::Error> {
+    link.query(OVERTAKE)
+        .bind(consumer)
+        .bind(key)
+        .bind(type_name)
         .execute(link.connection())
         .await?;
     Ok(())
