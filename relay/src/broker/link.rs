@@ -152,7 +152,10 @@ impl Link {
                         blocked.send_replace(false);
                         report(events, connected(shortage.as_ref(), *doubtful)).await;
                     }
-                    Some(lapin::Event::Error(error)) => break Err(BrokerError::Lost(error)),
+                    // What closes a channel alone is its user's.
+                    Some(lapin::Event::Error(error)) if !error.is_amqp_soft_error() => {
+                        break Err(BrokerError::Lost(error));
+                    }
                     Some(_) => {}
                     None => break Err(BrokerError::Closed),
                 },

@@ -83,11 +83,7 @@ impl Publisher {
             let order = tokio::select! {
                 order = orders.recv() => order,
                 () = self.lost.cancelled() => {
-                    // What was sent before the engine knew comes back unpublished.
-                    orders.close();
-                    while let Some(order) = orders.recv().await {
-                        self.give_back(&events, unknown(&order, None)).await;
-                    }
+                    self.give_back_unsent(orders, &events).await;
                     return Ok(());
                 }
             };
@@ -95,7 +91,16 @@ impl Publisher {
             let started = Instant::now();
             let (outcomes, mut error) = self.publish(&order).await;
             let any = |which: Outcome| outcomes.iter().any(|(_, outcome)| *outcome == which);
-            if error.is_some() || self.lost.is_cancelled() {
+            if self.lost.is_cancelled() {
+                // The connection ends.
+            } else if let Some(closed) = error.take_if(|_| any_blamed(&outcomes)) {
+                // Over a message that it does not take, mostly the channel alone.
+                let renewed = self.open_anew(Duration::ZERO).await;
+                if renewed.is_ok() {
+                    events::ChannelClosed { error: &closed }.emit();
+                }
+                error = renewed.err().map(|_| closed);
+            } else if error.is_some() {
                 // The connection ends.
             } else if any(Outcome::Overdue) {
                 // What is in flight on it cannot be taken back.
@@ -117,10 +122,7 @@ impl Publisher {
             }
             self.give_back(&events, outcomes).await;
             if let Some(error) = error {
-                orders.close();
-                while let Some(order) = orders.recv().await {
-                    self.give_back(&events, unknown(&order, None)).await;
-                }
+                self.give_back_unsent(orders, &events).await;
                 return Err(error);
             }
         }
@@ -136,6 +138,18 @@ impl Publisher {
                 after,
             }),
             () = self.lost.cancelled() => Ok(()),
+        }
+    }
+
+    /// What the engine has sent before it knew comes back unpublished.
+    async fn give_back_unsent(
+        &self,
+        mut orders: mpsc::Receiver<Order>,
+        events: &mpsc::Sender<Event>,
+    ) {
+        orders.close();
+        while let Some(order) = orders.recv().await {
+            self.give_back(events, all(&order, &Outcome::Unsent)).await;
         }
     }
 
@@ -167,7 +181,7 @@ impl Publisher {
             Err(Some(batch::Error::Client(error))) => {
                 let blame = blame(&error);
                 let error = match reply_code(&error) {
-                    Some(403 | 404) => BrokerError::RouteDown {
+                    Some(403 | 404) if blame.is_none() => BrokerError::RouteDown {
                         exchange: self.exchange.to_string(),
                         source: error,
                     },
@@ -227,10 +241,17 @@ fn all(order: &Order, outcome: &Outcome) -> Vec<(Position, Outcome)> {
         .collect()
 }
 
+fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
+    let is_blamed = |outcome: &Outcome| matches!(outcome, Outcome::Unknown { blame: Some(_) });
+    outcomes.iter().any(|(_, outcome)| is_blamed(outcome))
+}
+
 /// The broker's words, if it closed the channel or connection over what was published: not for a
 /// missing or refused exchange (404, 403), nor when an operator or a shutdown closed it (320).
 fn blame(error: &lapin::Error) -> Option<String> {
     match reply_code(error) {
+        // The user may write others (RabbitMQ's topic permissions).
+        Some(403) if error.to_string().contains("access to topic") => Some(error.to_string()),
         // Closed by an operator, refused, missing, or an error of the broker's own.
         None | Some(320 | 403 | 404 | 541) => None,
         Some(_) => Some(error.to_string()),

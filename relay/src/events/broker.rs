@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
-use crate::broker::State;
+use crate::{
+    broker::{BrokerError, State},
+    error,
+};
 
 /// State of the connection to the broker.
 #[derive(Debug)]
@@ -52,6 +55,19 @@ impl Unconfirmed<'_> {
             ?topics,
             "no confirm within {after:?} for messages of these topics, but for others; has their queue a majority?"
         );
+    }
+}
+
+/// The broker closed a channel over a message, and another was opened.
+#[derive(Debug)]
+pub(crate) struct ChannelClosed<'a> {
+    pub(crate) error: &'a BrokerError,
+}
+
+impl ChannelClosed<'_> {
+    pub(crate) fn emit(&self) {
+        let error = error::chain(self.error);
+        warn!(%error, "the broker closed a channel over a message; finding out which, and parking it");
     }
 }
 

@@ -29,7 +29,8 @@ impl<M> Machine<M> {
             };
             if first.get().strikes > 0 {
                 if batch.is_empty() {
-                    return self.next_suspect();
+                    let position = *first.key();
+                    return self.next_suspect(position);
                 }
                 break;
             }
@@ -44,8 +45,15 @@ impl<M> Machine<M> {
     /// As [`Machine::next_batch`], while there are topics in doubt: messages of one of them, or of none.
     fn next_batch_in_doubt(&mut self, most: usize) -> Batch<M> {
         let innocent = |entry: &Entry<M>| entry.strikes == 0;
-        if !self.ready.values().next().is_some_and(innocent) {
-            return self.next_suspect();
+        let suspect = self.ready.iter().find(|(_, entry)| !innocent(entry));
+        if let Some((&position, _)) = suspect {
+            let mut before = self.ready.range(..position);
+            let is_first = before.clone().next().is_none();
+            // Messages of topics in doubt may come back before it again and again.
+            let in_doubt = |(_, entry): (_, &Entry<M>)| self.doubt.contains(&entry.row.topic);
+            if is_first || (self.in_flight.is_empty() && before.all(in_doubt)) {
+                return self.next_suspect(position);
+            }
         }
         let innocents = self.ready.iter().take_while(|(_, entry)| innocent(entry));
         let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
@@ -75,11 +83,11 @@ impl<M> Machine<M> {
         first.is_some_and(|entry| self.doubt.is_apart(&entry.row.topic, entry.batch))
     }
 
-    /// Takes the first message, which is under suspicion, as soon as nothing else is in flight.
-    fn next_suspect(&mut self) -> Batch<M> {
+    /// Takes a message that is under suspicion, as soon as nothing else is in flight.
+    fn next_suspect(&mut self, position: Position) -> Batch<M> {
         let mut batch = Batch::new();
         if self.in_flight.is_empty()
-            && let Some((position, mut entry)) = self.ready.pop_first()
+            && let Some(mut entry) = self.ready.remove(&position)
         {
             self.suspect = Some(position);
             entry.batch = self.doubt.number();

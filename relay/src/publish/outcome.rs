@@ -26,6 +26,8 @@ pub enum Outcome {
     Overdue,
     /// It can never go.
     Rejected(String),
+    /// It was handed out, and never given to the client: nobody has judged it.
+    Unsent,
     /// Neither success nor failure: the connection or channel is gone.
     Unknown {
         /// The broker's words, if it closed the channel or connection over a message of the batch.

@@ -39,6 +39,11 @@ impl<M> Machine<M> {
                 self.fail(&entry, Reason::Nacked, detail)
             }
             Outcome::Rejected(detail) => self.fail(&entry, Reason::Rejected, detail),
+            Outcome::Unsent => {
+                // What it is suspected of remains.
+                self.make_ready(entry);
+                return None;
+            }
             Outcome::Overdue => {
                 if std::mem::take(&mut entry.strikes) > 0 {
                     self.acquit(&entry.row.topic);
@@ -65,7 +70,7 @@ impl<M> Machine<M> {
             Outcome::Confirmed => doubt.confirmed(topic),
             Outcome::Unroutable | Outcome::Nacked => doubt.answered(topic),
             Outcome::Overdue => doubt.overdue(topic, batch),
-            Outcome::Rejected(_) => doubt.unanswered(topic, batch),
+            Outcome::Rejected(_) | Outcome::Unsent => doubt.unanswered(topic, batch),
             Outcome::Unknown { .. } => {
                 doubt.unanswered(topic, batch);
                 doubt.lost();

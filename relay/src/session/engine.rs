@@ -22,7 +22,7 @@ use crate::{
     health::Reporter,
     lease::{self, Proof},
     message::Message,
-    publish::{Machine, Reason, Settled},
+    publish::{Machine, Outcome, Reason, Settled},
 };
 
 /// Most drains that are read at a time: their rows are taken however little room is left.
@@ -141,10 +141,7 @@ impl Engine {
                 let (mpsc::error::TrySendError::Full(order)
                 | mpsc::error::TrySendError::Closed(order)) = refused;
                 for row in order.batch {
-                    self.machine.settle(
-                        row.position,
-                        crate::publish::Outcome::Unknown { blame: None },
-                    );
+                    self.machine.settle(row.position, Outcome::Unsent);
                 }
                 return;
             }

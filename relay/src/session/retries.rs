@@ -78,8 +78,8 @@ pub(super) struct Retries {
     patience: Duration,
     /// The database's clock when all rows were last looked at, and how long ago that is.
     began: (DateTime<Utc>, Instant),
-    /// Rows due before this have been seen since.
-    seen: DateTime<Utc>,
+    /// Rows due before this have been seen since; none, if it is none.
+    seen: Option<DateTime<Utc>>,
     /// When all are to be counted.
     count_at: Instant,
 }
@@ -99,7 +99,7 @@ impl Retries {
             limit,
             patience,
             began,
-            seen: DateTime::UNIX_EPOCH,
+            seen: None,
             count_at: Instant::now(),
         })
     }
@@ -154,7 +154,7 @@ impl Retries {
     async fn poll(&mut self, in_hand: &HashSet<Position>) -> Result<Event, RelayError> {
         if self.began.1.elapsed() >= ALL_AGAIN {
             self.began = (parked::now(&mut self.connection).await?, Instant::now());
-            self.seen = DateTime::UNIX_EPOCH;
+            self.seen = None;
         }
         let now = self.began.0 + self.began.1.elapsed();
         // Those in hand are due as long as they are: they must not hide the others.
@@ -179,7 +179,7 @@ impl Retries {
         // A page that its bytes cut short leaves rows for the next look.
         all &= singles.len() == positions.len();
         if all {
-            self.seen = self.seen.max(now - SLACK);
+            self.seen = self.seen.max(Some(now - SLACK));
         }
         let more = !all;
         Ok(Event::Due {

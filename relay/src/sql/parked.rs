@@ -36,7 +36,7 @@ pub(crate) const ABOVE: &str =
 pub(crate) const DUE: &str = "
 SELECT p.position, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL
 FROM outbox.parked AS p
-WHERE p.lane = $1 AND p.due_at > $2 AND p.due_at <= (SELECT clock_timestamp())
+WHERE p.lane = $1 AND p.due_at >= coalesce($2::timestamptz, '-infinity') AND p.due_at <= (SELECT clock_timestamp())
   AND (p.holds = 'nothing' OR p.key IS NULL
        OR p.key <> ALL ($3)
           AND (p.expires_at <= clock_timestamp()
@@ -164,11 +164,11 @@ pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, 
     sqlx::query_scalar(NOW).fetch_one(connection).await
 }
 
-/// Rows that became due after a time, without those of keys that are `known` to be due.
+/// Rows that became due from a time on, without those of keys that are `known` to be due.
 pub(crate) async fn due(
     connection: &mut PgConnection,
     lane: i16,
-    after: DateTime<Utc>,
+    after: Option<DateTime<Utc>>,
     known: &[Arc<str>],
     limit: i64,
 ) -> Result<Vec<DueRow>, sqlx::Error> {

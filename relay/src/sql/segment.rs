@@ -215,11 +215,12 @@ pub(crate) async fn expire(
     sqlx::query(STEP_BACK).execute(&mut *tx).await?;
     if let Err(error) = sqlx::query(LOCK[leaf]).execute(&mut *tx).await {
         // lock_not_available: a writer or a reader is there; another time.
-        return if super::state(&error).as_deref() == Some("55P03") {
-            Ok(false)
-        } else {
-            Err(error)
-        };
+        if super::state(&error).as_deref() != Some("55P03") {
+            return Err(error);
+        }
+        // At once: dropped, it would be open until the next statement, and the server ends it before.
+        tx.rollback().await?;
+        return Ok(false);
     }
     let taken: bool = sqlx::query_scalar(HOLDS_ABOVE[leaf])
         .bind(segment_end(segment))

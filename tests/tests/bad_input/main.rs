@@ -3,6 +3,7 @@
 
 mod broker;
 mod check;
+mod closing;
 mod configuration;
 mod database;
 mod moved;

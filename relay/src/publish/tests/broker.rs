@@ -146,6 +146,7 @@ pub(super) fn fits(outcome: &Outcome, settled: Settled) -> bool {
         Outcome::Unroutable | Outcome::Nacked | Outcome::Rejected(_) => {
             matches!(settled, Settled::Parked(_) | Settled::Dropped)
         }
+        Outcome::Unsent => false,
         Outcome::Overdue | Outcome::Unknown { blame: None } => settled == Settled::Requeued,
         Outcome::Unknown { blame: Some(_) } => {
             matches!(settled, Settled::Requeued | Settled::Parked(_))

@@ -224,3 +224,41 @@ fn suspects_of_a_silent_topic_do_not_wait_one_by_one() {
     bench.settle(1, Outcome::Overdue);
     assert_eq!(bench.batch(), [1, 2, 3]);
 }
+
+#[test]
+fn a_suspect_behind_a_topic_that_is_not_answered_has_its_turn() {
+    let mut bench = Bench::new(settings());
+    let topics = [(1, "stuck"), (2, "bad"), (3, "well")];
+    bench.admit(topics.map(|(position, topic)| row(position, "", topic)));
+    assert_eq!(bench.batch(), [1, 2, 3]);
+    for position in [1, 2, 3] {
+        bench.settle(position, blame());
+    }
+    assert_eq!(bench.batch(), [1]);
+    // Cleared, and back at once; nothing is confirmed meanwhile that would tell it from the others.
+    bench.settle(1, Outcome::Overdue);
+    assert_eq!(bench.batch(), [2]);
+    bench.settle(2, blame());
+    assert_eq!(bench.batch(), [2]);
+    bench.settle(2, blame());
+    assert_eq!(bench.batch(), [3]);
+    bench.settle(3, Outcome::Confirmed);
+    assert_eq!(bench.parked(), [2]);
+    assert_eq!(bench.batch(), [1]);
+}
+
+#[test]
+fn what_was_never_sent_stays_under_suspicion() {
+    let mut bench = Bench::new(settings());
+    bench.admit([row(1, "", "bad"), row(2, "", "well")]);
+    assert_eq!(bench.batch(), [1, 2]);
+    bench.settle(1, blame());
+    bench.settle(2, blame());
+    for _ in 0..2 {
+        assert_eq!(bench.batch(), [1]);
+        assert_eq!(bench.machine.settle(1, Outcome::Unsent), None);
+        assert_eq!(bench.batch(), [1], "alone, as before");
+        bench.settle(1, blame());
+    }
+    assert_eq!(bench.parked(), [1]);
+}

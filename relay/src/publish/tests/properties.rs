@@ -40,6 +40,7 @@ impl World {
             Step::Read(rows) => (0..rows).for_each(|_| self.read()),
             Step::Publish(most) => self.publish(most),
             Step::Settle(which, lost) => self.settle(which, lost),
+            Step::Unsend(which) => self.unsend(which),
             Step::Record => self.record(),
             Step::Ask => self.ask(),
             Step::Answer(which) => self.answer(which),

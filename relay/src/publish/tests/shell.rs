@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     capture::Position,
-    publish::{Hold, Progress, Reason, Settled},
+    publish::{Hold, Outcome, Progress, Reason, Settled},
 };
 
 impl World {
@@ -53,6 +53,17 @@ impl World {
                 }
                 Settled::Parked(_) | Settled::Requeued => {}
             }
+        }
+    }
+
+    /// A batch comes back that was never given to the client: its channel had been closed.
+    pub(super) fn unsend(&mut self, which: usize) {
+        if self.flying.is_empty() {
+            return;
+        }
+        for position in self.flying.remove(which % self.flying.len()) {
+            let settled = self.machine.settle(position, Outcome::Unsent);
+            assert_eq!(settled, None);
         }
     }
 

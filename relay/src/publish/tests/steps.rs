@@ -26,6 +26,7 @@ pub(super) enum Step {
     Read(usize),
     Publish(usize),
     Settle(usize, Option<u8>),
+    Unsend(usize),
     Record,
     Ask,
     Answer(usize),
@@ -76,6 +77,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         10 => (1_usize..5).prop_map(Step::Publish),
         10 => (0_usize..4, prop::option::weighted(0.1, any::<u8>()))
             .prop_map(|(which, lost)| Step::Settle(which, lost)),
+        1 => (0_usize..4).prop_map(Step::Unsend),
         12 => Just(Step::Record),
         6 => Just(Step::Ask),
         6 => (0_usize..3).prop_map(Step::Answer),
