@@ -1,6 +1,6 @@
 //! A row of the outbox on its way to the broker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use outbox::{HeaderValue, Headers, wire};
@@ -29,6 +29,8 @@ pub struct Message {
     pub occurred_at: DateTime<Utc>,
     /// When it may be published, if it has a time of its own.
     pub deliver_after: Option<DateTime<Utc>>,
+    /// When it is to be dropped, if it has not been published by then.
+    pub(crate) expires: Option<Instant>,
     /// Its body.
     pub payload: Vec<u8>,
     /// Why it can never be one; some of the above is made up then.
@@ -62,6 +64,11 @@ impl Message {
     pub(crate) fn due_at(&self) -> DateTime<Utc> {
         let after = self.deliver_after.unwrap_or(self.occurred_at);
         after.max(self.occurred_at)
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|time| time <= Instant::now())
     }
 
     /// Maps it to AMQP.
@@ -105,6 +112,7 @@ pub(crate) mod tests {
             headers: Headers::new(),
             occurred_at: Utc::now(),
             deliver_after: None,
+            expires: None,
             payload: vec![0; body],
             unreadable: None,
         }

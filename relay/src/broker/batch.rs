@@ -57,9 +57,17 @@ pub(super) async fn publish(
     let mut issued = Vec::with_capacity(batch.len());
     for row in batch {
         let message = &row.message;
+        if message.has_expired() {
+            outcomes.push((row.position, Outcome::Expired));
+            continue;
+        }
         match message.encode(source) {
             Ok(published) => {
-                sent.push((row.position, message.message_id));
+                sent.push(Sent {
+                    position: row.position,
+                    id: message.message_id,
+                    topic: &message.topic,
+                });
                 issued.push(issue(channel, exchange, message, published));
             }
             Err(error) => outcomes.push((row.position, Outcome::Rejected(error.to_string()))),
@@ -124,10 +132,19 @@ where
     Ok(confirmations)
 }
 
+/// A message of the batch, and by what it is known when it comes back. Two may share an id: somebody may
+/// write a message again for another topic.
+#[derive(Debug, Clone, Copy)]
+struct Sent<'a> {
+    position: Position,
+    id: Uuid,
+    topic: &'a str,
+}
+
 /// What became of each message. Nothing is taken for delivered but an acknowledged message that is not
 /// among the returned ones, all of which are known.
 fn judge(
-    sent: &[(Position, Uuid)],
+    sent: &[Sent<'_>],
     confirmations: &[Confirmation],
 ) -> Result<Vec<(Position, Outcome)>, Error> {
     if sent.len() != confirmations.len() {
@@ -145,20 +162,23 @@ fn judge(
         if let Some(message) = message {
             let id = message.delivery.properties.message_id().as_ref();
             let id = id.and_then(|id| Uuid::try_parse(id.as_str()).ok());
-            let ours = id.filter(|id| sent.iter().any(|(_, sent)| sent == id));
+            let topic = message.delivery.routing_key.as_str();
+            let is_it = |sent: &&Sent<'_>| Some(sent.id) == id && sent.topic == topic;
+            let ours = sent.iter().find(is_it);
             let stranger = Error::Unmatched("a message came back that was not in flight");
-            returned.insert(ours.ok_or(stranger)?);
+            let ours = ours.ok_or(stranger)?;
+            returned.insert((ours.id, ours.topic));
         }
     }
-    let outcome = |((position, id), confirmation): (&(Position, Uuid), &Confirmation)| {
+    let outcome = |(sent, confirmation): (&Sent<'_>, &Confirmation)| {
         let outcome = if confirmation.is_nack() {
             Outcome::Nacked
-        } else if returned.contains(id) {
+        } else if returned.contains(&(sent.id, sent.topic)) {
             Outcome::Unroutable
         } else {
             Outcome::Confirmed
         };
-        (*position, outcome)
+        (sent.position, outcome)
     };
     Ok(sent.iter().zip(confirmations).map(outcome).collect())
 }
@@ -168,12 +188,16 @@ mod tests {
     use lapin::Confirmation;
     use uuid::Uuid;
 
-    use super::{Error, judge};
+    use super::{Error, Sent, judge};
     use crate::publish::Outcome;
 
     #[test]
     fn each_message_needs_a_confirm_of_its_own() {
-        let sent = [(1, Uuid::now_v7()), (2, Uuid::now_v7())];
+        let sent = [1, 2].map(|position| Sent {
+            position,
+            id: Uuid::now_v7(),
+            topic: "t",
+        });
         let judged = judge(&sent, &[Confirmation::Ack(None), Confirmation::Nack(None)]);
         let expected = vec![(1, Outcome::Confirmed), (2, Outcome::Nacked)];
         assert_eq!(judged.unwrap(), expected);

@@ -42,7 +42,14 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A record is durable. Its transaction's id was assigned after it was asked for.
-    Recorded { xid: u64, write: Write },
+    Recorded {
+        /// Id of the transaction that recorded it.
+        xid: u64,
+        /// What was recorded,
+        write: Write,
+        /// but for what concerns these rows.
+        locked: Vec<Position>,
+    },
     /// The lease is lost, or may be.
     Lost(DatabaseError),
 }
@@ -140,6 +147,7 @@ impl Keeper {
                 Ok(Some(Event::Recorded {
                     xid: recorded.xid,
                     write,
+                    locked: recorded.locked,
                 }))
             }
             Command::Maintain { settled_below } => {

@@ -113,19 +113,16 @@ WITH chosen AS (
 )
 SELECT count(*) FROM chosen";
 
-// A row that holds its key is not deleted here: the relay remembers the hold, and calls what stands
-// behind it only when the row passes through its own hands. It drops an expired one.
+// Not deleted here: as long as its frame may be read again, the parked row alone says that it has been
+// settled; and if it holds its key, the relay calls what stands behind it only when the row passes through its
+// own hands. It drops an expired one.
 pub(crate) const DISCARD: &str = "
-WITH gone AS (
-    DELETE FROM outbox.parked
-    WHERE (position = ANY ($1) OR reason = $2) AND holds = 'nothing' RETURNING 1
-), marked AS (
+WITH marked AS (
     UPDATE outbox.parked
     SET due_at = clock_timestamp(), expires_at = clock_timestamp(), detail = 'discarded'
-    WHERE (position = ANY ($1) OR reason = $2) AND holds <> 'nothing'
-      AND detail IS DISTINCT FROM 'discarded' RETURNING 1
+    WHERE (position = ANY ($1) OR reason = $2) AND detail IS DISTINCT FROM 'discarded' RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM marked)";
+SELECT count(*) FROM marked";
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
 struct Row {

@@ -41,7 +41,7 @@ impl<M> Machine<M> {
         );
         if entry.row.disposition == Disposition::Expired {
             self.release(&entry);
-            self.pending.forgets.push(entry.row.position);
+            self.forget_dropped(position);
             return Some(Settled::Dropped);
         }
         self.make_ready(entry);
@@ -95,7 +95,7 @@ impl<M> Machine<M> {
             );
             if entry.row.disposition == Disposition::Expired {
                 self.release(&entry);
-                self.record_forget(&entry);
+                self.forget_dropped(last);
                 let pass = &mut self.key(key).pass;
                 pass.in_doubt |= pass.skips(&entry.row.topic);
                 expired += 1;

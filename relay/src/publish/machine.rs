@@ -68,6 +68,8 @@ pub struct Machine<M> {
     /// Rows that were parked since somebody asked, because one before them of their key was.
     pub(super) parked_behind: usize,
     pub(super) pending: Write,
+    /// Parked rows that were dropped, each with the last frame that had been opened by then.
+    pub(super) dropped: VecDeque<(FrameId, Position)>,
 }
 
 impl<M> Machine<M> {
@@ -91,6 +93,7 @@ impl<M> Machine<M> {
             wants_drain: VecDeque::new(),
             parked_behind: 0,
             pending: Write::default(),
+            dropped: VecDeque::new(),
         }
     }
 
@@ -125,7 +128,7 @@ impl<M> Machine<M> {
 
     /// Whether nothing is in memory and nothing is left to record.
     pub fn is_idle(&self) -> bool {
-        self.rows == 0 && self.pending.is_empty()
+        self.rows == 0 && self.pending.is_empty() && self.dropped.is_empty()
     }
 
     /// The least that `of` says of a message in memory that was not parked. Asks those that may go or are
@@ -168,19 +171,44 @@ impl<M> Machine<M> {
 
     /// Whether there are records besides the progress.
     pub fn has_records(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.has_dropped()
+    }
+
+    /// Whether a dropped row may be forgotten.
+    fn has_dropped(&self) -> bool {
+        let first = self.dropped.front();
+        first.is_some_and(|(frame, _)| self.finished >= Some(*frame))
     }
 
     /// Takes all records that wait to be written, together with [`Machine::progress`] of the same
     /// moment: the watermark passes parked rows because they are written with it.
     pub fn take_write(&mut self) -> Write {
+        while self.has_dropped() {
+            let position = self.dropped.pop_front().map(|(_, position)| position);
+            self.pending.forgets.extend(position);
+        }
         std::mem::take(&mut self.pending)
     }
 
-    /// Notes that a write is durable.
-    pub fn written(&mut self, write: &Write) {
+    /// Forgets a parked row that was dropped, which an operator may have wanted. Read again after a crash, its
+    /// frame would bring it back as it was: so not before every frame is done that may hold it.
+    pub(super) fn forget_dropped(&mut self, position: Position) {
+        match self.tracks.back() {
+            Some(track) => self.dropped.push_back((track.id, position)),
+            None => self.pending.forgets.push(position),
+        }
+    }
+
+    /// Notes that a write is durable, but for what it says of parked rows that somebody has `locked`. That is
+    /// to be written again, until it can be.
+    pub fn written(&mut self, write: &Write, locked: &[Position]) {
         for position in write.parked_positions() {
-            self.parked_in_hand.remove(&position);
+            if !locked.contains(&position) {
+                self.parked_in_hand.remove(&position);
+            }
+        }
+        if !locked.is_empty() {
+            self.pending.again(write, locked);
         }
         for key in &write.keys {
             if let Some(state) = self.keys.get_mut(key) {

@@ -26,6 +26,8 @@ pub enum Outcome {
     Overdue,
     /// It can never go.
     Rejected(String),
+    /// Its time was over before it was sent.
+    Expired,
     /// It was handed out, and never given to the client: nobody has judged it.
     Unsent,
     /// Neither success nor failure: the connection or channel is gone.

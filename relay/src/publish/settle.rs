@@ -25,6 +25,10 @@ impl<M> Machine<M> {
                 self.finish(&entry);
                 Settled::Delivered
             }
+            Outcome::Expired => {
+                self.finish(&entry);
+                Settled::Dropped
+            }
             Outcome::Unroutable if self.settings.drop_unroutable.matches(&entry.row.topic) => {
                 self.finish(&entry);
                 Settled::Dropped
@@ -70,7 +74,9 @@ impl<M> Machine<M> {
             Outcome::Confirmed => doubt.confirmed(topic),
             Outcome::Unroutable | Outcome::Nacked => doubt.answered(topic),
             Outcome::Overdue => doubt.overdue(topic, batch),
-            Outcome::Rejected(_) | Outcome::Unsent => doubt.unanswered(topic, batch),
+            Outcome::Rejected(_) | Outcome::Expired | Outcome::Unsent => {
+                doubt.unanswered(topic, batch);
+            }
             Outcome::Unknown { .. } => {
                 doubt.unanswered(topic, batch);
                 doubt.lost();

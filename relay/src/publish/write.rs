@@ -91,6 +91,16 @@ impl Write {
         self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
     }
 
+    /// Adds what another says of these parked rows. Their keys have been waited for.
+    pub(super) fn again(&mut self, write: &Self, locked: &[Position]) {
+        let forgets = write.forgets.iter();
+        self.forgets
+            .extend(forgets.filter(|position| locked.contains(position)));
+        let reschedules = write.reschedules.iter();
+        let reschedules = reschedules.filter(|row| locked.contains(&row.position));
+        self.reschedules.extend(reschedules.cloned());
+    }
+
     /// Positions of parked rows that it settles.
     pub(super) fn parked_positions(&self) -> HashSet<Position> {
         let rescheduled = self.reschedules.iter().map(|row| row.position);

@@ -17,9 +17,9 @@ use crate::{
 impl Engine {
     pub(super) fn on_keeper(&mut self, event: lease::Event) -> Result<(), RelayError> {
         match event {
-            lease::Event::Recorded { xid, write } => {
+            lease::Event::Recorded { xid, write, locked } => {
                 events::Checkpointed.emit();
-                self.machine.written(&write);
+                self.machine.written(&write, &locked);
                 if let Some(position) = self.work.recording.take() {
                     let floors = self.frames.recorded(xid, position).clone();
                     self.floors.send_replace(floors);

@@ -24,12 +24,16 @@ INSERT INTO outbox.checkpoint (lane, system_identifier, database_oid, timeline, 
 VALUES ($1, $2, $3, $4, $5::text::pg_snapshot, $6::text::pg_snapshot, $7, $8, $9, $10, $11)
 RETURNING id, pg_current_xact_id()::text"
     };
+    ($skipped:literal) => {
+        concat!(insert_checkpoint!(), ", ", $skipped)
+    };
 }
 
 /// A checkpoint alone, as most are: the other statement takes longer to plan than to run.
-pub(crate) const RECORD: &str = insert_checkpoint!();
+pub(crate) const RECORD: &str = insert_checkpoint!("NULL::bigint[]");
 
-// One statement: a row is parked if and only if the watermark that passes it is recorded.
+// One statement: a row is parked if and only if the watermark that passes it is recorded. Parked rows that
+// somebody has locked are left for another time: waiting for them would cost the lease.
 pub(crate) const RECORD_AND_PARK: &str = concat!(
     "
 WITH parked AS (
@@ -47,17 +51,26 @@ WITH parked AS (
     JOIN outbox.message AS m ON m.position = p.position
                             AND ((m.position >> 40) & 15) = ((p.position >> 40) & 15)
     ON CONFLICT (position) DO NOTHING
+), free AS MATERIALIZED (
+    SELECT f.position FROM outbox.parked AS f
+    WHERE f.position = ANY ($19::bigint[] || $20::bigint[])
+    ORDER BY f.position FOR UPDATE SKIP LOCKED
 ), forgotten AS (
-    DELETE FROM outbox.parked WHERE position = ANY ($19::bigint[])
+    DELETE FROM outbox.parked
+    WHERE position = ANY ($19::bigint[]) AND position IN (SELECT f.position FROM free AS f)
 ), rescheduled AS (
     UPDATE outbox.parked AS p
     SET reason = r.reason, holds = r.holds, attempts = r.attempts, detail = r.detail,
         due_at = clock_timestamp() + r.wait_ms * interval '1 millisecond'
     FROM unnest($20::bigint[], $21::text[], $22::text[], $23::integer[], $24::bigint[],
                 $25::text[]) AS r (position, reason, holds, attempts, wait_ms, detail)
-    WHERE p.position = r.position
+    WHERE p.position = r.position AND p.position IN (SELECT f.position FROM free AS f)
 )",
-    insert_checkpoint!()
+    insert_checkpoint!(
+        "ARRAY (SELECT l.position FROM outbox.parked AS l
+       WHERE l.position = ANY ($19::bigint[] || $20::bigint[])
+         AND l.position NOT IN (SELECT f.position FROM free AS f))"
+    )
 );
 
 pub(crate) const TRIM: &str =
@@ -66,11 +79,13 @@ pub(crate) const TRIM: &str =
 pub(crate) const CLEAR: &str = "DELETE FROM outbox.checkpoint WHERE lane = $1";
 
 /// What recording returns.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) id: i64,
     /// Id of the transaction that recorded it, assigned after whatever was read before.
     pub(crate) xid: u64,
+    /// Parked rows that are left as they were, since somebody has locked them.
+    pub(crate) locked: Vec<Position>,
 }
 
 pub(crate) async fn latest(
@@ -146,14 +161,15 @@ pub(crate) async fn record(
         .bind(pairs.iter().map(|pair| pair.xid as i64).collect::<Vec<_>>())
         .bind(pairs.iter().map(|pair| pair.position).collect::<Vec<_>>());
     let query = if alone { query } else { bind(query, write) };
-    let (id, xid): (i64, String) = query.fetch_one(connection).await?;
+    let (id, xid, locked) = query.fetch_one(connection).await?;
     let xid = xid
         .parse()
         .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
-    Ok(Recorded { id, xid })
+    let locked = locked.unwrap_or_default();
+    Ok(Recorded { id, xid, locked })
 }
 
-type Query<'q> = QueryAs<'q, Postgres, (i64, String), PgArguments>;
+type Query<'q> = QueryAs<'q, Postgres, (i64, String, Option<Vec<Position>>), PgArguments>;
 
 /// Binds what is recorded together with a checkpoint.
 fn bind<'q>(query: Query<'q>, write: &'q Write) -> Query<'q> {

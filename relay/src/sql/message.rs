@@ -1,6 +1,9 @@
 //! `outbox.message`.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
@@ -19,6 +22,21 @@ FROM (SELECT m.occurred_at FROM outbox.message AS m
       WHERE m.position > $1 AND m.lane = $2
         AND (m.xid >= $3::text::xid8 OR m.xid = ANY($4::text[]::xid8[]))
       ORDER BY m.position LIMIT 100000) AS w";
+
+// Seconds until a row expires. Infinite times can be subtracted from none.
+macro_rules! expires_in {
+    ($row:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $row,
+            ".expires_at IS NOT NULL
+            THEN extract(epoch FROM greatest(least(",
+            $row,
+            ".expires_at, '9999-12-31'), '0001-01-01') - clock_timestamp())::float8 END"
+        )
+    };
+}
+pub(super) use expires_in;
 
 /// What neighbouring rows mostly have in common, kept in memory once.
 #[derive(Debug, Default)]
@@ -64,6 +82,7 @@ pub(crate) fn read(
         row.try_get_unchecked(7)?,
         row.try_get_unchecked(11)?,
     );
+    let expires_in: Option<f64> = row.try_get_unchecked(10)?;
     let message = Message {
         position,
         message_id: row.try_get_unchecked(1)?,
@@ -74,10 +93,12 @@ pub(crate) fn read(
         headers,
         occurred_at,
         deliver_after,
+        expires: expires_in.and_then(from_now),
         payload,
         unreadable,
     };
-    let disposition = match (row.try_get_unchecked(10)?, row.try_get_unchecked(9)?) {
+    let has_expired = expires_in.is_some_and(|seconds| seconds <= 0.0);
+    let disposition = match (has_expired, row.try_get_unchecked(9)?) {
         (true, _) => Disposition::Expired,
         // What can never go need not wait for its time.
         (false, true) if message.unreadable.is_none() => Disposition::Scheduled,
@@ -94,6 +115,12 @@ pub(crate) fn read(
         disposition,
         message,
     })
+}
+
+/// A moment so many seconds from now, by this machine's clock, which need not be the database's.
+fn from_now(seconds: f64) -> Option<Instant> {
+    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+    Instant::now().checked_add(wait)
 }
 
 /// Number of undelivered rows, up to 100,000, and the time of the oldest.

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
 
 use super::{
-    message::{self, Texts},
+    message::{self, Texts, expires_in},
     page::PageLimit,
 };
 use crate::{
@@ -46,20 +46,25 @@ WHERE p.lane = $1 AND p.due_at >= coalesce($2::timestamptz, '-infinity') AND p.d
                                 AND (e.reason = 'rejected' OR e.due_at > (SELECT clock_timestamp())))))
 ORDER BY p.due_at LIMIT $4";
 
-pub(crate) const BY_POSITION: &str = "
+pub(crate) const BY_POSITION: &str = concat!(
+    "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after,
-       q.attempts
+       q.payload, false, ",
+    expires_in!("q"),
+    ", q.deliver_after, q.attempts
 FROM (SELECT p.*, sum(octet_length(p.payload)) OVER (ORDER BY p.position ROWS UNBOUNDED PRECEDING)
                       - octet_length(p.payload) AS bytes_before
       FROM outbox.parked AS p WHERE p.position = ANY ($1)) AS q
 WHERE q.bytes_before < $2
-ORDER BY q.position";
+ORDER BY q.position"
+);
 
-pub(crate) const BY_KEY: &str = "
+pub(crate) const BY_KEY: &str = concat!(
+    "
 SELECT q.position, q.message_id, q.topic, q.key, q.type, q.content_type, q.headers, q.occurred_at,
-       q.payload, false, coalesce(q.expires_at <= clock_timestamp(), false), q.deliver_after,
-       q.attempts
+       q.payload, false, ",
+    expires_in!("q"),
+    ", q.deliver_after, q.attempts
 FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UNBOUNDED PRECEDING)
                       - octet_length(f.payload) AS bytes_before
       FROM (SELECT p.* FROM outbox.parked AS p
@@ -67,7 +72,8 @@ FROM (SELECT f.*, sum(octet_length(f.payload)) OVER (ORDER BY f.position ROWS UN
               AND (p.topic <> ALL ($6) OR p.expires_at <= clock_timestamp())
             ORDER BY p.position LIMIT $4) AS f) AS q
 WHERE q.bytes_before < $5
-ORDER BY q.position";
+ORDER BY q.position"
+);
 
 pub(crate) const COUNTS: &str =
     "SELECT reason, count(*) FROM outbox.parked WHERE lane = $1 GROUP BY reason";

@@ -95,5 +95,5 @@ async fn which_messages_are_meant_is_clear() {
             "1 of the positions; the others are done",
         ],
     );
-    assert_eq!(list().await.len(), 1);
+    eventually("it is dropped", async || list().await.len() == 1).await;
 }

@@ -99,7 +99,7 @@ impl Bench {
     /// Commits what is to be recorded.
     pub(super) fn commit(&mut self) -> Write {
         let write = self.machine.take_write();
-        self.machine.written(&write);
+        self.machine.written(&write, &[]);
         write
     }
 

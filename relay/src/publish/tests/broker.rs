@@ -146,6 +146,7 @@ pub(super) fn fits(outcome: &Outcome, settled: Settled) -> bool {
         Outcome::Unroutable | Outcome::Nacked | Outcome::Rejected(_) => {
             matches!(settled, Settled::Parked(_) | Settled::Dropped)
         }
+        Outcome::Expired => settled == Settled::Dropped,
         Outcome::Unsent => false,
         Outcome::Overdue | Outcome::Unknown { blame: None } => settled == Settled::Requeued,
         Outcome::Unknown { blame: Some(_) } => {

@@ -1,6 +1,6 @@
 //! What a parked row holds back, and how its key goes on.
 
-use super::bench::{Bench, expired, row, settings};
+use super::bench::{Bench, FRAME, expired, row, settings};
 use crate::publish::{Due, Hold, Outcome, Reason, Settings};
 
 #[test]
@@ -194,7 +194,13 @@ fn a_rejected_head_that_an_operator_gives_up_lets_its_key_go_on() {
     bench.drain();
     bench.page(0, vec![expired(row(1, "k", "t")), row(2, "k", "t")], false);
     assert_eq!(bench.deliver_all(), [2]);
-    assert_eq!(bench.commit().forgets, [1, 2]);
+    assert_eq!(bench.commit().forgets, [2]);
+    // Read again after a crash, its frame would bring back what was given up.
+    assert!(!bench.machine.has_records() && !bench.machine.is_idle());
+    bench.machine.close_frame(FRAME);
+    bench.machine.progress();
+    assert!(bench.machine.has_records());
+    assert_eq!(bench.commit().forgets, [1]);
     assert!(bench.machine.is_idle());
     assert_eq!(bench.machine.held_keys(), 0);
 }
@@ -216,4 +222,30 @@ fn a_failed_row_that_expires_within_the_drain_holds_nothing_for_ever() {
     bench.page(0, vec![row(2, "k", "a")], false);
     assert_eq!(bench.deliver_all(), [2]);
     assert_eq!(bench.machine.held_keys(), 0);
+}
+
+#[test]
+fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
+    let mut bench = held();
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], true);
+    assert_eq!(bench.batch(), [1]);
+    bench.settle(1, Outcome::Confirmed);
+    assert_eq!(bench.batch(), [2]);
+    bench.settle(2, Outcome::Nacked);
+    let write = bench.machine.take_write();
+    assert_eq!(write.forgets, [1]);
+    bench.machine.written(&write, &[1, 2]);
+    let again = bench.machine.take_write();
+    assert_eq!(again.forgets, [1]);
+    assert_eq!(again.reschedules, write.reschedules);
+    bench.machine.written(&again, &[2]);
+    assert_eq!(
+        bench.machine.parked_in_hand().iter().collect::<Vec<_>>(),
+        [&2]
+    );
+    let last = bench.machine.take_write();
+    assert_eq!((last.forgets.len(), last.reschedules.len()), (0, 1));
+    bench.machine.written(&last, &[]);
+    assert!(bench.machine.parked_in_hand().is_empty() && bench.machine.is_idle());
 }

@@ -81,7 +81,7 @@ impl World {
                 Recording::Durable(write)
             }
             Recording::Durable(write) => {
-                self.machine.written(&write);
+                self.machine.written(&write, &[]);
                 Recording::None
             }
         };

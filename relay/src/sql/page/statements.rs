@@ -8,7 +8,10 @@
 //! Those of frames come in two forms. Most frames have no stragglers, and merging two sets takes a third
 //! longer than reading one.
 
-use crate::{capture::RING, sql::server::look_statement};
+use crate::{
+    capture::RING,
+    sql::{message::expires_in, server::look_statement},
+};
 
 // The columns that `message::read` expects, and the body's size. Bodies larger than the argument stay
 // behind, or a page of large ones would be more than memory should hold; sizes are known without
@@ -21,8 +24,9 @@ macro_rules! columns {
             $largest,
             "::bigint THEN m.payload END,
        coalesce(m.deliver_after > clock_timestamp(), false),
-       coalesce(m.expires_at <= clock_timestamp(), false), m.deliver_after,
-       octet_length(m.payload)"
+       ",
+            expires_in!("m"),
+            ", m.deliver_after, octet_length(m.payload)"
         )
     };
 }
