@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
 
-use super::{Settings, TransactionError};
+use super::{Settings, TransactionError, leave};
 use crate::{
     Delivery, Outcome, Reason,
     dedup::{Age, Id},
@@ -55,9 +55,8 @@ pub(super) async fn enter(
                 && let Some((dated, made_at)) = dated
                 && is_handled(settings, link, &dated, made_at).await?
             {
-                super::within(sql::parked::delete(link, id))
-                    .await
-                    .map_err(TransactionError::Unavailable)?;
+                let leave = super::within(leave::let_go(settings, link, id, delivery));
+                leave.await.map_err(TransactionError::Unavailable)?;
                 return Ok(Entered::Settled(Outcome::Gone));
             }
             Ok(Entered::Run(Session {

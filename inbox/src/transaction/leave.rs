@@ -73,12 +73,7 @@ pub(super) async fn settle(
         if let Some(role) = &session.role {
             sql::session::take_role(link, role).await?;
         }
-        sql::parked::delete(link, id).await?;
-        // In a statement after the deletion's: it sees what was parked behind the row until then.
-        if let Some(key) = &delivery.message().key {
-            sql::parked::release_next(link, &settings.consumer, key).await?;
-        }
-        Ok(())
+        let_go(settings, link, id, delivery).await
     };
     within(leave).await.map_err(|error| {
         if sql::is_lost(&error) {
@@ -88,4 +83,19 @@ pub(super) async fn settle(
             TransactionError::Commit(error)
         }
     })
+}
+
+/// Deletes a parked row, and lets the next one of its key go.
+pub(super) async fn let_go(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    id: i64,
+    delivery: &Delivery,
+) -> Result<(), sqlx::Error> {
+    sql::parked::delete(link, id).await?;
+    // In a statement after the deletion's: it sees what was parked behind the row until then.
+    if let Some(key) = &delivery.message().key {
+        sql::parked::release_next(link, &settings.consumer, key).await?;
+    }
+    Ok(())
 }

@@ -121,6 +121,11 @@ impl<M> Machine<M> {
         &self.parked_in_hand
     }
 
+    /// Parked rows that are dropped, and cannot be forgotten yet.
+    pub fn dropped(&self) -> usize {
+        self.dropped.len()
+    }
+
     /// Rows that have been handed out and not settled.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -210,7 +215,9 @@ impl<M> Machine<M> {
         if !locked.is_empty() {
             self.pending.again(write, locked);
         }
-        for key in &write.keys {
+        // A key whose row is still as it was must not be read.
+        let done = write.keys.iter();
+        for (_, key) in done.filter(|(position, _)| !locked.contains(position)) {
             if let Some(state) = self.keys.get_mut(key) {
                 state.unwritten -= 1;
             }

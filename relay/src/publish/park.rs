@@ -7,6 +7,7 @@ use super::{
     key::{Entry, Follower, Origin},
     write::Due,
 };
+use crate::capture::Position;
 
 impl<M> Machine<M> {
     /// Parks a row, or parks it again.
@@ -35,7 +36,7 @@ impl<M> Machine<M> {
         if let Some(key) = &entry.row.key
             && hold != Hold::Nothing
         {
-            self.hold_back(key, &entry.row.topic, reason, hold);
+            self.hold_back(entry.row.position, key, &entry.row.topic, reason, hold);
         }
     }
 
@@ -68,24 +69,32 @@ impl<M> Machine<M> {
                 detail: None,
             });
             self.pass_watermark(follower.frame, follower.position);
-            self.hold_back(key, &follower.topic, Reason::Behind, follower.hold);
+            let (position, topic) = (follower.position, &follower.topic);
+            self.hold_back(position, key, topic, Reason::Behind, follower.hold);
         }
     }
 
     pub(super) fn record_forget(&mut self, entry: &Entry<M>) {
         self.pending.forgets.push(entry.row.position);
         if let Some(key) = &entry.row.key {
-            self.record_for_key(key);
+            self.record_for_key(entry.row.position, key);
         }
     }
 
-    fn record_for_key(&mut self, key: &Arc<str>) {
-        self.pending.keys.push(Arc::clone(key));
+    fn record_for_key(&mut self, position: Position, key: &Arc<str>) {
+        self.pending.keys.push((position, Arc::clone(key)));
         self.key(key).unwritten += 1;
     }
 
-    fn hold_back(&mut self, key: &Arc<str>, topic: &Arc<str>, reason: Reason, hold: Hold) {
-        self.record_for_key(key);
+    fn hold_back(
+        &mut self,
+        position: Position,
+        key: &Arc<str>,
+        topic: &Arc<str>,
+        reason: Reason,
+        hold: Hold,
+    ) {
+        self.record_for_key(position, key);
         let state = self.key(key);
         state.holds.add(hold, topic);
         match (reason, hold) {

@@ -82,7 +82,8 @@ pub struct Write {
     pub forgets: Vec<Position>,
     /// Parked rows to try again later.
     pub reschedules: Vec<Reschedule>,
-    pub(super) keys: Vec<Arc<str>>,
+    /// Keys that wait for it, each with the row that is recorded.
+    pub(super) keys: Vec<(Position, Arc<str>)>,
 }
 
 impl Write {
@@ -91,7 +92,7 @@ impl Write {
         self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
     }
 
-    /// Adds what another says of these parked rows. Their keys have been waited for.
+    /// Adds what another says of these parked rows.
     pub(super) fn again(&mut self, write: &Self, locked: &[Position]) {
         let forgets = write.forgets.iter();
         self.forgets
@@ -99,6 +100,9 @@ impl Write {
         let reschedules = write.reschedules.iter();
         let reschedules = reschedules.filter(|row| locked.contains(&row.position));
         self.reschedules.extend(reschedules.cloned());
+        let keys = write.keys.iter();
+        let keys = keys.filter(|(position, _)| locked.contains(position));
+        self.keys.extend(keys.cloned());
     }
 
     /// Positions of parked rows that it settles.

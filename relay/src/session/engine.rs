@@ -157,7 +157,8 @@ impl Engine {
         let changed = self.machine.has_records()
             || self.work.recorded != Some(progress)
             || self.frames.want_a_floor();
-        let due = Instant::now() >= self.work.record_after || self.work.stopping.is_some();
+        let hurries = self.work.stopping.is_some() && !self.work.locked;
+        let due = hurries || Instant::now() >= self.work.record_after;
         self.work.record_wanted = changed;
         if self.work.gate != Gate::Wanted && !(changed && due) {
             return;
@@ -216,8 +217,9 @@ impl Engine {
         };
         let settled = self.machine.in_flight() == 0;
         let progress = self.machine.progress();
+        // What concerns rows that somebody has locked would cost a repetition: nobody waits for that.
         let recorded = self.work.recording.is_none()
-            && !self.machine.has_records()
+            && (self.work.locked || !self.machine.has_records())
             && self.work.recorded == Some(progress);
         (settled && recorded) || Instant::now() >= deadline
     }

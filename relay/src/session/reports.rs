@@ -1,5 +1,9 @@
 //! What the tasks report, brought to the machine.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{
     engine::Engine,
     retries,
@@ -14,12 +18,22 @@ use crate::{
     publish::Settled,
 };
 
+/// Above so many rows that are dropped and still in the table, looks take their time: each meets all of them.
+const MOST_DROPPED: usize = 5_000;
+
+/// Before rows that somebody has locked are tried again.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+
 impl Engine {
     pub(super) fn on_keeper(&mut self, event: lease::Event) -> Result<(), RelayError> {
         match event {
             lease::Event::Recorded { xid, write, locked } => {
                 events::Checkpointed.emit();
                 self.machine.written(&write, &locked);
+                self.work.locked = !locked.is_empty();
+                if self.work.locked {
+                    self.work.record_after = Instant::now() + LOCKED_PAUSE;
+                }
                 if let Some(position) = self.work.recording.take() {
                     let floors = self.frames.recorded(xid, position).clone();
                     self.floors.send_replace(floors);
@@ -104,7 +118,8 @@ impl Engine {
                 settled.collect::<MessagesSettled>().emit();
                 // Those of a stuck topic would only be parked again.
                 let found = self.machine.parked_in_hand().len() > in_hand;
-                if more && found && !self.machine.has_stuck() {
+                let few = self.machine.dropped() < MOST_DROPPED;
+                if more && found && few && !self.machine.has_stuck() {
                     self.work.look = Look::Due;
                 }
             }

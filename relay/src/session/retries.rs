@@ -221,11 +221,14 @@ impl Found {
                 return false;
             }
             match row {
-                DueRow::Key(key) if known.insert(Arc::clone(&key)) => self.keys.push(key),
-                DueRow::Single(position) if !in_hand.contains(&position) => {
-                    self.positions.push(position);
+                DueRow::Key(position, _) | DueRow::Single(position)
+                    if in_hand.contains(&position) => {}
+                DueRow::Single(position) => self.positions.push(position),
+                DueRow::Key(_, key) => {
+                    if known.insert(Arc::clone(&key)) {
+                        self.keys.push(key);
+                    }
                 }
-                DueRow::Key(_) | DueRow::Single(_) => {}
             }
         }
         true
@@ -255,7 +258,10 @@ mod tests {
     #[test]
     fn a_key_is_found_once_however_many_of_its_rows_are_due() {
         let mut found = Found::default();
-        let rows = |key: &str| (0..DUE_ROWS).map(|_| DueRow::Key(key.into())).collect();
+        let rows = |key: &str| {
+            let rows = 0..DUE_ROWS as i64;
+            rows.map(|row| DueRow::Key(row, key.into())).collect()
+        };
         assert!(found.add(rows("a"), &HashSet::new()));
         assert!(found.add(rows("b"), &HashSet::new()));
         assert!(found.add(rows("a"), &HashSet::new()));

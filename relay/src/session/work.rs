@@ -38,6 +38,8 @@ pub(super) struct Work {
     pub(super) recording: Option<Position>,
     pub(super) recorded: Option<Progress>,
     pub(super) record_after: Instant,
+    /// What was recorded last left out rows that somebody had locked.
+    pub(super) locked: bool,
     /// There is something to record, and it waits for its time.
     pub(super) record_wanted: bool,
     pub(super) look: Look,
@@ -56,6 +58,7 @@ impl Work {
             recording: None,
             recorded: None,
             record_after: Instant::now(),
+            locked: false,
             record_wanted: false,
             look: Look::NotDue,
             draining: 0,

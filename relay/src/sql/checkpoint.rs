@@ -60,8 +60,10 @@ WITH parked AS (
     WHERE position = ANY ($19::bigint[]) AND position IN (SELECT f.position FROM free AS f)
 ), rescheduled AS (
     UPDATE outbox.parked AS p
-    SET reason = r.reason, holds = r.holds, attempts = r.attempts, detail = r.detail,
-        due_at = clock_timestamp() + r.wait_ms * interval '1 millisecond'
+    SET reason = r.reason, holds = r.holds, attempts = r.attempts,
+        detail = CASE WHEN p.detail = 'discarded' THEN p.detail ELSE r.detail END,
+        due_at = CASE WHEN p.expires_at <= clock_timestamp() THEN clock_timestamp()
+                      ELSE clock_timestamp() + r.wait_ms * interval '1 millisecond' END
     FROM unnest($20::bigint[], $21::text[], $22::text[], $23::integer[], $24::bigint[],
                 $25::text[]) AS r (position, reason, holds, attempts, wait_ms, detail)
     WHERE p.position = r.position AND p.position IN (SELECT f.position FROM free AS f)

@@ -43,6 +43,7 @@ WHERE p.lane = $1 AND p.due_at >= coalesce($2::timestamptz, '-infinity') AND p.d
                OR NOT EXISTS (SELECT FROM outbox.parked AS e
                               WHERE e.lane = p.lane AND e.key = p.key AND e.position < p.position
                                 AND e.holds = 'key'
+                                AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
                                 AND (e.reason = 'rejected' OR e.due_at > (SELECT clock_timestamp())))))
 ORDER BY p.due_at LIMIT $4";
 
@@ -97,7 +98,7 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) enum DueRow {
     /// All rows of its key are wanted, in order.
-    Key(Arc<str>),
+    Key(Position, Arc<str>),
     /// It stands for itself.
     Single(Position),
 }
@@ -187,7 +188,7 @@ pub(crate) async fn due(
         .await?;
     rows.iter()
         .map(|row| match row.try_get::<Option<&str>, _>(1)? {
-            Some(key) if row.try_get(2)? => Ok(DueRow::Key(key.into())),
+            Some(key) if row.try_get(2)? => Ok(DueRow::Key(row.try_get(0)?, key.into())),
             _ => Ok(DueRow::Single(row.try_get(0)?)),
         })
         .collect()

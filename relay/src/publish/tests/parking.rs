@@ -249,3 +249,21 @@ fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
     bench.machine.written(&last, &[]);
     assert!(bench.machine.parked_in_hand().is_empty() && bench.machine.is_idle());
 }
+
+/// It still says that it is due; read again, the key would go on without it.
+#[test]
+fn g4_a_key_whose_failed_row_is_locked_is_not_read() {
+    let mut bench = held();
+    bench.drain();
+    bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
+    assert_eq!(bench.batch(), [1]);
+    bench.settle(1, Outcome::Nacked);
+    let write = bench.machine.take_write();
+    bench.machine.written(&write, &[1]);
+    bench.drain();
+    assert_eq!(bench.machine.next_drain(), None);
+    let again = bench.machine.take_write();
+    bench.machine.written(&again, &[]);
+    bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
+    assert_eq!(bench.batch(), [1]);
+}

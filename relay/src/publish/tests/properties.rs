@@ -51,6 +51,7 @@ impl World {
             Step::Fill(queue, full) => self.broker.fill(queue, full),
             Step::Stick(queue) => self.broker.stick(queue),
             Step::Unstick(queue, kept) => self.broker.unstick(queue, kept),
+            Step::Lock(which) => self.lock(which),
             Step::Revive(which) => {
                 if let Some(position) = self.table.nth(which) {
                     self.table.revive(position, self.now);
@@ -66,6 +67,7 @@ impl World {
     }
 
     fn heal(&mut self) {
+        self.locked.clear();
         for topic in TOPICS {
             self.broker.bind(&topic.into(), 0);
         }

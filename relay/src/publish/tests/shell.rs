@@ -75,13 +75,14 @@ impl World {
                 Recording::Sent(self.machine.take_write(), progress)
             }
             Recording::Sent(write, progress) => {
-                self.table.commit(&write, &self.outbox, self.now);
+                let locked = self.table.locked_of(&write, &self.locked);
+                self.table.commit(&write, &locked, &self.outbox, self.now);
                 self.advance_checkpoint(progress);
                 self.check_watermark();
-                Recording::Durable(write)
+                Recording::Durable(write, locked)
             }
-            Recording::Durable(write) => {
-                self.machine.written(&write, &[]);
+            Recording::Durable(write, locked) => {
+                self.machine.written(&write, &locked);
                 Recording::None
             }
         };
@@ -149,6 +150,15 @@ impl World {
             let (attempts, discarded) = (row.attempts, row.discarded);
             self.machine
                 .retry(row.message.parked(self.now, attempts, discarded));
+        }
+    }
+
+    /// Somebody locks a parked row, or unlocks it.
+    pub(super) fn lock(&mut self, which: usize) {
+        if let Some(position) = self.table.nth(which)
+            && !self.locked.remove(&position)
+        {
+            self.locked.insert(position);
         }
     }
 

@@ -41,7 +41,13 @@ pub(super) struct Table {
 impl Table {
     /// Commits a write, with the effects of its one statement: each part sees what was there
     /// before it.
-    pub(super) fn commit(&mut self, write: &Write, outbox: &BTreeMap<Position, Message>, now: u64) {
+    pub(super) fn commit(
+        &mut self,
+        write: &Write,
+        locked: &[Position],
+        outbox: &BTreeMap<Position, Message>,
+        now: u64,
+    ) {
         let new: Vec<&Park> = write
             .parks
             .iter()
@@ -49,12 +55,16 @@ impl Table {
             .collect();
         for position in &write.forgets {
             assert!(self.ever.contains(position), "{position} was never parked");
-            self.rows.remove(position);
+            if !locked.contains(position) {
+                self.rows.remove(position);
+            }
         }
         for park in &write.reschedules {
             let position = park.position;
             assert!(self.ever.contains(&position), "{position} was never parked");
-            if let Some(row) = self.rows.get_mut(&position) {
+            if let Some(row) = self.rows.get_mut(&position)
+                && !locked.contains(&position)
+            {
                 *row = parked(row.message.clone(), park, now);
             }
         }
@@ -68,6 +78,13 @@ impl Table {
             );
             self.ever.insert(park.position);
         }
+    }
+
+    /// Rows that a write is about, and that are locked.
+    pub(super) fn locked_of(&self, write: &Write, locked: &BTreeSet<Position>) -> Vec<Position> {
+        let rows = write.parked_positions().into_iter();
+        rows.filter(|row| locked.contains(row) && self.rows.contains_key(row))
+            .collect()
     }
 
     /// A page of a key's rows, and whether it is full.

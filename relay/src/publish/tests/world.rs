@@ -40,7 +40,8 @@ pub(super) enum Recording {
     #[default]
     None,
     Sent(Write, Progress),
-    Durable(Write),
+    /// With the rows that were locked.
+    Durable(Write, Vec<Position>),
 }
 
 /// A page that was read and has not been handed over.
@@ -59,6 +60,8 @@ pub(super) struct World {
     pub(super) machine: Machine<Position>,
     pub(super) broker: Broker,
     pub(super) table: Table,
+    /// Parked rows that somebody has locked.
+    pub(super) locked: BTreeSet<Position>,
     pub(super) outbox: BTreeMap<Position, Message>,
     /// Transactions that are open, by the key that they have locked.
     pub(super) open: BTreeMap<Option<Arc<str>>, Vec<Position>>,
@@ -86,6 +89,7 @@ impl World {
             machine: Machine::new(settings),
             broker,
             table: Table::default(),
+            locked: BTreeSet::new(),
             outbox: BTreeMap::new(),
             open: BTreeMap::new(),
             committed: Vec::new(),
