@@ -99,6 +99,9 @@ async fn what_was_discarded_and_dropped_stays_so_after_a_crash() {
         relay.metric("postroom_relay_dropped_total") > 0.0
     })
     .await;
+    let recorded = || relay.metric("postroom_relay_checkpoints_total");
+    let before = recorded();
+    eventually("that would be recorded", async || recorded() > before + 2.0).await;
     relay.kill().await;
     assert!(tap.ids().len() < 200, "the frame is done");
     wire.set(Wire::Forward).await;
