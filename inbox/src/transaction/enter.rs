@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
 
-use super::{Settings, TransactionError, leave};
+use super::{Settings, TransactionError};
 use crate::{
     Delivery, Outcome, Reason,
     dedup::{Age, Id},
@@ -55,8 +55,8 @@ pub(super) async fn enter(
                 && let Some((dated, made_at)) = dated
                 && is_handled(settings, link, &dated, made_at).await?
             {
-                let leave = super::within(leave::let_go(settings, link, id, delivery));
-                leave.await.map_err(TransactionError::Unavailable)?;
+                let leaving = super::within(parked::let_go(link, &settings.consumer, id, delivery));
+                leaving.await.map_err(TransactionError::Unavailable)?;
                 return Ok(Entered::Settled(Outcome::Gone));
             }
             Ok(Entered::Run(Session {

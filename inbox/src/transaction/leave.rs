@@ -6,7 +6,7 @@ use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
 
 use super::{Settings, TransactionError, begun, enter::Session, within};
-use crate::{Delivery, delivery::Origin, sql};
+use crate::{Delivery, delivery::Origin, parked, sql};
 
 /// `in_failed_sql_transaction`
 const ABORTED: &str = "25P02";
@@ -73,7 +73,7 @@ pub(super) async fn settle(
         if let Some(role) = &session.role {
             sql::session::take_role(link, role).await?;
         }
-        let_go(settings, link, id, delivery).await
+        parked::let_go(link, &settings.consumer, id, delivery).await
     };
     within(leave).await.map_err(|error| {
         if sql::is_lost(&error) {
@@ -83,19 +83,4 @@ pub(super) async fn settle(
             TransactionError::Commit(error)
         }
     })
-}
-
-/// Deletes a parked row, and lets the next one of its key go.
-pub(super) async fn let_go(
-    settings: &Settings,
-    link: &mut Link<'_>,
-    id: i64,
-    delivery: &Delivery,
-) -> Result<(), sqlx::Error> {
-    sql::parked::delete(link, id).await?;
-    // In a statement after the deletion's: it sees what was parked behind the row until then.
-    if let Some(key) = &delivery.message().key {
-        sql::parked::release_next(link, &settings.consumer, key).await?;
-    }
-    Ok(())
 }

@@ -16,30 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError, Event, State,
-    open::{Open, short, take_fence},
+    open::{CLOSE_TIMEOUT, Open, Target},
     publisher::Publisher,
+    requests::{short, take_fence},
 };
-use crate::{
-    backoff::Reconnect,
-    config::{Amqp, Secret},
-    events,
-};
+use crate::{backoff::Reconnect, events};
 
 /// A connection that lasted so long was a success: the next loss is retried quickly again.
 const LASTED: Duration = Duration::from_secs(5);
 
-/// How long to wait for the broker's farewell.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// What the link needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    pub(crate) url: Secret,
-    pub(crate) amqp: Amqp,
-    /// Name of the exclusive queue that keeps others of the same outbox and lane away.
-    pub(crate) fence: String,
-    /// A silent connection is given up, by either side, within the lease.
-    pub(crate) lease_timeout: Duration,
+    pub(crate) target: Target,
     /// Whether an earlier session has used this broker: then a refusal will pass.
     pub(crate) was_ready: bool,
 }
@@ -53,7 +42,7 @@ impl Link {
         let mut doubtful = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
-            let Some(opened) = self.open(&stop).await else {
+            let Some(opened) = self.target.open(&stop).await else {
                 return;
             };
             let mut lasted = Duration::ZERO;
@@ -108,7 +97,8 @@ impl Link {
             channels,
             fence,
         } = open;
-        let guard = guard(&fence, &self.fence, self.lease_timeout / 4);
+        let target = &self.target;
+        let guard = guard(&fence, &target.fence, target.lease_timeout / 4);
         tokio::pin!(guard);
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
@@ -127,9 +117,9 @@ impl Link {
             let publisher = Publisher {
                 number,
                 channel,
-                exchange: short(&self.amqp.exchange),
-                source: Arc::from(self.amqp.source.as_str()),
-                confirm_timeout: self.amqp.confirm_timeout,
+                exchange: short(&target.amqp.exchange),
+                source: Arc::from(target.amqp.source.as_str()),
+                confirm_timeout: target.amqp.confirm_timeout,
                 blocked: is_blocked.clone(),
                 lost: lost.clone(),
                 confirmed: confirmed.clone(),

@@ -10,8 +10,8 @@
 //! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since. A
 //! confirm that is overdue while others come ends its channel only.
 //!
-//! [`link`] owns the connection and walks through these states, [`open`] makes it; [`publisher`] owns one
-//! channel.
+//! [`link`] owns the connection and walks through these states, [`open`] makes it with what [`requests`]
+//! asks for; [`publisher`] owns one channel.
 //! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
 //! the state machine in `crate::publish` may decide what is sent again.
 
@@ -21,6 +21,7 @@ mod error;
 pub(crate) mod link;
 pub(crate) mod open;
 mod publisher;
+pub(crate) mod requests;
 
 use std::time::Duration;
 

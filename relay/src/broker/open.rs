@@ -2,22 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
-    options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
-    types::{FieldTable, LongString, ShortString},
-    uri::AMQPUri,
-};
+use lapin::{Channel, Connection, types::ShortString};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError,
     channel::Confirming,
-    error::reply_code,
-    link::{CLOSE_TIMEOUT, Link},
+    requests::{channel, connect, declare_exchange, take_fence},
 };
-use crate::config::Secret;
+use crate::config::{Amqp, Secret};
+
+/// How long to wait for the broker's farewell.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What to connect to, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) url: Secret,
+    pub(crate) amqp: Amqp,
+    /// Name of the exclusive queue that keeps others of the same outbox and lane away.
+    pub(crate) fence: String,
+    /// A silent connection is given up, by either side, within the lease.
+    pub(crate) lease_timeout: Duration,
+}
 
 /// An open connection with what was opened on it.
 pub(super) struct Open {
@@ -27,7 +35,7 @@ pub(super) struct Open {
     pub(super) fence: Channel,
 }
 
-impl Link {
+impl Target {
     /// Connects, takes the fence, declares the exchange and opens the channels; none if `stop` comes first.
     pub(super) async fn open(&self, stop: &CancellationToken) -> Option<Result<Open, BrokerError>> {
         let after = self.amqp.connect_timeout;
@@ -69,159 +77,5 @@ impl Link {
             channels,
             fence,
         })
-    }
-}
-
-/// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
-/// may be shorter.
-pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
-    let mut uri: AMQPUri = url.expose().parse().map_err(|reason| BrokerError::Url {
-        url: url.to_string(),
-        reason,
-    })?;
-    uri.query.heartbeat = Some(heartbeat(uri.query.heartbeat, longest));
-    let name = format!("postroom-relay:{}", std::process::id());
-    let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
-    Connection::connect_uri(uri, properties)
-        .await
-        .map_err(|source| {
-            // access refused, virtual host missing or not allowed
-            match reply_code(&source) {
-                // Others' connections may end.
-                Some(530) if source.to_string().contains("limit") => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-                Some(403 | 530) => BrokerError::Unauthorised {
-                    url: url.to_string(),
-                    source,
-                },
-                _ => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-            }
-        })
-}
-
-/// Seconds between heartbeats. A relay that is frozen must lose its fence, whatever its URL says.
-fn heartbeat(asked: Option<u16>, longest: Duration) -> u16 {
-    let longest = longest.as_secs().clamp(1, 60) as u16;
-    match asked {
-        None | Some(0) => longest,
-        Some(asked) => asked.min(longest),
-    }
-}
-
-pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
-    let channel = connection.create_channel().await;
-    channel.map_err(BrokerError::Lost)
-}
-
-/// Declares the exclusive queue of a name, which goes with the connection.
-pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declare = channel.queue_declare(short(queue), options, FieldTable::default());
-    let queue = queue.to_owned();
-    declare
-        .await
-        .map(drop)
-        .map_err(|source| match reply_code(&source) {
-            Some(405) => BrokerError::Fenced { queue },
-            Some(403) => BrokerError::FenceDenied { queue, source },
-            _ => BrokerError::Lost(source),
-        })
-}
-
-/// Declares the exchange, or only looks whether it is there.
-pub(crate) async fn declare_exchange(
-    channel: &Channel,
-    exchange: &str,
-    passive: bool,
-) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        passive,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(
-            short(exchange),
-            ExchangeKind::Topic,
-            options,
-            FieldTable::default(),
-        )
-        .await
-        .map_err(|source| match reply_code(&source) {
-            Some(406) => BrokerError::ExchangeDiffers {
-                exchange: exchange.to_owned(),
-                source,
-            },
-            _ => route_down(exchange, source),
-        })
-}
-
-/// Publishes, and takes it back: nobody receives anything, but what the user may not do is refused.
-pub(crate) async fn try_to_publish(
-    connection: &Connection,
-    exchange: &str,
-) -> Result<(), BrokerError> {
-    loop {
-        let channel = channel(connection).await?;
-        let Err(error) = publish_and_take_back(&channel, exchange).await else {
-            return Ok(());
-        };
-        match error.kind() {
-            // The refusal came between two requests, and the client told nobody.
-            ErrorKind::InvalidChannelState(..) => {}
-            // It may be allowed on topics of certain names.
-            _ if error.to_string().contains("access to topic") => return Ok(()),
-            _ => return Err(route_down(exchange, error)),
-        }
-    }
-}
-
-async fn publish_and_take_back(channel: &Channel, exchange: &str) -> Result<(), lapin::Error> {
-    channel.tx_select().await?;
-    let (topic, options) = (short("postroom.check"), BasicPublishOptions::default());
-    let properties = BasicProperties::default();
-    channel
-        .basic_publish(short(exchange), topic, options, &[], properties)
-        .await?;
-    channel.tx_rollback().await
-}
-
-fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
-    match reply_code(&source) {
-        Some(403 | 404) => BrokerError::RouteDown {
-            exchange: exchange.to_owned(),
-            source,
-        },
-        _ => BrokerError::Lost(source),
-    }
-}
-
-/// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.
-pub(super) fn short(name: &str) -> ShortString {
-    ShortString::try_new(name).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::heartbeat;
-
-    #[test]
-    fn no_url_makes_the_heartbeat_longer() {
-        let longest = Duration::from_secs(5);
-        let seconds = [None, Some(0), Some(600), Some(5), Some(2)];
-        let taken = seconds.map(|asked| heartbeat(asked, longest));
-        assert_eq!(taken, [5, 5, 5, 5, 2]);
-        assert_eq!(heartbeat(None, Duration::from_millis(500)), 1);
-        assert_eq!(heartbeat(None, Duration::from_hours(1)), 60);
     }
 }

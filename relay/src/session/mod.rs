@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::link::Link,
+    broker::{link::Link, open::Target},
     capture::{PollInterval, Timer, reader::Reader},
     config::Config,
     error::RelayError,
@@ -86,11 +86,14 @@ pub(crate) async fn run(
         config.retention.clone(),
         latest,
     );
-    let link = Link {
+    let target = Target {
         url: config.amqp_url()?.clone(),
         amqp: config.amqp.clone(),
         fence: start.identity.fence(lane),
         lease_timeout: config.lease.timeout,
+    };
+    let link = Link {
+        target,
         was_ready: reporter.was_ready(),
     };
 

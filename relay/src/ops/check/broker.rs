@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Finding, note};
 use crate::{
-    broker::{BrokerError, open},
+    broker::{BrokerError, requests},
     config::Config,
     identity,
 };
@@ -19,17 +19,17 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
         return;
     };
     let after = config.amqp.connect_timeout;
-    let connecting = open::connect(url, config.lease.timeout / 2);
+    let connecting = requests::connect(url, config.lease.timeout / 2);
     let connected = answered("connecting to the broker", after, connecting).await;
     let told = |_: &Connection| "reached".to_owned();
     let Some(connection) = note(findings, "broker", connected, told) else {
         return;
     };
     let fence = async {
-        let channel = open::channel(&connection).await?;
+        let channel = requests::channel(&connection).await?;
         // The fence itself may be a relay's.
         let queue = format!("{}check.{}", identity::FENCES, std::process::id());
-        open::take_fence(&channel, &queue).await
+        requests::take_fence(&channel, &queue).await
     };
     let fence = answered("declaring a queue", after, fence).await;
     note(findings, "fence", fence, |()| {
@@ -37,15 +37,15 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     });
     let exchange = config.amqp.exchange.as_str();
     let declared = async {
-        let channel = open::channel(&connection).await?;
-        open::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
+        let channel = requests::channel(&connection).await?;
+        requests::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
     };
     let declared = answered("declaring the exchange", after, declared).await;
     let told = |(): &()| format!("{exchange}, topic, durable");
     if note(findings, "exchange", declared, told).is_none() {
         return;
     }
-    let published = open::try_to_publish(&connection, exchange);
+    let published = requests::try_to_publish(&connection, exchange);
     // A broker that is short of memory or disk answers nobody who publishes.
     let published = answered("publishing, and taking it back", after, published).await;
     note(findings, "publishing", published, |()| "allowed".to_owned());

@@ -1,0 +1,140 @@
+//! Why a database cannot be used.
+
+use std::time::Duration;
+
+use super::CONNECT_TIMEOUT;
+
+/// Why a connection cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// The URL cannot be read.
+    #[error("the database's URL {url} is not understood: {source}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The server cannot be reached, or refuses.
+    #[error("connecting to {url}: {source}")]
+    Connect {
+        /// The URL, without its password.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The credentials or the database's name are wrong.
+    #[error("{url} refuses the connection: {source}; check user, password and database")]
+    Unauthorised {
+        /// The URL, without its password.
+        url: String,
+        /// The server's words.
+        source: sqlx::Error,
+    },
+    /// The server does not answer.
+    #[error("connecting to {url}: no answer within {CONNECT_TIMEOUT:?}")]
+    TimedOut {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// A pooler stands between.
+    #[error(
+        "{url} leads to a connection pooler: the lease needs a connection of its own; point the relay at PostgreSQL itself"
+    )]
+    Pooler {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// The server is a standby.
+    #[error(
+        "{url} is a standby: only a primary shows all transactions; point the relay at the primary"
+    )]
+    Standby {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// Its texts may be anything.
+    #[error(
+        "{url} has the server encoding {encoding}; Postroom needs a UTF8 database: create one with ENCODING 'UTF8' and restore a dump into it"
+    )]
+    Encoding {
+        /// The URL, without its password.
+        url: String,
+        /// The database's encoding.
+        encoding: String,
+    },
+    /// The user lacks a privilege.
+    #[error(
+        "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
+    )]
+    Denied(#[source] sqlx::Error),
+    /// It takes no writes from this session.
+    #[error(
+        "the database takes no writes from this user: default_transaction_read_only is on for the role, the database or the server. Whoever set it, perhaps since the disk is full, must set it off: ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off"
+    )]
+    ReadOnly,
+    /// A statement was not answered.
+    #[error(
+        "the database gave no answer within {0:?}: the connection fell silent, or somebody locks what was to be read"
+    )]
+    Silent(Duration),
+    /// A commit's wait for the synchronous standbys was cancelled.
+    #[error(
+        "somebody cancelled this relay's wait for the synchronous standbys: what it was to publish may be on none of them, and is held back until a commit reaches them"
+    )]
+    NotReplicated,
+    /// A statement failed.
+    #[error(transparent)]
+    Query(sqlx::Error),
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error).as_deref() {
+            // insufficient privilege
+            Some("42501") => Self::Denied(error),
+            // read-only transaction
+            Some("25006") => Self::ReadOnly,
+            _ => Self::Query(error),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// Whether trying again cannot help before somebody changes something.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Url { .. }
+            | Self::Pooler { .. }
+            | Self::Encoding { .. }
+            | Self::Unauthorised { .. }
+            | Self::Denied(_) => true,
+            Self::Connect { .. }
+            | Self::Query(_)
+            | Self::TimedOut { .. }
+            | Self::Silent(_)
+            | Self::NotReplicated
+            | Self::ReadOnly
+            | Self::Standby { .. } => false,
+        }
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// Why a connection could not be made.
+pub(super) fn refused(url: String, source: sqlx::Error) -> DatabaseError {
+    // PgBouncer: "unsupported startup parameter: options"
+    if source.to_string().contains("startup parameter") {
+        return DatabaseError::Pooler { url };
+    }
+    match code(&source).as_deref() {
+        // invalid authorization, invalid password, no such database, no privilege to connect
+        Some("28000" | "28P01" | "3D000" | "42501") => DatabaseError::Unauthorised { url, source },
+        _ => DatabaseError::Connect { url, source },
+    }
+}

@@ -1,0 +1,70 @@
+//! What a connection is for, and the settings that it needs for that.
+
+use std::time::Duration;
+
+/// Value of `client_min_messages`: a cancelled wait for a standby shows in a warning and nowhere else.
+pub(super) const MESSAGES: &str = "warning";
+
+/// What a connection is for; decides its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Holds the lease and records everything. The server ends it when it falls silent.
+    Lease {
+        /// Silence after which the server ends it.
+        timeout: Duration,
+    },
+    /// Reads frames: few statements, very often. Their plans are kept, since making one takes longer
+    /// than running it.
+    Frames,
+    /// Reads whatever else.
+    Reader,
+}
+
+impl Purpose {
+    /// Value of `plan_cache_mode`.
+    pub(super) const fn plans(self) -> &'static str {
+        match self {
+            Self::Frames => "force_generic_plan",
+            Self::Lease { .. } | Self::Reader => "force_custom_plan",
+        }
+    }
+}
+
+/// Settings sent with the start-up packet, which a transaction pooler refuses.
+pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
+    // Plans must not depend on statistics: those of an empty table would walk a full one.
+    let mut settings: Vec<(&'static str, String)> = [
+        ("plan_cache_mode", purpose.plans()),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("enable_sort", "off"),
+        ("jit", "off"),
+        ("default_transaction_isolation", "read committed"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "10000"),
+        ("client_min_messages", MESSAGES),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .to_vec();
+    let silence = silence_allowed(purpose);
+    if let Purpose::Lease { .. } = purpose {
+        settings.push(("synchronous_commit", "on".to_owned()));
+        settings.push(("tcp_user_timeout", silence.clone()));
+    }
+    settings.push(("idle_session_timeout", silence));
+    settings
+}
+
+/// Milliseconds of silence after which the server ends a session, or 0.
+pub(super) fn silence_allowed(purpose: Purpose) -> String {
+    match purpose {
+        Purpose::Lease { timeout } => timeout.as_millis().to_string(),
+        Purpose::Frames | Purpose::Reader => "0".to_owned(),
+    }
+}
