@@ -139,13 +139,16 @@ impl<M> Machine<M> {
                 }
             }
             state.active = true;
+            if let Some(place) = entry.place() {
+                self.park_followers(key, Some(place));
+            }
             self.make_ready(entry);
             return;
         }
         if self.forget_idle(key) {
             return;
         }
-        self.park_followers(key);
+        self.park_followers(key, None);
         self.step_drain(key);
         self.forget_idle(key);
     }

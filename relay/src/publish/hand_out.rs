@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Machine, key::Entry, machine::Batch};
+use super::{Machine, key::Entry, machine::Batch, wind_down::Scope};
 use crate::capture::Position;
 
 impl<M> Machine<M> {
@@ -19,8 +19,8 @@ impl<M> Machine<M> {
         if self.suspect.is_some() {
             return batch;
         }
-        if !self.doubt.is_empty() {
-            return self.next_batch_in_doubt(most);
+        if !self.doubt.is_empty() || self.scope != Scope::All {
+            return self.next_batch_of_some(most);
         }
         let number = self.doubt.number();
         while batch.len() < most {
@@ -42,20 +42,14 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// As [`Machine::next_batch`], while there are topics in doubt: messages of one of them, or of none.
-    fn next_batch_in_doubt(&mut self, most: usize) -> Batch<M> {
-        let innocent = |entry: &Entry<M>| entry.strikes == 0;
-        let suspect = self.ready.iter().find(|(_, entry)| !innocent(entry));
-        if let Some((&position, _)) = suspect {
-            let mut before = self.ready.range(..position);
-            let is_first = before.clone().next().is_none();
-            // Messages of topics in doubt may come back before it again and again.
-            let in_doubt = |(_, entry): (_, &Entry<M>)| self.doubt.contains(&entry.row.topic);
-            if is_first || (self.in_flight.is_empty() && before.all(in_doubt)) {
-                return self.next_suspect(position);
-            }
+    /// As [`Machine::next_batch`], while not all may go together: messages of one topic in doubt, or of none,
+    /// and only those within the scope.
+    fn next_batch_of_some(&mut self, most: usize) -> Batch<M> {
+        if let Some(position) = self.suspect_in_turn() {
+            return self.next_suspect(position);
         }
-        let innocents = self.ready.iter().take_while(|(_, entry)| innocent(entry));
+        let within = self.scope.of(&self.ready);
+        let innocents = within.take_while(|(_, entry)| entry.strikes == 0);
         let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
         let number = self.doubt.number();
         let most_apart = self.settings.batches_apart;
@@ -74,6 +68,18 @@ impl<M> Machine<M> {
             Some(row)
         };
         positions.into_iter().filter_map(hand_out).collect()
+    }
+
+    /// The first message under suspicion, once it may go.
+    fn suspect_in_turn(&self) -> Option<Position> {
+        let within = self.scope.of(&self.ready);
+        let suspect = within.clone().find(|(_, entry)| entry.strikes > 0);
+        let (&position, _) = suspect?;
+        // Messages of topics in doubt may come back before it again and again.
+        let in_doubt = |(_, entry): (_, &Entry<M>)| self.doubt.contains(&entry.row.topic);
+        let mut before = within.take_while(|(row, _)| **row < position);
+        let is_first = before.clone().next().is_none();
+        (is_first || (self.in_flight.is_empty() && before.all(in_doubt))).then_some(position)
     }
 
     /// Whether a batch, just handed out, is one that a topic in doubt has for itself.
@@ -99,6 +105,6 @@ impl<M> Machine<M> {
 
     /// Whether messages wait to be handed out. [`Machine::next_batch`] may hold them back.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.scope.of(&self.ready).next().is_some()
     }
 }

@@ -33,6 +33,9 @@ impl Hold {
     }
 }
 
+/// Where a row stands in the order of the outbox.
+pub(super) type Place = (FrameId, Position);
+
 /// Where a row in memory came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -53,6 +56,16 @@ pub(super) struct Entry<M> {
     pub(super) batch: BatchNumber,
 }
 
+impl<M> Entry<M> {
+    /// Where it stands; nowhere if it was parked.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self.origin {
+            Origin::Frame(frame) => Some((frame, self.row.position)),
+            Origin::Parked { .. } => None,
+        }
+    }
+}
+
 /// A row that is to be parked once the rows before it are out of memory, and whose message is
 /// dropped already.
 #[derive(Debug)]
@@ -61,6 +74,12 @@ pub(super) struct Follower {
     pub(super) topic: Arc<str>,
     pub(super) frame: FrameId,
     pub(super) hold: Hold,
+}
+
+impl Follower {
+    pub(super) const fn place(&self) -> Place {
+        (self.frame, self.position)
+    }
 }
 
 /// Parked rows that stand before whatever comes next.

@@ -13,6 +13,7 @@ use super::{
     key::{Entry, KeyState, Origin},
     track::Track,
     unbound::Unbound,
+    wind_down::Scope,
 };
 use crate::capture::Position;
 
@@ -55,6 +56,7 @@ pub struct Machine<M> {
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
     pub(super) doubt: Doubt,
+    pub(super) scope: Scope,
     pub(super) unbound: Unbound,
     /// Messages of stuck topics may be ready.
     pub(super) stuck_ready: bool,
@@ -84,6 +86,7 @@ impl<M> Machine<M> {
             in_flight: HashMap::default(),
             suspect: None,
             doubt: Doubt::default(),
+            scope: Scope::default(),
             unbound: Unbound::default(),
             stuck_ready: false,
             rows: 0,

@@ -19,6 +19,7 @@ mod stuck;
 mod topics;
 mod track;
 mod unbound;
+mod wind_down;
 mod write;
 
 pub use drain::{DrainRequest, ParkedRow};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Hold, Machine, Park, Reason,
-    key::{Entry, Follower, Origin},
+    key::{Entry, Follower, Origin, Place},
     write::Due,
 };
 use crate::capture::Position;
@@ -58,8 +58,12 @@ impl<M> Machine<M> {
         });
     }
 
-    pub(super) fn park_followers(&mut self, key: &Arc<str>) {
-        for follower in std::mem::take(&mut self.key(key).followers) {
+    /// Parks those that no row in memory stands before: the key's next one is `next`, if it has one.
+    pub(super) fn park_followers(&mut self, key: &Arc<str>, next: Option<Place>) {
+        let followers = &mut self.key(key).followers;
+        let before = |follower: &Follower| next.is_none_or(|next| follower.place() < next);
+        let count = followers.partition_point(before);
+        for follower in followers.drain(..count).collect::<Vec<_>>() {
             self.pending.parks.push(Park {
                 position: follower.position,
                 reason: Reason::Behind,

@@ -83,6 +83,12 @@ impl Track {
         self.watermark
     }
 
+    /// The last row that is settled.
+    pub(super) fn last_settled(&self) -> Option<Position> {
+        let settled = self.rows.iter().rfind(|(_, settled)| *settled);
+        settled.map(|(position, _)| *position).or(self.watermark)
+    }
+
     /// Rows between the watermark and the last row read.
     pub(super) fn span(&self) -> usize {
         self.rows.len()

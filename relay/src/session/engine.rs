@@ -56,7 +56,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Runs until everything in flight is recorded after `shutdown`, or until something is lost.
+    /// Runs until everything that was sent is recorded after `shutdown`, or until something is lost.
     pub(super) async fn run(
         mut self,
         mut inputs: Inputs,
@@ -91,6 +91,7 @@ impl Engine {
                 }
                 () = shutdown.cancelled(), if self.work.stopping.is_none() => {
                     self.work.stopping = Some(Instant::now() + self.config.lease.drain_timeout);
+                    self.machine.wind_down();
                 }
                 _ = due.tick() => {
                     if self.work.look == Look::NotDue {
@@ -120,9 +121,7 @@ impl Engine {
 
     /// Hands batches to channels that wait for one.
     fn order(&mut self) {
-        let stopping = self.work.stopping.is_some();
-        while !stopping
-            && !self.work.blocked
+        while !self.work.blocked
             && self.machine.has_ready()
             && let Some(&channel) = self.work.idle.last()
         {
@@ -193,9 +192,8 @@ impl Engine {
     }
 
     fn poll(&mut self) {
-        let ready = !self.work.channels.is_empty() && !self.work.blocked;
         if self.work.look == Look::Due
-            && ready
+            && self.work.can_publish()
             && self.machine.has_room_for_parked()
             && self.work.stopping.is_none()
             && let Ok(permit) = self.to_retries.try_reserve()
@@ -215,7 +213,8 @@ impl Engine {
         let Some(deadline) = self.work.stopping else {
             return false;
         };
-        let settled = self.machine.in_flight() == 0;
+        let settled =
+            self.machine.in_flight() == 0 && !(self.machine.has_ready() && self.work.can_publish());
         let progress = self.machine.progress();
         // What concerns rows that somebody has locked would cost a repetition: nobody waits for that.
         let recorded = self.work.recording.is_none()

@@ -65,4 +65,9 @@ impl Work {
             stopping: None,
         }
     }
+
+    /// Whether the broker is there, and takes messages.
+    pub(super) const fn can_publish(&self) -> bool {
+        !self.channels.is_empty() && !self.blocked
+    }
 }

@@ -54,6 +54,24 @@ impl World {
         }
     }
 
+    /// Whoever takes over publishes nothing again that this relay saw confirmed, but for what was parked out
+    /// of a frame that is to be read again.
+    pub(super) fn check_nothing_repeats(&self) {
+        let (_, to_come) = self.frames.split_at(self.checkpoint.finished);
+        for (number, frame) in to_come.iter().enumerate() {
+            for position in frame {
+                let passed = number == 0 && *position <= self.checkpoint.watermark;
+                let repeats = !passed && self.seen_confirmed.get(position) == Some(&false);
+                assert!(!repeats, "{position} would be published again");
+            }
+        }
+        for position in self.table.rows.keys() {
+            let repeats = self.seen_confirmed.contains_key(position);
+            let locked = self.locked.contains(position);
+            assert!(!repeats || locked, "{position} would be tried again");
+        }
+    }
+
     pub(super) fn check_in_the_end(&self) {
         assert!(self.machine.is_idle());
         assert_eq!(self.machine.held_keys(), 0);

@@ -63,6 +63,7 @@ impl World {
                 }
             }
             Step::Crash(reached, merge) => self.crash(reached, merge),
+            Step::Stop(merge) => self.stop(merge),
         }
     }
 

@@ -42,6 +42,8 @@ impl World {
             match settled {
                 Settled::Delivered => {
                     self.confirmed.insert(position);
+                    let was_parked = self.table.rows.contains_key(&position);
+                    self.seen_confirmed.insert(position, was_parked);
                 }
                 Settled::Dropped => {
                     self.dropped.insert(position);

@@ -15,6 +15,9 @@ use crate::{
     publish::{DrainRequest, FrameId, Machine, Progress, Settings, Write},
 };
 
+/// A stuck queue may answer for none.
+const ROUNDS_OF_A_STOP: usize = 300;
+
 /// How far the outbox has been read.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -75,6 +78,8 @@ pub(super) struct World {
     pub(super) pages: Vec<Page>,
     pub(super) polled: Option<Vec<Parked>>,
     pub(super) confirmed: BTreeSet<Position>,
+    /// Those that this relay saw confirmed, and whether they were parked before.
+    pub(super) seen_confirmed: BTreeMap<Position, bool>,
     /// Dropped by a policy, or given up by an operator.
     pub(super) dropped: BTreeSet<Position>,
     pub(super) rejected: BTreeSet<Position>,
@@ -101,6 +106,7 @@ impl World {
             pages: Vec::new(),
             polled: None,
             confirmed: BTreeSet::new(),
+            seen_confirmed: BTreeMap::new(),
             dropped: BTreeSet::new(),
             rejected: BTreeSet::new(),
         }
@@ -156,6 +162,26 @@ impl World {
         self.check_bounds();
     }
 
+    /// The relay ends in order, and another takes over.
+    pub(super) fn stop(&mut self, merge: bool) {
+        while !self.pages.is_empty() {
+            self.answer(0);
+        }
+        self.machine.wind_down();
+        let mut rounds = 0..ROUNDS_OF_A_STOP;
+        let over = rounds.any(|_| {
+            self.publish(4);
+            self.settle(0, None);
+            self.record();
+            self.machine.in_flight() == 0 && !self.machine.has_ready()
+        });
+        (0..6).for_each(|_| self.record());
+        if over {
+            self.check_nothing_repeats();
+        }
+        self.crash(0, merge);
+    }
+
     /// The relay dies, and another takes over from what is committed.
     pub(super) fn crash(&mut self, reached: u8, merge: bool) {
         for batch in std::mem::take(&mut self.flying) {
@@ -163,6 +189,7 @@ impl World {
         }
         (self.pages, self.polled) = (Vec::new(), None);
         self.recording = Recording::None;
+        self.seen_confirmed.clear();
         self.machine = Machine::new(self.settings.clone());
         // The snapshot of the unfinished frame is recorded; later ones are taken anew.
         let unfinished = self.checkpoint.finished + 1;
