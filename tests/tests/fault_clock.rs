@@ -52,7 +52,12 @@ async fn g3_g7_the_relays_clock_jumps_by_an_hour_back_and_forth() {
     let tap = Tap::open(&stack.broker, "tap", "load").await;
     let later = Tap::open(&stack.broker, "later", "later").await;
     let clock = std::env::temp_dir().join(support::unique("postroom_clock"));
-    let set = |offset: &str| fs::write(&clock, offset).unwrap();
+    // At once: a relay that reads half of it ends.
+    let set = |offset: &str| {
+        let new = clock.with_extension("new");
+        fs::write(&new, offset).unwrap();
+        fs::rename(new, &clock).unwrap();
+    };
     set("+1h");
     let broker = Proxy::new(&stack.broker.url(), Wire::Forward).await;
     let broker_url = broker.url(&stack.broker.url());

@@ -33,8 +33,7 @@ impl RabbitCluster {
             share_cookie(node, &nodes[0].name);
         }
         let mut this = Self { nodes };
-        // The first finds nobody and begins; the others find it and join.
-        this.nodes[0].resume();
+        // At the same time: since 4.0 a node waits for those that it is to find.
         this.resume();
         assert_eq!(this.running(), 3, "the nodes do not find each other");
         this

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Child,
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,7 @@ const POOL_SIZE: usize = 6;
 /// PgBouncer in transaction mode; ended and removed when dropped.
 ///
 /// It hands out its server connections in turn, so that each transaction of a client meets another
-/// one.
+/// one, and keeps no prepared statements.
 #[derive(Debug)]
 pub struct PgBouncer {
     folder: PathBuf,
@@ -46,8 +46,17 @@ impl PgBouncer {
             url.password().unwrap_or("")
         );
         fs::write(folder.join("users.txt"), users).expect("writing users.txt");
+        assert!(
+            Path::new(PROGRAM).exists(),
+            "{PROGRAM} is missing: scripts/services up installs it"
+        );
+        let prepared = if knows_prepared_statements() {
+            "max_prepared_statements = 0\n"
+        } else {
+            ""
+        };
         let configuration = format!(
-            "[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listen_port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}/users.txt\npool_mode = transaction\ndefault_pool_size = {POOL_SIZE}\nmax_client_conn = 500\nserver_round_robin = 1\nignore_startup_parameters = {ignored}\n",
+            "[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listen_port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}/users.txt\npool_mode = transaction\ndefault_pool_size = {POOL_SIZE}\nmax_client_conn = 500\nserver_round_robin = 1\nignore_startup_parameters = {ignored}\n{prepared}",
             folder.display()
         );
         let file = folder.join("pgbouncer.ini");
@@ -55,10 +64,6 @@ impl PgBouncer {
         own(&folder);
         let mut command = as_server_user(Path::new(PROGRAM));
         command.arg(&file);
-        assert!(
-            Path::new(PROGRAM).exists(),
-            "{PROGRAM} is missing: scripts/services up installs it"
-        );
         let this = Self {
             server: start(command, &folder.join("server.log")),
             folder,
@@ -88,6 +93,19 @@ impl PgBouncer {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether the pooler is of a release that can keep them, and of a default that does: 1.21 or newer.
+fn knows_prepared_statements() -> bool {
+    let asked = Command::new(PROGRAM).arg("--version").output();
+    let answer = asked.expect("running pgbouncer").stdout;
+    let answer = String::from_utf8_lossy(&answer);
+    let version = answer.split_whitespace().nth(1).expect("a version");
+    let minor = version
+        .split('.')
+        .nth(1)
+        .and_then(|n| n.parse::<u32>().ok());
+    minor.expect("a minor version") >= 21
 }
 
 impl Drop for PgBouncer {
