@@ -79,6 +79,11 @@ pub enum DatabaseError {
         "the database gave no answer within {0:?}: the connection fell silent, or somebody locks what was to be read"
     )]
     Silent(Duration),
+    /// Somebody's lock kept a command waiting for too long.
+    #[error(
+        "{0}: somebody has locked what this command needs. It has changed nothing; try again later, or find a session that has been open for long: SELECT pid, application_name, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start"
+    )]
+    Locked(#[source] sqlx::Error),
     /// A commit's wait for the synchronous standbys was cancelled.
     #[error(
         "somebody cancelled this relay's wait for the synchronous standbys: what it was to publish may be on none of them, and is held back until a commit reaches them"
@@ -96,6 +101,8 @@ impl From<sqlx::Error> for DatabaseError {
             Some("42501") => Self::Denied(error),
             // read-only transaction
             Some("25006") => Self::ReadOnly,
+            // lock not available
+            Some("55P03") => Self::Locked(error),
             _ => Self::Query(error),
         }
     }
@@ -114,6 +121,7 @@ impl DatabaseError {
             | Self::Query(_)
             | Self::TimedOut { .. }
             | Self::Silent(_)
+            | Self::Locked(_)
             | Self::NotReplicated
             | Self::ReadOnly
             | Self::Standby { .. } => false,

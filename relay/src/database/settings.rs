@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Frames,
     /// Reads whatever else.
     Reader,
+    /// Serves one command of an operator, who shall hear of it when somebody's lock keeps it waiting.
+    Command,
 }
 
 impl Purpose {
@@ -25,7 +27,7 @@ impl Purpose {
     pub(super) const fn plans(self) -> &'static str {
         match self {
             Self::Frames => "force_generic_plan",
-            Self::Lease { .. } | Self::Reader => "force_custom_plan",
+            Self::Lease { .. } | Self::Reader | Self::Command => "force_custom_plan",
         }
     }
 }
@@ -57,6 +59,9 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
         settings.push(("synchronous_commit", "on".to_owned()));
         settings.push(("tcp_user_timeout", silence.clone()));
     }
+    if purpose == Purpose::Command {
+        settings.push(("lock_timeout", "10000".to_owned()));
+    }
     settings.push(("idle_session_timeout", silence));
     settings
 }
@@ -65,6 +70,6 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
 pub(super) fn silence_allowed(purpose: Purpose) -> String {
     match purpose {
         Purpose::Lease { timeout } => timeout.as_millis().to_string(),
-        Purpose::Frames | Purpose::Reader => "0".to_owned(),
+        Purpose::Frames | Purpose::Reader | Purpose::Command => "0".to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use super::{
     source::{Json, Source},
     status,
 };
-use crate::error::chain;
+use crate::{database::DatabaseError, error::chain};
 
 /// Brings messages from a PostgreSQL outbox to RabbitMQ.
 ///
@@ -56,7 +56,7 @@ impl Cli {
             Command::Parked(action) => parked::run(&self.source, action).await,
             Command::Rebase(options) => rebase::run(&self.source, options).await,
         };
-        match result {
+        match result.map_err(explained) {
             Ok(code) => code,
             Err(error) => {
                 let mut stderr = std::io::stderr();
@@ -70,5 +70,13 @@ impl Cli {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Says what to do, where the server says only what is wrong.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<sqlx::Error>() {
+        Ok(error) => DatabaseError::from(error).into(),
+        Err(error) => error,
     }
 }

@@ -64,7 +64,7 @@ impl Source {
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let config = self.load()?;
         let url = config.database_url()?;
-        Ok(database::connect(url, Purpose::Reader, "postroom-relay command").await?)
+        Ok(database::connect(url, Purpose::Command, "postroom-relay command").await?)
     }
 }
 

@@ -127,3 +127,19 @@ async fn status_counts_what_a_rebase_publishes_again_and_tells_of_a_foreign_chec
     stack.delivered().await;
     assert_eq!(status(&stack).await["waiting"], 0);
 }
+
+#[tokio::test]
+async fn a_command_does_not_wait_for_a_lock_for_ever() {
+    let stack = Stack::new().await;
+    let mut owner = stack.database.connect(Login::Owner).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE outbox.parked")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    for command in [&["status"][..], &["parked", "retry", "1"]] {
+        let refused = stack.command(command).await;
+        let error = refused.error();
+        assert!(error.contains("somebody has locked"), "{error}");
+        assert!(error.contains("pg_stat_activity"), "{error}");
+    }
+}
