@@ -139,8 +139,10 @@ impl<M> Machine<M> {
                 }
             }
             state.active = true;
-            if let Some(place) = entry.place() {
-                self.park_followers(key, Some(place));
+            if !state.followers.is_empty() {
+                let mut waiting = state.waiting.iter();
+                let first = entry.place().or_else(|| waiting.find_map(Entry::place));
+                self.park_followers(key, first);
             }
             self.make_ready(entry);
             return;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Machine, key::Entry, machine::Batch, wind_down::Scope};
+use super::{Machine, key::Entry, machine::Batch};
 use crate::capture::Position;
 
 impl<M> Machine<M> {
     /// Lets a row be handed out.
     pub(super) fn make_ready(&mut self, entry: Entry<M>) {
+        if self.stays_parked(&entry) {
+            return self.leave_parked(&entry);
+        }
         self.stuck_ready |= self.doubt.is_stuck(&entry.row.topic);
         self.ready.insert(entry.row.position, entry);
     }
@@ -19,8 +22,8 @@ impl<M> Machine<M> {
         if self.suspect.is_some() {
             return batch;
         }
-        if !self.doubt.is_empty() || self.scope != Scope::All {
-            return self.next_batch_of_some(most);
+        if !self.doubt.is_empty() || self.winding_down.is_some() {
+            return self.next_batch_with_care(most);
         }
         let number = self.doubt.number();
         while batch.len() < most {
@@ -44,11 +47,11 @@ impl<M> Machine<M> {
 
     /// As [`Machine::next_batch`], while not all may go together: messages of one topic in doubt, or of none,
     /// and only those within the scope.
-    fn next_batch_of_some(&mut self, most: usize) -> Batch<M> {
+    fn next_batch_with_care(&mut self, most: usize) -> Batch<M> {
         if let Some(position) = self.suspect_in_turn() {
             return self.next_suspect(position);
         }
-        let within = self.scope.of(&self.ready);
+        let within = self.scope().of(&self.ready);
         let innocents = within.take_while(|(_, entry)| entry.strikes == 0);
         let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
         let number = self.doubt.number();
@@ -72,7 +75,7 @@ impl<M> Machine<M> {
 
     /// The first message under suspicion, once it may go.
     fn suspect_in_turn(&self) -> Option<Position> {
-        let within = self.scope.of(&self.ready);
+        let within = self.scope().of(&self.ready);
         let suspect = within.clone().find(|(_, entry)| entry.strikes > 0);
         let (&position, _) = suspect?;
         // Messages of topics in doubt may come back before it again and again.
@@ -103,8 +106,9 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// Whether messages wait to be handed out. [`Machine::next_batch`] may hold them back.
+    /// Whether there are messages that may be handed out. [`Machine::next_batch`] may hold them back until
+    /// others are settled.
     pub fn has_ready(&self) -> bool {
-        self.scope.of(&self.ready).next().is_some()
+        self.scope().of(&self.ready).next().is_some()
     }
 }

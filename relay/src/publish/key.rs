@@ -57,6 +57,10 @@ pub(super) struct Entry<M> {
 }
 
 impl<M> Entry<M> {
+    pub(super) const fn was_parked(&self) -> bool {
+        matches!(self.origin, Origin::Parked { .. })
+    }
+
     /// Where it stands; nowhere if it was parked.
     pub(super) fn place(&self) -> Option<Place> {
         match self.origin {
@@ -129,7 +133,7 @@ pub(super) struct KeyState<M> {
     /// How many of them, and of the active one, came from frames.
     pub(super) from_frames: usize,
     /// Parked ahead of those from frames, they would overtake them after a crash.
-    pub(super) followers: Vec<Follower>,
+    pub(super) followers: VecDeque<Follower>,
     pub(super) holds: Holds,
     /// Rows were parked only because the window was full of this key: nothing failed, so they are
     /// fetched as soon as the window has none of it.
@@ -146,7 +150,7 @@ impl<M> KeyState<M> {
             active: false,
             waiting: VecDeque::new(),
             from_frames: 0,
-            followers: Vec::new(),
+            followers: VecDeque::new(),
             holds: Holds::default(),
             spilled: false,
             drain: Drain::Idle,

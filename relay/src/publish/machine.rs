@@ -13,7 +13,7 @@ use super::{
     key::{Entry, KeyState, Origin},
     track::Track,
     unbound::Unbound,
-    wind_down::Scope,
+    wind_down::WindDown,
 };
 use crate::capture::Position;
 
@@ -56,7 +56,8 @@ pub struct Machine<M> {
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
     pub(super) doubt: Doubt,
-    pub(super) scope: Scope,
+    /// A graceful stop is under way.
+    pub(super) winding_down: Option<WindDown>,
     pub(super) unbound: Unbound,
     /// Messages of stuck topics may be ready.
     pub(super) stuck_ready: bool,
@@ -86,7 +87,7 @@ impl<M> Machine<M> {
             in_flight: HashMap::default(),
             suspect: None,
             doubt: Doubt::default(),
-            scope: Scope::default(),
+            winding_down: None,
             unbound: Unbound::default(),
             stuck_ready: false,
             rows: 0,

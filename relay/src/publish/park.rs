@@ -50,7 +50,7 @@ impl<M> Machine<M> {
         self.bytes -= entry.row.bytes;
         let state = self.key(key);
         state.holds.add(hold, &entry.row.topic);
-        state.followers.push(Follower {
+        state.followers.push_back(Follower {
             position: entry.row.position,
             topic: Arc::clone(&entry.row.topic),
             frame,
@@ -58,10 +58,10 @@ impl<M> Machine<M> {
         });
     }
 
-    /// Parks those that no row in memory stands before: the key's next one is `next`, if it has one.
-    pub(super) fn park_followers(&mut self, key: &Arc<str>, next: Option<Place>) {
+    /// Parks those that no row from a frame stands before; `first` is the key's first one in memory.
+    pub(super) fn park_followers(&mut self, key: &Arc<str>, first: Option<Place>) {
         let followers = &mut self.key(key).followers;
-        let before = |follower: &Follower| next.is_none_or(|next| follower.place() < next);
+        let before = |follower: &Follower| first.is_none_or(|first| follower.place() < first);
         let count = followers.partition_point(before);
         for follower in followers.drain(..count).collect::<Vec<_>>() {
             self.pending.parks.push(Park {

@@ -132,8 +132,9 @@ impl<M> Machine<M> {
 
     /// A row is done for good.
     fn finish(&mut self, entry: &Entry<M>) {
+        self.note_done(entry);
         self.release(entry);
-        if matches!(entry.origin, Origin::Parked { .. }) {
+        if entry.was_parked() {
             self.record_forget(entry);
         }
     }

@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{
-    Machine, Reason,
-    key::{Entry, Origin},
-};
+use super::{Machine, Reason, key::Entry};
 use crate::capture::Position;
 
 impl<M> Machine<M> {
@@ -18,7 +15,8 @@ impl<M> Machine<M> {
     /// they would hold the watermark, fill the window in the end, and everything would wait with them.
     /// Returns their number, without those behind them.
     ///
-    /// Of those that were parked before, one of each topic stays, to be tried.
+    /// Of those that were parked before, one of each topic stays, to be tried; not one that others in
+    /// memory wait behind.
     pub fn park_stuck(&mut self) -> usize {
         if !std::mem::take(&mut self.stuck_ready) {
             return 0;
@@ -26,10 +24,13 @@ impl<M> Machine<M> {
         let mut tried = HashSet::new();
         let mut leaves = |entry: &Entry<M>| {
             let topic = &entry.row.topic;
-            let parked_before = matches!(entry.origin, Origin::Parked { .. });
+            let key = entry.row.key.as_ref().and_then(|key| self.keys.get(key));
+            let alone =
+                key.is_none_or(|state| state.from_frames == 0 && state.followers.is_empty());
             entry.strikes == 0
                 && self.doubt.is_stuck(topic)
-                && !(parked_before
+                && !(entry.was_parked()
+                    && alone
                     && !self.doubt.is_tried(topic)
                     && tried.insert(Arc::clone(topic)))
         };

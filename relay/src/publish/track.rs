@@ -89,6 +89,11 @@ impl Track {
         settled.map(|(position, _)| *position).or(self.watermark)
     }
 
+    #[cfg(test)]
+    pub(super) fn open_rows(&self) -> usize {
+        self.rows.iter().filter(|(_, settled)| !settled).count()
+    }
+
     /// Rows between the watermark and the last row read.
     pub(super) fn span(&self) -> usize {
         self.rows.len()

@@ -1,4 +1,4 @@
-//! The end of a session that nobody hurries.
+//! A graceful stop: what is still sent.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +8,84 @@ use super::{
 };
 use crate::capture::Position;
 
-/// What may still be handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A stop that is under way.
+#[derive(Debug)]
+pub(super) struct WindDown {
+    /// The last row that is settled.
+    settled: Option<Place>,
+}
+
+/// What may be handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Everything.
-    #[default]
     All,
-    /// Rows of frames up to this one, if to any, and the parked rows in memory, which may stand before them.
-    UpTo(Option<Place>),
+    /// Rows that stand before this one.
+    Before(Option<Place>),
 }
 
 impl Scope {
-    /// Those that may still be handed out, oldest first.
+    /// Those of the rows that may be handed out, oldest first.
     pub(super) fn of<M>(
         self,
         ready: &BTreeMap<Position, Entry<M>>,
     ) -> impl Iterator<Item = (&Position, &Entry<M>)> + Clone {
         ready.iter().filter(move |(_, entry)| match self {
             Self::All => true,
-            Self::UpTo(last) => entry.place() <= last,
+            Self::Before(last) => entry.place() < last,
         })
     }
 }
 
 impl<M> Machine<M> {
-    /// Hands out no more than what stands before something that is settled or in flight.
+    /// Hands out, from now on, only what stands before something that is settled or in flight.
     ///
     /// The watermark cannot pass a row that is neither delivered nor parked: whoever takes over from it
-    /// would publish again what was delivered above. With one key slow, that may be thousands.
+    /// would publish again what was delivered above. With one key slow, that may be thousands. Parked
+    /// rows in memory hold nothing up, and stay in the table as they are.
     pub fn wind_down(&mut self) {
-        let mut settled = self.tracks.iter().rev();
-        let settled = settled.find_map(|track| Some((track.id, track.last_settled()?)));
-        let in_flight = self.in_flight.values().filter_map(Entry::place).max();
-        self.scope = Scope::UpTo(settled.max(in_flight));
+        let mut tracks = self.tracks.iter().rev();
+        let settled = tracks.find_map(|track| Some((track.id, track.last_settled()?)));
+        self.winding_down = Some(WindDown { settled });
+        for state in self.keys.values_mut() {
+            state.pass.stopped = true;
+        }
+        let parked = self.ready.iter().filter(|(_, entry)| entry.was_parked());
+        let parked: Vec<Position> = parked.map(|(position, _)| *position).collect();
+        for position in parked {
+            if let Some(entry) = self.ready.remove(&position) {
+                self.leave_parked(&entry);
+            }
+        }
+    }
+
+    /// What may be handed out now. What came back unanswered has nothing settled behind it, perhaps.
+    pub(super) fn scope(&self) -> Scope {
+        match &self.winding_down {
+            None => Scope::All,
+            Some(under_way) => {
+                let in_flight = self.in_flight.values().filter_map(Entry::place).max();
+                Scope::Before(under_way.settled.max(in_flight))
+            }
+        }
+    }
+
+    /// Whether a row stays in the table for the next session, if it is to be handed out.
+    pub(super) fn stays_parked(&self, entry: &Entry<M>) -> bool {
+        self.winding_down.is_some() && entry.was_parked()
+    }
+
+    /// Lets go of a parked row, which stays in the table as it is.
+    pub(super) fn leave_parked(&mut self, entry: &Entry<M>) {
+        self.parked_in_hand.remove(&entry.row.position);
+        self.release(entry);
+        self.pass_on(entry);
+    }
+
+    /// Notes that a row is done.
+    pub(super) fn note_done(&mut self, entry: &Entry<M>) {
+        if let Some(under_way) = &mut self.winding_down {
+            under_way.settled = under_way.settled.max(entry.place());
+        }
     }
 }

@@ -156,7 +156,7 @@ impl Engine {
         let changed = self.machine.has_records()
             || self.work.recorded != Some(progress)
             || self.frames.want_a_floor();
-        let hurries = self.work.stopping.is_some() && !self.work.locked;
+        let hurries = self.work.stopping.is_some() && !self.work.locked && self.has_sent_all();
         let due = hurries || Instant::now() >= self.work.record_after;
         self.work.record_wanted = changed;
         if self.work.gate != Gate::Wanted && !(changed && due) {
@@ -213,14 +213,20 @@ impl Engine {
         let Some(deadline) = self.work.stopping else {
             return false;
         };
-        let settled =
-            self.machine.in_flight() == 0 && !(self.machine.has_ready() && self.work.can_publish());
+        let settled = self.has_sent_all();
         let progress = self.machine.progress();
         // What concerns rows that somebody has locked would cost a repetition: nobody waits for that.
         let recorded = self.work.recording.is_none()
             && (self.work.locked || !self.machine.has_records())
             && self.work.recorded == Some(progress);
         (settled && recorded) || Instant::now() >= deadline
+    }
+
+    /// Whether nothing is in flight, and nothing may go that still could. While the broker is away or takes
+    /// nothing, nobody waits for it.
+    fn has_sent_all(&self) -> bool {
+        let may_go = self.work.can_publish() && self.machine.has_ready();
+        self.machine.in_flight() == 0 && !may_go
     }
 
     fn next_wake(&self) -> Instant {

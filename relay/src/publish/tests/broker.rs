@@ -79,6 +79,10 @@ impl Broker {
         self.stuck.entry(queue).or_default();
     }
 
+    pub(super) fn has_stuck(&self) -> bool {
+        !self.stuck.is_empty()
+    }
+
     /// Lets a queue answer again; by bits, what had been sent to it meanwhile is there.
     pub(super) fn unstick(&mut self, queue: usize, kept: u8) {
         let waiting = self.stuck.remove(&queue).unwrap_or_default();

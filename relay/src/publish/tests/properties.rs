@@ -63,8 +63,10 @@ impl World {
                 }
             }
             Step::Crash(reached, merge) => self.crash(reached, merge),
+            Step::WindDown => self.wind_down(),
             Step::Stop(merge) => self.stop(merge),
         }
+        self.check_accounts();
     }
 
     fn heal(&mut self) {
@@ -132,6 +134,9 @@ proptest! {
         let mut world = World::new(settings, page_rows, Broker::new(&bound));
         for step in &steps {
             world.step(step);
+        }
+        if world.stopping {
+            world.stop(false);
         }
         world.heal();
         world.run_to_quiescence();

@@ -36,13 +36,13 @@ impl World {
         let batch = self.flying.remove(which % self.flying.len());
         let outcomes = self.broker.take(&self.messages(&batch), lost);
         for (position, outcome) in batch.into_iter().zip(outcomes) {
+            let was_parked = self.machine.in_flight[&position].was_parked();
             let settled = self.machine.settle(position, outcome.clone());
             let settled = settled.expect("it was in flight");
             assert!(broker::fits(&outcome, settled), "{outcome:?} {settled:?}");
             match settled {
                 Settled::Delivered => {
                     self.confirmed.insert(position);
-                    let was_parked = self.table.rows.contains_key(&position);
                     self.seen_confirmed.insert(position, was_parked);
                 }
                 Settled::Dropped => {
@@ -110,7 +110,7 @@ impl World {
 
     /// Reads a page of parked rows, as the machine asks.
     pub(super) fn ask(&mut self) {
-        if !self.machine.has_room_for_parked() {
+        if self.stopping || !self.machine.has_room_for_parked() {
             return;
         }
         if let Some(request) = self.machine.next_drain() {
@@ -141,6 +141,9 @@ impl World {
     /// Looks for rows that are due; what was found is handed over the next time.
     pub(super) fn poll(&mut self) {
         let Some(due) = self.polled.take() else {
+            if self.stopping {
+                return;
+            }
             self.polled = Some(self.table.due(self.now));
             return;
         };

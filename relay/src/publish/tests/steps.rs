@@ -41,6 +41,7 @@ pub(super) enum Step {
     Revive(usize),
     Discard(usize),
     Crash(u8, bool),
+    WindDown,
     Stop(bool),
 }
 
@@ -94,6 +95,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Revive),
         1 => (0_usize..8).prop_map(Step::Discard),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(reached, merge)| Step::Crash(reached, merge)),
+        1 => Just(Step::WindDown),
         2 => any::<bool>().prop_map(Step::Stop),
     ]
 }

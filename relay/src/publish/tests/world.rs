@@ -71,6 +71,8 @@ pub(super) struct World {
     /// Rows that no frame holds yet.
     pub(super) committed: Vec<Position>,
     pub(super) frames: Vec<Vec<Position>>,
+    /// The relay has been told to stop.
+    pub(super) stopping: bool,
     pub(super) reader: Reader,
     pub(super) checkpoint: Checkpoint,
     pub(super) recording: Recording,
@@ -99,6 +101,7 @@ impl World {
             open: BTreeMap::new(),
             committed: Vec::new(),
             frames: Vec::new(),
+            stopping: false,
             reader: Reader::default(),
             checkpoint: Checkpoint::default(),
             recording: Recording::None,
@@ -138,7 +141,7 @@ impl World {
 
     /// Hands one more row to the machine, opening and closing frames on the way.
     pub(super) fn read(&mut self) {
-        if !self.machine.has_room() || self.reader.frame == self.frames.len() {
+        if self.stopping || !self.machine.has_room() || self.reader.frame == self.frames.len() {
             return;
         }
         let id = self.reader.frame as FrameId;
@@ -162,12 +165,19 @@ impl World {
         self.check_bounds();
     }
 
+    /// The relay is told to stop.
+    pub(super) fn wind_down(&mut self) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.machine.wind_down();
+        }
+    }
+
     /// The relay ends in order, and another takes over.
     pub(super) fn stop(&mut self, merge: bool) {
+        self.wind_down();
         while !self.pages.is_empty() {
             self.answer(0);
         }
-        self.machine.wind_down();
         let mut rounds = 0..ROUNDS_OF_A_STOP;
         let over = rounds.any(|_| {
             self.publish(4);
@@ -175,6 +185,10 @@ impl World {
             self.record();
             self.machine.in_flight() == 0 && !self.machine.has_ready()
         });
+        assert!(
+            over || self.broker.has_stuck(),
+            "it does not end: {self:#?}"
+        );
         (0..6).for_each(|_| self.record());
         if over {
             self.check_nothing_repeats();
@@ -189,6 +203,7 @@ impl World {
         }
         (self.pages, self.polled) = (Vec::new(), None);
         self.recording = Recording::None;
+        self.stopping = false;
         self.seen_confirmed.clear();
         self.machine = Machine::new(self.settings.clone());
         // The snapshot of the unfinished frame is recorded; later ones are taken anew.

@@ -1,0 +1,64 @@
+//! What the machine counts, beside what it holds.
+
+use std::sync::Arc;
+
+use super::world::{Recording, World};
+use crate::{
+    capture::Position,
+    publish::{
+        key::{Entry, Follower, KeyState},
+        track::Track,
+    },
+};
+
+impl World {
+    pub(super) fn check_accounts(&self) {
+        let machine = &self.machine;
+        let waiting = machine.keys.values().flat_map(|state| &state.waiting);
+        let all = || self.handed_or_ready().chain(waiting.clone());
+        assert_eq!(machine.rows, all().count());
+        assert_eq!(
+            machine.bytes,
+            all().map(|entry| entry.row.bytes).sum::<usize>()
+        );
+        for (key, state) in &machine.keys {
+            self.check_key(key, state);
+        }
+        let followers = machine.keys.values().map(|state| state.followers.len());
+        let from_frames = all().filter(|entry| !entry.was_parked()).count();
+        let open = machine.tracks.iter().map(Track::open_rows).sum::<usize>();
+        assert_eq!(open, followers.sum::<usize>() + from_frames);
+    }
+
+    fn handed_or_ready(&self) -> impl Iterator<Item = &Entry<Position>> {
+        let in_flight = self.machine.in_flight.values();
+        self.machine.ready.values().chain(in_flight)
+    }
+
+    fn check_key(&self, key: &Arc<str>, state: &KeyState<Position>) {
+        let active = self.handed_or_ready();
+        let active: Vec<_> = active
+            .filter(|entry| entry.row.key.as_ref() == Some(key))
+            .collect();
+        assert_eq!(active.len(), usize::from(state.active));
+        let rows = active.into_iter().chain(&state.waiting);
+        let places: Vec<_> = rows.filter_map(Entry::place).collect();
+        assert_eq!(places.len(), state.from_frames);
+        assert!(places.is_sorted(), "{places:?}");
+        let followers: Vec<_> = state.followers.iter().map(Follower::place).collect();
+        assert!(followers.is_sorted(), "{followers:?}");
+        if let Some(follower) = followers.first() {
+            let is_needed = places.first().is_some_and(|first| first < follower);
+            assert!(is_needed, "{follower:?} waits for none of {places:?}");
+        }
+        let under_way = match &self.recording {
+            Recording::None => None,
+            Recording::Sent(write, _) | Recording::Durable(write, _) => Some(write),
+        };
+        let writes = under_way.into_iter().chain([&self.machine.pending]);
+        let unwritten = writes
+            .flat_map(|write| &write.keys)
+            .filter(|(_, of)| of == key);
+        assert_eq!(unwritten.count(), state.unwritten);
+    }
+}
