@@ -6,7 +6,6 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use lapin::Channel;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -18,7 +17,7 @@ use super::{
     BrokerError, Event, State,
     open::{CLOSE_TIMEOUT, Open, Target},
     publisher::Publisher,
-    requests::{short, take_fence},
+    requests::short,
 };
 use crate::{backoff::Reconnect, events};
 
@@ -98,7 +97,7 @@ impl Link {
             fence,
         } = open;
         let target = &self.target;
-        let guard = guard(&fence, &target.fence, target.lease_timeout / 4);
+        let guard = fence.keep(target.lease_timeout / 4);
         tokio::pin!(guard);
         // One listener, always drained: its queue is unbounded.
         let mut notices = Box::pin(connection.events_listener());
@@ -167,17 +166,6 @@ impl Link {
         while publishers.join_next().await.is_some() {}
         drop(timeout(CLOSE_TIMEOUT, connection.close(200, short("bye"))).await);
         ended
-    }
-}
-
-/// Declares the fence again and again, and returns why that failed once. A policy may let queues expire
-/// that nobody uses, and an operator may delete it: then it is taken again, if nobody else has it.
-async fn guard(channel: &Channel, fence: &str, every: Duration) -> BrokerError {
-    loop {
-        sleep(every).await;
-        if let Err(error) = take_fence(channel, fence).await {
-            return error;
-        }
     }
 }
 

@@ -11,13 +11,14 @@
 //! confirm that is overdue while others come ends its channel only.
 //!
 //! [`link`] owns the connection and walks through these states, [`open`] makes it with what [`requests`]
-//! asks for; [`publisher`] owns one channel.
+//! asks for, and takes the [`fence`]; [`publisher`] owns one channel.
 //! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
 //! the state machine in `crate::publish` may decide what is sent again.
 
 mod batch;
 mod channel;
 mod error;
+mod fence;
 pub(crate) mod link;
 pub(crate) mod open;
 mod publisher;

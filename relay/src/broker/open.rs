@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{Channel, Connection, types::ShortString};
+use lapin::{Connection, types::ShortString};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError,
     channel::Confirming,
-    requests::{channel, connect, declare_exchange, take_fence},
+    fence::Fence,
+    requests::{channel, connect, declare_exchange},
 };
 use crate::config::{Amqp, Secret};
 
@@ -31,8 +32,7 @@ pub(crate) struct Target {
 pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
     pub(super) channels: Vec<Confirming>,
-    /// Keeps the exclusive queue; nothing is published on it.
-    pub(super) fence: Channel,
+    pub(super) fence: Fence,
 }
 
 impl Target {
@@ -61,8 +61,9 @@ impl Target {
     async fn try_open(&self, connected: &mut Option<Arc<Connection>>) -> Result<Open, BrokerError> {
         let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
         *connected = Some(Arc::clone(&connection));
-        let fence = channel(&connection).await?;
-        take_fence(&fence, &self.fence).await?;
+        // It may have to wait twice.
+        let patience = self.amqp.connect_timeout / 3;
+        let fence = Fence::take(&connection, &self.fence, patience).await?;
         if self.amqp.declare_exchange {
             let channel = channel(&connection).await?;
             declare_exchange(&channel, &self.amqp.exchange, false).await?;

@@ -41,6 +41,21 @@ impl BrokerState<'_> {
     }
 }
 
+/// The fence is of a node that is down: nobody holds it, and nobody can take it.
+#[derive(Debug)]
+pub(crate) struct FenceOrphaned<'a> {
+    pub(crate) queue: &'a str,
+}
+
+impl FenceOrphaned<'_> {
+    pub(crate) fn emit(&self) {
+        let Self { queue } = self;
+        warn!(
+            "broker: the exclusive queue {queue} was left over by a node that is down, and cannot be taken until that is up again, or removed from the cluster (rabbitmqctl forget_cluster_node). Until then nothing keeps a relay of a copy of this database from publishing beside this one"
+        );
+    }
+}
+
 /// The broker left a batch without its confirms, and confirmed others meanwhile.
 #[derive(Debug)]
 pub(crate) struct Unconfirmed<'a> {

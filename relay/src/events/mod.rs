@@ -10,7 +10,7 @@ mod session;
 
 pub use self::names::METRICS;
 pub(crate) use self::{
-    broker::{BatchConfirmed, BrokerState, ChannelClosed, Unbound, Unconfirmed},
+    broker::{BatchConfirmed, BrokerState, ChannelClosed, FenceOrphaned, Unbound, Unconfirmed},
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,
     ring::{Expired, RingFull, Rotated},

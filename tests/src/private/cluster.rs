@@ -1,7 +1,13 @@
 //! A RabbitMQ cluster of a test's own.
 
 use std::{
-    fmt::Write as _, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc, thread,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{RabbitNode, epmd::Epmd};
@@ -35,7 +41,7 @@ impl RabbitCluster {
         let mut this = Self { nodes };
         // At the same time: since 4.0 a node waits for those that it is to find.
         this.resume();
-        assert_eq!(this.running(), 3, "the nodes do not find each other");
+        this.await_all();
         this
     }
 
@@ -48,14 +54,25 @@ impl RabbitCluster {
         });
     }
 
-    /// Number of nodes that the first one sees running.
-    fn running(&self) -> usize {
-        let url = format!("{}/api/nodes", self.nodes[0].admin_url());
-        let mut answer = ureq::get(url).call().expect("asking for the nodes");
-        let nodes: serde_json::Value = answer.body_mut().read_json().expect("JSON");
-        let nodes = nodes.as_array().expect("a list of nodes");
-        nodes.iter().filter(|node| node["running"] == true).count()
+    /// Waits until each sees all.
+    fn await_all(&self) {
+        let began = Instant::now();
+        while self.nodes.iter().any(|node| running(node) != Some(3)) {
+            let failed = began.elapsed() > Duration::from_secs(30);
+            assert!(!failed, "the nodes do not find each other");
+            #[allow(clippy::disallowed_methods)] // Set-up, before any runtime is at work.
+            thread::sleep(Duration::from_millis(100));
+        }
     }
+}
+
+/// Number of nodes that one sees running; none while it cannot tell.
+fn running(node: &RabbitNode) -> Option<usize> {
+    let url = format!("{}/api/nodes", node.admin_url());
+    let mut answer = ureq::get(url).call().ok()?;
+    let nodes: serde_json::Value = answer.body_mut().read_json().ok()?;
+    let running = |node: &&serde_json::Value| node["running"] == true;
+    Some(nodes.as_array()?.iter().filter(running).count())
 }
 
 /// Nodes speak to each other if they know the same secret, which only they may read.

@@ -1,6 +1,5 @@
 //! A broker that refuses.
 
-use lapin::options::QueueDeclareOptions;
 use lapin::{
     ExchangeKind,
     options::ExchangeDeclareOptions,
@@ -78,43 +77,6 @@ async fn g3_an_alternate_exchange_which_would_swallow_returns_is_refused() {
             "alternate-exchange",
         ],
     );
-}
-
-/// What the broker makes of somebody else's declaration of the relay's fence.
-async fn fence_is_there(stack: &Stack) -> bool {
-    let mut owner = stack.database.connect(Login::Owner).await;
-    let name: String = sqlx::query_scalar(
-        "SELECT format('postroom.fence.%s.%s.0', to_hex(c.system_identifier), d.oid)
-         FROM pg_control_system() AS c, pg_database AS d WHERE d.datname = current_database()",
-    )
-    .fetch_one(&mut owner)
-    .await
-    .unwrap();
-    let passive = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let (_connection, channel) = stack.broker.channel().await;
-    let declared = channel.queue_declare(short(&name), passive, FieldTable::default());
-    let refused = declared.await.unwrap_err().to_string();
-    let there = refused.contains("RESOURCE");
-    assert!(there || refused.contains("NOT"), "{refused}");
-    there
-}
-
-/// A fence that is gone keeps nobody away.
-#[tokio::test]
-async fn g7_a_fence_that_a_policy_let_expire_is_there_again() {
-    let stack = Stack::new().await;
-    let relay = stack.relay_with(&[("POSTROOM_LEASE_TIMEOUT", "2s")]).await;
-    assert!(fence_is_there(&stack).await);
-    let policy = format!("policies/{}/expire", stack.broker.name);
-    let expires = json!({ "pattern": ".*", "definition": { "expires": 1 }, "apply-to": "queues" });
-    stack.broker.request("PUT", &policy, Some(&expires));
-    eventually("it has expired", async || !fence_is_there(&stack).await).await;
-    stack.broker.request("DELETE", &policy, None);
-    eventually("it is there again", async || fence_is_there(&stack).await).await;
-    relay.ready().await;
 }
 
 /// Only a configuration that has never worked can be wrong.

@@ -53,7 +53,7 @@ async fn a_message_that_the_broker_closes_a_channel_over_stops_itself_alone() {
 #[tokio::test]
 async fn a_message_that_the_broker_closes_the_connection_over_stops_itself_alone() {
     let stack = Stack::new().await;
-    let url = format!("{}?frame_max=4096", stack.broker.url());
+    let url = format!("{}?frame_max=8192", stack.broker.url());
     let relay = stack.relay_with(&[("POSTROOM_AMQP_URL", &url)]).await;
     let headers =
         "'orders.x', '0', key => 'x', headers => jsonb_build_object('x', repeat('y', 50000))";

@@ -6,6 +6,7 @@ mod check;
 mod closing;
 mod configuration;
 mod database;
+mod fence;
 mod held;
 mod moved;
 mod outage;
