@@ -71,6 +71,9 @@ async fn a_topic_that_the_user_may_not_write_stops_itself_alone() {
     );
     let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
     put(format!("permissions/{}/{user}", broker.name), all);
+    // Since RabbitMQ 4.3 it must be there.
+    let exchange = json!({"type": "topic", "durable": true});
+    put(format!("exchanges/{}/postroom", broker.name), exchange);
     let some = json!({"exchange": "postroom", "write": "^orders\\.", "read": ".*"});
     put(format!("topic-permissions/{}/{user}", broker.name), some);
     let mut url: url::Url = broker.url().parse().unwrap();
