@@ -41,7 +41,8 @@ async fn a_message_that_the_broker_closes_a_channel_over_stops_itself_alone() {
     stack.broker = VirtualHost::new_on(&node.url(), &node.admin_url());
     node.control(&[
         "eval",
-        "application:set_env(rabbit, max_message_size, 1000).",
+        "application:set_env(rabbit, max_message_size, 1000), \
+         persistent_term:put(max_message_size, 1000).",
     ]);
     let relay = stack.relay().await;
     let large = "'orders.large', to_jsonb(repeat('x', 5000)), key => 'x'";
