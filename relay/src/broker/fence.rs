@@ -81,13 +81,19 @@ impl Fence {
     /// Whether the queue is one of a node that is down. Asked how many messages it has, the broker says that
     /// it is another connection's as soon as the queue has told; it waits for a minute where none can.
     async fn is_orphaned(&self) -> Result<bool, BrokerError> {
-        let asking = timeout(self.patience, self.look(&self.queue));
-        if asking.await.is_ok() {
+        if self.is_answered(&self.queue).await? {
             return Ok(false);
         }
         // Or is it the broker that does not answer?
-        let control = timeout(self.patience, self.look(NO_QUEUE)).await;
-        Ok(control.is_ok())
+        self.is_answered(NO_QUEUE).await
+    }
+
+    /// Whether the broker tells in time if a queue is there.
+    async fn is_answered(&self, queue: &str) -> Result<bool, BrokerError> {
+        match timeout(self.patience, self.look(queue)).await {
+            Ok(answer) => answer.map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Looks whether a queue is there, and waits for any answer.
