@@ -1,12 +1,15 @@
 //! Nodes of a RabbitMQ cluster are killed under load, with a quorum queue on all three.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests.
 
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable, LongString},
+};
 use outbox::{Message, Outbox};
 use sqlx::PgPool;
 use support::{
-    Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost, Wire, declare,
-    eventually, judged, load::Load, short,
+    ConsumerProcess, Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost,
+    Wire, declare, eventually, judged, judged_effects, load::Load, short,
 };
 
 fn load() -> Load {
@@ -93,6 +96,59 @@ async fn g3_g4_a_minority_of_a_cluster_is_killed_and_messages_flow_on() {
     })
     .await;
     world.assert_clean().await;
+}
+
+/// The same, up to the effects of a consumer.
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_g5_a_minority_of_a_cluster_is_killed_and_effects_go_on() {
+    let mut world = World::new().await;
+    let database = &world.stack.database;
+    ConsumerProcess::prepare(database).await;
+    let _relay = world.stack.relay().await;
+    let consumer = ConsumerProcess::start(&world.stack, 20);
+    let (connection, _channel) = world.stack.broker.channel().await;
+    eventually("the consumer reads its queue", async || {
+        // Where there is none, the broker closes the channel.
+        let asked = connection.create_channel().await.unwrap();
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = asked.queue_declare(short("ledger"), passive, FieldTable::default());
+        declared
+            .await
+            .is_ok_and(|queue| queue.consumer_count() == 1)
+    })
+    .await;
+    let load = load();
+    load.prepare(database).await;
+    load.during(database, async {
+        effects(&world.stack, 100).await;
+        world.cluster.nodes[1].kill();
+        effects(&world.stack, 100).await;
+        world.cluster.resume();
+        // Everybody's node, which leads the queues.
+        world.cluster.nodes[0].kill();
+        world.balancer.lead_to(&world.cluster.nodes[2].url());
+        effects(&world.stack, 100).await;
+    })
+    .await;
+    judged_effects(database).await.assert_clean();
+    consumer.stop().await;
+}
+
+/// Waits for the effects of so many more messages.
+async fn effects(stack: &Stack, count: i64) {
+    let mut owner = stack.database.connect(Login::Owner).await;
+    let mut counted = async || {
+        let counting = sqlx::query_scalar("SELECT count(*) FROM effect");
+        counting.fetch_one(&mut owner).await.unwrap()
+    };
+    let before: i64 = counted().await;
+    eventually("messages have their effects", async || {
+        counted().await >= before + count
+    })
+    .await;
 }
 
 /// RabbitMQ's end of a channel remembers who led the queue at the first message. It refuses for as
