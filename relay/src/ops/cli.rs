@@ -52,11 +52,11 @@ impl Cli {
             Command::Run => run::run(&self.source).await,
             Command::Migrate(options) => migrate::run(&self.source, options).await,
             Command::Check(json) => check::run(&self.source, json.json).await,
-            Command::Status(json) => status::run(&self.source, json.json).await,
-            Command::Parked(action) => parked::run(&self.source, action).await,
+            Command::Status(json) => explained(status::run(&self.source, json.json).await),
+            Command::Parked(action) => explained(parked::run(&self.source, action).await),
             Command::Rebase(options) => rebase::run(&self.source, options).await,
         };
-        match result.map_err(explained) {
+        match result {
             Ok(code) => code,
             Err(error) => {
                 let mut stderr = std::io::stderr();
@@ -73,10 +73,10 @@ impl Cli {
     }
 }
 
-/// Says what to do, where the server says only what is wrong.
-fn explained(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<sqlx::Error>() {
+/// Says what to do, where the server says only what is wrong: of a command that the relay's user runs.
+fn explained(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    result.map_err(|error| match error.downcast::<sqlx::Error>() {
         Ok(error) => DatabaseError::from(error).into(),
         Err(error) => error,
-    }
+    })
 }
