@@ -2,8 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{Channel, Connection, options::QueueDeclareOptions, types::FieldTable};
-use tokio::time::{sleep, timeout};
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    types::{FieldTable, ShortString},
+};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::{
     BrokerError,
@@ -12,21 +19,29 @@ use super::{
 };
 use crate::events;
 
-/// Pause before a fence that nobody can hold is tried again: each time costs the broker a process that waits
-/// for a minute.
-const ORPHANED_PAUSE: Duration = Duration::from_secs(15);
+/// After so long without an answer nobody is behind a queue, if the broker answers other questions.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Name that no queue has.
-const NO_QUEUE: &str = "postroom.fence.none";
+/// Longest that it takes to find out who is behind a queue.
+pub(super) const LONGEST: Duration = Duration::from_secs(3 * PATIENCE.as_secs());
+
+/// Exchange that every virtual host has.
+const AN_EXCHANGE: &str = "amq.topic";
+
+/// A question that is asked until it is answered.
+///
+/// Given up, it would cost the connection in the end: lapin 4.12 closes a channel that is dropped, and takes
+/// the broker's late answer to it for an error of the connection.
+type Question = JoinHandle<Result<(), BrokerError>>;
 
 /// The fence, held or known to be held by nobody.
 #[derive(Debug)]
 pub(super) struct Fence {
     connection: Arc<Connection>,
     queue: String,
-    /// After so long without an answer nobody is behind a queue, if the broker answers other questions.
-    patience: Duration,
     held: Option<Channel>,
+    /// Asks about the queue of a node that is down.
+    asking: Option<Question>,
 }
 
 impl Fence {
@@ -38,15 +53,17 @@ impl Fence {
     pub(super) async fn take(
         connection: &Arc<Connection>,
         queue: &str,
-        patience: Duration,
     ) -> Result<Self, BrokerError> {
         let mut fence = Self {
             connection: Arc::clone(connection),
             queue: queue.to_owned(),
-            patience,
             held: None,
+            asking: None,
         };
         fence.declare().await?;
+        if fence.held.is_none() {
+            events::FenceLeftOver { queue }.emit();
+        }
         Ok(fence)
     }
 
@@ -54,8 +71,14 @@ impl Fence {
     /// that nobody uses, and an operator may delete it: then it is taken again, if nobody else has it.
     pub(super) async fn keep(mut self, every: Duration) -> BrokerError {
         loop {
-            let pause = self.held.as_ref().map_or(ORPHANED_PAUSE, |_| every);
-            sleep(pause).await;
+            match self.asking.take() {
+                // The node is back, or a minute has passed.
+                Some(question) => {
+                    drop(question.await);
+                    events::FenceTried.emit();
+                }
+                None => sleep(every).await,
+            }
             if let Err(error) = self.declare().await {
                 return error;
             }
@@ -69,44 +92,72 @@ impl Fence {
         };
         match take_fence(&asking, &self.queue).await {
             Ok(()) => self.held = Some(asking),
-            Err(BrokerError::Fenced { .. }) if self.is_orphaned().await? => {
-                let queue = &self.queue;
-                events::FenceOrphaned { queue }.emit();
+            Err(error @ BrokerError::Fenced { .. }) => {
+                self.asking = Some(self.ask().await?.ok_or(error)?);
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Whether the queue is one of a node that is down. Asked how many messages it has, the broker says that
-    /// it is another connection's as soon as the queue has told; it waits for a minute where none can.
-    async fn is_orphaned(&self) -> Result<bool, BrokerError> {
-        if self.is_answered(&self.queue).await? {
-            return Ok(false);
+    /// Asks how many messages the queue has; returns the question if nobody is there to answer. The broker
+    /// says whose the queue is as soon as the queue has told. It tries for a minute where none can.
+    async fn ask(&self) -> Result<Option<Question>, BrokerError> {
+        let about = look(Arc::clone(&self.connection), self.queue.clone());
+        let mut question = tokio::spawn(about);
+        if is_answered(&mut question).await? {
+            return Ok(None);
         }
-        // Or is it the broker that does not answer?
-        self.is_answered(NO_QUEUE).await
+        // Or is it the broker that does not answer? Then it was asked first, and has the time that this takes.
+        let mut other = tokio::spawn(look_elsewhere(Arc::clone(&self.connection)));
+        let answers = is_answered(&mut other).await?;
+        if !answers || is_answered(&mut question).await? {
+            return Ok(None);
+        }
+        Ok(Some(question))
     }
+}
 
-    /// Whether the broker tells in time if a queue is there.
-    async fn is_answered(&self, queue: &str) -> Result<bool, BrokerError> {
-        match timeout(self.patience, self.look(queue)).await {
-            Ok(answer) => answer.map(|()| true),
-            Err(_) => Ok(false),
-        }
+/// Whether a question is answered in time.
+async fn is_answered(question: &mut Question) -> Result<bool, BrokerError> {
+    match timeout(PATIENCE, question).await {
+        Ok(Ok(answer)) => answer.map(|()| true),
+        Ok(Err(_)) => Err(BrokerError::Task),
+        Err(_) => Ok(false),
     }
+}
 
-    /// Looks whether a queue is there, and waits for any answer.
-    async fn look(&self, queue: &str) -> Result<(), BrokerError> {
-        let asking = channel(&self.connection).await?;
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let asked = asking.queue_declare(short(queue), options, FieldTable::default());
-        match asked.await {
-            Err(error) if reply_code(&error).is_none() => Err(BrokerError::Lost(error)),
-            _ => Ok(()),
-        }
+/// Looks whether a queue is there, and waits for any answer.
+async fn look(connection: Arc<Connection>, queue: String) -> Result<(), BrokerError> {
+    let channel = channel(&connection).await?;
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
+    answer(asked.await.map(drop))?;
+    drop(channel.close(200, ShortString::default()).await);
+    Ok(())
+}
+
+/// Asks a question that any broker can answer.
+async fn look_elsewhere(connection: Arc<Connection>) -> Result<(), BrokerError> {
+    let channel = channel(&connection).await?;
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let (exchange, kind) = (short(AN_EXCHANGE), ExchangeKind::Topic);
+    let asked = channel.exchange_declare(exchange, kind, options, FieldTable::default());
+    answer(asked.await)?;
+    drop(channel.close(200, ShortString::default()).await);
+    Ok(())
+}
+
+/// A refusal is an answer too.
+fn answer(answer: Result<(), lapin::Error>) -> Result<(), BrokerError> {
+    match answer {
+        Err(error) if reply_code(&error).is_none() => Err(BrokerError::Lost(error)),
+        _ => Ok(()),
     }
 }

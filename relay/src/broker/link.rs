@@ -142,7 +142,9 @@ impl Link {
                         report(events, connected(shortage.as_ref(), *doubtful)).await;
                     }
                     // What closes a channel alone is its user's.
-                    Some(lapin::Event::Error(error)) if !error.is_amqp_soft_error() => {
+                    Some(lapin::Event::Error(error))
+                        if !error.is_amqp_soft_error() || !connection.status().connected() =>
+                    {
                         break Err(BrokerError::Lost(error));
                     }
                     Some(_) => {}

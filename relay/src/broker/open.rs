@@ -1,6 +1,6 @@
 //! Making a connection: the fence is taken, the exchange declared, the channels opened.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use lapin::{Connection, types::ShortString};
 use tokio::time::timeout;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BrokerError,
     channel::Confirming,
-    fence::Fence,
+    fence::{self, Fence},
     requests::{channel, connect, declare_exchange},
 };
 use crate::config::{Amqp, Secret};
@@ -38,15 +38,9 @@ pub(super) struct Open {
 impl Target {
     /// Connects, takes the fence, declares the exchange and opens the channels; none if `stop` comes first.
     pub(super) async fn open(&self, stop: &CancellationToken) -> Option<Result<Open, BrokerError>> {
-        let after = self.amqp.connect_timeout;
         let mut connected = None;
-        let opening = timeout(after, self.try_open(&mut connected));
-        let opened = stop.run_until_cancelled(opening).await.map(|opened| {
-            opened.unwrap_or(Err(BrokerError::TimedOut {
-                what: "connecting to the broker",
-                after,
-            }))
-        });
+        let opening = self.try_open(&mut connected);
+        let opened = stop.run_until_cancelled(opening).await;
         // lapin may keep a connection whose request was cut short; it would keep the fence too.
         if !matches!(opened, Some(Ok(_)))
             && let Some(connection) = connected
@@ -59,24 +53,48 @@ impl Target {
 
     /// Tells of the connection as soon as there is one.
     async fn try_open(&self, connected: &mut Option<Arc<Connection>>) -> Result<Open, BrokerError> {
-        let connection = Arc::new(connect(&self.url, self.lease_timeout / 2).await?);
+        let connecting = connect(&self.url, self.lease_timeout / 2);
+        let connection = Arc::new(self.in_time(connecting).await?);
         *connected = Some(Arc::clone(&connection));
-        // It may have to wait twice.
-        let patience = self.amqp.connect_timeout / 3;
-        let fence = Fence::take(&connection, &self.fence, patience).await?;
-        if self.amqp.declare_exchange {
-            let channel = channel(&connection).await?;
-            declare_exchange(&channel, &self.amqp.exchange, false).await?;
-            drop(channel.close(200, ShortString::default()).await);
-        }
-        let mut channels = Vec::with_capacity(self.amqp.channels);
-        for _ in 0..self.amqp.channels {
-            channels.push(Confirming::open(&connection).await?);
-        }
+        let fence = Fence::take(&connection, &self.fence);
+        let fence = timeout(self.amqp.connect_timeout + fence::LONGEST, fence).await;
+        let fence = fence.unwrap_or_else(|_| Err(self.timed_out()))?;
+        let channels = self.in_time(self.open_channels(&connection)).await?;
         Ok(Open {
             connection,
             channels,
             fence,
         })
+    }
+
+    async fn open_channels(
+        &self,
+        connection: &Arc<Connection>,
+    ) -> Result<Vec<Confirming>, BrokerError> {
+        if self.amqp.declare_exchange {
+            let channel = channel(connection).await?;
+            declare_exchange(&channel, &self.amqp.exchange, false).await?;
+            drop(channel.close(200, ShortString::default()).await);
+        }
+        let mut channels = Vec::with_capacity(self.amqp.channels);
+        for _ in 0..self.amqp.channels {
+            channels.push(Confirming::open(connection).await?);
+        }
+        Ok(channels)
+    }
+
+    async fn in_time<T>(
+        &self,
+        step: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let done = timeout(self.amqp.connect_timeout, step).await;
+        done.unwrap_or_else(|_| Err(self.timed_out()))
+    }
+
+    const fn timed_out(&self) -> BrokerError {
+        BrokerError::TimedOut {
+            what: "connecting to the broker",
+            after: self.amqp.connect_timeout,
+        }
     }
 }

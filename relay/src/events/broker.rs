@@ -41,18 +41,29 @@ impl BrokerState<'_> {
     }
 }
 
-/// The fence is of a node that is down: nobody holds it, and nobody can take it.
+/// The fence is of a node that is down or cut off: nobody can take it.
 #[derive(Debug)]
-pub(crate) struct FenceOrphaned<'a> {
+pub(crate) struct FenceLeftOver<'a> {
     pub(crate) queue: &'a str,
 }
 
-impl FenceOrphaned<'_> {
+impl FenceLeftOver<'_> {
     pub(crate) fn emit(&self) {
         let Self { queue } = self;
         warn!(
-            "broker: the exclusive queue {queue} was left over by a node that is down, and cannot be taken until that is up again, or removed from the cluster (rabbitmqctl forget_cluster_node). Until then nothing keeps a relay of a copy of this database from publishing beside this one"
+            "broker: the exclusive queue {queue} was left over by a node that is down or cut off, and cannot be taken until that is back, or removed from the cluster (rabbitmqctl forget_cluster_node). Until then nothing keeps a relay of a copy of this database from publishing beside this one"
         );
+    }
+}
+
+/// A left-over fence is tried again.
+#[derive(Debug)]
+pub(crate) struct FenceTried;
+
+impl FenceTried {
+    #[allow(clippy::unused_self)] // As all facts.
+    pub(crate) fn emit(self) {
+        debug!("broker: trying to take the left-over fence");
     }
 }
 

@@ -10,7 +10,9 @@ mod session;
 
 pub use self::names::METRICS;
 pub(crate) use self::{
-    broker::{BatchConfirmed, BrokerState, ChannelClosed, FenceOrphaned, Unbound, Unconfirmed},
+    broker::{
+        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, Unbound, Unconfirmed,
+    },
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,
     ring::{Expired, RingFull, Rotated},

@@ -77,7 +77,9 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
     replace_process(&node, &stack.broker.name, &name, lost);
 
     let tap = Tap::open(&stack.broker, "tap", "#").await;
-    let relay = stack.relay().await;
+    let relay = stack
+        .relay_with(&[("POSTROOM_LOG_FILTER", "info,relay=debug")])
+        .await;
     let mut producer = stack.database.connect(Login::Producer).await;
     producer
         .execute("SELECT outbox.publish('t', '1')")
@@ -85,6 +87,21 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
         .unwrap();
     tap.distinct(1).await;
     assert!(relay.logged().contains("left over by a node that is down"));
+
+    // The broker gives the relay's question up after a minute. That is no error of the connection.
+    eventually("it is asked again", async || {
+        relay
+            .logged()
+            .contains("trying to take the left-over fence")
+    })
+    .await;
+    producer
+        .execute("SELECT outbox.publish('t', '2')")
+        .await
+        .unwrap();
+    tap.distinct(2).await;
+    let lost = relay.metric("postroom_relay_broker_losses_total");
+    assert!(lost.abs() < f64::EPSILON, "{}", relay.logged());
 
     // It is there after all, and so is its owner.
     let back = "begin Old = Old, element(2, application:get_env(rabbit, postroom_old)) end";
@@ -101,8 +118,8 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
     relay.ready().await;
     assert!(fence_is_there(&stack).await);
     producer
-        .execute("SELECT outbox.publish('t', '2')")
+        .execute("SELECT outbox.publish('t', '3')")
         .await
         .unwrap();
-    tap.distinct(2).await;
+    tap.distinct(3).await;
 }
