@@ -9,7 +9,7 @@ use outbox::{Message, Outbox};
 use sqlx::PgPool;
 use support::{
     ConsumerProcess, Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost,
-    Wire, declare, eventually, judged, judged_effects, load::Load, short,
+    Wire, declare, eventually, in_time, judged, judged_effects, load::Load, short,
 };
 
 fn load() -> Load {
@@ -145,10 +145,11 @@ async fn effects(stack: &Stack, count: i64) {
         counting.fetch_one(&mut owner).await.unwrap()
     };
     let before: i64 = counted().await;
-    eventually("messages have their effects", async || {
-        counted().await >= before + count
-    })
-    .await;
+    let mut there = async || counted().await >= before + count;
+    // RabbitMQ 4.3 keeps its messages for a consumer whose node is gone, for a minute.
+    if !in_time(&mut there).await {
+        eventually("messages have their effects", there).await;
+    }
 }
 
 /// RabbitMQ's end of a channel remembers who led the queue at the first message. It refuses for as
