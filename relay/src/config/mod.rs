@@ -70,7 +70,7 @@ pub struct Amqp {
     /// are confirmed meanwhile, else on a new connection. Default: 30 s.
     #[serde(with = "humantime_serde")]
     pub confirm_timeout: Duration,
-    /// Longest wait for connecting and declaring. Default: 10 s.
+    /// Longest wait for connecting, and then for declaring. Default: 10 s.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
 }
