@@ -61,7 +61,6 @@ impl FenceLeftOver<'_> {
 pub(crate) struct FenceTried;
 
 impl FenceTried {
-    #[allow(clippy::unused_self)] // As all facts.
     pub(crate) fn emit(self) {
         debug!("broker: trying to take the left-over fence");
     }

@@ -47,6 +47,7 @@ impl<M> Machine<M> {
         let mut tracks = self.tracks.iter().rev();
         let settled = tracks.find_map(|track| Some((track.id, track.last_settled()?)));
         self.winding_down = Some(WindDown { settled });
+        // Pages under way are left as they are, also those that are still to come.
         for state in self.keys.values_mut() {
             state.pass.stopped = true;
         }
@@ -59,7 +60,7 @@ impl<M> Machine<M> {
         }
     }
 
-    /// What may be handed out now. What came back unanswered has nothing settled behind it, perhaps.
+    /// What may be handed out now. A row that came back unanswered no longer counts as in flight.
     pub(super) fn scope(&self) -> Scope {
         match &self.winding_down {
             None => Scope::All,
