@@ -46,7 +46,7 @@ pub enum RelayError {
         source: std::io::Error,
     },
     /// A task of the relay panicked.
-    #[error("a task of the relay ended unexpectedly")]
+    #[error("a task of the relay panicked; the log tells where and why")]
     Task,
 }
 

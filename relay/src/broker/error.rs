@@ -90,7 +90,7 @@ pub enum BrokerError {
     #[error("the connection was lost")]
     Closed,
     /// A task of the relay panicked.
-    #[error("a task of the relay ended unexpectedly")]
+    #[error("a task of the relay panicked; the log tells where and why")]
     Task,
     /// A confirm is overdue.
     #[error("no confirm within {after:?}; a quorum queue may have lost its majority")]

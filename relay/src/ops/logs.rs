@@ -1,13 +1,18 @@
 //! Logs.
 
-use std::io::IsTerminal as _;
+use std::{
+    backtrace::Backtrace,
+    io::IsTerminal as _,
+    panic::{self, PanicHookInfo},
+};
 
 use anyhow::Context as _;
+use tracing::error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::{Log, LogFormat};
 
-/// Writes logs to standard error as configured.
+/// Writes logs to standard error as configured, panics among them.
 ///
 /// lapin logs every returned message with its body, and every lost connection a second time.
 pub(super) fn init(log: &Log) -> anyhow::Result<()> {
@@ -29,5 +34,68 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
                 .try_init()?;
         }
     }
+    panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A panic ends its task only, and whoever waits for that knows no more than that. Here is why; as a log line,
+/// since what collects them as JSON would not read anything else.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    error!(
+        thread = thread.name(),
+        at = panic.location().map(tracing::field::display),
+        // With RUST_BACKTRACE=1.
+        backtrace = %Backtrace::capture(),
+        "panicked, please report this: {}",
+        panic.payload_as_str().unwrap_or("no message")
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        panic::{catch_unwind, set_hook, take_hook},
+        sync::{Arc, Mutex, PoisonError},
+    };
+
+    use tracing_subscriber::fmt;
+
+    use super::log_panic;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            io::Write::write(&mut *lines, bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = fmt().json().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let before = take_hook();
+            set_hook(Box::new(log_panic));
+            let panicked = catch_unwind(|| panic!("no {}", "way"));
+            set_hook(before);
+            assert!(panicked.is_err());
+        });
+        let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line: serde_json::Value = serde_json::from_slice(&lines).expect("one line of JSON");
+        let fields = &line["fields"];
+        assert_eq!(fields["message"], "panicked, please report this: no way");
+        let at = fields["at"].as_str().unwrap_or_default();
+        assert!(at.contains("logs.rs:"), "{fields}");
+    }
 }
