@@ -3,6 +3,7 @@
 //! The crate's folders are the stages of a message's way: [`capture`] finds the rows, [`publish`]
 //! decides what is sent and what becomes of it, `broker` sends, `lease` records.
 
+mod answer;
 mod backoff;
 mod broker;
 pub mod capture;

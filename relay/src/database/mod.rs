@@ -3,14 +3,14 @@
 mod error;
 mod settings;
 
-use std::{future::Future, str::FromStr as _, time::Duration};
+use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 use tracing::log::LevelFilter;
 
 use self::settings::{MESSAGES, silence_allowed};
-use crate::{config::Secret, error::RelayError, sql::server};
+use crate::{config::Secret, sql::server};
 
 pub use error::DatabaseError;
 pub(crate) use settings::{Purpose, settings};
@@ -73,19 +73,4 @@ async fn connect_and_look(
         });
     }
     Ok(connection)
-}
-
-/// Waits for an answer, but not for ever: a client has nothing else by which to notice that a connection
-/// fell silent.
-pub(crate) async fn answered<T, E>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, RelayError>
-where
-    RelayError: From<E>,
-{
-    match timeout(patience, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(DatabaseError::Silent(patience).into()),
-    }
 }

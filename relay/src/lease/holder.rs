@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::{database, error::RelayError, sql::server};
+use crate::{answer, error::RelayError, sql::server};
 
 /// Where the lease is held, for proving that another connection reads from the same server.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ impl Holder {
     /// Checks that a connection reads from the primary on which this relay holds the lease.
     pub(crate) async fn prove(self, connection: &mut PgConnection) -> Result<(), RelayError> {
         let asking = server::holds_lock(connection, self.lane, self.pid);
-        if database::answered(self.patience, asking).await? {
+        if answer::within(self.patience, asking).await? {
             Ok(())
         } else {
             Err(RelayError::Elsewhere)

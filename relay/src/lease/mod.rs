@@ -18,6 +18,7 @@ pub(crate) use keeper::{Command, Event, Keeper};
 pub(crate) use proof::Proof;
 
 use crate::{
+    answer,
     config::Config,
     database::{self, Purpose},
     error::RelayError,
@@ -46,7 +47,7 @@ impl Candidate {
         let name = format!("postroom-relay lane {lane} {}", whereabouts());
         let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
         let patience = config.lease.timeout;
-        database::answered(patience, outbox::schema::check(&mut connection)).await?;
+        answer::within(patience, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,
             proof: Proof::new(patience),
@@ -59,7 +60,7 @@ impl Candidate {
     pub(crate) async fn try_take(&mut self) -> Result<bool, RelayError> {
         let asked = self.proof.now();
         let trying = server::try_lock(&mut self.connection, self.lane);
-        let taken = database::answered(self.patience, trying).await?;
+        let taken = answer::within(self.patience, trying).await?;
         if taken {
             self.proof.renew(asked);
         }

@@ -11,9 +11,9 @@ use super::{
     Backoff, FrameId, Progress, Row, TopicPatterns, Write,
     doubt::Doubt,
     key::{Entry, KeyState, Origin},
+    scope::WindDown,
     track::Track,
     unbound::Unbound,
-    wind_down::WindDown,
 };
 use crate::capture::Position;
 

@@ -14,6 +14,7 @@ mod machine;
 mod outcome;
 mod park;
 mod patterns;
+mod scope;
 mod settle;
 mod stuck;
 mod topics;

@@ -1,41 +1,11 @@
 //! A graceful stop: what is still sent.
 
-use std::collections::BTreeMap;
-
 use super::{
-    key::{Entry, Place},
+    key::Entry,
     machine::Machine,
+    scope::{Scope, WindDown},
 };
 use crate::capture::Position;
-
-/// A stop that is under way.
-#[derive(Debug)]
-pub(super) struct WindDown {
-    /// The last row that is settled.
-    settled: Option<Place>,
-}
-
-/// What may be handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// Everything.
-    All,
-    /// Rows that stand before this one.
-    Before(Option<Place>),
-}
-
-impl Scope {
-    /// Those of the rows that may be handed out, oldest first.
-    pub(super) fn of<M>(
-        self,
-        ready: &BTreeMap<Position, Entry<M>>,
-    ) -> impl Iterator<Item = (&Position, &Entry<M>)> + Clone {
-        ready.iter().filter(move |(_, entry)| match self {
-            Self::All => true,
-            Self::Before(last) => entry.place() < last,
-        })
-    }
-}
 
 impl<M> Machine<M> {
     /// Hands out, from now on, only what stands before something that is settled or in flight.

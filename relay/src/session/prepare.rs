@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::retries::Retries;
 use crate::{
+    answer,
     capture::Position,
     checkpoint::Checkpoint,
     config::Config,
@@ -61,7 +62,7 @@ pub(super) async fn prepare(
     // Very much may be parked, and is looked through.
     let patience = config.lease.timeout * 60;
     let preparing = Box::pin(read_and_connect(config, connection, lane));
-    telling(reporter, database::answered(patience, preparing)).await
+    telling(reporter, answer::within(patience, preparing)).await
 }
 
 /// Waits, and tells what for if it takes long: the broker has not been asked for anything yet.
@@ -139,7 +140,7 @@ async fn beside<T>(
         let waited = timeout(holder.every, &mut other).await;
         // Nobody holds the lease that it was to prove, if this one is gone.
         if !matches!(waited, Ok(Ok(_))) {
-            database::answered(holder.patience, connection.ping()).await?;
+            answer::within(holder.patience, connection.ping()).await?;
         }
         if let Ok(done) = waited {
             return done;

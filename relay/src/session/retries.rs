@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
+    answer,
     capture::Position,
-    database,
     error::RelayError,
     events,
     message::Message,
@@ -114,11 +114,11 @@ impl Retries {
             let done = tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else { return };
-                    let obeyed = database::answered(self.patience, self.obey(command)).await;
+                    let obeyed = answer::within(self.patience, self.obey(command)).await;
                     obeyed.map(Some)
                 }
                 () = sleep_until(self.count_at) => {
-                    let counted = database::answered(self.patience, self.count()).await;
+                    let counted = answer::within(self.patience, self.count()).await;
                     counted.map(|()| None)
                 }
             };

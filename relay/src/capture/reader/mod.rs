@@ -15,8 +15,8 @@ pub(crate) use event::{Event, Opened};
 
 use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot, timer::Timer};
 use crate::{
+    answer,
     checkpoint::{Checkpoint, Unfinished},
-    database,
     error::RelayError,
     lease::Holder,
     publish::FrameId,
@@ -86,7 +86,7 @@ impl Reader {
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
             let (connection, lane) = (&mut self.connection, self.holder.lane);
             let looking = page::look_and_page(connection, &frontier, lane, self.limit);
-            let (look, page) = database::answered(self.holder.patience, looking).await?;
+            let (look, page) = answer::within(self.holder.patience, looking).await?;
             // Below a floor nobody looks for rows: they would be lost without a sign.
             sequence::check_position(look.upper, highest)?;
             highest = look.upper;

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::{Ended, Event, Opened, Reader};
 use crate::{
+    answer,
     capture::{Frame, Position},
-    database, events,
+    events,
     publish::FrameId,
     sql::{
         page::{self, PageRows},
@@ -69,7 +70,7 @@ impl Reader {
             } else {
                 let (connection, lane) = (&mut self.connection, self.holder.lane);
                 let reading = page::page(connection, &frame, request, lane, self.limit);
-                database::answered(self.holder.patience, reading).await?
+                answer::within(self.holder.patience, reading).await?
             };
             let rows = page.rows;
             self.limit.learn(&rows);
@@ -105,7 +106,7 @@ impl Reader {
             }
             self.timer.sleep(FLUSH_PAUSE).await;
             let asking = server::flushed(&mut self.connection);
-            flushed = database::answered(self.holder.patience, asking).await?;
+            flushed = answer::within(self.holder.patience, asking).await?;
         }
         Ok(true)
     }
