@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::policy::Meaning;
+use crate::policy::Fault;
 
 /// Sees an attempt where its transaction is. A layer may hide the error in one of its own, or answer itself.
 #[derive(Debug, Clone, Default)]
@@ -11,19 +11,19 @@ pub(crate) struct Witness(Arc<Mutex<Seen>>);
 #[derive(Debug, Default)]
 struct Seen {
     entered: bool,
-    meaning: Option<Meaning>,
+    fault: Option<Fault>,
 }
 
 impl Witness {
     /// Notes that the delivery came to its transaction. A layer may call more than once: the last time counts.
     pub(crate) fn enter(&self) {
         let mut seen = self.lock();
-        (seen.entered, seen.meaning) = (true, None);
+        (seen.entered, seen.fault) = (true, None);
     }
 
     /// Notes why the transaction did not commit.
-    pub(crate) fn fail(&self, meaning: Meaning) {
-        self.lock().meaning = Some(meaning);
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.lock().fault = Some(fault);
     }
 
     /// Whether the delivery came to its transaction.
@@ -31,9 +31,9 @@ impl Witness {
         self.lock().entered
     }
 
-    /// What the transaction's error meant, if it failed.
-    pub(crate) fn meaning(&self) -> Option<Meaning> {
-        self.lock().meaning
+    /// The transaction's error, if it failed.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.lock().fault.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

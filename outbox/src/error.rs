@@ -13,7 +13,7 @@ use crate::{InvalidName, limits::SERIALIZED_KEYS};
 pub enum PublishError {
     /// A topic, key or type cannot be carried.
     #[error("publishing a message: {0}")]
-    Name(#[from] InvalidName),
+    Name(InvalidName),
 
     /// A content type cannot be carried.
     #[error(
@@ -73,4 +73,11 @@ pub enum PublishError {
     /// The database refused or could not be reached.
     #[error("publishing a message: the database did not take it")]
     Database(#[from] sqlx::Error),
+}
+
+// Its text stands in the error's: as a source, too, it would be shown twice.
+impl From<InvalidName> for PublishError {
+    fn from(error: InvalidName) -> Self {
+        Self::Name(error)
+    }
 }

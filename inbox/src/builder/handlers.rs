@@ -54,8 +54,9 @@ impl ConsumerBuilder {
     ///
     /// An error that a layer makes itself fails the attempt; one that it makes of what the handler said means
     /// the same as that, whatever it hides. A layer may take its time, and nothing ends it: what takes minutes
-    /// longer than a handler may is told, and counted in `postroom_inbox_stuck_attempts_total`. It must not turn
-    /// an error into an [`Outcome`]: the message would be acknowledged and lost. One that decrypts or unpacks bodies
+    /// longer than a handler may is told, and counted in `postroom_inbox_stuck_attempts_total`. An
+    /// [`Outcome`] that it makes of an error is not believed; one with which it answers without calling what is
+    /// within is, for a message from the queue: that is acknowledged, and nobody has handled it. One that decrypts or unpacks bodies
     /// passes on what [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it
     /// made itself: that would have lost its place among others of its key.
     #[must_use]

@@ -151,6 +151,10 @@ impl Engine {
                 Err(self.emit_fault(Fault::kept_away(), number))
             }
             Ok(Ok(outcome)) => {
+                // A layer answers for what failed within: believed, the message would be lost.
+                if let Some(fault) = witness.fault() {
+                    return Err(self.emit_fault(fault, number));
+                }
                 if outcome == Outcome::Handled {
                     let took = began.elapsed();
                     events::Handled {
@@ -163,7 +167,7 @@ impl Engine {
                 Ok(outcome)
             }
             Ok(Err(error)) => {
-                let fault = Fault::read(error.as_ref(), witness.meaning());
+                let fault = Fault::read(error.as_ref(), witness.fault().map(|fault| fault.meaning));
                 Err(self.emit_fault(fault, number))
             }
             Err(panic) => {

@@ -6,8 +6,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a handler failed, and what is to become of the message.
 ///
-/// Made from any error by `?`, which asks for another attempt. Does not implement
-/// [`std::error::Error`] itself; that is what makes the conversion possible.
+/// Made by `?` from any error, an `anyhow::Error` or a text, which asks for another attempt. Does not
+/// implement [`std::error::Error`] itself; that is what makes the conversion possible.
 #[derive(Debug)]
 pub struct HandlerError {
     disposition: Disposition,
@@ -68,7 +68,7 @@ impl HandlerError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
+impl<E: Into<BoxError>> From<E> for HandlerError {
     fn from(error: E) -> Self {
         Self::retry(error)
     }
@@ -123,6 +123,16 @@ mod tests {
         let error = fails().unwrap_err();
         assert_eq!(error.to_string(), "reading the price list: disk on fire");
         assert_eq!(error.into_parts().0, Disposition::Retry);
+    }
+
+    #[test]
+    fn what_converts_into_an_error_is_one() {
+        fn fails() -> Result<(), HandlerError> {
+            Err(anyhow::anyhow!("no stock").context("reserving"))?;
+            Ok(())
+        }
+        assert_eq!(fails().unwrap_err().to_string(), "reserving: no stock");
+        assert_eq!(HandlerError::from("no stock").to_string(), "no stock");
     }
 
     #[test]

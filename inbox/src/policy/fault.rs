@@ -4,9 +4,9 @@ use std::{error::Error, time::Duration};
 
 use crate::{
     Reason,
-    handler::{Disposition, chain, sources},
+    handler::{chain, sources},
     sql,
-    transaction::TransactionError,
+    transaction::{Meant, TransactionError},
 };
 
 /// Most bytes of an error's text that are kept.
@@ -39,13 +39,13 @@ impl Meaning {
             TransactionError::NoId => Self::Hopeless(Reason::NoId),
             TransactionError::Stale => Self::Hopeless(Reason::Stale),
             TransactionError::Future => Self::Hopeless(Reason::Future),
-            TransactionError::Handler(failure) => match failure.disposition {
-                Disposition::Retry if conflicts(error) => Self::Rerun,
-                Disposition::Retry => Self::Failed,
-                Disposition::Defer(wait) => Self::Deferred(wait),
-                Disposition::Reject => Self::Hopeless(Reason::Rejected),
-                Disposition::Undecodable => Self::Hopeless(Reason::Undecodable),
-                Disposition::Unhandled => Self::Hopeless(Reason::Unhandled),
+            TransactionError::Undecodable(_) => Self::Hopeless(Reason::Undecodable),
+            TransactionError::Unhandled(_) => Self::Hopeless(Reason::Unhandled),
+            TransactionError::Handler(failure) => match failure.meant {
+                Meant::Retry if conflicts(failure.error()) => Self::Rerun,
+                Meant::Retry => Self::Failed,
+                Meant::Defer(wait) => Self::Deferred(wait),
+                Meant::Reject => Self::Hopeless(Reason::Rejected),
             },
             TransactionError::Panicked(_)
             | TransactionError::TimedOut(_)
@@ -133,7 +133,7 @@ mod tests {
     use crate::{HandlerError, Reason, transaction::TransactionError};
 
     fn handler(error: HandlerError) -> Meaning {
-        Meaning::of(&TransactionError::Handler(error.into()))
+        Meaning::of(&error.into())
     }
 
     #[test]

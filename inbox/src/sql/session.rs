@@ -35,14 +35,17 @@ const READ_ONLY: &str = "25006";
 
 const IS_COMMITTED: &str = "SELECT pg_xact_status($1::xid8) = 'committed'";
 
-const CANCEL: &str = "SELECT pg_cancel_backend($1)";
+// Only while the transaction is open: afterwards the session may run somebody else's statement.
+const CANCEL: &str = "
+SELECT pg_cancel_backend(a.pid) FROM pg_stat_activity AS a
+WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
 
 // Gives way to everybody who holds the leaf, within the transaction alone.
 const LOCK_JANITOR: &str = "
 SELECT pg_try_advisory_xact_lock(hashtextextended('postroom inbox janitor', 0))
        AND set_config('lock_timeout', '50ms', true) IS NOT NULL";
 
-// Only while the transaction is open: afterwards the session may be somebody else's.
+// As above.
 const TERMINATE: &str = "
 SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
 WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
@@ -161,10 +164,12 @@ pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
     error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
 }
 
-/// Ends the statement that a session of this user is running, if it runs one.
-pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Error> {
+/// Ends the statement that a session of this user is running, if it runs one and the transaction is still open
+/// on it.
+pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32, xid: &str) -> Result<(), sqlx::Error> {
     link.query(CANCEL)
         .bind(pid)
+        .bind(xid)
         .execute(link.connection())
         .await?;
     Ok(())

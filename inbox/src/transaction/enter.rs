@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The session whose transaction a handler runs in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Session {
     /// The transaction's id.
     pub(crate) xid: String,

@@ -1,6 +1,6 @@
 //! Why a delivery's transaction did not commit.
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 use crate::handler::{BoxError, Disposition, HandlerError};
 
@@ -27,6 +27,14 @@ pub enum TransactionError {
         "the message's id or time is further in the future than the allowed skew; look at its publisher's clock"
     )]
     Future,
+
+    /// The body is not the event that the handler takes.
+    #[error("the body could not be read as the event of its type")]
+    Undecodable(#[source] BoxError),
+
+    /// No handler takes the message's type.
+    #[error("{0}")]
+    Unhandled(String),
 
     /// The handler failed.
     #[error("the handler failed")]
@@ -72,21 +80,69 @@ pub enum TransactionError {
     Commit(#[source] sqlx::Error),
 }
 
-/// A handler's error, as the source of [`TransactionError::Handler`].
-#[derive(Debug, thiserror::Error)]
-#[error("{source}")]
+/// A handler's error, as the source of [`TransactionError::Handler`]. Its text is that of the error which the
+/// handler returned, and so is its source.
+#[derive(Debug)]
 pub struct HandlerFailure {
-    pub(crate) disposition: Disposition,
-    #[source]
-    source: BoxError,
+    pub(crate) meant: Meant,
+    error: BoxError,
 }
 
-impl From<HandlerError> for HandlerFailure {
+/// What a handler that failed wants to become of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// Another attempt.
+    Retry,
+    /// None: it is parked dead.
+    Reject,
+    /// To be put off; `None` leaves the wait to the inbox.
+    Defer(Option<Duration>),
+}
+
+impl HandlerFailure {
+    /// Whether the handler failed, and asks for another attempt.
+    pub const fn is_retry(&self) -> bool {
+        matches!(self.meant, Meant::Retry)
+    }
+
+    /// Whether the handler gave the message up.
+    pub const fn is_rejection(&self) -> bool {
+        matches!(self.meant, Meant::Reject)
+    }
+
+    /// Whether the handler put the message off, which is no failure.
+    pub const fn is_deferral(&self) -> bool {
+        matches!(self.meant, Meant::Defer(_))
+    }
+
+    /// Returns the error that the handler returned.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.error.as_ref()
+    }
+}
+
+impl fmt::Display for HandlerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for HandlerFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl From<HandlerError> for TransactionError {
     fn from(error: HandlerError) -> Self {
-        let (disposition, source) = error.into_parts();
-        Self {
-            disposition,
-            source,
-        }
+        let (disposition, error) = error.into_parts();
+        let meant = match disposition {
+            Disposition::Retry => Meant::Retry,
+            Disposition::Reject => Meant::Reject,
+            Disposition::Defer(wait) => Meant::Defer(wait),
+            Disposition::Undecodable => return Self::Undecodable(error),
+            Disposition::Unhandled => return Self::Unhandled(error.to_string()),
+        };
+        Self::Handler(HandlerFailure { meant, error })
     }
 }

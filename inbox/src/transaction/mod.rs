@@ -16,6 +16,7 @@ mod settings;
 mod work;
 
 pub(crate) use enter::Session;
+pub(crate) use error::Meant;
 pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
 pub(crate) use leave::commit;

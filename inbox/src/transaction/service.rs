@@ -9,8 +9,13 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
-use super::{Settings, TransactionError, enter, enter::Entered, leave, within, work::work};
-use crate::{Context, Delivery, HandlerError, Outcome, policy::Meaning, sql};
+use super::{
+    Settings, TransactionError, enter,
+    enter::Entered,
+    leave, within,
+    work::{CancelOnDrop, work},
+};
+use crate::{Context, Delivery, HandlerError, Outcome, policy::Fault, sql};
 
 /// Handles each message once: runs a service inside the transaction that records the message.
 #[derive(Debug, Clone)]
@@ -43,7 +48,7 @@ where
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), TransactionError>> {
         self.inner
             .poll_ready(cx)
-            .map_err(|error| TransactionError::Handler(error.into().into()))
+            .map_err(|error| error.into().into())
     }
 
     fn call(&mut self, mut delivery: Delivery) -> Self::Future {
@@ -67,7 +72,7 @@ where
                     place.take(delivery, Box::new(run)).await
                 }
             };
-            ran.inspect_err(|error| witness.fail(Meaning::of(error)))
+            ran.inspect_err(|error| witness.fail(Fault::read(error, None)))
         })
     }
 }
@@ -103,7 +108,10 @@ where
     };
     let inherited = Context::inherited_by(&delivery);
     let lend = |lent| handler(Context::new(lent, delivery.clone(), settings.outbox));
-    let mut tx = work(&settings, tx, &session, inherited, lend).await?;
+    let cancel = CancelOnDrop::new(&settings, &session);
+    let worked = work(&settings, tx, &session, inherited, lend).await;
+    cancel.disarm();
+    let mut tx = worked?;
     leave::settle(&settings, &mut settings.link(&mut tx), &session, &delivery).await?;
     leave::commit(&settings, tx, &session).await?;
     Ok(Outcome::Handled)

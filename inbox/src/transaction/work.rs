@@ -6,12 +6,13 @@ use futures_util::FutureExt;
 use outbox::{MessageContext, link::Link};
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, OwnedMutexGuard},
     time::timeout,
 };
 
 use super::{Session, Settings, TransactionError};
-use crate::{HandlerError, handler::Disposition, sql};
+use crate::{HandlerError, sql};
 
 /// An open transaction, lent to a handler: it goes back when this is dropped.
 pub(crate) type Lent = OwnedMutexGuard<Transaction<'static, Postgres>>;
@@ -41,7 +42,7 @@ where
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let failure = match timeout(settings.handler_timeout, work).await {
         Ok(Ok(Ok(()))) => None,
-        Ok(Ok(Err(error))) => Some(TransactionError::Handler(error.into())),
+        Ok(Ok(Err(error))) => Some(error.into()),
         Ok(Err(panic)) => Some(TransactionError::Panicked(panic_text(panic.as_ref()))),
         Err(_) => {
             // A statement may still run; the rollback would wait for its end.
@@ -67,9 +68,33 @@ where
     }
 }
 
+/// Cancels the statement of an attempt that is dropped midway, as by a layer with a time limit. The next attempt
+/// would wait for what has recorded the message, and that for whatever the statement waits for.
+pub(super) struct CancelOnDrop(Option<(Arc<Settings>, Session)>);
+
+impl CancelOnDrop {
+    pub(super) fn new(settings: &Arc<Settings>, session: &Session) -> Self {
+        Self(Some((Arc::clone(settings), session.clone())))
+    }
+
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let (Some((settings, session)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn(async move {
+                let _ = timeout(OTHER_SESSION, cancel(&settings, &session)).await;
+            }));
+        }
+    }
+}
+
 async fn cancel(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
-    sql::session::cancel(&mut settings.link(&mut tx), session.pid).await?;
+    sql::session::cancel(&mut settings.link(&mut tx), session.pid, &session.xid).await?;
     tx.commit().await
 }
 
@@ -106,7 +131,7 @@ async fn roll_back(
     match (rolled_back, failure) {
         (Ok(true), _) => TransactionError::Ended,
         (Err(error), TransactionError::Handler(failure))
-            if sql::is_lost(&error) && failure.disposition == Disposition::Retry =>
+            if sql::is_lost(&error) && failure.is_retry() =>
         {
             TransactionError::Lost(error)
         }

@@ -11,7 +11,9 @@ use std::{
 
 use inbox::{ConsumerBuilder, Context, Delivery, DeliveryService, HandlerError, Outcome};
 use support::eventually;
-use tower::{ServiceExt as _, layer::layer_fn, service_fn};
+use tower::{
+    ServiceExt as _, layer::layer_fn, service_fn, timeout::TimeoutLayer, util::MapResultLayer,
+};
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 
@@ -60,7 +62,7 @@ async fn meets_conflicts(disguise: fn(sqlx::Error) -> HandlerError) {
 async fn a_conflict_is_one_in_whatever_error_it_comes() {
     meets_conflicts(HandlerError::from).await;
     meets_conflicts(|error| AppError::from(error).into()).await;
-    meets_conflicts(|error| HandlerError::retry(anyhow::Error::from(error))).await;
+    meets_conflicts(|error| anyhow::Error::from(error).into()).await;
 }
 
 fn through(builder: ConsumerBuilder, disguise: fn(BoxError) -> BoxError) -> ConsumerBuilder {
@@ -136,6 +138,71 @@ async fn layers_may_hide_an_outage() {
         running.stop().await;
         assert!(world.database.parked().await.is_empty());
     }
+}
+
+/// Believed, its answers would acknowledge what nobody has handled.
+#[tokio::test]
+async fn g3_a_layer_that_makes_an_answer_of_an_error_is_not_believed() {
+    async fn refuse(_: Context, event: Placed) -> Result<(), HandlerError> {
+        Err(match event.n {
+            1 => HandlerError::retry("no stock"),
+            2 => HandlerError::reject("never"),
+            _ => HandlerError::defer(Duration::from_mins(1), "later"),
+        })
+    }
+    let world = World::new().await;
+    let builder = world.consumer().attempts_in_place(1).max_attempts(1);
+    let builder = builder.on::<Placed, _, _>(refuse);
+    let builder = builder.layer(MapResultLayer::new(|answer: Result<Outcome, BoxError>| {
+        Ok::<_, BoxError>(answer.unwrap_or(Outcome::Handled))
+    }));
+    let running = Running::start(&world.broker, "billing", builder).await;
+    for (n, customer) in [(1, "a"), (2, "b"), (3, "c")] {
+        world.broker.publish(&Placed::new(customer, n)).await;
+    }
+    eventually("all are parked", || async {
+        world.database.parked().await.len() == 3
+    })
+    .await;
+    running.stop().await;
+    let mut parked = world.database.parked().await;
+    parked.sort();
+    let expected = [
+        "deferred/waiting/0/f",
+        "failed/dead/1/t",
+        "rejected/dead/1/t",
+    ];
+    assert_eq!(parked, expected);
+    let errors = "SELECT error FROM inbox.parked ORDER BY error";
+    let errors = world.database.texts(errors).await;
+    let failed = |why: &str| format!("the handler failed: {why}");
+    assert_eq!(errors, ["later", "never", "no stock"].map(failed));
+}
+
+/// The statement that it has left behind holds the message's record, and would be waited for.
+#[tokio::test]
+async fn an_attempt_that_a_layer_gives_up_is_cancelled() {
+    let world = World::new().await;
+    let mut other = world.database.admin.begin_with("BEGIN").await.unwrap();
+    sqlx::query("LOCK TABLE effect")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let builder = world.consumer().attempts_in_place(1).max_attempts(1);
+    let builder = builder.handler_timeout(Duration::from_mins(10));
+    let builder = builder.on::<Placed, _, _>(|mut ctx: Context, event: Placed| async move {
+        insert_effect(&mut ctx, &event).await
+    });
+    let builder = builder.layer(TimeoutLayer::new(Duration::from_millis(500)));
+    let running = Running::start(&world.broker, "billing", builder).await;
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it is dead, while the table is locked", || async {
+        world.database.parked().await == ["failed/dead/1/t"]
+    })
+    .await;
+    other.rollback().await.unwrap();
+    running.stop().await;
+    assert!(world.database.effects("a").await.is_empty());
 }
 
 /// From the queue it would be acknowledged; a row would stay, and be tried again for no reason that anybody
