@@ -22,9 +22,9 @@ pub enum RelayError {
     /// The broker refuses for good.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The checkpoint belongs to another database.
+    /// The checkpoint or, without one, the rows belong to another database.
     #[error(
-        "the outbox's checkpoint was recorded on another database (restored, copied or moved): going on from it could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
+        "the outbox's checkpoint, or its rows if there is none, are of another database (restored, copied or moved): going on could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
     )]
     Foreign,
     /// Positions are not handed out as they must be.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::CONNECT_TIMEOUT;
 
 /// Why a connection cannot be used.
@@ -69,6 +71,11 @@ pub enum DatabaseError {
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
     )]
     Denied(#[source] sqlx::Error),
+    /// Policies would hide rows.
+    #[error(
+        "{0}: row-level security would hide messages from the relay, which must see them all. As the tables' owner: ALTER TABLE … DISABLE ROW LEVEL SECURITY, for each table of the schema outbox; or give this user BYPASSRLS"
+    )]
+    RowSecurity(#[source] sqlx::Error),
     /// It takes no writes from this session.
     #[error(
         "the database takes no writes from this user: default_transaction_read_only is on for the role, the database or the server. Whoever set it, perhaps since the disk is full, must set it off: ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off"
@@ -97,6 +104,7 @@ pub enum DatabaseError {
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         match code(&error).as_deref() {
+            Some("42501") if is_row_security(&error) => Self::RowSecurity(error),
             // insufficient privilege
             Some("42501") => Self::Denied(error),
             // read-only transaction
@@ -116,7 +124,8 @@ impl DatabaseError {
             | Self::Pooler { .. }
             | Self::Encoding { .. }
             | Self::Unauthorised { .. }
-            | Self::Denied(_) => true,
+            | Self::Denied(_)
+            | Self::RowSecurity(_) => true,
             Self::Connect { .. }
             | Self::Query(_)
             | Self::TimedOut { .. }
@@ -132,6 +141,15 @@ impl DatabaseError {
 fn code(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error()?.code()?;
     Some(code.into_owned())
+}
+
+/// Whether a statement was refused since a policy would hide rows from it. Texts may be translated, the names of
+/// the server's functions are not.
+fn is_row_security(error: &sqlx::Error) -> bool {
+    let refused = error.as_database_error();
+    refused
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .is_some_and(|error| error.routine() == Some("check_enable_rls"))
 }
 
 /// Why a connection could not be made.

@@ -25,7 +25,7 @@ use crate::{
     identity::Recognised,
     lease::LANE,
     sequence,
-    sql::{checkpoint, segment, server},
+    sql::{checkpoint, message, segment, server},
 };
 
 /// So long the server may take to notice that a relay has ended.
@@ -68,7 +68,15 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         .map(|(_, recorded)| recorded);
     let highest = segment::highest(&mut connection).await?;
     let is_behind = server::look(&mut connection).await?.upper < highest;
-    if recorded.is_none() && !is_behind {
+    let replicated = server::subscribed(&mut connection).await?;
+    if !replicated.is_empty() {
+        bail!(
+            "logical replication still brings rows: what comes after a rebase would be lost. Stop the producers there, wait until all has come, then DROP SUBSCRIPTION {} and run this again",
+            replicated.join(", ")
+        );
+    }
+    let is_from_ahead = message::from_ahead(&mut connection).await?;
+    if recorded.is_none() && !is_behind && !is_from_ahead {
         say("nothing to do: no checkpoint is recorded, a relay begins with the first message")?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -25,7 +25,7 @@ use crate::{
     publish::{Backoff, Machine, Settings, TopicPatterns},
     sequence,
     sql::{
-        checkpoint,
+        checkpoint, message,
         page::PageLimit,
         parked::{self, Held},
         segment, server,
@@ -155,6 +155,9 @@ async fn starting_point(
     lane: i16,
 ) -> Result<(i64, Checkpoint), RelayError> {
     let Some((id, recorded)) = checkpoint::latest(connection, lane).await? else {
+        if message::from_ahead(connection).await? {
+            return Err(RelayError::Foreign);
+        }
         return Ok((0, Checkpoint::beginning(identity)));
     };
     let now = server::snapshot(connection).await?;

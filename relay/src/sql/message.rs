@@ -23,6 +23,12 @@ FROM (SELECT m.occurred_at FROM outbox.message AS m
         AND (m.xid >= $3::text::xid8 OR m.xid = ANY($4::text[]::xid8[]))
       ORDER BY m.position LIMIT 100000) AS w";
 
+// Whatever a transaction of this server has written, and a statement sees, has an id below the end of that
+// statement's snapshot.
+pub(crate) const FROM_AHEAD: &str = "
+SELECT EXISTS (SELECT FROM outbox.message
+               WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))";
+
 // Seconds until a row expires. Infinite times can be subtracted from none.
 macro_rules! expires_in {
     ($row:literal) => {
@@ -37,6 +43,12 @@ macro_rules! expires_in {
     };
 }
 pub(super) use expires_in;
+
+/// Whether rows are there that transactions of another server have written, with ids that this one has yet to
+/// reach: no snapshot shows them as committed.
+pub(crate) async fn from_ahead(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(FROM_AHEAD).fetch_one(connection).await
+}
 
 /// What neighbouring rows mostly have in common, kept in memory once.
 #[derive(Debug, Default)]

@@ -75,6 +75,16 @@ WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
   AND age(l.transactionid) > age($1::text::xid8::xid) AND coalesce(p.database, a.datname) IS NOT NULL
 ORDER BY 1";
 
+// Of this database. pg_subscription itself is not everybody's to read.
+pub(crate) const SUBSCRIBED: &str = "
+SELECT DISTINCT quote_ident(s.subname)
+FROM pg_subscription_rel AS r
+JOIN pg_stat_subscription AS s ON s.subid = r.srsubid
+JOIN pg_class AS c ON c.oid = r.srrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'outbox' AND c.relname ~ '^message(_[0-9]+)?$'
+ORDER BY 1";
+
 /// What one look at the server returns.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
@@ -105,6 +115,11 @@ impl Look {
 fn read_snapshot(row: &PgRow, column: usize) -> Result<Snapshot, sqlx::Error> {
     let snapshot = row.try_get::<&str, _>(column)?.parse();
     snapshot.map_err(|invalid: InvalidSnapshot| sqlx::Error::Decode(Box::new(invalid)))
+}
+
+/// Subscriptions that bring rows of the outbox from another server.
+pub(crate) async fn subscribed(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(SUBSCRIBED).fetch_all(connection).await
 }
 
 /// For whoever may not ask the sequence.

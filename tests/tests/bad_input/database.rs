@@ -1,7 +1,11 @@
 //! A database that refuses.
 
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Database, Login, Stack, Tap, VirtualHost, eventually};
+use support::{Database, Login, Stack, Tap, VirtualHost, command, eventually};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::{assert_says, refused};
 
@@ -140,4 +144,54 @@ async fn a_database_that_takes_no_writes_is_told_of_and_waited_for() {
     tap.distinct(1).await;
     stack.delivered().await;
     assert_eq!(tap.seen().len(), 1);
+}
+
+/// As where somebody hardens every table. Nothing tells a row that a policy hides from one that is not there, and
+/// what is passed over is forgotten in the end.
+#[tokio::test]
+async fn g3_rows_that_a_policy_hides_are_not_passed_over() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let policies = |how: &str| {
+        format!(
+            "DO $$ DECLARE t regclass; BEGIN
+                 FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'outbox'::regnamespace
+                                                     AND relname ~ '^message(_[0-9]+)?$' AND relkind IN ('r', 'p')
+                 LOOP EXECUTE format('ALTER TABLE %s {how} ROW LEVEL SECURITY', t); END LOOP;
+             END $$"
+        )
+    };
+    let mut relay = stack.relay().await;
+    stack.database.ddl(&policies("ENABLE")).await;
+    let mut producer = stack.database.connect(Login::Producer).await;
+    let publish = "SELECT outbox.publish('t', '1')";
+    producer.execute(publish).await.unwrap();
+    assert!(!relay.exited().await.success());
+    let says = ["row-level security", "DISABLE ROW LEVEL SECURITY"];
+    assert_says(&relay.logged(), &says);
+    assert_says(&stack.command(&["check"]).await.stdout, &says);
+    stack.database.ddl(&policies("DISABLE")).await;
+    let _relay = stack.relay().await;
+    tap.distinct(1).await;
+}
+
+/// rustls panicked, which knew of two providers and was told of none.
+#[tokio::test]
+async fn a_certificate_may_be_checked_without_its_hosts_name() {
+    let stack = Stack::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 8];
+            client.read_exact(&mut request).await.unwrap();
+            // It speaks TLS, and then goes away.
+            client.write_all(b"S").await.unwrap();
+        }
+    });
+    let url = format!("postgres://relay@127.0.0.1:{port}/orders?sslmode=verify-ca");
+    let mut environment = stack.environment();
+    environment.push(("POSTROOM_DATABASE_URL".to_owned(), url));
+    let ended = command::relay(&["status"], &environment).await;
+    assert_says(ended.error(), &["connecting to postgres://relay@"]);
 }

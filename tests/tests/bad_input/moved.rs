@@ -128,3 +128,56 @@ async fn what_was_written_before_the_rebase_at_positions_of_copied_rows_is_not_l
     tap.distinct(18).await;
     new.delivered().await;
 }
+
+/// As after a dump that was taken before any relay ran, restored where fewer transactions were: no snapshot of
+/// this server shows such ids as committed.
+#[tokio::test]
+async fn g3_rows_of_a_server_that_was_ahead_are_not_passed_over() {
+    let moved = Moved::new().await;
+    let (new, tap) = (&moved.new, &moved.tap);
+    let ahead = "DELETE FROM outbox.checkpoint;
+                 UPDATE outbox.message SET xid = (xid::text::bigint + 1000000)::text::xid8;
+                 SELECT setval('outbox.message_position', 15)";
+    new.database.ddl(ahead).await;
+    assert_says(
+        &refused(new, &[]).await,
+        &["another database", "relay rebase"],
+    );
+    let checked = new.command(&["check"]).await;
+    assert_says(&checked.stdout, &["none yet, and rows of another database"]);
+    new.command(&["rebase"]).await.succeeded();
+    publish(new, 5).await;
+    let _relay = new.relay().await;
+    tap.distinct(20).await;
+}
+
+/// What comes after the rebase would be behind it.
+#[tokio::test]
+async fn a_rebase_is_refused_while_rows_still_come_by_replication() {
+    let server = PgServer::start_with("wal_level = logical");
+    let old = Stack::on(&server, None).await;
+    let new = Database::new_on(&server.url()).await;
+    let mut owner = old.database.connect(Login::Admin).await;
+    let publication = "CREATE PUBLICATION old FOR TABLE outbox.message";
+    owner.execute(publication).await.unwrap();
+    let slot = "SELECT pg_create_logical_replication_slot('old', 'pgoutput')";
+    owner.execute(slot).await.unwrap();
+    let mut here = new.connect(Login::Admin).await;
+    let subscription = format!(
+        "CREATE SUBSCRIPTION \"from Old\" CONNECTION '{}' PUBLICATION old
+         WITH (create_slot = false, slot_name = 'old', copy_data = false)",
+        old.database.url(Login::Admin)
+    );
+    here.execute(AssertSqlSafe(subscription)).await.unwrap();
+    let stack = Stack {
+        database: new,
+        broker: old.broker.sibling(),
+    };
+    let refused = stack.command(&["rebase"]).await;
+    assert_says(refused.error(), &["DROP SUBSCRIPTION \"from Old\""]);
+    assert_says(refused.error(), &["logical replication still brings rows"]);
+    here.execute("DROP SUBSCRIPTION \"from Old\"")
+        .await
+        .unwrap();
+    stack.command(&["rebase"]).await.succeeded();
+}

@@ -12,7 +12,7 @@ use crate::{
     lease::LANE,
     publish::Write,
     sequence,
-    sql::{checkpoint, segment, server},
+    sql::{checkpoint, message, segment, server},
 };
 
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
@@ -100,6 +100,10 @@ async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Findin
         let now = server::snapshot(connection).await?;
         let recorded = checkpoint::latest(connection, LANE).await?;
         Ok::<_, sqlx::Error>(match recorded {
+            None if message::from_ahead(connection).await? => (
+                false,
+                "none yet, and rows of another database; run `relay rebase`",
+            ),
             None => (
                 true,
                 "no checkpoint yet: a relay begins with the first message",
