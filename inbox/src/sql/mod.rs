@@ -9,6 +9,7 @@ use crate::handler::sources;
 pub(crate) mod parked;
 pub(crate) mod processed;
 pub(crate) mod session;
+pub(crate) mod step;
 
 /// Whether the server ended the session, or its client's connection.
 pub(crate) fn has_ended(error: &(dyn DatabaseError + 'static)) -> bool {

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use outbox::link::Link;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::step;
+
 // Asked of the catalogue: the functions that take a table's name fail where its schema may not be used.
 const SERVER: &str = "
 SELECT current_setting('server_encoding') AS encoding, current_user::text AS user,
@@ -122,20 +124,23 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
 }
 
 /// Commits the transaction with this id and begins another, in one request. Fails, and commits
-/// nothing, if the transaction is aborted, or is another one: see [`is_ended`].
+/// nothing, if the transaction is aborted, or is another one: see [`is_ended`]. Fails, too, if what is answered
+/// is something else, as [`step`] says; whether it has committed is not known then.
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
     // A failed statement ends the request. No parameters: there are several statements. The id is
     // the server's own.
     let text = format!(
         "SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8
-                     THEN '' ELSE current_setting('{ended}') END;
+                     THEN '{xid}' ELSE current_setting('{ended}') END;
          COMMIT;
          BEGIN",
         ended = ENDED.1
     );
-    let request = sqlx::raw_sql(AssertSqlSafe(text)).execute(link.connection());
-    request.await?;
-    Ok(())
+    let request = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(link.connection());
+    match &request.await?[..] {
+        [row] if row.try_get::<&str, _>(0).is_ok_and(|answer| answer == xid) => Ok(()),
+        _ => Err(step::lost()),
+    }
 }
 
 /// Rolls back and begins another transaction, in one request, whatever state the session is in.

@@ -1,12 +1,21 @@
 //! From the handler to the commit.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
+use tokio::time::timeout;
 
 use super::{Settings, TransactionError, begun, enter::Session, within};
-use crate::{Delivery, delivery::Origin, parked, sql};
+use crate::{
+    Delivery,
+    delivery::Origin,
+    parked,
+    sql::{self, step},
+};
+
+/// Longest wait for a session to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// `in_failed_sql_transaction`
 const ABORTED: &str = "25P02";
@@ -32,13 +41,13 @@ pub(crate) async fn commit(
     // The server begins with what it is sent: the commit may take long.
     let began = Instant::now();
     let mut link = settings.link(&mut tx);
-    within(sql::session::commit_and_begin(&mut link, &session.xid))
-        .await
-        .map_err(|error| match sql::state(&error).as_deref() {
-            Some(ABORTED) => TransactionError::Aborted(error),
-            _ if sql::session::is_ended(&error) => TransactionError::Ended,
-            _ => TransactionError::Commit(error),
-        })?;
+    let committed = within(sql::session::commit_and_begin(&mut link, &session.xid)).await;
+    end_if_lost(&mut link, &committed).await;
+    committed.map_err(|error| match sql::state(&error).as_deref() {
+        Some(ABORTED) => TransactionError::Aborted(error),
+        _ if sql::session::is_ended(&error) => TransactionError::Ended,
+        _ => TransactionError::Commit(error),
+    })?;
     if settings.goes_on() {
         settings.begun.put(tx, began);
     } else {
@@ -47,9 +56,18 @@ pub(crate) async fn commit(
     Ok(())
 }
 
+/// Ends a session that answers something else than it is asked, so that nobody is given it again.
+async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
+    if answer.as_ref().is_err_and(step::is_lost) {
+        drop(timeout(FAREWELL, step::end(link)).await);
+    }
+}
+
 /// Checks that a commit would commit.
 async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
-    match within(sql::session::transaction(link)).await {
+    let transaction = within(sql::session::transaction(link)).await;
+    end_if_lost(link, &transaction).await;
+    match transaction {
         Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
         // Aborted, or now by a statement that the handler has given up.

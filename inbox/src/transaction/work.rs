@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{Session, Settings, TransactionError};
-use crate::{HandlerError, sql};
+use crate::{
+    HandlerError,
+    sql::{self, step},
+};
 
 /// An open transaction, lent to a handler: it goes back when this is dropped.
 pub(crate) type Lent = OwnedMutexGuard<Transaction<'static, Postgres>>;
@@ -117,7 +120,7 @@ async fn roll_back(
     failure: TransactionError,
 ) -> TransactionError {
     let rolling_back = async {
-        let ended = has_ended(&mut settings.link(&mut tx), session).await?;
+        let ended = in_step(&mut settings.link(&mut tx), session).await?;
         if sql::refusals(&failure).any(sql::is_outdated) {
             tx.clear_cached_statements().await?;
         }
@@ -131,12 +134,27 @@ async fn roll_back(
     match (rolled_back, failure) {
         (Ok(true), _) => TransactionError::Ended,
         (Err(error), TransactionError::Handler(failure))
-            if sql::is_lost(&error) && failure.is_retry() =>
+            if sql::is_lost(&error) && !step::is_lost(&error) && failure.is_retry() =>
         {
             TransactionError::Lost(error)
         }
         (_, failure) => failure,
     }
+}
+
+/// As [`has_ended`]; ends a session that answers something else.
+async fn in_step(link: &mut Link<'_>, session: &Session) -> Result<bool, sqlx::Error> {
+    let ended = has_ended(link, session).await;
+    let is_gone = |error: &sqlx::Error| sql::is_lost(error) && !step::is_lost(error);
+    if ended.as_ref().is_err_and(is_gone) {
+        return ended;
+    }
+    // Also after a refusal: it may have been that of the request before.
+    let checked = step::check(link, &session.xid).await;
+    if checked.is_err() {
+        step::end(link).await;
+    }
+    checked.and(ended)
 }
 
 /// Whether the handler has ended the transaction, and with it what it has recorded: were the message

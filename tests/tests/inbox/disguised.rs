@@ -183,7 +183,9 @@ async fn g3_a_layer_that_makes_an_answer_of_an_error_is_not_believed() {
 #[tokio::test]
 async fn an_attempt_that_a_layer_gives_up_is_cancelled() {
     let world = World::new().await;
-    let mut other = world.database.admin.begin_with("BEGIN").await.unwrap();
+    let mut other = outbox::transaction::begin(&world.database.admin)
+        .await
+        .unwrap();
     sqlx::query("LOCK TABLE effect")
         .execute(&mut *other)
         .await

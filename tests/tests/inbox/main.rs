@@ -6,6 +6,7 @@ mod around;
 mod bound;
 mod broker;
 mod busy;
+mod copying;
 mod disguised;
 mod durable;
 mod effect;
