@@ -30,7 +30,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &'static [Self] = &[
         Self::Failed,
         Self::Deferred,
         Self::Crashed,
@@ -61,7 +61,8 @@ impl Reason {
 
     /// Returns the reason that a word stands for.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+        let mut all = Self::ALL.iter().copied();
+        all.find(|reason| reason.as_str() == name)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
         let (_, check) = migrations_sql().split_once("parked_reason CHECK").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         assert_eq!(check.matches('\'').count(), 2 * Reason::ALL.len());
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             assert!(check.contains(&format!("'{reason}'")), "{reason}");
             assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
         }

@@ -1,5 +1,7 @@
 //! What the broker refuses for good, told apart from what may work later.
 
+use std::error::Error;
+
 use lapin::ErrorKind;
 
 /// Why the broker will not serve this consumer until somebody changes something.
@@ -15,7 +17,7 @@ pub enum BrokerError {
         queue: String,
         /// The broker's words, which name the argument.
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<dyn Error + Send + Sync>,
     },
 
     /// The broker cannot make such a queue.
@@ -27,7 +29,7 @@ pub enum BrokerError {
         queue: String,
         /// The broker's words, which name the argument.
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<dyn Error + Send + Sync>,
     },
 
     /// The exchange exists with another type or other arguments.
@@ -39,7 +41,7 @@ pub enum BrokerError {
         exchange: String,
         /// The broker's words, which name the argument.
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<dyn Error + Send + Sync>,
     },
 
     /// The broker knows the user, or the virtual host, and refuses.
@@ -51,7 +53,7 @@ pub enum BrokerError {
         doing: &'static str,
         /// The broker's words.
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 

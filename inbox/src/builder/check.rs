@@ -107,6 +107,8 @@ impl ConsumerBuilder {
                 "x-message-ttl" if !dead_letters => {
                     "leave it out, let publishers set expires_at, or name an x-dead-letter-exchange"
                 }
+                // As a stream it would begin, after each connection, with what comes next.
+                "x-queue-type" => "leave it out and use `queue_kind`",
                 "x-expires" => "leave it out: the queue would be gone while the consumer is away",
                 _ => continue,
             };
@@ -122,9 +124,10 @@ impl ConsumerBuilder {
     pub(super) fn address(&self) -> Result<Address, BuildError> {
         let url = self.amqp_url.as_ref();
         let url = url.ok_or_else(|| self.missing("amqp_url"))?;
-        url.parse().map_err(|problem| BuildError::Url {
+        url.parse().map_err(|problem: String| BuildError::Url {
             consumer: self.name.clone(),
-            problem,
+            // The library shows what it cannot read, and in that may be a password.
+            problem: problem.split(':').next().unwrap_or_default().to_owned(),
         })
     }
 
@@ -219,6 +222,8 @@ mod tests {
         assert!(!drops("x-max-length-bytes", 5));
         assert!(!drops("x-message-ttl", 5));
         assert!(drops("x-expires", 5));
+        let stream = error(builder(10).queue_argument("x-queue-type", "stream"));
+        assert!(stream.to_string().contains("`queue_kind`"), "{stream}");
         let bounded = builder(10).queue_argument("x-max-length", 5);
         let bounded = bounded.queue_argument("x-overflow", "reject-publish");
         assert!(bounded.build().is_ok());
@@ -260,9 +265,10 @@ mod tests {
                 ..
             }
         ));
-        let url = builder(10).amqp_url("http://guest:secret@localhost");
-        let url = error(url);
-        assert!(matches!(url, Url { .. }));
-        assert!(!url.to_string().contains("secret"));
+        for url in ["http://guest:secret@localhost", "guest:secret@localhost"] {
+            let refused = error(builder(10).amqp_url(url));
+            assert!(matches!(refused, Url { .. }));
+            assert!(!refused.to_string().contains("secret"), "{refused}");
+        }
     }
 }

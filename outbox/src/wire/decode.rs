@@ -15,7 +15,7 @@ use crate::Headers;
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// Id of the message, unique within its source.
+    /// Id of the message, unique within its source; a UUID version 7 whatever its source.
     pub message_id: Option<String>,
     /// The service that published it.
     pub source: Option<String>,
@@ -53,7 +53,10 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
         message_id: property(properties.message_id()).or_else(|| attribute(names::ID)),
         source: attribute(names::SOURCE).or_else(|| property(properties.app_id())),
         topic: routing_key.to_owned(),
-        key: attribute(names::PARTITION_KEY),
+        key: table
+            .inner()
+            .get(names::PARTITION_KEY)
+            .and_then(|key| text(key).or_else(|| Some(integer(key)?.to_string()))),
         type_name: property(properties.kind()).or_else(|| attribute(names::TYPE)),
         version: table.inner().get(names::EVENT_VERSION).and_then(integer),
         content_type: property(properties.content_type()),

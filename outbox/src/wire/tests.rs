@@ -1,4 +1,8 @@
 use chrono::DateTime;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -88,4 +92,12 @@ fn what_the_broker_cannot_carry_is_named() {
         encode(&message).unwrap_err(),
         Uncarriable::Headers { .. }
     ));
+}
+
+#[test]
+fn a_key_may_be_a_number() {
+    let mut headers = FieldTable::default();
+    headers.insert("cloudEvents_partitionkey".into(), AMQPValue::LongInt(42));
+    let properties = BasicProperties::default().with_headers(headers);
+    assert_eq!(decode("t", &properties).key.as_deref(), Some("42"));
 }

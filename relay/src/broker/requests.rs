@@ -15,10 +15,14 @@ use crate::config::Secret;
 /// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
 /// may be shorter.
 pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
-    let mut uri: AMQPUri = url.expose().parse().map_err(|reason| BrokerError::Url {
-        url: url.to_string(),
-        reason,
-    })?;
+    let mut uri: AMQPUri = url
+        .expose()
+        .parse()
+        .map_err(|reason: String| BrokerError::Url {
+            url: url.to_string(),
+            // The library shows what it cannot read, and in that may be a password.
+            reason: reason.split(':').next().unwrap_or_default().to_owned(),
+        })?;
     uri.query.heartbeat = Some(heartbeat(uri.query.heartbeat, longest));
     let name = format!("postroom-relay:{}", std::process::id());
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));

@@ -40,6 +40,16 @@ async fn a_wrong_password_is_refused_without_showing_it() {
 }
 
 #[tokio::test]
+async fn an_url_that_cannot_be_read_shows_no_password() {
+    let stack = Stack::new().await;
+    for url in ["relay:hunter2@host", "http://relay:hunter2@host"] {
+        let error = refused(&stack, &[("POSTROOM_AMQP_URL", url)]).await;
+        assert_says(&error, &["the broker's URL", "is not understood: Invalid"]);
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_virtual_host_is_named() {
     let stack = Stack::new().await;
     let mut url: url::Url = stack.broker.url().parse().unwrap();
