@@ -27,7 +27,8 @@ pub struct Health {
     /// Whether it publishes.
     pub role: Role,
     /// State of its connection to the broker: `disconnected`, `connecting`, `ready`, `blocked`,
-    /// `unconfirmed` (connected again, and nothing confirmed yet), or nothing while it stands by.
+    /// `unconfirmed` (connected again, and nothing confirmed yet). While it stands by: `disconnected` or
+    /// `refused` if it could not connect when it last tried, or nothing.
     pub broker: &'static str,
     /// What is wrong, if anything is.
     pub problem: Option<String>,
@@ -38,7 +39,8 @@ impl Health {
     pub fn is_ready(&self) -> bool {
         match self.role {
             Role::Starting => false,
-            Role::Standby => true,
+            // One that is refused could not take over; a broker that is away is so for all.
+            Role::Standby => self.broker != "refused",
             Role::Active => self.broker == "ready",
         }
     }
@@ -94,6 +96,18 @@ impl Reporter {
     pub(crate) fn problem(&self, problem: String) {
         self.health
             .send_modify(|health| health.problem = Some(problem));
+    }
+
+    /// What a relay that stands by found at the broker.
+    pub(crate) fn visited(&self, is_refused: bool, problem: Option<String>) {
+        self.health.send_modify(|health| {
+            health.broker = match (is_refused, &problem) {
+                (true, _) => "refused",
+                (false, Some(_)) => "disconnected",
+                (false, None) => "",
+            };
+            health.problem = problem;
+        });
     }
 
     pub(crate) fn broker(&self, state: &crate::broker::State) {

@@ -24,6 +24,7 @@ mod relay;
 mod sequence;
 mod session;
 mod sql;
+mod standby;
 #[doc(hidden)]
 pub mod statements;
 

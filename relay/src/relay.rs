@@ -15,7 +15,7 @@ use crate::{
     events,
     health::{Health, Reporter, Role},
     lease::{Candidate, LANE},
-    session,
+    session, standby,
 };
 
 /// A session that lasted so long was a success: the next loss is retried quickly again.
@@ -107,26 +107,8 @@ impl Relay {
             return Ok(());
         };
         let mut candidate = candidate?;
-        let mut stood_by = false;
-        // Tried again and again rather than waited for: a waiting statement would hold a snapshot,
-        // and with it back vacuum, for as long as this relay stands by.
-        loop {
-            let trying = stop.run_until_cancelled(candidate.try_take()).await;
-            let Some(taken) = trying.transpose()? else {
-                return Ok(());
-            };
-            if taken {
-                break;
-            }
-            if !stood_by {
-                stood_by = true;
-                self.reporter.role(Role::Standby);
-                events::StandingBy { lane: LANE }.emit();
-            }
-            let wait = self.config.lease.timeout / 20;
-            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
-                return Ok(());
-            }
+        if !standby::take_lease(&self.config, &mut candidate, &self.reporter, stop).await? {
+            return Ok(());
         }
         self.reporter.role(Role::Active);
         events::BecameActive { lane: LANE }.emit();

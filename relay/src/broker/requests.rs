@@ -8,6 +8,7 @@ use lapin::{
     types::{FieldTable, LongString, ShortString},
     uri::AMQPUri,
 };
+use tokio::time::timeout;
 
 use super::{BrokerError, error::reply_code};
 use crate::config::Secret;
@@ -46,6 +47,24 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
                 },
             }
         })
+}
+
+/// Connects and goes away again.
+pub(crate) async fn visit(
+    url: &Secret,
+    longest: Duration,
+    patience: Duration,
+) -> Result<(), BrokerError> {
+    let visiting = async {
+        let connection = connect(url, longest).await?;
+        let closing = connection.close(200, ShortString::default());
+        closing.await.map_err(BrokerError::Lost)
+    };
+    let visited = timeout(patience, visiting).await;
+    visited.unwrap_or(Err(BrokerError::TimedOut {
+        what: "connecting to the broker",
+        after: patience,
+    }))
 }
 
 /// Seconds between heartbeats. A relay that is frozen must lose its fence, whatever its URL says.

@@ -41,6 +41,19 @@ impl BrokerState<'_> {
     }
 }
 
+/// A relay that stands by could not use the broker.
+#[derive(Debug)]
+pub(crate) struct VisitFailed<'a> {
+    pub(crate) problem: &'a str,
+}
+
+impl VisitFailed<'_> {
+    pub(crate) fn emit(&self) {
+        counter!("postroom_relay_broker_losses_total").increment(1);
+        warn!("broker: this standby could not take over: {}", self.problem);
+    }
+}
+
 /// The fence is of a node that is down or cut off: nobody can take it.
 #[derive(Debug)]
 pub(crate) struct FenceLeftOver<'a> {

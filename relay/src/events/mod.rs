@@ -11,7 +11,8 @@ mod session;
 pub use self::names::METRICS;
 pub(crate) use self::{
     broker::{
-        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, Unbound, Unconfirmed,
+        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, Unbound,
+        Unconfirmed, VisitFailed,
     },
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,

@@ -120,3 +120,25 @@ async fn a_connection_limit_is_waited_out() {
         .unwrap();
     tap.distinct(1).await;
 }
+
+/// It would be found when it takes over, and nobody else publishes.
+#[tokio::test]
+async fn g7_a_standby_that_the_broker_refuses_is_not_ready() {
+    let stack = Stack::new().await;
+    let _active = stack.relay().await;
+    let mut url: url::Url = stack.broker.url().parse().unwrap();
+    url.set_password(Some("hunter2")).unwrap();
+    let refused = stack.start_relay(&[("POSTROOM_AMQP_URL", url.as_str())]);
+    eventually("the standby says so", async || {
+        let health = refused.health();
+        health.is_some_and(|(ready, health)| {
+            !ready && health["role"] == "standby" && health["broker"] == "refused"
+        })
+    })
+    .await;
+    let says = ["this standby could not take over", "check user, password"];
+    assert_says(&refused.logged(), &says);
+    let standby = stack.start_relay(&[]);
+    standby.role("standby").await;
+    standby.ready().await;
+}
