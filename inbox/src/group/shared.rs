@@ -1,5 +1,7 @@
 //! The transaction that a group shares.
 
+use std::time::{Duration, Instant};
+
 use outbox::MessageContext;
 use sqlx::{Postgres, Transaction};
 use tracing::{Instrument as _, info_span};
@@ -19,6 +21,9 @@ use crate::{
     },
     transaction::{Session, Settings, commit, within, work},
 };
+
+/// Time of the handlers after which the session says something between two of them.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Records, runs and commits. On an error nothing was written.
 ///
@@ -111,7 +116,12 @@ async fn call(
         let type_name = work.delivery.type_name();
         router.takes_many(type_name).then(|| type_name.to_owned())
     };
+    let mut said = Instant::now();
     for call in order::calls(runs, batched) {
+        if said.elapsed() > SILENCE {
+            show(settings, &mut tx, session).await?;
+            said = Instant::now();
+        }
         tx = match call {
             Call::One(Work {
                 delivery,
@@ -142,6 +152,21 @@ async fn call(
         };
     }
     Ok(tx)
+}
+
+/// Shows that the session's process lives. Those who wait for its records take a session that is idle for longer
+/// than one handler may take for that of a frozen process, and end it; and handlers may all leave it idle.
+async fn show(
+    settings: &Settings,
+    tx: &mut Transaction<'static, Postgres>,
+    session: &Session,
+) -> Result<(), TransactionError> {
+    match within(sql::session::transaction(&mut settings.link(tx))).await {
+        Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
+        Ok(_) => Err(TransactionError::Ended),
+        Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
+        Err(error) => Err(TransactionError::Aborted(error)),
+    }
 }
 
 /// Whether one of the ids that the transaction recorded is there after its end.

@@ -24,6 +24,7 @@ mod races;
 mod ready;
 mod releases;
 mod settings;
+mod sharing;
 mod start;
 mod stopping;
 mod together;

@@ -1,0 +1,52 @@
+//! Shared transactions, and what is around them: other processes, layers, and the end of the consumer.
+
+use std::{collections::HashMap, time::Duration};
+
+use inbox::{Context, HandlerError};
+use support::eventually;
+use tokio::time::sleep;
+
+use crate::{
+    together::waiting,
+    world::{Log, Placed, Running, World},
+};
+
+/// Which transaction a consumer's session is in, and since when it has said nothing.
+const IDLE: &str = "SELECT concat_ws(' ', backend_xid, state_change) FROM pg_stat_activity
+                    WHERE datname = current_database() AND usename = 'postroom_test_consumer'
+                      AND state = 'idle in transaction' AND backend_xid IS NOT NULL";
+
+/// Other processes take a session that says nothing for one whose process is frozen, and end it: one handler may
+/// take its time, and so may many after one another.
+#[tokio::test]
+async fn a_shared_transaction_whose_handlers_use_no_database_shows_that_it_lives() {
+    let world = World::new().await;
+    waiting(&world, 6, 1).await;
+    let admin = world.database.admin.clone();
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |_: Context, _: Placed| {
+        let (admin, seen) = (admin.clone(), seen.clone());
+        async move {
+            let sessions: Vec<String> = sqlx::query_scalar(IDLE).fetch_all(&admin).await?;
+            // As another service would.
+            sleep(Duration::from_millis(1_200)).await;
+            seen.add(sessions.concat());
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let builder = world.consumer().workers(1).messages_per_transaction(10);
+    let builder = builder.on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    eventually("all are handled", async || log.lines().len() == 6).await;
+    running.stop().await;
+    let mut shared = HashMap::<_, Vec<_>>::new();
+    for line in log.lines() {
+        let (transaction, since) = line.split_once(' ').unwrap();
+        let times = shared.entry(transaction.to_owned()).or_default();
+        times.push(since.to_owned());
+    }
+    let largest = shared.into_values().max_by_key(Vec::len).unwrap();
+    assert!(largest.len() > 2, "{largest:?}");
+    assert!(largest.is_sorted_by(|a, b| a < b), "{largest:?}");
+}
