@@ -48,19 +48,19 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
         .iter()
         .map(|job| job.delivery.message().key.clone())
         .collect();
-    let (group, places) = if most == 1 {
+    let (group, seats) = if most == 1 {
         (None, vec![None])
     } else {
-        let (group, places) = Group::new(keys.clone());
-        (Some(group), places.into_iter().map(Some).collect())
+        let (group, seats) = Group::new(keys.clone());
+        (Some(group), seats.into_iter().map(Some).collect())
     };
     let mut before = HashMap::new();
     let mut works = Vec::with_capacity(most);
     let lasts = lasts(&keys);
-    for (index, ((job, key), place)) in jobs.into_iter().zip(keys).zip(places).enumerate() {
+    for (index, ((job, key), seat)) in jobs.into_iter().zip(keys).zip(seats).enumerate() {
         let (settled, behind) = oneshot::channel();
         let turn = Turn {
-            place,
+            seat,
             before: key.clone().and_then(|key| before.insert(key, behind)),
         };
         let engine = Arc::clone(engine);

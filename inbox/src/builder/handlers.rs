@@ -35,7 +35,8 @@ impl ConsumerBuilder {
     /// A batch is what waited while the workers were busy, up to
     /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue. It
     /// has a transaction; if that fails for any reason, each of its messages is handled again by
-    /// itself, as a batch of one, so that one that fails harms no other.
+    /// itself, as a batch of one, so that one that fails harms no other. So is a message that a layer keeps
+    /// for longer than the others: see [`messages_per_transaction`](Self::messages_per_transaction).
     #[must_use]
     pub fn on_many<E, H, Error>(mut self, handler: H) -> Self
     where
@@ -53,12 +54,17 @@ impl ConsumerBuilder {
     /// its transaction begins and after that ended. A layer added later is further outside.
     ///
     /// An error that a layer makes itself fails the attempt; one that it makes of what the handler said means
-    /// the same as that, whatever it hides. A layer may take its time, and nothing ends it: what takes minutes
-    /// longer than a handler may is told, and counted in `postroom_inbox_stuck_attempts_total`. An
-    /// [`Outcome`] that it makes of an error is not believed; one with which it answers without calling what is
-    /// within is, for a message from the queue: that is acknowledged, and nobody has handled it. One that decrypts or unpacks bodies
-    /// passes on what [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it
-    /// made itself: that would have lost its place among others of its key.
+    /// the same as that, whatever it hides. An [`Outcome`] that it makes of an error is not believed; one with
+    /// which it answers without calling what is within is, for a message from the queue: that is acknowledged,
+    /// and nobody has handled it. One that decrypts or unpacks bodies passes on what
+    /// [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it made itself: that
+    /// would have lost its place among others of its key.
+    ///
+    /// A layer may take its time, and nothing ends it: what takes minutes longer than a handler may is told, and
+    /// counted in `postroom_inbox_stuck_attempts_total`. Messages that are to share a transaction pass it side by
+    /// side, and none begins before one has passed. Where it takes much longer for some than for others, or lets
+    /// one through at a time, most run by themselves after all, and pass it twice: see
+    /// [`messages_per_transaction`](Self::messages_per_transaction).
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where

@@ -26,6 +26,10 @@ impl ConsumerBuilder {
     /// transaction is rolled back and each message runs again by itself: a handler may then have run
     /// twice, as after a conflict, but has had its effect once.
     ///
+    /// Messages pass the layers ([`layer`](Self::layer)) each for itself, before the transaction begins. Once
+    /// the first has passed them, the transaction waits for the next one until none has come for 5 ms, and
+    /// begins without those that come later: each of them passes the layers again, and runs by itself.
+    ///
     /// Rows that handlers lock stay locked until the common end. Handlers of different keys that
     /// lock the same rows in different orders would run into deadlocks, each of which takes the
     /// server's `deadlock_timeout` to be found: leave it at 1 for them.

@@ -25,7 +25,7 @@ use crate::{
     Delivery, Outcome, Reason,
     delivery::Origin,
     events,
-    group::Place,
+    group::Seat,
     handler::{BoxError, Router},
     parked,
     policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
@@ -62,8 +62,8 @@ pub(crate) enum Settled {
 /// A delivery's turn among those that start with it.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    /// Its place in their transaction, for the first attempt.
-    pub(crate) place: Option<Place>,
+    /// Keeps its place in their transaction, for the first attempt.
+    pub(crate) seat: Option<Seat>,
     /// Settled when the one before it of its key is; dropped if that is left.
     pub(crate) before: Option<oneshot::Receiver<()>>,
 }
@@ -91,9 +91,9 @@ impl Engine {
         turn: Turn,
         ended: &CancellationToken,
     ) -> Settled {
-        let Turn { mut place, before } = turn;
+        let Turn { mut seat, before } = turn;
         if let Some(verdict) = self.triage(delivery) {
-            drop(place);
+            drop(seat);
             return match come(before).await {
                 Settled::Acknowledge => self.park(delivery, &verdict, ended).await,
                 Settled::Leave => Settled::Leave,
@@ -103,22 +103,25 @@ impl Engine {
         let keyed = delivery.message().key.is_some();
         let mut progress = Progress::default();
         loop {
-            let shares = place.is_some();
+            let seat = seat.take();
             let attempt = delivery.with_attempt(progress.attempt());
-            let fault = match self.attempt(attempt.with_place(place.take())).await {
+            let place = seat.as_ref().map(Seat::place);
+            let fault = match self.attempt(attempt.with_place(place)).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
                     return Settled::Acknowledge;
                 }
                 Err(fault) => fault,
             };
+            let shared = seat.is_some();
+            drop(seat);
             // By itself from here on, and not before the one before it.
             if let Some(before) = before.take()
                 && come(before).await == Settled::Leave
             {
                 return Settled::Leave;
             }
-            if shares && fault.meaning == Meaning::Rerun {
+            if shared && fault.meaning == Meaning::Alone {
                 continue;
             }
             match progress.next(&self.limits, fault, keyed) {

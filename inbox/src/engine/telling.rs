@@ -53,6 +53,7 @@ impl Engine {
             }
             .emit(),
             Meaning::Rerun => events::Rerun { consumer, error }.emit(),
+            Meaning::Alone => events::Alone { error }.emit(),
             Meaning::Failed | Meaning::Ended => events::AttemptFailed {
                 consumer,
                 attempt,

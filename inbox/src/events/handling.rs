@@ -106,6 +106,18 @@ impl Rerun<'_> {
     }
 }
 
+/// A delivery does not share a transaction, and is handled by itself. That others were rolled back is counted as
+/// [`SharedFailed`], once for all of them.
+pub(crate) struct Alone<'a> {
+    pub(crate) error: &'a str,
+}
+
+impl Alone<'_> {
+    pub(crate) fn emit(self) {
+        debug!(error = self.error, "handled by itself");
+    }
+}
+
 /// Handlers still ran when the grace period ended.
 pub(crate) struct Aborted<'a> {
     pub(crate) consumer: &'a str,

@@ -29,7 +29,7 @@ mod parked;
 pub(crate) use self::{
     broker::{Connected, Disconnected, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, FrozenEnded, LeafTruncated},
-    handling::{Aborted, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
+    handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, OrphansReleased, Parked},
 };
 

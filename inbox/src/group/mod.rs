@@ -10,22 +10,22 @@ mod order;
 mod place;
 mod shared;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{collections::HashSet, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
-pub(crate) use place::Place;
+pub(crate) use place::{Place, Seat};
 
 use crate::{
     Outcome, TransactionError, events,
     handler::{Router, chain},
     transaction::{Settings, panic_text},
 };
-use place::{Member, Reply, Work};
+use place::{Member, Note, Reply, Work};
 
-/// Longest wait for the next delivery to come through the user's layers. One of them may hold a
-/// delivery back until an earlier one has ended, which ends with the group.
+/// Longest wait, once a delivery has come through the user's layers, for the next one to. A layer may hold it
+/// back until an earlier one has ended, which ends with the group.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Deliveries that share a transaction.
@@ -33,17 +33,17 @@ const LINGER: Duration = Duration::from_millis(5);
 pub(crate) struct Group {
     /// Key of each delivery, in their order.
     keys: Vec<Option<String>>,
-    members: mpsc::UnboundedReceiver<Member>,
+    notes: mpsc::UnboundedReceiver<Note>,
 }
 
 impl Group {
-    /// Makes a group with a place for each of the keys.
-    pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<Place>) {
-        let (sender, members) = mpsc::unbounded_channel();
-        let places = (0..keys.len())
-            .map(|index| Place::new(index, sender.clone()))
+    /// Makes a group with a seat for each of the keys.
+    pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<Seat>) {
+        let (sender, notes) = mpsc::unbounded_channel();
+        let seats = (0..keys.len())
+            .map(|index| Seat::new(index, sender.clone()))
             .collect();
-        (Self { keys, members }, places)
+        (Self { keys, notes }, seats)
     }
 
     /// Waits for the deliveries, and runs them.
@@ -83,22 +83,35 @@ impl Group {
     }
 
     /// Waits until every delivery has come, or will not.
+    ///
+    /// For the first one as long as it takes: nobody waits for the others yet, and a layer may take its time.
     async fn gather(&mut self) -> Vec<Option<Member>> {
         let mut here = Vec::new();
         here.resize_with(self.keys.len(), || None);
-        let mut missing = self.keys.len();
-        while missing > 0
-            && let Ok(Some(member)) = timeout(LINGER, self.members.recv()).await
+        let mut missing: HashSet<usize> = (0..self.keys.len()).collect();
+        let mut anybody_waits = false;
+        while !missing.is_empty()
+            && let Some(Note { index, came }) = self.note(anybody_waits).await
         {
-            missing -= 1;
-            let index = member.index;
-            if member.can_share() {
+            missing.remove(&index);
+            if let Some(member) = came.filter(Member::can_share) {
                 here[index] = Some(member);
+                anybody_waits = true;
             }
         }
         // Whoever comes later is told to run by itself.
-        self.members.close();
+        self.notes.close();
         here
+    }
+
+    /// Waits for what becomes of one of the places.
+    async fn note(&mut self, anybody_waits: bool) -> Option<Note> {
+        let note = self.notes.recv();
+        if anybody_waits {
+            timeout(LINGER, note).await.ok().flatten()
+        } else {
+            note.await
+        }
     }
 }
 
@@ -107,3 +120,6 @@ type Answer = Option<Result<Outcome, TransactionError>>;
 
 /// Tells that a delivery has to run by itself.
 const ALONE: TransactionError = TransactionError::Shared;
+
+#[cfg(test)]
+mod tests;

@@ -17,18 +17,45 @@ use crate::{
 pub(crate) type Run =
     Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<(), HandlerError>> + Send>;
 
+/// Keeps a delivery's place for its first attempt. Dropped, the place is given up: whoever waits for the
+/// delivery would not know, since a layer may answer itself and keep what it was given.
+#[derive(Debug)]
+pub(crate) struct Seat(Place);
+
+impl Seat {
+    pub(super) const fn new(index: usize, notes: mpsc::UnboundedSender<Note>) -> Self {
+        Self(Place { index, notes })
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.0.clone()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Nobody listens any more if the others were not waited for, or have run.
+        let index = self.0.index;
+        let _ = self.0.notes.send(Note { index, came: None });
+    }
+}
+
+/// What a group is told of one of its places.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) index: usize,
+    /// The delivery; `None` if it will not come.
+    pub(super) came: Option<Member>,
+}
+
 /// A delivery's place in its group, to be taken where its transaction would begin.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     index: usize,
-    members: mpsc::UnboundedSender<Member>,
+    notes: mpsc::UnboundedSender<Note>,
 }
 
 impl Place {
-    pub(super) const fn new(index: usize, members: mpsc::UnboundedSender<Member>) -> Self {
-        Self { index, members }
-    }
-
     /// Waits until the group has committed.
     ///
     /// # Errors
@@ -40,7 +67,6 @@ impl Place {
     ) -> Result<Outcome, TransactionError> {
         let (sender, answer) = oneshot::channel();
         let member = Member {
-            index: self.index,
             work: Work {
                 asked: ask(&delivery),
                 delivery,
@@ -49,10 +75,11 @@ impl Place {
             },
             reply: Reply(sender),
         };
-        let sent = self.members.send(member);
-        // The group stops waiting once no places are left to be taken.
-        drop(self.members);
-        sent.map_err(|_| ALONE)?;
+        let note = Note {
+            index: self.index,
+            came: Some(member),
+        };
+        self.notes.send(note).map_err(|_| ALONE)?;
         answer.await.map_err(|_| ALONE)?
     }
 }
@@ -60,7 +87,6 @@ impl Place {
 /// A delivery that has come to its group.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) index: usize,
     work: Work,
     reply: Reply,
 }

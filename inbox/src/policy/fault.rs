@@ -20,6 +20,8 @@ pub(crate) enum Meaning {
     /// A conflict with another transaction, a lost connection, or a statement that was prepared before a table
     /// was changed: run again, no failure.
     Rerun,
+    /// The message was to share a transaction, and has to run by itself: no failure.
+    Alone,
     /// The handler failed.
     Failed,
     /// The handler put the message off.
@@ -52,7 +54,8 @@ impl Meaning {
             | TransactionError::Leaked
             | TransactionError::Aborted(_) => Self::Failed,
             TransactionError::Ended => Self::Ended,
-            TransactionError::Lost(_) | TransactionError::Shared => Self::Rerun,
+            TransactionError::Lost(_) => Self::Rerun,
+            TransactionError::Shared => Self::Alone,
             // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
             // the record decides on the rerun.
             TransactionError::Commit(source) => match source.as_database_error() {
@@ -163,6 +166,7 @@ mod tests {
             Meaning::of(&TransactionError::Commit(away())),
             Meaning::Rerun
         );
+        assert_eq!(Meaning::of(&TransactionError::Shared), Meaning::Alone);
         // The handler's own pool may be another database's.
         assert_eq!(handler(away().into()), Meaning::Failed);
     }

@@ -94,7 +94,11 @@ impl Limits {
                 let holds = failed.in_order && self.dead_holds(reason);
                 (reason, Due::Never, holds)
             }
-            Meaning::Failed | Meaning::Ended | Meaning::Rerun | Meaning::Unavailable => {
+            Meaning::Failed
+            | Meaning::Ended
+            | Meaning::Rerun
+            | Meaning::Alone
+            | Meaning::Unavailable => {
                 let is_failure = matches!(meaning, Meaning::Failed | Meaning::Ended);
                 debug_assert!(is_failure, "{meaning:?} is no failure");
                 let holds = failed.in_order && self.dead_holds(failed.reason);

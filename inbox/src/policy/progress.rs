@@ -38,7 +38,7 @@ impl Progress {
             return Next::Again(wait);
         }
         let meaning = match fault.meaning {
-            Meaning::Rerun => Meaning::Failed,
+            Meaning::Rerun | Meaning::Alone => Meaning::Failed,
             other => other,
         };
         self.failures += 1;
@@ -62,20 +62,21 @@ impl Progress {
             return Next::Again(wait);
         }
         let meaning = match fault.meaning {
-            Meaning::Rerun => Meaning::Failed,
+            Meaning::Rerun | Meaning::Alone => Meaning::Failed,
             other => other,
         };
         Next::Park(limits.verdict(meaning, failed, fault.text))
     }
 
-    /// Reruns are bounded: a message that breaks the connection each time must not run for ever.
+    /// Reruns are bounded: a message that breaks the connection each time must not run for ever, nor one that a
+    /// layer of the user's sends to a place it no longer has.
     fn wait_without_failure(&mut self, limits: &Limits, meaning: Meaning) -> Option<Duration> {
         match meaning {
             Meaning::Unavailable => {
                 self.outages += 1;
                 Some(limits.outage.delay(self.outages - 1))
             }
-            Meaning::Rerun if self.reruns < RERUNS => {
+            Meaning::Rerun | Meaning::Alone if self.reruns < RERUNS => {
                 self.outages = 0;
                 self.reruns += 1;
                 Some(limits.conflict.delay(self.reruns - 1))

@@ -70,9 +70,11 @@ pub enum TransactionError {
     #[error("the connection to the database was lost while the message was handled")]
     Lost(#[source] sqlx::Error),
 
-    /// The message shared a transaction with others, and that was rolled back: because of any of
-    /// them. It runs again by itself.
-    #[error("the transaction that the message shared with others was rolled back")]
+    /// The message was to share a transaction with others, and that was rolled back because of any of
+    /// them, or had begun before the message had passed the layers. It runs again by itself.
+    #[error(
+        "the transaction that the message was to share with others was rolled back, or had begun without it"
+    )]
     Shared,
 
     /// The commit failed, or its outcome is unknown.
