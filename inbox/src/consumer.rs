@@ -54,8 +54,9 @@ impl Consumer {
     /// Consumes until `shutdown` ends.
     ///
     /// Broker and database may be started in any order, before or after: the consumer waits for
-    /// them, and reconnects with growing waits. Then no new handler starts; those that run are
-    /// finished and acknowledged within the grace period, and everything else comes again.
+    /// them, and reconnects with growing waits. Then nothing new starts. What is under way is finished and
+    /// acknowledged within the grace period, the handlers of messages that share a transaction one after
+    /// another; what fails is not tried again, and everything else comes again.
     ///
     /// # Errors
     /// Returns what will not pass by itself: a schema of another release, a queue or exchange with

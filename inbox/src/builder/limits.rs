@@ -64,6 +64,10 @@ impl ConsumerBuilder {
 
     /// Sets for how long running handlers may go on after the shutdown; then they are aborted, and
     /// their messages come again. Defaults to 20 seconds.
+    ///
+    /// Handlers of messages that share a transaction
+    /// ([`messages_per_transaction`](Self::messages_per_transaction)) are finished one after another: if the time
+    /// is too short for all of them, nothing of what they did is kept.
     #[must_use]
     pub fn grace_period(mut self, grace: Duration) -> Self {
         self.grace = grace;

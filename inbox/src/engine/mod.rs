@@ -122,6 +122,10 @@ impl Engine {
                 return Settled::Leave;
             }
             if shared && fault.meaning == Meaning::Alone {
+                // It comes again elsewhere, and here there may be no time for it.
+                if ended.is_cancelled() {
+                    return Settled::Leave;
+                }
                 continue;
             }
             match progress.next(&self.limits, fault, keyed) {

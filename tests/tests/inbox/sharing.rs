@@ -13,6 +13,7 @@ use inbox::{Context, Delivery, DeliveryService, HandlerError};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use support::eventually;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, layer::layer_fn, service_fn};
 
 use crate::{
@@ -100,4 +101,47 @@ async fn messages_behind_a_layer_that_takes_its_time_share_transactions() {
     assert!(passed < 150, "{passed} passed the layer");
     let counted = recorder.handle().render();
     assert!(!counted.contains("reruns"), "{counted}");
+}
+
+/// Each would run by itself, one after another, for as long as the grace period lasts.
+#[tokio::test]
+async fn after_the_shutdown_the_messages_of_a_failed_transaction_are_left() {
+    let world = World::new().await;
+    waiting(&world, 10, 1).await;
+    let log = Log::default();
+    let (opened, stopped) = (CancellationToken::new(), CancellationToken::new());
+    let (seen, opens, stops) = (log.clone(), opened.clone(), stopped.clone());
+    let handler = move |_: Context, event: Placed| {
+        seen.add(if stops.is_cancelled() {
+            "after"
+        } else {
+            "before"
+        });
+        let (opened, stopped) = (opens.clone(), stops.clone());
+        async move {
+            // Behind the first one the others gather.
+            if event.n == 0 {
+                opened.cancelled().await;
+                return Ok(());
+            }
+            stopped.cancelled().await;
+            Err(HandlerError::reject("the service is gone"))
+        }
+    };
+    let builder = world.consumer().workers(1).messages_per_transaction(10);
+    let builder = builder.on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    eventually("all have come", async || {
+        world.broker.queue("billing").await == Some((0, 1))
+    })
+    .await;
+    opened.cancel();
+    eventually("the second handler runs", async || log.count("before") == 2).await;
+    running.begin_stop();
+    // All that runs on this thread has been told by the time that the broker answers.
+    world.broker.queue("billing").await;
+    stopped.cancel();
+    running.stop().await;
+    assert_eq!(log.count("after"), 0);
+    assert!(world.database.parked().await.is_empty());
 }
