@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ConsumerBuilder, Parked, RunError,
-    broker::{Address, Stream, Topology},
+    broker::{ABORT, Address, Stream, Topology},
     engine::Engine,
+    events,
     janitor::Janitor,
     parked::Worker,
     ready,
@@ -85,12 +86,13 @@ impl Consumer {
             () = stop.cancelled() => return Ok(()),
             ready = ready::wait(&self.engine) => ready?,
         }
-        let mut background = JoinSet::new();
+        let mut parked = JoinSet::new();
         for number in 0..self.parked_workers {
             let worker = Worker::new(Arc::clone(&self.engine), number == 0);
-            background.spawn(worker.run(stop.clone()));
+            parked.spawn(worker.run(stop.clone()));
         }
-        background.spawn(Janitor::new(Arc::clone(&self.engine)).run(stop.clone()));
+        let mut janitor = JoinSet::new();
+        janitor.spawn(Janitor::new(Arc::clone(&self.engine)).run(stop.clone()));
         let grace = self.grace;
         let stream = Stream::new(
             self.engine,
@@ -105,13 +107,27 @@ impl Consumer {
             stop.cancel();
             ended
         };
-        let (ended, ()) = tokio::join!(stream, supervise(background, &stop, grace));
+        let aborts = |handlers| {
+            let consumer = &consumer;
+            events::Aborted { consumer, handlers }.emit();
+        };
+        let (ended, (), ()) = tokio::join!(
+            stream,
+            supervise(parked, &stop, grace, aborts),
+            supervise(janitor, &stop, grace, |_| {}),
+        );
         ended.map_err(|source| RunError::Broker { consumer, source })
     }
 }
 
-/// Waits for tasks that end when they are told to; aborts those that take longer than `grace`.
-async fn supervise(mut tasks: JoinSet<()>, stop: &CancellationToken, grace: Duration) {
+/// Waits for tasks that end when they are told to; aborts those that take longer than `grace`, and tells how
+/// many.
+async fn supervise(
+    mut tasks: JoinSet<()>,
+    stop: &CancellationToken,
+    grace: Duration,
+    aborts: impl FnOnce(u64),
+) {
     let stopped = async {
         stop.cancelled().await;
         sleep(grace).await;
@@ -127,7 +143,8 @@ async fn supervise(mut tasks: JoinSet<()>, stop: &CancellationToken, grace: Dura
             },
         }
     }
-    let _ = timeout(grace, tasks.shutdown()).await;
+    aborts(tasks.len() as u64);
+    let _ = timeout(ABORT, tasks.shutdown()).await;
 }
 
 /// A panic in a background task is a bug of this crate, not something to go on after.

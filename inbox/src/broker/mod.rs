@@ -20,3 +20,4 @@ pub use refusal::BrokerError;
 pub(crate) use stream::Stream;
 pub use topology::QueueKind;
 pub(crate) use topology::{DELIVERY_LIMIT, Topology};
+pub(crate) use workers::ABORT;

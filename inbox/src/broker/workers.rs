@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longest wait for aborted tasks: one that blocks its thread never ends.
-const ABORT: Duration = Duration::from_secs(1);
+pub(crate) const ABORT: Duration = Duration::from_secs(1);
 
 /// The tasks that handle deliveries.
 ///

@@ -1,11 +1,14 @@
-//! Consumers that are told to stop while they connect.
+//! Consumers that are told to stop while they connect, or while handlers run.
+
+use std::time::Duration;
 
 use inbox::{Context, HandlerError};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use support::eventually;
 use uuid::Uuid;
 
-use crate::world::{Placed, Running, World, insert_effect, properties};
+use crate::world::{Log, Placed, Running, World, insert_effect, properties};
 
 async fn effect(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(insert_effect(&mut ctx, &event).await?)
@@ -49,4 +52,36 @@ async fn a_consumer_that_stops_while_it_connects_leaves_no_subscription_behind()
         .await;
         heir.stop().await;
     }
+}
+
+/// Where the message came from makes no difference to who waits for its handler's end.
+#[tokio::test]
+async fn handlers_of_parked_messages_that_are_aborted_are_told() {
+    let world = World::new().await;
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |_: Context, _: Placed| {
+        let seen = seen.clone();
+        async move {
+            seen.add("run");
+            if seen.count("run") == 1 {
+                return Err(HandlerError::retry("later"));
+            }
+            std::future::pending().await
+        }
+    };
+    let builder = world.consumer().attempts_in_place(1);
+    let builder = builder
+        .grace_period(Duration::from_millis(100))
+        .on::<Placed, _, _>(handler);
+    let running = Running::start(&world.broker, "billing", builder).await;
+    world.broker.publish(&Placed::new("a", 1)).await;
+    eventually("it runs, parked", async || log.count("run") == 2).await;
+    running.stop().await;
+    let counted = recorder.handle().render();
+    let aborted = "postroom_inbox_aborted_total{consumer=\"billing\"} 1\n";
+    assert!(counted.contains(aborted), "{counted}");
 }
