@@ -164,8 +164,9 @@ impl Session {
 
     fn job(&self, delivery: lapin::message::Delivery) -> Job {
         let mut message = wire::decode(delivery.routing_key.as_str(), &delivery.properties);
-        if !delivery.redelivered {
-            // What a publisher says of it, who has sent on what it was given.
+        let is_counted = delivery.redelivered && self.bindings.topology.counts_redeliveries();
+        if !is_counted {
+            // What a publisher says of it, who has sent on what it was given, or another queue.
             message.delivery_count = 0;
         }
         Job {

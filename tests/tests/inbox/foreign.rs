@@ -1,10 +1,11 @@
 //! What publishers send that are not ours.
 
-use inbox::{Context, HandlerError};
+use inbox::{Context, HandlerError, QueueKind};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
+use metrics_exporter_prometheus::PrometheusBuilder;
 use support::eventually;
 use uuid::Uuid;
 
@@ -82,4 +83,46 @@ async fn a_header_is_of_the_same_kind_after_it_was_parked() {
     eventually("it was tried twice", || async { log.lines().len() == 2 }).await;
     running.stop().await;
     assert_eq!(log.count("Some(Float(1e16))"), 2, "{:?}", log.lines());
+}
+
+/// A count that is another queue's, of a message that was dead-lettered or shovelled: a classic queue leaves it
+/// as it is, and has none of its own.
+#[tokio::test]
+async fn a_classic_queue_is_not_believed_a_count_of_redeliveries() {
+    let world = World::new().await;
+    // Everything here runs on this thread.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |mut ctx: Context, event: Placed| {
+        let seen = seen.clone();
+        async move {
+            seen.add("run");
+            if seen.count("run") == 1 {
+                return std::future::pending().await;
+            }
+            insert_effect(&mut ctx, &event).await?;
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let builder = || {
+        let builder = world.consumer().queue_kind(QueueKind::Classic);
+        builder.on::<Placed, _, _>(handler.clone())
+    };
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    let headers = table([("x-delivery-count", AMQPValue::LongLongInt(5))]);
+    let properties = properties(Uuid::now_v7(), None, "orders.placed").with_headers(headers);
+    let body = serde_json::to_vec(&Placed::new("a", 1)).unwrap();
+    world.broker.publish_raw(properties, &body).await;
+    eventually("it runs", async || log.count("run") == 1).await;
+    running.kill().await;
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    eventually("it is handled", async || {
+        world.database.effects("a").await == [1]
+    })
+    .await;
+    running.stop().await;
+    let counted = recorder.handle().render();
+    assert!(!counted.contains("crashed"), "{counted}");
 }
