@@ -98,7 +98,8 @@ impl ConsumerBuilder {
     /// The request that commits a transaction begins another one. While messages wait or come
     /// steadily, and the pool has connections to spare, that is kept for the next message, for 10 ms
     /// at most; one in a hundred is not, so that the pool's hooks and its `max_lifetime` see the
-    /// connection: what a handler leaves in a session, settings or advisory locks, the next one finds.
+    /// connection: what a handler leaves in a session, settings or advisory locks, the next one finds. A role
+    /// that it leaves (`SET ROLE` without `LOCAL`) and that may not do the inbox's work costs the session.
     /// And `now()` in a handler can be up to 10 ms before the delivery, and before that of the message
     /// before it: `clock_timestamp()` is what to order by.
     #[must_use]

@@ -44,8 +44,14 @@ pub(super) async fn run(
     // Another process may be handling one of the messages: then this waits for its end.
     let mut link = settings.link(&mut tx);
     let recording = sql::processed::record_all(&mut link, &settings.consumer, &asked);
-    let recorded = settings.recorded(recording).await;
-    let recorded = recorded.map_err(TransactionError::Unavailable)?;
+    let recorded = match settings.recorded(recording).await {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            let mut link = settings.link(&mut tx);
+            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
+            return Err(TransactionError::Unavailable(error));
+        }
+    };
     for asked in &asked {
         match settings.window.age(asked.made_at, recorded.now) {
             Age::Known => {}

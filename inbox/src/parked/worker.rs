@@ -91,7 +91,7 @@ impl Worker {
                     Ok(claimed)
                 }
                 Err(error) => {
-                    let _ = sql::session::end_on_standby(&mut link, &error).await;
+                    let _ = sql::session::end_unfit(&mut link, &error).await;
                     Err(error)
                 }
             }

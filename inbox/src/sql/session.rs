@@ -35,6 +35,21 @@ const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
 /// `read_only_sql_transaction`
 const READ_ONLY: &str = "25006";
 
+/// `insufficient_privilege`
+const NO_RIGHT: &str = "42501";
+
+const END: &str = "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())";
+
+// Where the login itself lacks the right, another session would too. A role may not end its login's sessions.
+const END_OTHER_ROLE: &str = "
+ROLLBACK;
+DO $$ BEGIN
+    IF current_user <> session_user THEN
+        RESET ROLE;
+        PERFORM pg_terminate_backend(pg_backend_pid());
+    END IF;
+END $$";
+
 const IS_COMMITTED: &str = "SELECT pg_xact_status($1::xid8) = 'committed'";
 
 // Only while the transaction is open: afterwards the session may run somebody else's statement.
@@ -202,18 +217,18 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
     Ok(())
 }
 
-/// Ends the session if an error says that the server takes no writes: it has become a standby since the
-/// session began, and the pool would hand the session out again and again. The transaction ends with it.
+/// Ends the session if an error says that it is good for nothing any more, as the pool would hand it out again and
+/// again: its server takes no writes, for it has become a standby, or a handler has left another role in the
+/// session. The transaction ends with it.
 ///
 /// Fails if it does: nobody is left to answer.
-pub(crate) async fn end_on_standby(
-    link: &mut Link<'_>,
-    error: &sqlx::Error,
-) -> Result<(), sqlx::Error> {
-    if super::state(error).as_deref() == Some(READ_ONLY) {
-        let end = sqlx::raw_sql("ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())");
-        end.execute(link.connection()).await?;
-    }
+pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Result<(), sqlx::Error> {
+    let end = match super::state(error).as_deref() {
+        Some(READ_ONLY) => END,
+        Some(NO_RIGHT) => END_OTHER_ROLE,
+        _ => return Ok(()),
+    };
+    sqlx::raw_sql(end).execute(link.connection()).await?;
     Ok(())
 }
 

@@ -94,7 +94,7 @@ where
     let session = match entered {
         Err(TransactionError::Unavailable(error)) => {
             let mut link = settings.link(&mut tx);
-            let _ = within(sql::session::end_on_standby(&mut link, &error)).await;
+            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
             return Err(TransactionError::Unavailable(error));
         }
         Err(error) => return Err(error),

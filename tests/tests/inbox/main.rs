@@ -13,6 +13,7 @@ mod effect;
 mod ended;
 mod foreign;
 mod future;
+mod lasting;
 mod many;
 mod odd;
 mod order;
