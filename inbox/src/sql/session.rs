@@ -38,8 +38,6 @@ const READ_ONLY: &str = "25006";
 /// `insufficient_privilege`
 const NO_RIGHT: &str = "42501";
 
-const END: &str = "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())";
-
 // Where the login itself lacks the right, another session would too. A role may not end its login's sessions.
 const END_OTHER_ROLE: &str = "
 ROLLBACK;
@@ -52,8 +50,10 @@ END $$";
 
 const IS_COMMITTED: &str = "SELECT pg_xact_status($1::xid8) = 'committed'";
 
+const CANCEL: &str = "SELECT pg_cancel_backend($1)";
+
 // Only while the transaction is open: afterwards the session may run somebody else's statement.
-const CANCEL: &str = "
+const CANCEL_WITHIN: &str = "
 SELECT pg_cancel_backend(a.pid) FROM pg_stat_activity AS a
 WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
 
@@ -184,10 +184,23 @@ pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
     error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
 }
 
-/// Ends the statement that a session of this user is running, if it runs one and the transaction is still open
-/// on it.
-pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32, xid: &str) -> Result<(), sqlx::Error> {
+/// Ends the statement that a session of this user is running, if it runs one. For a session that nobody else can
+/// be given meanwhile.
+pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Error> {
     link.query(CANCEL)
+        .bind(pid)
+        .execute(link.connection())
+        .await?;
+    Ok(())
+}
+
+/// As [`cancel`], if the transaction is still open on the session, which may be somebody else's by now.
+pub(crate) async fn cancel_within(
+    link: &mut Link<'_>,
+    pid: i32,
+    xid: &str,
+) -> Result<(), sqlx::Error> {
+    link.query(CANCEL_WITHIN)
         .bind(pid)
         .bind(xid)
         .execute(link.connection())
@@ -218,14 +231,15 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
 }
 
 /// Ends the session if an error says that it is good for nothing any more, as the pool would hand it out again and
-/// again: its server takes no writes, for it has become a standby, or a handler has left another role in the
-/// session. The transaction ends with it.
+/// again: its server takes no writes, for it has become a standby, a handler has left another role in the
+/// session, or it is out of [`step`]. The transaction ends with it.
 ///
 /// Fails if it does: nobody is left to answer.
 pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Result<(), sqlx::Error> {
     let end = match super::state(error).as_deref() {
-        Some(READ_ONLY) => END,
+        Some(READ_ONLY) => step::END,
         Some(NO_RIGHT) => END_OTHER_ROLE,
+        None if step::is_lost(error) => step::END,
         _ => return Ok(()),
     };
     sqlx::raw_sql(end).execute(link.connection()).await?;

@@ -7,6 +7,8 @@
 use outbox::link::Link;
 use sqlx::{AssertSqlSafe, Row as _};
 
+pub(super) const END: &str = "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())";
+
 /// The error of a request that was answered with something else.
 pub(crate) fn lost() -> sqlx::Error {
     sqlx::Error::Protocol(
@@ -41,6 +43,5 @@ pub(crate) async fn check(link: &mut Link<'_>, word: &str) -> Result<(), sqlx::E
 
 /// Ends the session, whatever it answers.
 pub(crate) async fn end(link: &mut Link<'_>) {
-    let end = sqlx::raw_sql("ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())");
-    drop(end.execute(link.connection()).await);
+    drop(sqlx::raw_sql(END).execute(link.connection()).await);
 }

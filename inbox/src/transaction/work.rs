@@ -89,15 +89,24 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let (Some((settings, session)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             drop(runtime.spawn(async move {
-                let _ = timeout(OTHER_SESSION, cancel(&settings, &session)).await;
+                let _ = timeout(OTHER_SESSION, cancel_abandoned(&settings, &session)).await;
             }));
         }
     }
 }
 
+/// Ends the statement of a session that is held here.
 async fn cancel(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
-    sql::session::cancel(&mut settings.link(&mut tx), session.pid, &session.xid).await?;
+    sql::session::cancel(&mut settings.link(&mut tx), session.pid).await?;
+    tx.commit().await
+}
+
+/// Ends the statement of a session that is on its way back to the pool.
+async fn cancel_abandoned(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+    let mut tx = settings.begin().await?;
+    let mut link = settings.link(&mut tx);
+    sql::session::cancel_within(&mut link, session.pid, &session.xid).await?;
     tx.commit().await
 }
 
