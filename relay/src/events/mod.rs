@@ -16,6 +16,6 @@ pub(crate) use self::{
     },
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,
-    ring::{Expired, RingFull, Rotated},
+    ring::{Expired, RingFull, Rotated, UpkeepRefused},
     session::{BecameActive, Checkpointed, Promoted, SessionLost, SlowlyPreparing, StandingBy},
 };

@@ -72,6 +72,10 @@ pub const METRICS: &[(&str, &str)] = &[
         "postroom_relay_ring_full_total",
         "Rotations refused because no leaf was free",
     ),
+    (
+        "postroom_relay_upkeep_refused_total",
+        "Times that the server refused what begins and empties segments",
+    ),
 ];
 
 /// Those with quantiles.

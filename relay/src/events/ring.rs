@@ -3,6 +3,8 @@
 use metrics::counter;
 use tracing::{info, warn};
 
+use crate::database::DatabaseError;
+
 /// A new segment was begun.
 #[derive(Debug)]
 pub(crate) struct Rotated {
@@ -49,6 +51,23 @@ impl RingFull {
             "no leaf is free: all sixteen hold messages that are undelivered or within their \
              retention; nothing breaks, but nothing can be expired; look for an old open or \
              prepared transaction, or shorten retention.keep"
+        );
+    }
+}
+
+/// The server refused what keeps the ring going.
+#[derive(Debug)]
+pub(crate) struct UpkeepRefused {
+    pub(crate) error: DatabaseError,
+}
+
+impl UpkeepRefused {
+    pub(crate) fn emit(&self) {
+        counter!("postroom_relay_upkeep_refused_total").increment(1);
+        warn!(
+            "upkeep of the ring: {}. Messages are delivered all the same, but segments are not begun or \
+             not emptied, and the table grows; it is tried again after retention.check_interval",
+            self.error
         );
     }
 }

@@ -8,17 +8,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Candidate, Proof, warnings::Warnings};
+use super::{Candidate, Proof, upkeep, warnings::Warnings};
 use crate::{
     capture::Position,
     checkpoint::Checkpoint,
     config::Retention,
     database::DatabaseError,
-    events,
     publish::Write,
     sql::{
         checkpoint::{self, Recorded},
-        segment, server,
+        server,
     },
 };
 
@@ -151,7 +150,7 @@ impl Keeper {
                 }))
             }
             Command::Maintain { settled_below } => {
-                self.maintain(settled_below).await?;
+                upkeep::maintain(&mut self.connection, &self.retention, settled_below).await?;
                 Ok(None)
             }
         }
@@ -189,37 +188,6 @@ impl Keeper {
             let upto = newest - KEPT;
             checkpoint::trim(&mut self.connection, self.lane, self.trimmed, upto).await?;
             self.trimmed = upto;
-        }
-        Ok(())
-    }
-
-    async fn maintain(&mut self, settled_below: Position) -> Result<(), sqlx::Error> {
-        let connection = &mut self.connection;
-        let current = segment::current(connection).await?;
-        if current.age_seconds.is_none() {
-            segment::begun(connection, current.segment).await?;
-        }
-        let is_old =
-            current.age_seconds.unwrap_or(0) >= self.retention.segment_age.as_secs() as i64;
-        let is_full = current.used >= self.retention.segment_rows;
-        if current.used > 0 && (is_old || is_full) {
-            if !segment::next_is_free(connection, current.segment).await? {
-                events::RingFull {
-                    segment: current.segment,
-                }
-                .emit();
-            } else if segment::rotate(connection, current.segment).await? {
-                events::Rotated {
-                    segment: current.segment + 1,
-                }
-                .emit();
-            }
-        }
-        let keep = self.retention.keep.as_secs() as i64;
-        for expired in segment::expirable(connection, settled_below, keep).await? {
-            if segment::expire(connection, expired).await? {
-                events::Expired { segment: expired }.emit();
-            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod holder;
 mod keeper;
 mod proof;
+mod upkeep;
 mod warnings;
 
 use std::time::Duration;

@@ -33,6 +33,6 @@ pub(crate) mod segment;
 pub(crate) mod server;
 
 /// The state that the server answered with (PostgreSQL, appendix A).
-fn state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+pub(crate) fn state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error()?.code()
 }

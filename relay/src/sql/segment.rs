@@ -1,6 +1,6 @@
 //! `outbox.segment`, the sequence and the ring: rotation and expiry.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::{
     capture::{Position, RING, SEGMENT_BITS, segment_end, segment_of},
@@ -68,6 +68,7 @@ pub(crate) const IS_TAKEN: &str =
 
 pub(crate) const FORGET: &str = "DELETE FROM outbox.segment WHERE segment = $1";
 
+// For what the ring's upkeep needs: whoever holds it need not wait behind upkeep, nor the relay behind them.
 pub(crate) const STEP_BACK: &str = "SET LOCAL lock_timeout = '50ms'";
 
 macro_rules! truncate {
@@ -202,34 +203,23 @@ pub(crate) async fn rotate(
     Ok(done.rows_affected() == 1)
 }
 
-/// Empties the leaf of a segment, unless somebody is using it.
+/// Empties the leaf of a segment and forgets that; within a transaction that does not wait for whoever is
+/// using either.
 ///
 /// A later segment may be there already: where the tables were copied into those of another outbox, it took
 /// the leaf without a rotation. Then the earlier one is forgotten, which has nothing there.
-pub(crate) async fn expire(
-    connection: &mut PgConnection,
-    segment: i64,
-) -> Result<bool, sqlx::Error> {
+pub(crate) async fn expire(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
     let leaf = (segment % RING) as usize;
-    let mut tx = connection.begin().await?;
-    sqlx::query(STEP_BACK).execute(&mut *tx).await?;
-    if let Err(error) = sqlx::query(LOCK[leaf]).execute(&mut *tx).await {
-        // lock_not_available: a writer or a reader is there; another time.
-        if super::state(&error).as_deref() != Some("55P03") {
-            return Err(error);
-        }
-        // At once: dropped, it would be open until the next statement, and the server ends it before.
-        tx.rollback().await?;
-        return Ok(false);
-    }
+    // First: where somebody stands in the way of this, no producer shall meet the leaf's lock.
+    let forget = sqlx::query(FORGET).bind(segment);
+    forget.execute(&mut *connection).await?;
+    sqlx::query(LOCK[leaf]).execute(&mut *connection).await?;
     let taken: bool = sqlx::query_scalar(HOLDS_ABOVE[leaf])
         .bind(segment_end(segment))
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut *connection)
         .await?;
     if !taken {
-        sqlx::query(TRUNCATE[leaf]).execute(&mut *tx).await?;
+        sqlx::query(TRUNCATE[leaf]).execute(connection).await?;
     }
-    sqlx::query(FORGET).bind(segment).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(true)
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod sequence;
 mod signals;
 mod status;
 mod terminal;
+mod upkeep;
 
 use support::{Stack, command};
 
