@@ -17,7 +17,7 @@ use crate::{Namespace, eventually, unique};
 pub struct RelayProcess {
     child: Child,
     /// Where it tells how it is.
-    admin: SocketAddrV4,
+    pub admin: SocketAddrV4,
     /// File that its log goes to.
     pub log: PathBuf,
 }

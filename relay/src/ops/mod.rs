@@ -1,6 +1,7 @@
 //! What operators use: the command line, health and metrics.
 
 mod admin;
+mod callers;
 pub(crate) mod check;
 mod cli;
 mod logs;

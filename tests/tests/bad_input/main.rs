@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broker;
+mod callers;
 mod check;
 mod closing;
 mod configuration;
