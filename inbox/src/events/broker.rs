@@ -13,7 +13,11 @@ pub(crate) struct Connected<'a> {
 
 impl Connected<'_> {
     pub(crate) fn emit(self) {
-        info!(consumer = self.consumer, queue = self.queue, "consuming");
+        info!(
+            consumer = self.consumer,
+            queue = self.queue,
+            "connected to the queue; messages come while no other process of this consumer is served"
+        );
         counter!("postroom_inbox_connected_total", "consumer" => self.consumer.to_owned())
             .increment(1);
     }

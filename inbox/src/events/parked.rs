@@ -13,7 +13,13 @@ pub(crate) struct Parked<'a> {
 
 impl Parked<'_> {
     pub(crate) fn emit(self) {
-        info!(reason = %self.reason, "parked");
+        if self.reason == Reason::Unhandled {
+            warn!(
+                "parked: no handler here takes its type; a process that has one may take it within `max_unhandled`"
+            );
+        } else {
+            info!(reason = %self.reason, "parked");
+        }
         counter!("postroom_inbox_parked_total", "consumer" => self.consumer.to_owned(), "reason" => self.reason.as_str())
             .increment(1);
     }
