@@ -5,7 +5,7 @@
 
 use crate::{
     database::{self, Purpose},
-    ops::{check::privileges, migrate, parked as parked_command, status},
+    ops::{check::privileges, migrate, parked as parked_command, source, status},
     sql::{checkpoint, message, page, parked, segment, server},
 };
 
@@ -56,6 +56,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::LIST", parked_command::LIST),
     ("parked::RETRY", parked_command::RETRY),
     ("parked::SHOW", parked_command::SHOW),
+    ("source::GIVE_UP", source::GIVE_UP),
     ("status::BLOCKED", status::BLOCKED),
     ("status::HOLDER", status::HOLDER),
     ("status::PARKED", status::PARKED),

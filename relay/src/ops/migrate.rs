@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::timeout;
 
 use super::source::{Source, say};
-use crate::config::Secret;
+use crate::{config::Secret, database::DatabaseError};
 
 /// How to migrate.
 #[derive(Debug, Args)]
@@ -30,6 +30,12 @@ pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// So long the server is given for a statement that waits for locks at most, a minute.
+const LOCKING: Duration = Duration::from_secs(75);
+
+/// So long a migration may take, whose tables may be large one day.
+const APPLYING: Duration = Duration::from_hours(1);
+
 pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
     if options.print {
         for migration in MIGRATIONS {
@@ -44,28 +50,35 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let url = config.database_url()?;
     let mut connection = connect(url).await?;
     for migration in MIGRATIONS {
-        lock(&mut connection).await.with_context(locked)?;
+        lock(&mut connection).await?;
         if migration.version <= applied_version(&mut connection).await? {
-            connection.execute("ROLLBACK").await?;
+            answered(LOCKING, connection.execute("ROLLBACK")).await?;
             say(format!("{} is applied already", migration.name))?;
             continue;
         }
-        connection
-            .execute(AssertSqlSafe(migration.sql))
+        answered(APPLYING, connection.execute(AssertSqlSafe(migration.sql)))
             .await
             .with_context(|| format!("applying {} as the schema's owner", migration.name))?;
         say(format!("{} applied", migration.name))?;
     }
     if options.roles {
-        lock(&mut connection).await.with_context(locked)?;
-        connection
-            .execute(AssertSqlSafe(ROLES))
+        lock(&mut connection).await?;
+        answered(APPLYING, connection.execute(AssertSqlSafe(ROLES)))
             .await
             .context("creating roles; a user with CREATEROLE can, or apply the GRANTs of migrations/roles.sql to roles of your own")?;
         say("roles applied")?;
     }
-    connection.close().await?;
+    answered(LOCKING, connection.close()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for an answer so long, or says that none came.
+async fn answered<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> anyhow::Result<T> {
+    let answer = timeout(patience, answer).await;
+    Ok(answer.map_err(|_| DatabaseError::Silent(patience))??)
 }
 
 async fn connect(url: &Secret) -> anyhow::Result<PgConnection> {
@@ -85,27 +98,21 @@ fn locked() -> String {
 /// Begins a transaction that no other migration runs beside.
 async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
     // Whoever waited must see what was done meanwhile.
-    connection
-        .execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        .await?;
+    let begin = connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED");
+    answered(LOCKING, begin).await?;
     // What waits for a lock holds up those behind it. For the transaction, as the lock itself.
-    connection
-        .execute("SET LOCAL lock_timeout = '1min'")
-        .await?;
-    connection.execute(LOCK).await?;
-    Ok(())
+    let give_up = connection.execute("SET LOCAL lock_timeout = '1min'");
+    answered(LOCKING, give_up).await?;
+    let lock = answered(LOCKING, connection.execute(LOCK));
+    lock.await.with_context(locked).map(drop)
 }
 
 async fn applied_version(connection: &mut PgConnection) -> anyhow::Result<i32> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('outbox.migration') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let exists = sqlx::query_scalar("SELECT to_regclass('outbox.migration') IS NOT NULL");
+    let exists: bool = answered(LOCKING, exists.fetch_one(&mut *connection)).await?;
     if !exists {
         return Ok(0);
     }
-    Ok(
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM outbox.migration")
-            .fetch_one(connection)
-            .await?,
-    )
+    let version = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM outbox.migration");
+    answered(LOCKING, version.fetch_one(connection)).await
 }

@@ -9,7 +9,7 @@ pub(crate) mod migrate;
 pub(crate) mod parked;
 mod rebase;
 mod run;
-mod source;
+pub(crate) mod source;
 pub(crate) mod status;
 mod table;
 

@@ -1,16 +1,19 @@
 //! `relay parked`.
 
-use std::{collections::HashSet, process::ExitCode};
+use std::{collections::HashSet, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    source::{Source, say},
+    source::{PATIENCE, Source, say},
     table::{printable, printable_lines, table},
 };
-use crate::{moment::Moment, publish::Reason};
+use crate::{answer, error::RelayError, moment::Moment, publish::Reason};
+
+/// Very much may be parked, and all of it marked by one statement.
+const MARKING: Duration = Duration::from_mins(10);
 
 /// What to do with parked messages.
 #[derive(Debug, Subcommand)]
@@ -138,14 +141,13 @@ struct Row {
 
 pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
-    outbox::schema::check(&mut connection).await?;
+    answer::within(PATIENCE, outbox::schema::check(&mut connection)).await?;
     match action {
         Action::List(list) => show_list(&mut connection, list).await?,
         Action::Show { position } => {
-            let shown: Option<String> = sqlx::query_scalar(SHOW)
-                .bind(position)
-                .fetch_optional(&mut connection)
-                .await?;
+            let show = sqlx::query_scalar(SHOW).bind(position);
+            let shown = show.fetch_optional(&mut connection);
+            let shown: Option<String> = answer::within(PATIENCE, shown).await?;
             match shown {
                 Some(shown) => say(printable_lines(&shown))?,
                 None => anyhow::bail!(
@@ -154,20 +156,12 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
             }
         }
         Action::Retry(which) => {
-            let chosen: i64 = sqlx::query_scalar(RETRY)
-                .bind(&which.positions)
-                .bind(&which.reason)
-                .fetch_one(&mut connection)
-                .await?;
+            let chosen = mark(&mut connection, RETRY, which).await?;
             which.found(chosen)?;
             say(format!("{chosen} to be tried again at once"))?;
         }
         Action::Discard(which) => {
-            let gone: i64 = sqlx::query_scalar(DISCARD)
-                .bind(&which.positions)
-                .bind(&which.reason)
-                .fetch_one(&mut connection)
-                .await?;
+            let gone = mark(&mut connection, DISCARD, which).await?;
             which.found(gone)?;
             say(format!("{gone} discarded"))?;
         }
@@ -176,13 +170,24 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs a statement that marks some of them; returns how many.
+async fn mark(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    which: &Which,
+) -> Result<i64, RelayError> {
+    let query = sqlx::query_scalar(statement)
+        .bind(&which.positions)
+        .bind(&which.reason);
+    answer::within(MARKING, query.fetch_one(connection)).await
+}
+
 async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result<()> {
-    let rows: Vec<Row> = sqlx::query_as(LIST)
+    let query = sqlx::query_as(LIST)
         .bind(&list.reason)
         .bind(&list.key)
-        .bind(list.limit)
-        .fetch_all(connection)
-        .await?;
+        .bind(list.limit);
+    let rows: Vec<Row> = answer::within(PATIENCE, query.fetch_all(connection)).await?;
     if list.json {
         return say(printable_lines(&serde_json::to_string_pretty(&rows)?));
     }

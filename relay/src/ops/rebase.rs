@@ -17,12 +17,13 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::source::{Source, hint, say};
+use super::source::{PATIENCE, Source, give_up_on_locks, hint, say};
 use crate::{
+    answer,
     capture::{Floors, Pair, Position, Snapshot},
     checkpoint::Checkpoint,
     database::{self, Purpose},
-    identity::Recognised,
+    identity::{Identity, Recognised},
     lease::LANE,
     sequence,
     sql::{checkpoint, message, segment, server},
@@ -33,6 +34,9 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// So long nothing is said of what is waited for.
 const UNTOLD: Duration = Duration::from_secs(1);
+
+/// So long it may take to look for positions that are taken twice, which is to walk the whole table.
+const WALK: Duration = Duration::from_hours(1);
 
 /// How to rebase.
 #[derive(Debug, Args)]
@@ -53,36 +57,37 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     };
     let url = config.database_url()?;
     let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
-    outbox::schema::check(&mut connection).await?;
+    answer::within(PATIENCE, give_up_on_locks(&mut connection)).await?;
+    answer::within(PATIENCE, outbox::schema::check(&mut connection)).await?;
     let began = Instant::now();
-    while !server::try_lock(&mut connection, LANE).await? {
+    while !answer::within(PATIENCE, server::try_lock(&mut connection, LANE)).await? {
         if began.elapsed() >= LETTING_GO {
             bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
         }
         sleep(Duration::from_millis(50)).await;
     }
-    let identity = server::identity(&mut connection).await?;
-    let before = server::look(&mut connection).await?;
-    let recorded = checkpoint::latest(&mut connection, LANE)
-        .await?
-        .map(|(_, recorded)| recorded);
-    let highest = segment::highest(&mut connection).await?;
-    let is_behind = server::look(&mut connection).await?.upper < highest;
-    let replicated = server::subscribed(&mut connection).await?;
-    if !replicated.is_empty() {
+    let Found {
+        identity,
+        before,
+        recorded,
+        highest,
+        is_behind,
+        is_from_ahead,
+        subscriptions,
+    } = answer::within(PATIENCE, find(&mut connection)).await?;
+    if !subscriptions.is_empty() {
         bail!(
             "logical replication still brings rows: what comes after a rebase would be lost. Stop the producers there, wait until all has come, then DROP SUBSCRIPTION {} and run this again",
-            replicated.join(", ")
+            subscriptions.join(", ")
         );
     }
-    let is_from_ahead = message::from_ahead(&mut connection).await?;
     if recorded.is_none() && !is_behind && !is_from_ahead {
         say("nothing to do: no checkpoint is recorded, a relay begins with the first message")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let is_same = recorded.as_ref().is_some_and(|recorded| {
-        recorded.recognise(&identity, &before.snapshot) != Recognised::Foreign
-    });
+    let is_same = recorded
+        .as_ref()
+        .is_some_and(|recorded| recorded.recognise(&identity, &before) != Recognised::Foreign);
     if is_same && !options.force {
         bail!(
             "the checkpoint belongs to this very database: nothing needs a rebase (--force does it all the same)"
@@ -91,13 +96,13 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     if is_behind {
         advance(&mut connection, highest).await?;
     }
-    let anchor = server::look(&mut connection).await?.upper;
-    let xid: String = sqlx::query_scalar(server::ASSIGN_XID)
-        .fetch_one(&mut connection)
-        .await?;
+    let look = answer::within(PATIENCE, server::look(&mut connection));
+    let anchor = look.await?.upper;
+    let xid = answer::within(PATIENCE, server::assign_xid(&mut connection)).await?;
     let xid: u64 = xid.parse().context("reading a transaction id")?;
     wait_for_older(&mut connection, xid, options.wait).await?;
-    let (twice, lowest) = segment::taken_twice(&mut connection).await?;
+    let twice = answer::within(WALK, segment::taken_twice(&mut connection));
+    let (twice, lowest) = twice.await?;
     if twice > 0 {
         bail!(
             "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. Write the later ones again (docs/operations.md, \"By hand\") and run this again",
@@ -107,7 +112,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let done = recorded.map_or(0, |recorded| recorded.settled_below());
     let rebased = Checkpoint {
         identity,
-        delivered: Snapshot::before(before.snapshot.xmin()),
+        delivered: Snapshot::before(before.xmin()),
         unfinished: None,
         walk: Some((anchor, done)),
         // All that the frames after the walk may deliver lies above the anchor.
@@ -116,18 +121,50 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
             position: anchor,
         }]),
     };
-    checkpoint::record_alone(&mut connection, LANE, &rebased).await?;
+    let record = checkpoint::record_alone(&mut connection, LANE, &rebased);
+    answer::within(PATIENCE, record).await?;
     say(format!(
         "rebased: the next relay publishes what lies above position {done} up to {anchor} again, then goes on"
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a rebase begins with.
+struct Found {
+    identity: Identity,
+    before: Snapshot,
+    recorded: Option<Checkpoint>,
+    highest: Position,
+    /// Whether the sequence is below the highest row.
+    is_behind: bool,
+    /// Whether rows are there that this server cannot have written.
+    is_from_ahead: bool,
+    /// Those that bring rows of the outbox.
+    subscriptions: Vec<String>,
+}
+
+async fn find(connection: &mut sqlx::PgConnection) -> Result<Found, sqlx::Error> {
+    let identity = server::identity(connection).await?;
+    let before = server::look(connection).await?.snapshot;
+    let recorded = checkpoint::latest(connection, LANE).await?;
+    let highest = segment::highest(connection).await?;
+    Ok(Found {
+        identity,
+        before,
+        recorded: recorded.map(|(_, recorded)| recorded),
+        highest,
+        is_behind: server::look(connection).await?.upper < highest,
+        is_from_ahead: message::from_ahead(connection).await?,
+        subscriptions: server::subscribed(connection).await?,
+    })
+}
+
 /// Moves the sequence beyond rows that came without it: what is written next must lie above them.
 async fn advance(connection: &mut sqlx::PgConnection, highest: Position) -> anyhow::Result<()> {
-    let next_is_empty = segment::next_is_empty(connection, highest).await?;
+    let next_is_empty = segment::next_is_empty(connection, highest);
+    let next_is_empty = answer::within(PATIENCE, next_is_empty).await?;
     let position = sequence::beyond(highest, next_is_empty);
-    segment::advance(connection, position).await?;
+    answer::within(PATIENCE, segment::advance(connection, position)).await?;
     say(format!(
         "the sequence outbox.message_position stood below the highest row, {highest}: moved to {position}"
     ))
@@ -141,10 +178,15 @@ async fn wait_for_older(
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut told = Vec::new();
-    while server::look(connection).await?.snapshot.xmin() <= xid {
+    while answer::within(PATIENCE, server::look(connection))
+        .await?
+        .snapshot
+        .xmin()
+        <= xid
+    {
         let waited = began.elapsed();
         if waited >= UNTOLD.min(patience) {
-            let open = server::open_before(connection, xid).await?;
+            let open = answer::within(PATIENCE, server::open_before(connection, xid)).await?;
             let list = match open[..] {
                 // The last has ended since, or is nobody's to see.
                 [] => "see pg_stat_activity and pg_prepared_xacts".to_owned(),

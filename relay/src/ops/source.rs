@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::Args;
@@ -12,6 +13,12 @@ use crate::{
     config::{self, Config},
     database::{self, Purpose},
 };
+
+/// So long a command waits for what it asks the database. Longer than for somebody's lock: of that there is more
+/// to tell.
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+
+pub(crate) const GIVE_UP: &str = "SET lock_timeout = '10s'";
 
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
@@ -66,6 +73,13 @@ impl Source {
         let url = config.database_url()?;
         Ok(database::connect(url, Purpose::Command, "postroom-relay command").await?)
     }
+}
+
+/// Makes a session that could hold the lease give up, as every command does, where somebody's lock stands in
+/// the way.
+pub(super) async fn give_up_on_locks(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = sqlx::query(GIVE_UP).execute(connection);
+    set.await.map(drop)
 }
 
 /// Prints a line of a result.

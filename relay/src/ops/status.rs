@@ -7,11 +7,13 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{
-    source::{Source, say},
+    source::{PATIENCE, Source, say},
     table::{age, printable, printable_lines, table},
 };
 use crate::{
+    answer,
     checkpoint::Checkpoint,
+    error::RelayError,
     identity::Recognised,
     lease::LANE,
     moment::Moment,
@@ -77,8 +79,7 @@ struct Blocked {
 
 pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
-    outbox::schema::check(&mut connection).await?;
-    let status = Status::read(&mut connection).await?;
+    let status = answer::within(PATIENCE, Status::read(&mut connection)).await?;
     if json {
         say(printable_lines(&serde_json::to_string_pretty(&status)?))?;
     } else {
@@ -130,7 +131,8 @@ async fn waiting(
 }
 
 impl Status {
-    async fn read(connection: &mut PgConnection) -> anyhow::Result<Self> {
+    async fn read(connection: &mut PgConnection) -> Result<Self, RelayError> {
+        outbox::schema::check(connection).await?;
         let holder: Option<(String, Option<String>, Option<DateTime<Utc>>)> =
             sqlx::query_as(HOLDER)
                 .bind(LOCK_CLASS)

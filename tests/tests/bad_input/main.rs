@@ -16,6 +16,7 @@ mod poison;
 mod rebase;
 mod sequence;
 mod signals;
+mod silent;
 mod status;
 mod terminal;
 mod upkeep;

@@ -1,5 +1,6 @@
 //! `relay status`.
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use support::{Login, PgServer, Stack, Tap, command, eventually};
 
@@ -132,14 +133,28 @@ async fn status_counts_what_a_rebase_publishes_again_and_tells_of_a_foreign_chec
 async fn a_command_does_not_wait_for_a_lock_for_ever() {
     let stack = Stack::new().await;
     let mut owner = stack.database.connect(Login::Owner).await;
-    sqlx::raw_sql("BEGIN; LOCK TABLE outbox.parked")
+    sqlx::raw_sql("BEGIN; LOCK TABLE outbox.parked, outbox.checkpoint")
         .execute(&mut owner)
         .await
         .unwrap();
-    for command in [&["status"][..], &["parked", "retry", "1"]] {
-        let refused = stack.command(command).await;
-        let error = refused.error();
+    let commands: [&[&str]; 4] = [
+        &["status"],
+        &["parked", "retry", "1"],
+        &["rebase"],
+        &["check"],
+    ];
+    let ended = join_all(commands.map(|command| stack.command(command))).await;
+    for ended in &ended[..3] {
+        let error = ended.error();
         assert!(error.contains("somebody has locked"), "{error}");
         assert!(error.contains("pg_stat_activity"), "{error}");
+    }
+    let check = &ended[3].stdout;
+    for part in [
+        "FAILED  checkpoint ",
+        "somebody has locked",
+        "ok      exchange",
+    ] {
+        assert!(check.contains(part), "{part}: {check}");
     }
 }

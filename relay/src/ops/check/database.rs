@@ -4,12 +4,14 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{Finding, note, privileges};
 use crate::{
+    answer,
     checkpoint::Checkpoint,
     config::Config,
     database::{self, DatabaseError, Purpose},
     error::RelayError,
     identity::Recognised,
     lease::LANE,
+    ops::source::{PATIENCE, give_up_on_locks},
     publish::Write,
     sequence,
     sql::{checkpoint, message, segment, server},
@@ -29,13 +31,25 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(mut connection) = note(findings, "database", connected, told) else {
         return;
     };
-    let schema = outbox::schema::check(&mut connection).await;
+    let looked = answer::within(PATIENCE, look(&mut connection, findings)).await;
+    if looked.is_err() {
+        note(findings, "database", looked, |()| String::new());
+    }
+}
+
+/// Looks at one thing after another, as far as they make sense. The error is that of the connection itself.
+async fn look(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), DatabaseError> {
+    give_up_on_locks(connection).await?;
+    let schema = outbox::schema::check(connection).await;
     let version = |(): &()| format!("version {}", migrations::SCHEMA_VERSION);
     if note(findings, "schema", schema, version).is_none() {
-        return;
+        return Ok(());
     }
     match sqlx::query_scalar::<_, String>(privileges::MISSING)
-        .fetch_all(&mut connection)
+        .fetch_all(&mut *connection)
         .await
     {
         Ok(missing) => findings.push(Finding {
@@ -54,18 +68,19 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
             note(findings, "privileges", Err::<(), _>(error), |()| {
                 String::new()
             });
-            return;
+            return Ok(());
         }
     }
-    let written = write(&mut connection).await;
+    let written = write(connection).await;
     note(findings, "writing", written, |()| {
         "recorded, and taken back".to_owned()
     });
-    check_identity(&mut connection, findings).await;
-    let sequence = check_sequence(&mut connection).await;
+    check_identity(connection, findings).await;
+    let sequence = check_sequence(connection).await;
     note(findings, "sequence", sequence, |()| {
         "positions are handed out in order".to_owned()
     });
+    Ok(())
 }
 
 /// Records a checkpoint as a relay does, in a transaction that is rolled back.
@@ -99,7 +114,7 @@ async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Findin
         let here = server::identity(connection).await?;
         let now = server::snapshot(connection).await?;
         let recorded = checkpoint::latest(connection, LANE).await?;
-        Ok::<_, sqlx::Error>(match recorded {
+        Ok::<_, DatabaseError>(match recorded {
             None if message::from_ahead(connection).await? => (
                 false,
                 "none yet, and rows of another database; run `relay rebase`",
