@@ -17,6 +17,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::RECORD_AND_PARK", checkpoint::RECORD_AND_PARK),
     ("checkpoint::TRIM", checkpoint::TRIM),
     ("message::FROM_AHEAD", message::FROM_AHEAD),
+    ("message::BELOW", message::BELOW),
     ("message::WAITING", message::WAITING),
     ("parked::ABOVE", parked::ABOVE),
     ("parked::BY_KEY", parked::BY_KEY),

@@ -39,6 +39,9 @@ SELECT key, count(*) AS messages, min(position) AS first_position FROM outbox.pa
 WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
 GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
 
+/// So many are counted, no more.
+const MOST: i64 = 100_000;
+
 /// How the outbox is doing.
 #[derive(Debug, Serialize)]
 struct Status {
@@ -122,12 +125,17 @@ async fn waiting(
         let settled = checkpoint.settled_below();
         return message::waiting(connection, LANE, settled, 0, &[]).await;
     }
-    let above = match &checkpoint.unfinished {
-        Some(frame) => frame.watermark,
-        None => checkpoint.floors.below(checkpoint.delivered.xmin()),
-    };
     let snapshot = &checkpoint.delivered;
-    message::waiting(connection, LANE, above, snapshot.xmax(), snapshot.running()).await
+    let (xmax, running) = (snapshot.xmax(), snapshot.running());
+    let Some(frame) = &checkpoint.unfinished else {
+        let floor = checkpoint.floors.below(snapshot.xmin());
+        return message::waiting(connection, LANE, floor, xmax, running).await;
+    };
+    let (above, oldest) =
+        message::waiting(connection, LANE, frame.watermark, xmax, running).await?;
+    let (below, older) = message::waiting_below(connection, LANE, frame).await?;
+    let oldest = oldest.into_iter().chain(older).min();
+    Ok(((above + below).min(MOST), oldest))
 }
 
 impl Status {
@@ -182,11 +190,7 @@ impl Status {
         if let Some(problem) = self.problem {
             say(format!("problem  {problem}"))?;
         }
-        let more = if self.waiting >= 100_000 {
-            " or more"
-        } else {
-            ""
-        };
+        let more = if self.waiting >= MOST { " or more" } else { "" };
         let oldest = self
             .oldest_waiting_seconds
             .map_or(String::new(), |seconds| {

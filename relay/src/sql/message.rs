@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
     capture::Position,
+    checkpoint::Unfinished,
     message::Message,
     moment::Moment,
     publish::{Disposition, Row},
@@ -28,6 +29,20 @@ FROM (SELECT m.occurred_at FROM outbox.message AS m
 pub(crate) const FROM_AHEAD: &str = "
 SELECT EXISTS (SELECT FROM outbox.message
                WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))";
+
+// What an unfinished frame does not see lies below its watermark too, and was not delivered. All such rows
+// count, wherever they lie: so it is enough to look at as many as are counted at most, however large the table.
+pub(crate) const BELOW: &str = "
+SELECT count(*), min(w.occurred_at)
+FROM ((SELECT m.position, m.occurred_at FROM outbox.message AS m
+       WHERE m.lane = $2 AND m.xid >= $3::text::xid8
+       ORDER BY m.xid LIMIT 100000)
+      UNION ALL
+      (SELECT m.position, m.occurred_at
+       FROM unnest($4::text[]::xid8[]) AS r (xid)
+       CROSS JOIN LATERAL (SELECT o.position, o.occurred_at FROM outbox.message AS o
+                           WHERE o.lane = $2 AND o.xid = r.xid LIMIT 100000) AS m)) AS w
+WHERE w.position <= $1";
 
 // Seconds until a row expires. Infinite times can be subtracted from none.
 macro_rules! expires_in {
@@ -135,7 +150,7 @@ fn from_now(seconds: f64) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
-/// Number of undelivered rows, up to 100,000, and the time of the oldest.
+/// Number of undelivered rows above a position, up to 100,000, and the time of the oldest.
 pub(crate) async fn waiting(
     connection: &mut PgConnection,
     lane: i16,
@@ -148,6 +163,22 @@ pub(crate) async fn waiting(
         .bind(lane)
         .bind(from_xid.to_string())
         .bind(running.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .fetch_one(connection)
+        .await
+}
+
+/// The same of those up to a position that are not seen by the frame which is delivered up to there.
+pub(crate) async fn waiting_below(
+    connection: &mut PgConnection,
+    lane: i16,
+    frame: &Unfinished,
+) -> Result<(i64, Option<Moment>), sqlx::Error> {
+    let running = frame.to.running().iter().map(ToString::to_string);
+    sqlx::query_as(BELOW)
+        .bind(frame.watermark)
+        .bind(lane)
+        .bind(frame.to.xmax().to_string())
+        .bind(running.collect::<Vec<_>>())
         .fetch_one(connection)
         .await
 }

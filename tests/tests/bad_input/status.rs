@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use sqlx::Executor as _;
 use support::{Login, PgServer, Stack, Tap, command, eventually};
 
 async fn status(stack: &Stack) -> Value {
@@ -71,6 +72,43 @@ async fn what_waits_behind_an_unfinished_frame_is_counted_once() {
     assert_eq!(status(&stack).await["waiting"], 0);
     publish(&stack, 4, "t").await;
     assert_eq!(status(&stack).await["waiting"], 4);
+}
+
+/// Their transactions were running when the frame was opened, whose snapshot may not even know of the last one.
+#[tokio::test]
+async fn stragglers_below_the_watermark_of_an_unfinished_frame_are_counted() {
+    let stack = Stack::new().await;
+    let tap = Tap::open(&stack.broker, "tap", "#").await;
+    let relay = stack.relay().await;
+    publish(&stack, 1, "t").await;
+    tap.distinct(1).await;
+    stack.delivered().await;
+    assert!(relay.stop().await.success());
+    let mut early = stack.database.connect(Login::Producer).await;
+    let mut late = stack.database.connect(Login::Producer).await;
+    let straggle = "BEGIN; SELECT outbox.publish('t', '1')";
+    early.execute(straggle).await.unwrap();
+    publish(&stack, 3, "t").await;
+    late.execute(straggle).await.unwrap();
+    // As if the frame that sees the three were delivered up to all that was handed out.
+    stack
+        .database
+        .ddl(
+            "UPDATE outbox.checkpoint
+             SET frame = pg_current_snapshot(), frame_upper = upper, watermark = upper
+             FROM (SELECT last_value FROM outbox.message_position OFFSET 0) AS s (upper)",
+        )
+        .await;
+    assert_eq!(status(&stack).await["waiting"], 0);
+    early.execute("COMMIT").await.unwrap();
+    assert_eq!(status(&stack).await["waiting"], 1);
+    late.execute("COMMIT").await.unwrap();
+    publish(&stack, 1, "t").await;
+    let waiting = status(&stack).await;
+    assert_eq!(waiting["waiting"], 3);
+    assert!(waiting["oldest_waiting_seconds"].is_i64(), "{waiting}");
+    let pool = stack.database.pool(Login::Owner).await;
+    assert_eq!(stack.database.relay_status(&pool).await, (3, 0));
 }
 
 /// What PostgreSQL tells others of a session is its name alone.
