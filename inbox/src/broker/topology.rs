@@ -15,9 +15,6 @@ use super::{
     server::DeliveryLimit,
 };
 
-/// Name of the argument that tells a queue's kind.
-const QUEUE_TYPE: &str = "x-queue-type";
-
 /// Name of the argument after how many redeliveries a queue drops or dead-letters a message.
 pub(crate) const DELIVERY_LIMIT: &str = "x-delivery-limit";
 
@@ -59,10 +56,7 @@ impl Topology {
 
     /// Whether the queue counts redeliveries, and so sets the count that a message may have come with.
     pub(super) fn counts_redeliveries(&self) -> bool {
-        match self.arguments.get(QUEUE_TYPE) {
-            Some(user) => matches!(user, HeaderValue::Text(kind) if kind == "quorum"),
-            None => self.kind == QueueKind::Quorum,
-        }
+        self.kind == QueueKind::Quorum
     }
 
     /// Declares everything, where it does not exist yet.
@@ -145,7 +139,7 @@ impl Topology {
             QueueKind::Quorum => "quorum",
             QueueKind::Classic => "classic",
         };
-        arguments.insert(QUEUE_TYPE.into(), value(&HeaderValue::from(kind)));
+        arguments.insert("x-queue-type".into(), value(&HeaderValue::from(kind)));
         if self.single_active_consumer {
             arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
         }
@@ -196,20 +190,6 @@ mod tests {
             arguments: BTreeMap::new(),
             bindings: BTreeSet::new(),
         }
-    }
-
-    #[test]
-    fn quorum_queues_count_redeliveries() {
-        let mut own = topology();
-        assert!(own.counts_redeliveries());
-        own.arguments
-            .insert("x-queue-type".into(), HeaderValue::from("classic"));
-        assert!(!own.counts_redeliveries());
-        let classic = Topology {
-            kind: QueueKind::Classic,
-            ..topology()
-        };
-        assert!(!classic.counts_redeliveries());
     }
 
     #[test]

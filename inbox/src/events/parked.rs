@@ -15,6 +15,7 @@ impl Parked<'_> {
     pub(crate) fn emit(self) {
         if self.reason == Reason::Unhandled {
             warn!(
+                reason = %self.reason,
                 "parked: no handler here takes its type; a process that has one may take it within `max_unhandled`"
             );
         } else {

@@ -19,7 +19,7 @@ use crate::{
         self,
         processed::{Asked, RecordedAll},
     },
-    transaction::{Session, Settings, commit, within, work},
+    transaction::{Session, Settings, check, commit, within, work},
 };
 
 /// Time of the handlers after which the session says something between two of them.
@@ -125,7 +125,9 @@ async fn call(
     let mut said = Instant::now();
     for call in order::calls(runs, batched) {
         if said.elapsed() > SILENCE {
-            show(settings, &mut tx, session).await?;
+            // Those who wait for its records take a session that is idle for longer than one handler may take
+            // for that of a frozen process, and end it; and handlers may all leave it idle.
+            check(&mut settings.link(&mut tx), session).await?;
             said = Instant::now();
         }
         tx = match call {
@@ -158,21 +160,6 @@ async fn call(
         };
     }
     Ok(tx)
-}
-
-/// Shows that the session's process lives. Those who wait for its records take a session that is idle for longer
-/// than one handler may take for that of a frozen process, and end it; and handlers may all leave it idle.
-async fn show(
-    settings: &Settings,
-    tx: &mut Transaction<'static, Postgres>,
-    session: &Session,
-) -> Result<(), TransactionError> {
-    match within(sql::session::transaction(&mut settings.link(tx))).await {
-        Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
-        Ok(_) => Err(TransactionError::Ended),
-        Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
-        Err(error) => Err(TransactionError::Aborted(error)),
-    }
 }
 
 /// Whether one of the ids that the transaction recorded is there after its end.

@@ -64,7 +64,7 @@ async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
 }
 
 /// Checks that a commit would commit.
-async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
+pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
     let transaction = within(sql::session::transaction(link)).await;
     end_if_lost(link, &transaction).await;
     match transaction {

@@ -19,7 +19,7 @@ pub(crate) use enter::Session;
 pub(crate) use error::Meant;
 pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
-pub(crate) use leave::commit;
+pub(crate) use leave::{check, commit};
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
 pub(crate) use work::{Lent, panic_text, work};
