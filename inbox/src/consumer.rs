@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
+use amqp::Address;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ConsumerBuilder, Parked, RunError,
-    broker::{ABORT, Address, Stream, Topology},
+    broker::{ABORT, Stream, Topology},
     engine::Engine,
     events,
     janitor::Janitor,

@@ -42,7 +42,8 @@ impl Delivery {
     /// Makes a delivery, as if it came from the queue for the first time. A layer that passes another one
     /// on than it was given loses where that came from: see [`Delivery::with_body`].
     ///
-    /// NUL characters, which PostgreSQL has no place for, are replaced by U+FFFD. An empty id is
+    /// NUL characters, which PostgreSQL has no place for, are replaced by U+FFFD; an id, source or key
+    /// that has one is replaced by its SHA-256, so that different ones stay different. An empty id is
     /// none, since all messages that have it would be duplicates of the first; so is an empty key.
     /// A key of more than 255 bytes is replaced by its SHA-256, which keeps the order.
     pub fn new(message: Incoming, body: impl Into<Arc<[u8]>>) -> Self {
@@ -152,10 +153,18 @@ impl fmt::Debug for Delivery {
 fn clean(mut message: Incoming) -> Incoming {
     message.message_id = message.message_id.filter(|id| !id.is_empty());
     message.key = message.key.filter(|key| !key.is_empty()).map(short_name);
-    let texts = [
+    // Two of these that differ must not become one.
+    let names = [
         &mut message.message_id,
         &mut message.source,
         &mut message.key,
+    ];
+    for name in names.into_iter().flatten() {
+        if name.contains('\0') {
+            *name = digest(name);
+        }
+    }
+    let texts = [
         &mut message.type_name,
         &mut message.content_type,
         &mut message.correlation_id,
@@ -185,12 +194,16 @@ pub(crate) fn short_name(name: String) -> String {
     if name.len() <= NAME_BYTES {
         return name;
     }
-    let mut short = String::from("sha256:");
+    digest(&name)
+}
+
+fn digest(name: &str) -> String {
+    let mut digest = String::from("sha256:");
     for byte in Sha256::digest(name) {
         // Writing to a string does not fail.
-        let _ = write!(short, "{byte:02x}");
+        let _ = write!(digest, "{byte:02x}");
     }
-    short
+    digest
 }
 
 fn replace_nul(text: &mut String) {
@@ -209,15 +222,14 @@ mod tests {
     fn what_postgresql_cannot_store_is_replaced() {
         let mut message = Incoming::default();
         message.topic = "a\0b".into();
-        message.key = Some("\0".into());
+        message.type_name = Some("\0".into());
         let mut headers = serde_json::Map::new();
         headers.insert("x\0".into(), "y\0".into());
         headers.insert("n".into(), 1.into());
         message.headers = outbox::Headers::from_json(headers);
         let delivery = Delivery::new(message, Vec::new());
         assert_eq!(delivery.message().topic, "a\u{FFFD}b");
-        assert_eq!(delivery.message().key.as_deref(), Some("\u{FFFD}"));
-        assert_eq!(delivery.type_name(), "a\u{FFFD}b");
+        assert_eq!(delivery.type_name(), "\u{FFFD}");
         let text = delivery.message().headers.text("x\u{FFFD}");
         assert_eq!(text, Some("y\u{FFFD}"));
     }
@@ -233,6 +245,21 @@ mod tests {
         assert_eq!(key(255), "x".repeat(255));
         assert_eq!(key(256).len(), 71);
         assert_ne!(key(256), key(257));
+    }
+
+    #[test]
+    fn ids_that_differ_in_what_postgresql_cannot_store_stay_different() {
+        let id = |id: &str| {
+            let mut message = Incoming::default();
+            message.message_id = Some(id.into());
+            Delivery::new(message, Vec::new())
+                .message()
+                .message_id
+                .clone()
+        };
+        assert_ne!(id("a\0"), id("a\u{FFFD}"));
+        assert_ne!(id("a\0"), id("b\0"));
+        assert!(!id("a\0").unwrap().contains('\0'));
     }
 
     #[test]

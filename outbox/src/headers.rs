@@ -91,7 +91,10 @@ impl Headers {
             "must have a name of 1 to 128 bytes"
         } else if name == "CC" || name == "BCC" {
             "would route the message elsewhere (RabbitMQ's sender-selected distribution); choose another name"
-        } else if name.starts_with("cloudEvents") || reserved::ALL.contains(&name) {
+        } else if name.starts_with("cloudEvents")
+            || name.starts_with("postroom-")
+            || reserved::ALL.contains(&name)
+        {
             "is set by Postroom itself; choose another name"
         } else if BROKERS.iter().any(|beginning| name.starts_with(beginning)) {
             "is one that RabbitMQ sets or reads itself, and consumers would believe; choose another name"

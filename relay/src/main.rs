@@ -11,8 +11,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // sqlx and lapin bring a provider of cryptography each, so rustls takes neither by itself, and sqlx panics
-    // over that where a certificate is to be checked without its host's name (sslmode=verify-ca).
-    drop(rustls::crypto::ring::default_provider().install_default());
     relay::ops::Cli::parse().run().await
 }

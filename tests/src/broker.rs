@@ -59,6 +59,7 @@ impl VirtualHost {
     }
 
     /// Opens a connection that nothing of ours is involved in.
+    #[expect(clippy::disallowed_methods, reason = "any client")]
     pub async fn connect(&self) -> Connection {
         Connection::connect(&self.url(), ConnectionProperties::default())
             .await

@@ -18,6 +18,7 @@ mod pin;
 pub mod private;
 mod process;
 mod proxy;
+pub mod raw;
 mod tap;
 mod wait;
 

@@ -2,23 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amqp::Address;
 use lapin::{
-    Connection, ConnectionProperties,
     options::{BasicConsumeOptions, BasicQosOptions},
-    types::{FieldTable, LongString},
+    types::FieldTable,
 };
-
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    address::Address,
-    answer::answer,
-    bindings::Bindings,
-    closing::Closing,
-    refusal::Failure,
-    server::{self, DeliveryLimit},
-    session::Session,
+    answer::answer, bindings::Bindings, closing::Closing, refusal::Failure, session::Session,
     topology::Topology,
 };
 
@@ -32,8 +25,6 @@ pub(super) struct Connector {
     pub(super) consumer: Arc<str>,
     pub(super) topology: Arc<Topology>,
     pub(super) prefetch: u16,
-    /// The server's habit, once it is known.
-    pub(super) delivery_limit: Option<DeliveryLimit>,
 }
 
 impl Connector {
@@ -42,7 +33,7 @@ impl Connector {
     /// What is under way is not cut short then, as long as the broker answers: the next process may be
     /// waiting for this one's subscription to end.
     pub(super) async fn connect_until(
-        &mut self,
+        &self,
         stop: &CancellationToken,
     ) -> Option<Result<Session, Failure>> {
         let mut connecting = Box::pin(self.connect());
@@ -57,16 +48,16 @@ impl Connector {
     }
 
     /// Connects, declares everything and begins to consume.
-    async fn connect(&mut self) -> Result<Session, Failure> {
-        let limit = self.delivery_limit().await?;
+    async fn connect(&self) -> Result<Session, Failure> {
         let name = format!("postroom-inbox {}", self.consumer);
-        let properties =
-            ConnectionProperties::default().with_connection_name(LongString::from(name));
-        let connecting = Connection::connect_uri(self.address.uri().clone(), properties);
-        let connection = Closing::new(answer("connecting to the broker", connecting).await?);
+        let connecting = amqp::connect(&self.address, &name);
+        let connected = answer("connecting to the broker", connecting).await?;
+        let connection = Closing::new(connected.connection);
         let opening = connection.create_channel();
         let channel = answer("opening a channel", opening).await?;
-        self.topology.declare(&channel, limit).await?;
+        self.topology
+            .declare(&channel, connected.delivery_limit)
+            .await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
         answer("setting the prefetch", qos).await?;
         let consuming = channel.basic_consume(
@@ -87,22 +78,5 @@ impl Connector {
             bindings,
             self.prefetch,
         ))
-    }
-
-    async fn delivery_limit(&mut self) -> Result<DeliveryLimit, Failure> {
-        if let Some(known) = self.delivery_limit {
-            return Ok(known);
-        }
-        if !self.topology.wants_no_delivery_limit() {
-            return Ok(DeliveryLimit::None);
-        }
-        let asking = async {
-            server::ask(self.address.uri())
-                .await
-                .map_err(lapin::Error::from)
-        };
-        let limit = answer("asking the broker for its version", asking).await?;
-        self.delivery_limit = Some(limit);
-        Ok(limit)
     }
 }

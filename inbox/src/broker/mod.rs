@@ -2,20 +2,17 @@
 
 mod acknowledging;
 mod acks;
-mod address;
 mod answer;
 mod bindings;
 mod closing;
 mod connect;
 mod job;
 mod refusal;
-mod server;
 mod session;
 mod stream;
 mod topology;
 mod workers;
 
-pub(crate) use address::Address;
 pub use refusal::BrokerError;
 pub(crate) use stream::Stream;
 pub use topology::QueueKind;

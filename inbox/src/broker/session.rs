@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use lapin::{Channel, Consumer, ErrorKind};
+use lapin::{Channel, Consumer};
 use outbox::wire;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::{
@@ -27,8 +27,6 @@ const CLOSE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
-
-const UNREADABLE: &str = "is there a message at the head of the queue whose type, id or another short text is not in UTF-8? Remove it there: see \"Consumers\" in docs/operations.md";
 
 /// What the subscription yields.
 type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
@@ -153,7 +151,7 @@ impl Session {
         while let Some(came) = next {
             match came {
                 Some(Ok(delivery)) => workers.arrived(self.job(delivery)),
-                Some(Err(error)) => return Err(lost(&error)),
+                Some(Err(error)) => return Err(chain(&error)),
                 None => return Err(CANCELLED.to_owned()),
             }
             next = self.deliveries.next().now_or_never();
@@ -177,14 +175,5 @@ impl Session {
             },
             ended: self.ended.clone(),
         }
-    }
-}
-
-/// Why a subscription ended. A message that the client cannot read ends the connection each time it comes.
-fn lost(error: &lapin::Error) -> String {
-    let text = chain(error);
-    match error.kind() {
-        ErrorKind::ParsingError(_) => format!("{text}; {UNREADABLE}"),
-        _ => text,
     }
 }

@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+use amqp::Address;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, BrokerError, Topology,
+    BrokerError, Topology,
     connect::Connector,
     refusal::Failure,
     session::{End, Session},
@@ -60,7 +61,6 @@ impl Stream {
                 consumer: Arc::clone(&engine.settings.consumer),
                 topology: Arc::new(topology),
                 prefetch,
-                delivery_limit: None,
             },
             workers: Workers::new(Arc::clone(&engine), workers, together),
             engine,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amqp::DeliveryLimit;
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -12,7 +13,6 @@ use outbox::HeaderValue;
 use super::{
     answer::answer,
     refusal::{BrokerError, Failure, is_mismatch, is_precondition},
-    server::DeliveryLimit,
 };
 
 /// Name of the argument after how many redeliveries a queue drops or dead-letters a message.

@@ -1,11 +1,12 @@
 //! What settings must hold.
 
+use amqp::Address;
 use outbox::HeaderValue;
 use sqlx::PgPool;
 
 use crate::{
     BuildError, ConsumerBuilder,
-    broker::{Address, DELIVERY_LIMIT},
+    broker::DELIVERY_LIMIT,
     dedup::{MAX_SKEW, MAX_WINDOW},
 };
 

@@ -187,6 +187,10 @@ impl Engine {
     /// Finds the deliveries that no handler is to see.
     fn triage(&self, delivery: &Delivery) -> Option<Verdict> {
         let message = delivery.message();
+        if let Some(problem) = &message.unreadable {
+            let text = format!("the message cannot be read as it was sent: {problem}");
+            return Some(self.limits.unreadable(text, message.key.is_some()));
+        }
         if message.message_id.is_none() {
             let text = "its publisher set no AMQP message-id";
             return Some(Verdict::hopeless(Reason::NoId, text.to_owned()));

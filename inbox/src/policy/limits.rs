@@ -147,6 +147,14 @@ impl Limits {
         }
     }
 
+    /// Parks a message dead that cannot be read as its publisher sent it.
+    pub(crate) fn unreadable(&self, error: String, in_order: bool) -> Verdict {
+        Verdict {
+            holds_key: in_order && !self.release_dead_keys,
+            ..Verdict::hopeless(Reason::Undecodable, error)
+        }
+    }
+
     /// Whether later messages of a dead one's key wait with it. A message that nobody could have handled in
     /// order does not stop its key.
     fn dead_holds(&self, reason: Reason) -> bool {

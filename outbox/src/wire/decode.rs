@@ -41,29 +41,38 @@ pub struct Incoming {
     pub headers: Headers,
     /// How often the broker delivered it before, where the queue counts.
     pub delivery_count: u64,
+    /// Why the message cannot be handled as it was sent: a property that is not UTF-8, a header that is
+    /// nested too deeply. The fields above hold whatever could be read.
+    pub unreadable: Option<String>,
 }
 
 /// Reads a message's properties.
 pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     let empty = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&empty);
-    let attribute = |name: &str| table.inner().get(name).and_then(text);
+    let mut attributes = Attributes {
+        table,
+        unreadable: table.inner().get(amqp::UNREADABLE).and_then(lossy_text),
+    };
     let property = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     Incoming {
-        message_id: property(properties.message_id()).or_else(|| attribute(names::ID)),
-        source: attribute(names::SOURCE).or_else(|| property(properties.app_id())),
+        message_id: property(properties.message_id()).or_else(|| attributes.text(names::ID)),
+        source: attributes
+            .text(names::SOURCE)
+            .or_else(|| property(properties.app_id())),
         topic: routing_key.to_owned(),
-        key: table
-            .inner()
-            .get(names::PARTITION_KEY)
-            .and_then(|key| text(key).or_else(|| Some(integer(key)?.to_string()))),
-        type_name: property(properties.kind()).or_else(|| attribute(names::TYPE)),
-        version: table.inner().get(names::EVENT_VERSION).and_then(integer),
+        key: attributes
+            .integer(names::PARTITION_KEY)
+            .map(|key| key.to_string())
+            .or_else(|| attributes.text(names::PARTITION_KEY)),
+        type_name: property(properties.kind()).or_else(|| attributes.text(names::TYPE)),
+        version: attributes.integer(names::EVENT_VERSION),
         content_type: property(properties.content_type()),
         correlation_id: property(properties.correlation_id()),
-        causation_id: attribute(names::CAUSATION_ID),
-        traceparent: attribute(names::TRACEPARENT),
-        occurred_at: attribute(names::TIME)
+        causation_id: attributes.text(names::CAUSATION_ID),
+        traceparent: attributes.text(names::TRACEPARENT),
+        occurred_at: attributes
+            .text(names::TIME)
             .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
             .map(|time| time.with_timezone(&Utc))
             .or_else(|| {
@@ -72,11 +81,37 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
                     .and_then(|s| DateTime::from_timestamp(s as i64, 0))
             }),
         headers: user_headers(table),
-        delivery_count: table
-            .inner()
-            .get(names::DELIVERY_COUNT)
-            .and_then(integer)
+        delivery_count: attributes
+            .integer(names::DELIVERY_COUNT)
             .map_or(0, |count| count.max(0) as u64),
+        unreadable: attributes.unreadable,
+    }
+}
+
+/// The headers in which Postroom's own attributes stand.
+struct Attributes<'a> {
+    table: &'a FieldTable,
+    /// The first of them that cannot be read.
+    unreadable: Option<String>,
+}
+
+impl Attributes<'_> {
+    /// Returns an attribute that is a text. Replacing what is not UTF-8 in it would make two ids one.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let text = match self.table.inner().get(name)? {
+            AMQPValue::LongString(text) => text,
+            AMQPValue::ShortString(text) => return Some(text.to_string()),
+            _ => return None,
+        };
+        let text = std::str::from_utf8(text.as_bytes());
+        if text.is_err() && self.unreadable.is_none() {
+            self.unreadable = Some(format!("header {name:?} is not UTF-8"));
+        }
+        text.ok().map(str::to_owned)
+    }
+
+    fn integer(&self, name: &str) -> Option<i64> {
+        self.table.inner().get(name).and_then(integer)
     }
 }
 
@@ -86,7 +121,8 @@ fn user_headers(table: &FieldTable) -> Headers {
         let name = name.as_str();
         let ours = name.starts_with(names::PREFIX)
             || name == names::TRACEPARENT
-            || name == names::DELIVERY_COUNT;
+            || name == names::DELIVERY_COUNT
+            || name == amqp::UNREADABLE;
         if ours {
             continue;
         }
@@ -99,7 +135,7 @@ fn user_headers(table: &FieldTable) -> Headers {
             value => {
                 if let Some(number) = integer(value) {
                     headers.set(name, number);
-                } else if let Some(text) = text(value) {
+                } else if let Some(text) = lossy_text(value) {
                     headers.set(name, text);
                 }
             }
@@ -108,7 +144,8 @@ fn user_headers(table: &FieldTable) -> Headers {
     headers
 }
 
-fn text(value: &AMQPValue) -> Option<String> {
+/// Returns a text, with U+FFFD for what is not UTF-8 in it.
+fn lossy_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => Some(text.to_string()),
         AMQPValue::ShortString(text) => Some(text.to_string()),

@@ -114,7 +114,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 None => table.value(names::EVENT_VERSION, value)?,
             },
             // Written in SQL under a name that is set above.
-            name if name.starts_with(names::PREFIX) => {}
+            name if name.starts_with(names::PREFIX) || name == amqp::UNREADABLE => {}
             _ => table.value(name, value)?,
         }
     }

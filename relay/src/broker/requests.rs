@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use amqp::Address;
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind,
+    BasicProperties, Channel, Connection, ErrorKind, ExchangeKind,
     options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
-    types::{FieldTable, LongString, ShortString},
-    uri::AMQPUri,
+    types::{FieldTable, ShortString},
 };
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ use crate::config::Secret;
 /// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
 /// may be shorter.
 pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
-    let mut uri: AMQPUri = url
+    let address: Address = url
         .expose()
         .parse()
         .map_err(|reason: String| BrokerError::Url {
@@ -24,11 +24,11 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
             // The library shows what it cannot read, and in that may be a password.
             reason: reason.split(':').next().unwrap_or_default().to_owned(),
         })?;
-    uri.query.heartbeat = Some(heartbeat(uri.query.heartbeat, longest));
+    let seconds = heartbeat(address.heartbeat(), longest);
     let name = format!("postroom-relay:{}", std::process::id());
-    let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
-    Connection::connect_uri(uri, properties)
+    amqp::connect(&address.with_heartbeat(seconds), &name)
         .await
+        .map(|connected| connected.connection)
         .map_err(|source| {
             // access refused, virtual host missing or not allowed
             match reply_code(&source) {

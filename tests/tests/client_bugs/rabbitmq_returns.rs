@@ -50,6 +50,7 @@ struct Holding {
 }
 
 impl Holding {
+    #[expect(clippy::disallowed_methods, reason = "the client alone is tested")]
     async fn start(broker: &VirtualHost, prefetch: u16) -> Self {
         let wire = Proxy::new(&broker.url(), Wire::Forward).await;
         let url = wire.url(&broker.url());

@@ -29,6 +29,7 @@ mod sharing;
 mod start;
 mod stopping;
 mod together;
+mod unreadable;
 mod untaken;
 mod upkeep;
 mod world;

@@ -173,6 +173,7 @@ async fn sessions_on_a_standby_are_not_used_again() {
 }
 
 /// Old and new processes may overlap.
+#[expect(clippy::disallowed_methods, reason = "any client")]
 #[tokio::test]
 async fn a_connection_limit_is_waited_out() {
     let world = World::new().await;

@@ -111,6 +111,10 @@ impl Tap {
     }
 
     /// Reads until the connection is lost.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the shop's messages alone are read"
+    )]
     async fn read(&mut self, args: &Args) -> anyhow::Result<()> {
         let connection =
             Connection::connect(&args.amqp_url, ConnectionProperties::default()).await?;

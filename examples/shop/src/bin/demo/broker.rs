@@ -161,6 +161,7 @@ impl Broker {
         asked.await?.context(place)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "nothing is read")]
     async fn connect(&self) -> anyhow::Result<Connection> {
         let connected = Connection::connect(&self.url(), ConnectionProperties::default()).await;
         connected

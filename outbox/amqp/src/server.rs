@@ -1,50 +1,32 @@
-//! Which server answers, read from the greeting that the client library keeps to itself.
+//! The server's product and version, from its greeting, which the client keeps to itself.
 //!
 //! Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries unless the queue says
 //! `x-delivery-limit: -1`. Before, the same argument makes it drop a message at the first one.
 
-use std::io;
-
-use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lapin::{runtime, tcp::AMQPUriTcpExt, tcp::TLSConfig, uri::AMQPUri};
-
-/// The first bytes of a client (AMQP 0-9-1, section 4.2.2).
-const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
-
-/// Type, channel and size (section 4.2.3).
-const FRAME_HEADER: usize = 7;
-
-/// A greeting takes some 500 bytes.
-const LARGEST_GREETING: usize = 64 * 1024;
+use std::sync::{Arc, OnceLock};
 
 /// What a server does with a message that is delivered again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DeliveryLimit {
+pub enum DeliveryLimit {
     /// None, unless the queue asks for one.
     None,
     /// One, unless the queue says that there is none.
     Default,
 }
 
-/// Connects, reads the greeting, and hangs up.
-pub(super) async fn ask(uri: &AMQPUri) -> io::Result<DeliveryLimit> {
-    let runtime = runtime::default_runtime().map_err(io::Error::other)?;
-    let mut stream = uri
-        .connect_with_config_async(TLSConfig::default(), &runtime)
-        .await?;
-    Ok(delivery_limit(&greeting(&mut stream).await?))
-}
+/// The server's greeting, filled in when it arrives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Greeting(Arc<OnceLock<DeliveryLimit>>);
 
-async fn greeting(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Vec<u8>> {
-    stream.write_all(PROTOCOL_HEADER).await?;
-    stream.flush().await?;
-    let mut header = [0; FRAME_HEADER];
-    stream.read_exact(&mut header).await?;
-    let [.., a, b, c, d] = header;
-    let size = u32::from_be_bytes([a, b, c, d]) as usize;
-    let mut greeting = vec![0; size.min(LARGEST_GREETING)];
-    stream.read_exact(&mut greeting).await?;
-    Ok(greeting)
+impl Greeting {
+    /// Takes note of the payload of `connection.start`, which comes once on a connection.
+    pub(crate) fn heard(&self, start: &[u8]) {
+        let _ = self.0.set(delivery_limit(start));
+    }
+
+    pub(crate) fn delivery_limit(&self) -> DeliveryLimit {
+        self.0.get().copied().unwrap_or(DeliveryLimit::None)
+    }
 }
 
 /// Reads `connection.start` (section 1.4.2.1), whose server properties name product and version.
