@@ -1,5 +1,4 @@
 //! The target `row` under libFuzzer; run by scripts/fuzz.
 #![no_main]
-#![allow(missing_docs, unsafe_code)]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::row(data));
