@@ -48,18 +48,19 @@ impl BrokerStream {
             AMQPScheme::AMQP => Socket::Plain(stream),
             AMQPScheme::AMQPS => Socket::Tls(Box::new(tls::handshake(stream, host).await?)),
         };
-        Ok(Self::new(socket, greeting))
+        let filter = FrameFilter::new(uri.query.frame_max, greeting);
+        Ok(Self::new(socket, filter))
     }
 
     pub(crate) async fn connect_plain(address: impl ToSocketAddrs) -> io::Result<Self> {
         let socket = Socket::Plain(connect_tcp(address).await?);
-        Ok(Self::new(socket, Greeting::default()))
+        Ok(Self::new(socket, FrameFilter::default()))
     }
 
-    fn new(socket: Socket, greeting: Greeting) -> Self {
+    fn new(socket: Socket, filter: FrameFilter) -> Self {
         Self {
             socket,
-            filter: FrameFilter::new(greeting),
+            filter,
             received: vec![0; READ_BYTES].into_boxed_slice(),
             readable: Vec::with_capacity(READ_BYTES),
             taken: 0,

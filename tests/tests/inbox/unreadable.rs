@@ -8,7 +8,7 @@ use support::{
 };
 use uuid::Uuid;
 
-use crate::world::{Placed, Running, World, insert_effect};
+use crate::world::{Log, Placed, Running, World, insert_effect};
 
 const DEAD: &str = "
 SELECT concat_ws('|', reason, state, holds_key, coalesce(message_id, '-'), topic, coalesce(key, '-'), type,
@@ -178,4 +178,61 @@ async fn a_text_that_is_not_utf8_stops_its_message_alone() {
     .await;
     running.stop().await;
     world.broker.settled("billing").await;
+}
+
+/// The queue counts redeliveries in a header of the message, so one that filled a frame no longer fits: the
+/// client ended the connection each time it came.
+#[tokio::test]
+async fn headers_that_outgrow_a_frame_when_redelivered_stop_their_message_alone() {
+    const FRAME_MAX: usize = 131_072;
+    let world = World::new().await;
+    let runs = Log::default();
+    let log = runs.clone();
+    let handler = move |ctx: Context, event: Placed| {
+        let log = log.clone();
+        async move {
+            log.add(event.customer.clone());
+            if event.customer == "large" {
+                return std::future::pending().await;
+            }
+            keep(ctx, event).await
+        }
+    };
+    let builder = || world.consumer().on::<Placed, _, _>(handler.clone());
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    let mut publisher = RawPublisher::connect(&world.broker.url()).await;
+    let id = Uuid::now_v7().to_string();
+    let values = |fill: usize| {
+        let headers = table(&[(b"fill", long_value(b'S', &vec![b'x'; fill]))]);
+        [
+            headers,
+            short_string(id.as_bytes()),
+            short_string(b"orders.placed"),
+        ]
+        .concat()
+    };
+    // Class, weight, body size and flags, within a frame's header and end.
+    let room = FRAME_MAX - 8 - 14 - values(0).len();
+    let body = serde_json::to_vec(&Placed::new("large", 1)).unwrap();
+    let flags = HEADERS | MESSAGE_ID | TYPE;
+    publisher
+        .publish(ROUTE, (flags, &values(room)), &body)
+        .await;
+    eventually("the large one is being handled", async || {
+        runs.count("large") == 1
+    })
+    .await;
+    running.kill().await;
+    let running = Running::start(&world.broker, "billing", builder()).await;
+    world.broker.publish(&Placed::new("b", 1)).await;
+    eventually("the good message is handled", async || {
+        world.database.effects("b").await == [1]
+    })
+    .await;
+    let expected = format!("undecodable|dead|{id}|-|orders.placed");
+    eventually("the large one is dead", async || {
+        world.database.texts(DEAD_SHORT).await == [expected.clone()]
+    })
+    .await;
+    running.stop().await;
 }

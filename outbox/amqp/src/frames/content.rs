@@ -1,7 +1,5 @@
 //! A message's properties and headers (AMQP 0-9-1, sections 1.8 and 4.2.6.1).
 
-use std::borrow::Cow;
-
 use super::{
     UNREADABLE,
     method::{REASON_BYTES, add, not_utf8},
@@ -10,9 +8,6 @@ use super::{
 
 /// Class, weight and size of the body.
 const FIXED_BYTES: usize = 12;
-
-/// A payload of this size fits the smallest frame that AMQP allows.
-const ALWAYS_FITS: usize = 4_096 - 8;
 
 /// A property's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,32 +41,39 @@ const HEADERS: usize = 2;
 /// Flags that announce properties which AMQP 0-9-1 does not have.
 const UNKNOWN_FLAGS: u16 = 0b11;
 
-/// Returns a content header that the client can read; `None` if it can read the one that came.
+/// Returns a content header that the client can read, of `limit` bytes at most; `None` if it can read the one
+/// that came.
 ///
 /// What cannot be read is left out and told in the header [`UNREADABLE`], as is `flaw`, found in the
-/// message's method.
-pub(super) fn readable(payload: &[u8], flaw: Option<String>) -> Option<Vec<u8>> {
-    let found = Found::read(payload);
-    if found.flaws.is_empty() && flaw.is_none() {
+/// message's method. `limit` has room for all properties but the headers.
+pub(super) fn readable(payload: &[u8], flaw: Option<String>, limit: usize) -> Option<Vec<u8>> {
+    let mut found = Found::read(payload);
+    if found.flaws.is_empty() && flaw.is_none() && payload.len() <= limit {
         return None;
     }
     let mut flaws = flaw.unwrap_or_default();
     if !found.flaws.is_empty() {
         add(&mut flaws, &found.flaws);
     }
-    let whole = found.write(payload, &flaws, true);
-    if whole.len() <= ALWAYS_FITS.max(payload.len()) {
-        return Some(whole);
+    loop {
+        let written = found.write(payload, &flaws);
+        if written.len() <= limit {
+            return Some(written);
+        }
+        let Some(name) = found.remove_largest_field() else {
+            return Some(written);
+        };
+        add(&mut flaws, &format!("header {name:?} does not fit a frame"));
     }
-    add(&mut flaws, "with this said its headers do not fit a frame");
-    Some(found.write(payload, &flaws, false))
 }
 
 /// What can be read of a content header.
 #[derive(Debug, Default)]
 struct Found<'a> {
-    /// The value of each property that is there, without the length of a table.
-    values: [Option<Cow<'a, [u8]>>; PROPERTIES.len()],
+    /// The value of each property that is there, as it is written; the headers are apart.
+    values: [Option<&'a [u8]>; PROPERTIES.len()],
+    /// The headers: the name of each, and all its bytes.
+    fields: Vec<(&'a str, &'a [u8])>,
     /// What is left out, and why.
     flaws: String,
 }
@@ -93,20 +95,20 @@ impl<'a> Found<'a> {
             if flags & (1 << (15 - index)) == 0 {
                 continue;
             }
-            self.values[index] = match kind {
-                Kind::Byte => Some(reader.take(1)?.into()),
-                Kind::Time => Some(reader.take(8)?.into()),
-                Kind::Table => Some(self.table(reader.long_bytes()?)),
+            match kind {
+                Kind::Byte => self.values[index] = Some(reader.take(1)?),
+                Kind::Time => self.values[index] = Some(reader.take(8)?),
+                Kind::Table => self.read_table(reader.long_bytes()?),
                 Kind::Text => {
                     let before = reader.0;
                     let text = reader.short_string()?;
-                    let is_text = std::str::from_utf8(text).is_ok();
-                    if !is_text {
+                    if std::str::from_utf8(text).is_ok() {
+                        self.values[index] = Some(&before[..=text.len()]);
+                    } else {
                         add(&mut self.flaws, &not_utf8(name, text));
                     }
-                    is_text.then_some(before[..=text.len()].into())
                 }
-            };
+            }
         }
         if reader.is_at_end() && flags & UNKNOWN_FLAGS == 0 {
             Ok(())
@@ -115,52 +117,49 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Returns the fields of a table that can be read: as they came, if these are all.
-    fn table(&mut self, table: &'a [u8]) -> Cow<'a, [u8]> {
-        let mut kept = Vec::new();
-        let mut all = true;
+    /// Reads the fields of a table, up to one that is malformed.
+    fn read_table(&mut self, table: &'a [u8]) {
         let mut reader = Reader(table);
         while !reader.is_at_end() {
-            let field = reader.0;
-            match self.field(&mut reader) {
-                Ok(true) if all => {}
-                Ok(true) => kept.extend_from_slice(&field[..field.len() - reader.0.len()]),
-                left_out => {
-                    if all {
-                        kept = table[..table.len() - field.len()].to_vec();
-                        all = false;
-                    }
-                    if left_out.is_err() {
-                        add(&mut self.flaws, "headers: the rest is malformed");
-                        break;
-                    }
-                }
+            if self.read_field(&mut reader).is_err() {
+                add(&mut self.flaws, "headers: the rest is malformed");
+                return;
             }
         }
-        if all { table.into() } else { kept.into() }
     }
 
-    /// Reads a name and a value; returns whether the client can read them.
-    fn field(&mut self, reader: &mut Reader<'a>) -> Result<bool, Flaw> {
+    /// Reads a name and a value, and keeps them if the client can read them.
+    fn read_field(&mut self, reader: &mut Reader<'a>) -> Result<(), Flaw> {
+        let before = reader.0;
         let name = reader.short_string()?;
-        let (_, value) = reader.value()?;
-        let Ok(text) = std::str::from_utf8(name) else {
-            add(&mut self.flaws, &not_utf8("the name of a header", name));
-            return Ok(false);
-        };
-        if let Err(flaw) = value {
-            add(&mut self.flaws, &format!("header {text:?} {}", flaw.text()));
+        let checked = reader.value()?;
+        let bytes = &before[..before.len() - reader.0.len()];
+        match (std::str::from_utf8(name), checked) {
+            (Ok(name), Ok(())) => self.fields.push((name, bytes)),
+            (Ok(name), Err(flaw)) => {
+                add(&mut self.flaws, &format!("header {name:?} {}", flaw.text()));
+            }
+            (Err(_), _) => add(&mut self.flaws, &not_utf8("the name of a header", name)),
         }
-        Ok(value.is_ok())
+        Ok(())
+    }
+
+    /// Leaves the largest header out; returns its name.
+    fn remove_largest_field(&mut self) -> Option<&'a str> {
+        let fields = self.fields.iter().enumerate();
+        let (largest, _) = fields.max_by_key(|(_, (_, bytes))| bytes.len())?;
+        Some(self.fields.swap_remove(largest).0)
     }
 
     /// Writes a content header with the reason among its headers.
-    fn write(&self, payload: &[u8], reason: &str, with_headers: bool) -> Vec<u8> {
+    fn write(&self, payload: &[u8], reason: &str) -> Vec<u8> {
         let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
-        let mut table = match &self.values[HEADERS] {
-            Some(fields) if with_headers => fields.to_vec(),
-            _ => Vec::new(),
-        };
+        let mut table: Vec<u8> = self
+            .fields
+            .iter()
+            .flat_map(|(_, bytes)| *bytes)
+            .copied()
+            .collect();
         table.push(UNREADABLE.len() as u8);
         table.extend_from_slice(UNREADABLE.as_bytes());
         table.push(b'S');

@@ -11,6 +11,7 @@ const SHOWN_BYTES: usize = 32;
 pub(super) const REASON_BYTES: usize = 400;
 
 const CONNECTION_START: [u16; 2] = [10, 10];
+const CONNECTION_TUNE: [u16; 2] = [10, 30];
 const CONNECTION_CLOSE: [u16; 2] = [10, 50];
 const CONNECTION_BLOCKED: [u16; 2] = [10, 60];
 const CHANNEL_CLOSE: [u16; 2] = [20, 40];
@@ -33,6 +34,16 @@ use Argument::{Bytes, Text};
 /// Returns whether a method is the server's greeting.
 pub(super) fn is_greeting(payload: &[u8]) -> bool {
     name(payload) == Some(CONNECTION_START)
+}
+
+/// Returns the `frame_max` that the server asks for, if the method is the one that tells it.
+pub(super) fn frame_max(payload: &[u8]) -> Option<u32> {
+    if name(payload) != Some(CONNECTION_TUNE) {
+        return None;
+    }
+    // Behind the most channels.
+    let bytes = payload.get(6..10)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// Returns whether a content header follows the method.

@@ -1,8 +1,8 @@
 //! Frames from the broker, changed where the client could not read them (AMQP 0-9-1, section 4.2.3).
 //!
 //! Bodies and heartbeats pass through as they are. Methods and content headers are held until they are
-//! whole: a text in them that is not UTF-8, or a header nested too deeply, is taken out, and the message
-//! gets the header [`UNREADABLE`] with the reason. No frame becomes larger than the client accepts.
+//! whole: a text in them that is not UTF-8, or a header that is nested too deeply or makes the frame too
+//! large, is taken out, and the message gets the header [`UNREADABLE`] with the reason.
 
 mod content;
 mod method;
@@ -21,6 +21,12 @@ pub const MAX_DEPTH: usize = 32;
 /// Type, channel and size.
 const HEADER_BYTES: usize = 7;
 
+/// A frame's bytes beside its payload.
+const OVERHEAD: usize = HEADER_BYTES + 1;
+
+/// Smallest value of `frame_max`, whatever is asked for (section 4.2.3).
+const FRAME_MIN: usize = 4_096;
+
 /// Follows each payload.
 const FRAME_END: u8 = 0xCE;
 
@@ -36,6 +42,8 @@ pub struct FrameFilter {
     state: State,
     /// What is unreadable in the method before a message's content header, by channel.
     flaws: HashMap<u16, String>,
+    /// Largest frame that the client accepts.
+    frame_max: usize,
     greeting: Greeting,
 }
 
@@ -53,15 +61,17 @@ enum State {
 
 impl Default for FrameFilter {
     fn default() -> Self {
-        Self::new(Greeting::default())
+        Self::new(None, Greeting::default())
     }
 }
 
 impl FrameFilter {
-    pub(crate) fn new(greeting: Greeting) -> Self {
+    /// Makes a filter for a client that asks for a `frame_max`, if it does; the server may ask for less.
+    pub(crate) fn new(frame_max: Option<u32>, greeting: Greeting) -> Self {
         Self {
             state: State::Header(Vec::with_capacity(HEADER_BYTES)),
             flaws: HashMap::new(),
+            frame_max: limit(frame_max.unwrap_or_default()),
             greeting,
         }
     }
@@ -110,7 +120,7 @@ impl FrameFilter {
             self.method(channel, payload)
         } else {
             let flaw = self.flaws.remove(&channel);
-            content::readable(payload, flaw)
+            content::readable(payload, flaw, self.frame_max - OVERHEAD)
         };
         let Some(readable) = readable else {
             output.extend_from_slice(frame);
@@ -126,11 +136,23 @@ impl FrameFilter {
         if method::is_greeting(payload) {
             self.greeting.heard(payload);
         }
+        if let Some(frame_max) = method::frame_max(payload) {
+            self.frame_max = self.frame_max.min(limit(frame_max));
+        }
         let (readable, flaw) = method::readable(payload)?;
         if method::has_content(payload) {
             self.flaws.insert(channel, flaw);
         }
         Some(readable)
+    }
+}
+
+/// Returns the largest frame under a `frame_max`, of which 0 means that there is no limit.
+const fn limit(frame_max: u32) -> usize {
+    match frame_max as usize {
+        0 => usize::MAX,
+        small if small < FRAME_MIN => FRAME_MIN,
+        frame_max => frame_max,
     }
 }
 
@@ -157,7 +179,7 @@ fn begin(mut header: Vec<u8>, input: &mut &[u8], output: &mut Vec<u8>) -> io::Re
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    let bytes = HEADER_BYTES + size + 1;
+    let bytes = size + OVERHEAD;
     Ok(State::Holding {
         frame: header,
         bytes,

@@ -60,14 +60,14 @@ impl<'a> Reader<'a> {
         self.take(length as usize)
     }
 
-    /// Reads a type and a value of it; returns its bytes, which end where they say even if the value is flawed.
-    pub(super) fn value(&mut self) -> Result<(&'a [u8], Result<(), Flaw>), Flaw> {
-        let before = self.0;
-        let checked = self.checked_value(0);
-        let bytes = &before[..before.len() - self.0.len()];
-        match checked {
+    /// Reads a type and a value of it; returns why the client cannot read it, if so.
+    ///
+    /// # Errors
+    /// Fails if nobody knows where the value ends.
+    pub(super) fn value(&mut self) -> Result<Result<(), Flaw>, Flaw> {
+        match self.checked_value(0) {
             Err(Flaw::Broken) => Err(Flaw::Broken),
-            checked => Ok((bytes, checked)),
+            checked => Ok(checked),
         }
     }
 

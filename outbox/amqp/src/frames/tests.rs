@@ -232,17 +232,32 @@ fn a_reply_that_is_cut_within_a_character_is_read() {
     assert!(close.reply_text.as_str().ends_with("xx?"));
 }
 
+/// A header frame of a client that asks for small frames, or of a message that a queue counted redeliveries in.
 #[test]
-fn no_frame_becomes_larger_than_a_client_takes() {
-    let large = table(&[
-        ("large", long(b'S', &vec![b'x'; 131_000])),
-        ("\u{1}", nested(b'A', 40)),
+fn headers_that_do_not_fit_a_frame_are_left_out_and_told() {
+    let mut filter = FrameFilter::default();
+    let tune = [&[0, 10, 0, 30, 0, 0][..], &8_192_u32.to_be_bytes(), &[0, 0]];
+    let headers = table(&[
+        ("first", long(b'S', &[b'x'; 3_000])),
+        ("large", long(b'S', &[b'x'; 6_000])),
+        ("last", vec![b't', 1]),
     ]);
-    let bytes = content_header(HEADERS, &large);
-    let shorter = filtered(&bytes, 4_096);
-    assert!(shorter.len() <= bytes.len());
-    let properties = properties(&shorter);
-    assert!(reason(&properties).contains("is nested more than 32 levels deep"));
+    let fits = content_header(HEADERS, &table(&[("fits", long(b'S', &[b'x'; 8_156]))]));
+    assert_eq!(fits.len(), 8_192);
+    let bytes = [
+        frame(1, &tune.concat()),
+        content_header(HEADERS, &headers),
+        fits.clone(),
+    ];
+    let mut output = Vec::new();
+    filter.filter(&bytes.concat(), &mut output).unwrap();
+    let (rest, _) = parse_frame(&*output).unwrap();
+    let (shorter, whole) = rest.split_at(rest.len() - fits.len());
+    assert_eq!(whole, fits);
+    assert!(shorter.len() <= 8_192);
+    let shorter = properties(shorter);
+    assert_eq!(reason(&shorter), "header \"large\" does not fit a frame");
+    assert!(header(&shorter, "first").is_some() && header(&shorter, "last").is_some());
 }
 
 #[test]
