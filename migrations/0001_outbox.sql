@@ -4,6 +4,8 @@
 -- Locks: only objects that this file creates. Nothing of the application is touched.
 
 BEGIN;
+-- Nothing that others have made is found by its bare name, and so run by whoever runs this.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Messages leave in UTF-8. In another encoding PostgreSQL would count bytes of its own, and refuse
 -- characters that it does not have, within producers' transactions.

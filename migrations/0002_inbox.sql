@@ -4,6 +4,8 @@
 -- Locks: only objects that this file creates, and outbox.migration for one row.
 
 BEGIN;
+-- Nothing that others have made is found by its bare name, and so run by whoever runs this.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE SCHEMA inbox;
 COMMENT ON SCHEMA inbox IS 'Postroom: which messages have been handled, and those that could not be';

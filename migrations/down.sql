@@ -6,6 +6,8 @@
 -- The roles of roles.sql stay, since other databases of the server may use them.
 
 BEGIN;
+-- Nothing that others have made is found by its bare name, and so run by whoever runs this.
+SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL lock_timeout = '5s';
 
 -- Kind by kind and without CASCADE, which would take views and columns of the application with it.

@@ -9,6 +9,8 @@
 -- Functions are granted too: where default privileges are hardened, the public may call none.
 
 BEGIN;
+-- Nothing that others have made is found by its bare name, and so run by whoever runs this.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $$
 DECLARE

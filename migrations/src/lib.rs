@@ -39,12 +39,35 @@ pub const SCHEMA_VERSION: i32 = 2;
 
 #[cfg(test)]
 mod tests {
-    use super::{MIGRATIONS, SCHEMA_VERSION};
+    use super::{DOWN, MIGRATIONS, ROLES, SCHEMA_VERSION};
 
     #[test]
     fn versions_count_up_and_end_at_the_known_one() {
         let versions: Vec<i32> = MIGRATIONS.iter().map(|m| m.version).collect();
         assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_file_sets_the_search_path_before_anything_is_looked_up() {
+        let numbered = MIGRATIONS.iter().map(|migration| migration.sql);
+        for sql in numbered.chain([ROLES, DOWN]) {
+            let statements = sql.lines().filter(|line| !line.is_empty());
+            let mut statements = statements.filter(|line| !line.starts_with("--"));
+            assert_eq!(statements.next(), Some("BEGIN;"));
+            let first = statements.next();
+            assert_eq!(first, Some("SET LOCAL search_path = pg_catalog, pg_temp;"));
+        }
+    }
+
+    #[test]
+    fn every_function_has_the_search_path_of_its_own() {
+        for migration in MIGRATIONS {
+            let functions = migration.sql.matches("CREATE FUNCTION").count();
+            let paths = migration
+                .sql
+                .matches(" SET search_path = pg_catalog, pg_temp\n");
+            assert_eq!(paths.count(), functions, "{}", migration.name);
+        }
     }
 
     #[test]

@@ -7,33 +7,33 @@ use support::{Database, Login};
 const OTHERS: [(&str, &str, &str); 6] = [
     (
         "CREATE TABLE mine (id uuid DEFAULT outbox.uuid_v7())",
-        "column id of table mine",
+        "column id of table public.mine",
         "ALTER TABLE mine ALTER id DROP DEFAULT",
     ),
     (
         "CREATE TABLE keyed (key outbox.key)",
-        "column key of table keyed",
+        "column key of table public.keyed",
         "DROP TABLE keyed",
     ),
     (
         "CREATE VIEW waiting AS SELECT topic FROM outbox.readable",
-        "view waiting",
+        "view public.waiting",
         "DROP VIEW waiting",
     ),
     (
         "CREATE VIEW dead AS SELECT id FROM inbox.parked WHERE state = 'dead'",
-        "view dead",
+        "view public.dead",
         "DROP VIEW dead",
     ),
     (
         "CREATE FUNCTION newest() RETURNS outbox.parked LANGUAGE sql
          AS 'SELECT * FROM outbox.parked ORDER BY position DESC LIMIT 1'",
-        "function newest()",
+        "function public.newest()",
         "DROP FUNCTION newest()",
     ),
     (
         "CREATE TABLE follows (segment bigint REFERENCES outbox.segment)",
-        "constraint follows_segment_fkey on table follows",
+        "constraint follows_segment_fkey on table public.follows",
         "DROP TABLE follows",
     ),
 ];
