@@ -20,6 +20,8 @@ mod policy;
 mod ready;
 mod reason;
 mod sql;
+#[doc(hidden)]
+pub mod statements;
 mod transaction;
 mod witness;
 

@@ -1,4 +1,9 @@
 //! The statements on `outbox.message` that producers run.
+//!
+//! They run in the service's session and with its `search_path`, on which others may have put functions, operators
+//! and types that have the same names and fit better. So every function and type is qualified, and every operator is
+//! written as `OPERATOR(pg_catalog.…)`; forms that look an operator up by themselves (`IN`, `LIKE`, `BETWEEN`,
+//! `IS DISTINCT FROM`, `NULLIF`, `USING`) are not used. A test asks the server what each statement depends on.
 
 use sqlx::{Connection as _, error::DatabaseError};
 
@@ -12,13 +17,18 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 pub(crate) const INSERT_ALL: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
                             expires_at, payload)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[],
-                     $7::timestamptz[], $8::timestamptz[], $9::bytea[])";
+SELECT * FROM ROWS FROM (
+    pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.text[]),
+    pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
+    pg_catalog.unnest($5::pg_catalog.text[]), pg_catalog.unnest($6::pg_catalog.jsonb[]),
+    pg_catalog.unnest($7::pg_catalog.timestamptz[]), pg_catalog.unnest($8::pg_catalog.timestamptz[]),
+    pg_catalog.unnest($9::pg_catalog.bytea[]))";
 
 // Sorted, so that no two calls can wait for each other in a circle.
 pub(crate) const LOCK_KEYS: &str = "
-SELECT pg_advisory_xact_lock(k.lock)
-FROM (SELECT DISTINCT outbox.key_lock(key) AS lock FROM unnest($1::text[]) AS key
+SELECT pg_catalog.pg_advisory_xact_lock(k.lock)
+FROM (SELECT DISTINCT outbox.key_lock(u.key) AS lock
+      FROM pg_catalog.unnest($1::pg_catalog.text[]) AS u (key)
       ORDER BY lock OFFSET 0) AS k";
 
 pub(crate) async fn insert_one(link: &mut Link<'_>, row: Row) -> Result<(), PublishError> {

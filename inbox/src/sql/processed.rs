@@ -10,24 +10,26 @@ use uuid::Uuid;
 use crate::{dedup::Record, transaction::Session};
 
 // One statement, one round trip: the record, and whether the key must wait.
-const RECORD_RING: &str = "
+pub(crate) const RECORD_RING: &str = "
 WITH recorded AS (
     INSERT INTO inbox.processed (consumer, message_id, slot) VALUES ($1, $3, $4)
     ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
-       $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
-           WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
+       $2::pg_catalog.text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
+           WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, $2) AND p.holds_key) AS held,
+       pg_catalog.clock_timestamp() AS now,
+       pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid";
 
 // Sorted, so that two processes with the same messages wait for each other in one direction. Of an
 // id that stands there twice, the first is new. What a parked message holds back is not recorded, even if
 // the same id comes with another key.
-const RECORD_ALL: &str = "
+pub(crate) const RECORD_ALL: &str = "
 WITH asked AS (
     SELECT a.message_id, a.slot, a.n,
            a.key IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
-               WHERE p.consumer = $1 AND p.key = a.key AND p.holds_key) AS held
-    FROM unnest($2::uuid[], $3::smallint[], $4::text[])
+               WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, a.key) AND p.holds_key) AS held
+    FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.uuid[]), pg_catalog.unnest($3::smallint[]),
+                    pg_catalog.unnest($4::pg_catalog.text[]))
          WITH ORDINALITY AS a (message_id, slot, key, n)),
 recorded AS (
     INSERT INTO inbox.processed (consumer, message_id, slot)
@@ -35,28 +37,37 @@ recorded AS (
     ON CONFLICT DO NOTHING RETURNING message_id)
 SELECT CASE WHEN NOT a.held
             THEN r.message_id IS NOT NULL
-                 AND row_number() OVER (PARTITION BY a.message_id, a.held ORDER BY a.n) = 1
+                 AND pg_catalog.row_number() OVER (PARTITION BY a.message_id, a.held ORDER BY a.n)
+                     OPERATOR(pg_catalog.=) 1
        END AS is_new,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid
-FROM asked AS a LEFT JOIN recorded AS r USING (message_id) ORDER BY a.n";
+       pg_catalog.clock_timestamp() AS now,
+       pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid
+FROM asked AS a LEFT JOIN recorded AS r ON r.message_id OPERATOR(pg_catalog.=) a.message_id
+ORDER BY a.n";
 
-const RECORD_OTHER: &str = "
+pub(crate) const RECORD_OTHER: &str = "
 WITH recorded AS (
     INSERT INTO inbox.processed_other (consumer, id_hash) VALUES ($1, $3)
     ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM recorded) AS is_new,
-       $2::text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
-           WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key) AS held,
-       clock_timestamp() AS now, pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid";
+       $2::pg_catalog.text IS NOT NULL AND EXISTS (SELECT FROM inbox.parked AS p
+           WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, $2) AND p.holds_key) AS held,
+       pg_catalog.clock_timestamp() AS now,
+       pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid";
 
-const IS_ANY_RECORDED: &str = "
-SELECT EXISTS (SELECT FROM unnest($2::uuid[], $3::smallint[]) AS a (message_id, slot)
-               JOIN inbox.processed AS p USING (message_id, slot) WHERE p.consumer = $1)";
+pub(crate) const IS_ANY_RECORDED: &str = "
+SELECT EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.uuid[]),
+                                      pg_catalog.unnest($3::smallint[])) AS a (message_id, slot)
+               JOIN inbox.processed AS p
+                 ON (p.message_id, p.slot) OPERATOR(pg_catalog.=) (a.message_id, a.slot)
+               WHERE p.consumer OPERATOR(pg_catalog.=) $1)";
 
-const EXPIRE_OTHER: &str = "
-DELETE FROM inbox.processed_other WHERE (consumer, id_hash) IN (
+pub(crate) const EXPIRE_OTHER: &str = "
+DELETE FROM inbox.processed_other WHERE (consumer, id_hash) OPERATOR(pg_catalog.=) ANY (
     SELECT o.consumer, o.id_hash FROM inbox.processed_other AS o
-    WHERE o.consumer = $1 AND o.processed_at < clock_timestamp() - $2 * interval '1 second'
+    WHERE o.consumer OPERATOR(pg_catalog.=) $1
+      AND o.processed_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp()
+          OPERATOR(pg_catalog.-) ($2 OPERATOR(pg_catalog.*) interval '1 second'))
     ORDER BY o.processed_at LIMIT $3)";
 
 /// What [`record`] found.
@@ -195,13 +206,27 @@ impl Leaf {
         self.0
     }
 
-    /// Locks the leaf against everybody, so that what [`Leaf::holds`] says stays true.
-    pub(crate) async fn lock(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-        let text = format!(
+    pub(crate) fn lock_text(self) -> String {
+        format!(
             "LOCK TABLE inbox.processed_{:02} IN ACCESS EXCLUSIVE MODE",
             self.0
-        );
-        link.query(AssertSqlSafe(text))
+        )
+    }
+
+    pub(crate) fn ends_text(self) -> String {
+        format!(
+            "SELECT pg_catalog.min(consumer), pg_catalog.max(consumer) FROM inbox.processed_{:02}",
+            self.0
+        )
+    }
+
+    pub(crate) fn truncate_text(self) -> String {
+        format!("TRUNCATE inbox.processed_{:02}", self.0)
+    }
+
+    /// Locks the leaf against everybody, so that what [`Leaf::holds`] says stays true.
+    pub(crate) async fn lock(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+        link.query(AssertSqlSafe(self.lock_text()))
             .execute(link.connection())
             .await?;
         Ok(())
@@ -213,12 +238,8 @@ impl Leaf {
         link: &mut Link<'_>,
         consumer: &str,
     ) -> Result<Holds, sqlx::Error> {
-        let text = format!(
-            "SELECT min(consumer), max(consumer) FROM inbox.processed_{:02}",
-            self.0
-        );
         let ends: (Option<String>, Option<String>) = link
-            .query_as(AssertSqlSafe(text))
+            .query_as(AssertSqlSafe(self.ends_text()))
             .fetch_one(link.connection())
             .await?;
         Ok(match ends {
@@ -230,8 +251,7 @@ impl Leaf {
 
     /// Empties the leaf.
     pub(crate) async fn truncate(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-        let text = format!("TRUNCATE inbox.processed_{:02}", self.0);
-        link.query(AssertSqlSafe(text))
+        link.query(AssertSqlSafe(self.truncate_text()))
             .execute(link.connection())
             .await?;
         Ok(())

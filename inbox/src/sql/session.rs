@@ -9,24 +9,30 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use super::step;
 
 // Asked of the catalogue: the functions that take a table's name fail where its schema may not be used.
-const SERVER: &str = "
-SELECT current_setting('server_encoding') AS encoding, current_user::text AS user,
-       coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')
-                         AND has_table_privilege(c.oid, 'SELECT')
-                         AND has_table_privilege(c.oid, 'INSERT')
-                         AND has_table_privilege(c.oid, 'DELETE')), false) AS may_work
-FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = 'inbox' AND c.relname IN ('processed', 'processed_other', 'parked')";
+pub(crate) const SERVER: &str = "
+SELECT pg_catalog.current_setting('server_encoding') AS encoding,
+       current_user::pg_catalog.text AS user,
+       coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                                    AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+                                    AND pg_catalog.has_table_privilege(c.oid, 'DELETE')),
+                false) AS may_work
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE n.nspname OPERATOR(pg_catalog.=) 'inbox'
+  AND c.relname OPERATOR(pg_catalog.=) ANY ('{processed,processed_other,parked}')";
 
-const NOW: &str = "SELECT clock_timestamp()";
+pub(crate) const NOW: &str = "SELECT pg_catalog.clock_timestamp()";
 
-const IS_DURABLE: &str = "SELECT current_setting('synchronous_commit') <> 'off'";
+pub(crate) const IS_DURABLE: &str =
+    "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.<>) 'off'";
 
-const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
+pub(crate) const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
 
-const TAKE_ROLE: &str = "SELECT set_config('role', $1, true)";
+pub(crate) const TAKE_ROLE: &str = "SELECT pg_catalog.set_config('role', $1, true)";
 
-const TRANSACTION: &str = "SELECT pg_current_xact_id_if_assigned()::text";
+pub(crate) const TRANSACTION: &str =
+    "SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
 /// What [`commit_and_begin`] fails with if the transaction is another: `undefined_object`, a setting of
 /// this name. A state alone could be that of a user's deferred trigger.
@@ -39,50 +45,59 @@ const READ_ONLY: &str = "25006";
 const NO_RIGHT: &str = "42501";
 
 // Where the login itself lacks the right, another session would too. A role may not end its login's sessions.
-const END_OTHER_ROLE: &str = "
+pub(crate) const END_OTHER_ROLE: &str = "
 ROLLBACK;
 DO $$ BEGIN
-    IF current_user <> session_user THEN
+    IF current_user OPERATOR(pg_catalog.<>) session_user THEN
         RESET ROLE;
-        PERFORM pg_terminate_backend(pg_backend_pid());
+        PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
     END IF;
 END $$";
 
-const IS_COMMITTED: &str = "SELECT pg_xact_status($1::xid8) = 'committed'";
+pub(crate) const IS_COMMITTED: &str =
+    "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'committed'";
 
-const CANCEL: &str = "SELECT pg_cancel_backend($1)";
+pub(crate) const CANCEL: &str = "SELECT pg_catalog.pg_cancel_backend($1)";
 
 // Only while the transaction is open: afterwards the session may run somebody else's statement.
-const CANCEL_WITHIN: &str = "
-SELECT pg_cancel_backend(a.pid) FROM pg_stat_activity AS a
-WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
+pub(crate) const CANCEL_WITHIN: &str = "
+SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
+WHERE a.pid OPERATOR(pg_catalog.=) $1
+  AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
 // Gives way to everybody who holds the leaf, within the transaction alone.
-const LOCK_JANITOR: &str = "
-SELECT pg_try_advisory_xact_lock(hashtextextended('postroom inbox janitor', 0))
-       AND set_config('lock_timeout', '50ms', true) IS NOT NULL";
+pub(crate) const LOCK_JANITOR: &str = "
+SELECT pg_catalog.pg_try_advisory_xact_lock(
+           pg_catalog.hashtextextended('postroom inbox janitor', 0))
+       AND pg_catalog.set_config('lock_timeout', '50ms', true) IS NOT NULL";
 
 // As above.
-const TERMINATE: &str = "
-SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
-WHERE a.pid = $1 AND a.backend_xid = $2::xid8::xid";
+pub(crate) const TERMINATE: &str = "
+SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
+WHERE a.pid OPERATOR(pg_catalog.=) $1
+  AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
 // Who holds a record is a transaction of this user's that records too: whether its process lives is told by
 // how long it has been idle. A waiting statement is ended if what it waits for is not.
-const RELIEVE: &str = "
-WITH waiting AS MATERIALIZED (
-    SELECT a.pid, pg_blocking_pids(a.pid) AS behind FROM pg_stat_activity AS a
-    WHERE a.datname = current_database() AND a.usename = session_user
-      AND a.wait_event_type = 'Lock' AND a.query LIKE '%INTO inbox.processed%'
-      AND a.query_start <= clock_timestamp() - $1 * interval '1 second'),
+pub(crate) const RELIEVE: &str = "
+WITH since (at) AS (
+    SELECT pg_catalog.clock_timestamp()
+           OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second')),
+waiting AS MATERIALIZED (
+    SELECT a.pid, pg_catalog.pg_blocking_pids(a.pid) AS behind
+    FROM pg_catalog.pg_stat_activity AS a
+    WHERE (a.datname, a.usename, a.wait_event_type)
+              OPERATOR(pg_catalog.=) (pg_catalog.current_database(), session_user, 'Lock')
+      AND a.query OPERATOR(pg_catalog.~~) '%INTO inbox.processed%'
+      AND a.query_start OPERATOR(pg_catalog.<=) (SELECT s.at FROM since AS s)),
 ended AS MATERIALIZED (
-    SELECT b.pid, pg_terminate_backend(b.pid) FROM pg_stat_activity AS b
-    WHERE b.pid IN (SELECT unnest(w.behind) FROM waiting AS w)
-      AND b.usename = session_user AND b.state = 'idle in transaction'
-      AND b.state_change <= clock_timestamp() - $1 * interval '1 second')
-SELECT (SELECT count(*) FROM ended),
-       (SELECT count(pg_cancel_backend(w.pid)) FROM waiting AS w
-        WHERE NOT EXISTS (SELECT FROM ended AS e WHERE e.pid = ANY (w.behind)))";
+    SELECT b.pid, pg_catalog.pg_terminate_backend(b.pid) FROM pg_catalog.pg_stat_activity AS b
+    WHERE b.pid OPERATOR(pg_catalog.=) ANY (SELECT pg_catalog.unnest(w.behind) FROM waiting AS w)
+      AND (b.usename, b.state) OPERATOR(pg_catalog.=) (session_user, 'idle in transaction')
+      AND b.state_change OPERATOR(pg_catalog.<=) (SELECT s.at FROM since AS s))
+SELECT (SELECT pg_catalog.count(*) FROM ended),
+       (SELECT pg_catalog.count(pg_catalog.pg_cancel_backend(w.pid)) FROM waiting AS w
+        WHERE NOT EXISTS (SELECT FROM ended AS e WHERE e.pid OPERATOR(pg_catalog.=) ANY (w.behind)))";
 
 /// What a session says of its server.
 #[derive(Debug)]
@@ -142,20 +157,24 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
 /// nothing, if the transaction is aborted, or is another one: see [`is_ended`]. Fails, too, if what is answered
 /// is something else, as [`step`] says; whether it has committed is not known then.
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
-    // A failed statement ends the request. No parameters: there are several statements. The id is
-    // the server's own.
-    let text = format!(
-        "SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NOT DISTINCT FROM '{xid}'::xid8
-                     THEN '{xid}' ELSE current_setting('{ended}') END;
-         COMMIT;
-         BEGIN",
-        ended = ENDED.1
-    );
-    let request = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(link.connection());
+    let request = sqlx::raw_sql(AssertSqlSafe(commit_text(xid))).fetch_all(link.connection());
     match &request.await?[..] {
         [row] if row.try_get::<&str, _>(0).is_ok_and(|answer| answer == xid) => Ok(()),
         _ => Err(step::lost()),
     }
+}
+
+/// Text of the request that commits the transaction with this id and begins another one. A failed statement ends
+/// it. Several statements cannot have parameters; the id is the server's own.
+pub(crate) fn commit_text(xid: &str) -> String {
+    format!(
+        "SELECT CASE WHEN pg_catalog.pg_current_xact_id_if_assigned()
+                          OPERATOR(pg_catalog.=) '{xid}'::pg_catalog.xid8
+                     THEN '{xid}' ELSE pg_catalog.current_setting('{ended}') END;
+         COMMIT;
+         BEGIN",
+        ended = ENDED.1
+    )
 }
 
 /// Rolls back and begins another transaction, in one request, whatever state the session is in.

@@ -7,7 +7,8 @@
 use outbox::link::Link;
 use sqlx::{AssertSqlSafe, Row as _};
 
-pub(super) const END: &str = "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())";
+pub(crate) const END: &str =
+    "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
 
 /// The error of a request that was answered with something else.
 pub(crate) fn lost() -> sqlx::Error {

@@ -76,6 +76,24 @@ async fn every_statement_of_the_library_runs_as_the_producers_role() {
     }
 }
 
+#[tokio::test]
+async fn every_statement_of_the_inbox_runs_as_the_consumers_role() {
+    let database = Database::new().await;
+    let mut consumer = database.connect(Login::Consumer).await;
+    for (name, sql) in inbox::statements::ALL {
+        assert_runs(&mut consumer, name, sql).await;
+    }
+    let mut tx = consumer.begin().await.unwrap();
+    for slot in [0, 63] {
+        for sql in inbox::statements::of_leaf(slot) {
+            sqlx::query(AssertSqlSafe(sql))
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+        }
+    }
+}
+
 /// Names of the constants in a source folder that hold SQL.
 fn constants(folder: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -119,4 +137,11 @@ fn no_statement_is_left_out() {
     let mut outbox = constants("outbox/src");
     outbox.retain(|name| name.starts_with("sql::") || name.starts_with("schema::"));
     assert_eq!(listed(outbox::statements::ALL), outbox);
+    let folders = ["inbox/src/sql", "inbox/src/sql/parked"];
+    let mut inbox = folders.map(constants).concat();
+    let states = ["session::NO_RIGHT", "session::READ_ONLY"];
+    inbox.retain(|name| !states.contains(&name.as_str()));
+    inbox.sort();
+    let all = [inbox::statements::ALL, inbox::statements::REQUESTS].concat();
+    assert_eq!(listed(&all), inbox);
 }

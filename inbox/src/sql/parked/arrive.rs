@@ -8,28 +8,33 @@ use crate::policy::Verdict;
 
 // KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that
 // the parked worker holds while a handler runs: this never waits for a handler.
-const LOCK_HOLDER: &str = "
+pub(crate) const LOCK_HOLDER: &str = "
 SELECT p.id FROM inbox.parked AS p
-WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key
+WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, $2) AND p.holds_key
 ORDER BY p.id DESC LIMIT 1 FOR KEY SHARE";
 
-const IS_HELD: &str = "
+pub(crate) const IS_HELD: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
-               WHERE p.consumer = $1 AND p.key = $2 AND p.holds_key)";
+               WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, $2) AND p.holds_key)";
 
-const ANY_HOLDER: &str = "
+pub(crate) const ANY_HOLDER: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
-               WHERE p.consumer = $1 AND p.key = ANY ($2) AND p.holds_key)";
+               WHERE p.consumer OPERATOR(pg_catalog.=) $1
+                 AND p.key OPERATOR(pg_catalog.=) ANY ($2) AND p.holds_key)";
 
-const IS_THERE: &str = "
+pub(crate) const IS_THERE: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
-               WHERE p.consumer = $1 AND p.message_id = $2 AND p.source IS NOT DISTINCT FROM $3)";
+               WHERE (p.consumer, p.message_id) OPERATOR(pg_catalog.=) ($1, $2)
+                 AND (p.source OPERATOR(pg_catalog.=) $3
+                      OR (p.source IS NULL AND $3::pg_catalog.text IS NULL)))";
 
-const INSERT: &str = "
+pub(crate) const INSERT: &str = "
 INSERT INTO inbox.parked (consumer, state, reason, holds_key, attempts, due_at, error, message_id,
                           source, topic, key, type, content_type, headers, payload)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 second', $7, $8, $9, $10, $11,
-        $12, $13, $14, $15)";
+VALUES ($1, $2, $3, $4, $5,
+        pg_catalog.clock_timestamp()
+            OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
+        $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// Returns whether a parked row holds the key, and if so locks one: it cannot leave, and so
 /// cannot release what is behind it, before the transaction ends.

@@ -1,8 +1,8 @@
 //! The statements on `inbox.parked`.
 
-mod arrive;
-mod operate;
-mod retry;
+pub(crate) mod arrive;
+pub(crate) mod operate;
+pub(crate) mod retry;
 
 use serde_json::Value;
 use sqlx::FromRow;

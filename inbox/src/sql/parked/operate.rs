@@ -7,20 +7,24 @@ use sqlx::FromRow;
 use super::MessageColumns;
 
 // An operator's "infinity" is no time that a client has.
-const LIST: &str = "
+pub(crate) const LIST: &str = "
 SELECT p.id, p.state, p.reason, p.holds_key, p.attempts,
        CASE WHEN p.due_at IS NOT NULL
             THEN greatest('0001-01-01', least(p.due_at, '9999-12-31')) END AS due_at,
        p.error, p.parked_at,
        p.message_id, p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers,
        p.payload
-FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id > $2 ORDER BY p.id LIMIT $3";
+FROM inbox.parked AS p
+WHERE p.consumer OPERATOR(pg_catalog.=) $1 AND p.id OPERATOR(pg_catalog.>) $2
+ORDER BY p.id LIMIT $3";
 
-const RETRY: &str = "
-SELECT inbox.retry(p.id) FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id = $2";
+pub(crate) const RETRY: &str = "
+SELECT inbox.retry(p.id) FROM inbox.parked AS p
+WHERE (p.consumer, p.id) OPERATOR(pg_catalog.=) ($1, $2)";
 
-const DISCARD: &str = "
-SELECT inbox.discard(p.id) FROM inbox.parked AS p WHERE p.consumer = $1 AND p.id = $2";
+pub(crate) const DISCARD: &str = "
+SELECT inbox.discard(p.id) FROM inbox.parked AS p
+WHERE (p.consumer, p.id) OPERATOR(pg_catalog.=) ($1, $2)";
 
 /// A row as operators see it.
 #[derive(Debug, FromRow)]

@@ -11,66 +11,84 @@ use crate::policy::Verdict;
 // Committed before the handler runs, so that an attempt which ends the process is counted. The time is asked for
 // once: an index cannot be bounded by a function that changes with each row. A type without a handler here is
 // left to processes that have one, until it has been due for too long.
-const CLAIM: &str = "
+pub(crate) const CLAIM: &str = "
 UPDATE inbox.parked AS p
-SET attempts = p.attempts + 1,
-    due_at = clock_timestamp() + interval '1 second'
-             * CASE WHEN p.reason <> 'crashed' THEN $2
-                    ELSE least($5, $4 * 2 ^ least(greatest(p.attempts - $6, 0), 16)) END
-WHERE p.id = (SELECT d.id FROM inbox.parked AS d
-              WHERE d.consumer = $1 AND d.state = 'waiting' AND d.due_at <= (SELECT clock_timestamp())
-                AND ($3 OR d.reason <> 'crashed')
-                AND (coalesce(d.type, d.topic) = ANY ($7)
-                     OR d.due_at <= (SELECT clock_timestamp() - $8 * interval '1 second'))
-              ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+SET attempts = p.attempts OPERATOR(pg_catalog.+) 1,
+    due_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) (interval '1 second'
+             OPERATOR(pg_catalog.*)
+             CASE WHEN p.reason OPERATOR(pg_catalog.<>) 'crashed' THEN $2
+                  ELSE least($5, $4 OPERATOR(pg_catalog.*) (2 OPERATOR(pg_catalog.^)
+                                 least(greatest(p.attempts OPERATOR(pg_catalog.-) $6, 0), 16))) END)
+WHERE p.id OPERATOR(pg_catalog.=) (
+          SELECT d.id FROM inbox.parked AS d
+          WHERE (d.consumer, d.state) OPERATOR(pg_catalog.=) ($1, 'waiting')
+            AND d.due_at OPERATOR(pg_catalog.<=) (SELECT pg_catalog.clock_timestamp())
+            AND ($3 OR d.reason OPERATOR(pg_catalog.<>) 'crashed')
+            AND (coalesce(d.type, d.topic) OPERATOR(pg_catalog.=) ANY ($7)
+                 OR d.due_at OPERATOR(pg_catalog.<=) (
+                        SELECT pg_catalog.clock_timestamp()
+                               OPERATOR(pg_catalog.-) ($8 OPERATOR(pg_catalog.*) interval '1 second')))
+          ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING p.id, p.holds_key, p.attempts,
-          CASE WHEN p.reason = 'deferred'
-               THEN extract(epoch FROM clock_timestamp() - p.parked_at)::float8 ELSE 0 END AS age,
+          CASE WHEN p.reason OPERATOR(pg_catalog.=) 'deferred'
+               THEN extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.parked_at)
+                    ::double precision
+               ELSE 0 END AS age,
           p.message_id,
           p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers, p.payload";
 
 // Waits rather than skips: the claim of another worker locks the row for a moment even where it
 // does not take it, and a claimed row that nobody runs waits for the end of its lease.
-const LOCK_CLAIMED: &str = "
-SELECT pg_current_xact_id()::text AS xid, pg_backend_pid() AS pid, current_setting('role') AS role,
-       p.reason = 'future'
+pub(crate) const LOCK_CLAIMED: &str = "
+SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid,
+       pg_catalog.current_setting('role') AS role,
+       p.reason OPERATOR(pg_catalog.=) 'future'
        OR EXISTS (SELECT FROM inbox.processed_other AS o
-                  WHERE o.consumer = p.consumer AND o.id_hash = $3) AS outside
-FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 AND p.state = 'waiting'
+                  WHERE (o.consumer, o.id_hash) OPERATOR(pg_catalog.=) (p.consumer, $3)) AS outside
+FROM inbox.parked AS p
+WHERE (p.id, p.attempts, p.state) OPERATOR(pg_catalog.=) ($1, $2, 'waiting')
 FOR NO KEY UPDATE";
 
-const DELETE: &str = "DELETE FROM inbox.parked WHERE id = $1";
+pub(crate) const DELETE: &str = "DELETE FROM inbox.parked WHERE id OPERATOR(pg_catalog.=) $1";
 
-const RELEASE_NEXT: &str = "SELECT inbox.release_next($1, $2)";
+pub(crate) const RELEASE_NEXT: &str = "SELECT inbox.release_next($1, $2)";
 
 // The whole row, KEY SHARE included: nobody may queue up behind it while it lets its key go.
-const LOCK_SETTLED: &str = "
-SELECT p.holds_key FROM inbox.parked AS p WHERE p.id = $1 AND p.attempts = $2 FOR UPDATE";
+pub(crate) const LOCK_SETTLED: &str = "
+SELECT p.holds_key FROM inbox.parked AS p
+WHERE (p.id, p.attempts) OPERATOR(pg_catalog.=) ($1, $2) FOR UPDATE";
 
 // Parked from now on, in a way, if it has waited for something else until now: for as long as it may be
 // put off, that counts.
-const SETTLE: &str = "
+pub(crate) const SETTLE: &str = "
 UPDATE inbox.parked
-SET parked_at = CASE WHEN $2 = 'dead' OR ($3 = 'deferred' AND reason <> 'deferred')
-                     THEN clock_timestamp() ELSE parked_at END,
+SET parked_at = CASE WHEN $2 OPERATOR(pg_catalog.=) 'dead'
+                          OR ($3 OPERATOR(pg_catalog.=) 'deferred'
+                              AND reason OPERATOR(pg_catalog.<>) 'deferred')
+                     THEN pg_catalog.clock_timestamp() ELSE parked_at END,
     state = $2, reason = $3, holds_key = $4, attempts = $5,
-       due_at = clock_timestamp() + $6 * interval '1 second', error = $7
-WHERE id = $1";
+    due_at = pg_catalog.clock_timestamp()
+             OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
+    error = $7
+WHERE id OPERATOR(pg_catalog.=) $1";
 
 // It has waited since it was parked, and for the same.
-const OVERTAKE: &str = "
+pub(crate) const OVERTAKE: &str = "
 UPDATE inbox.parked AS p SET due_at = p.parked_at
-WHERE p.id = (SELECT n.id FROM inbox.parked AS n
-              WHERE n.consumer = $1 AND n.key = $2 AND n.holds_key ORDER BY n.id LIMIT 1)
-  AND p.reason = 'behind' AND p.due_at IS NOT NULL AND coalesce(p.type, p.topic) = $3";
+WHERE p.id OPERATOR(pg_catalog.=) (
+          SELECT n.id FROM inbox.parked AS n
+          WHERE (n.consumer, n.key) OPERATOR(pg_catalog.=) ($1, $2) AND n.holds_key
+          ORDER BY n.id LIMIT 1)
+  AND p.reason OPERATOR(pg_catalog.=) 'behind' AND p.due_at IS NOT NULL
+  AND coalesce(p.type, p.topic) OPERATOR(pg_catalog.=) $3";
 
 // Rows that wait for a row which is gone: deleted by hand, or by two transactions at once.
-const RELEASE_ORPHANS: &str = "
-UPDATE inbox.parked AS p SET due_at = clock_timestamp()
+pub(crate) const RELEASE_ORPHANS: &str = "
+UPDATE inbox.parked AS p SET due_at = pg_catalog.clock_timestamp()
 FROM (SELECT DISTINCT ON (h.key) h.id, h.reason, h.due_at FROM inbox.parked AS h
-      WHERE h.consumer = $1 AND h.holds_key ORDER BY h.key, h.id) AS first
-WHERE p.id = first.id AND first.reason = 'behind' AND first.due_at IS NULL
-  AND p.due_at IS NULL AND p.state = 'waiting'";
+      WHERE h.consumer OPERATOR(pg_catalog.=) $1 AND h.holds_key ORDER BY h.key, h.id) AS first
+WHERE (p.id, p.state, first.reason) OPERATOR(pg_catalog.=) (first.id, 'waiting', 'behind')
+  AND first.due_at IS NULL AND p.due_at IS NULL";
 
 /// A parked delivery that this process is about to try again.
 #[derive(Debug, FromRow)]

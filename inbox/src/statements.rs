@@ -1,0 +1,64 @@
+//! Every statement of this crate, for the tests that prepare them against a real schema, as the
+//! unprivileged role, and ask the server what they depend on.
+//!
+//! No part of the public interface.
+
+use crate::sql::{
+    parked::{arrive, operate, retry},
+    processed::{self, Leaf},
+    session, step,
+};
+
+/// Statements with a text of their own, with their names.
+pub const ALL: &[(&str, &str)] = &[
+    ("arrive::ANY_HOLDER", arrive::ANY_HOLDER),
+    ("arrive::INSERT", arrive::INSERT),
+    ("arrive::IS_HELD", arrive::IS_HELD),
+    ("arrive::IS_THERE", arrive::IS_THERE),
+    ("arrive::LOCK_HOLDER", arrive::LOCK_HOLDER),
+    ("operate::DISCARD", operate::DISCARD),
+    ("operate::LIST", operate::LIST),
+    ("operate::RETRY", operate::RETRY),
+    ("processed::EXPIRE_OTHER", processed::EXPIRE_OTHER),
+    ("processed::IS_ANY_RECORDED", processed::IS_ANY_RECORDED),
+    ("processed::RECORD_ALL", processed::RECORD_ALL),
+    ("processed::RECORD_OTHER", processed::RECORD_OTHER),
+    ("processed::RECORD_RING", processed::RECORD_RING),
+    ("retry::CLAIM", retry::CLAIM),
+    ("retry::DELETE", retry::DELETE),
+    ("retry::LOCK_CLAIMED", retry::LOCK_CLAIMED),
+    ("retry::LOCK_SETTLED", retry::LOCK_SETTLED),
+    ("retry::OVERTAKE", retry::OVERTAKE),
+    ("retry::RELEASE_NEXT", retry::RELEASE_NEXT),
+    ("retry::RELEASE_ORPHANS", retry::RELEASE_ORPHANS),
+    ("retry::SETTLE", retry::SETTLE),
+    ("session::CANCEL", session::CANCEL),
+    ("session::CANCEL_WITHIN", session::CANCEL_WITHIN),
+    ("session::IS_COMMITTED", session::IS_COMMITTED),
+    ("session::IS_DURABLE", session::IS_DURABLE),
+    ("session::LOCK_JANITOR", session::LOCK_JANITOR),
+    ("session::MAKE_DURABLE", session::MAKE_DURABLE),
+    ("session::NOW", session::NOW),
+    ("session::RELIEVE", session::RELIEVE),
+    ("session::SERVER", session::SERVER),
+    ("session::TAKE_ROLE", session::TAKE_ROLE),
+    ("session::TERMINATE", session::TERMINATE),
+    ("session::TRANSACTION", session::TRANSACTION),
+];
+
+/// Requests of several statements, with their names.
+pub const REQUESTS: &[(&str, &str)] = &[
+    ("session::END_OTHER_ROLE", session::END_OTHER_ROLE),
+    ("step::END", step::END),
+];
+
+/// The request that commits the transaction with this id and begins another one.
+pub fn commit_and_begin(xid: &str) -> String {
+    session::commit_text(xid)
+}
+
+/// The statements that look at a leaf of the ring and empty it.
+pub fn of_leaf(slot: i16) -> [String; 3] {
+    let leaf = Leaf::new(slot);
+    [leaf.lock_text(), leaf.ends_text(), leaf.truncate_text()]
+}
