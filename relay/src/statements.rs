@@ -5,7 +5,10 @@
 
 use crate::{
     database::{self, Purpose},
-    ops::{check::privileges, migrate, parked as parked_command, source, status},
+    ops::{
+        check::{foreign, privileges},
+        migrate, parked as parked_command, source, status,
+    },
     sql::{checkpoint, message, page, parked, segment, server},
 };
 
@@ -51,8 +54,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::SNAPSHOT", server::SNAPSHOT),
     ("server::SUBSCRIBED", server::SUBSCRIBED),
     ("server::TRY_LOCK", server::TRY_LOCK),
+    ("foreign::FOREIGN", foreign::FOREIGN),
     ("privileges::MISSING", privileges::MISSING),
     ("migrate::LOCK", migrate::LOCK),
+    ("migrate::SEARCH", migrate::SEARCH),
     ("parked::DISCARD", parked_command::DISCARD),
     ("parked::LIST", parked_command::LIST),
     ("parked::RETRY", parked_command::RETRY),

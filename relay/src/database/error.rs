@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
 
-use super::CONNECT_TIMEOUT;
+use super::{CONNECT_TIMEOUT, settings::SEARCH_PATH};
 
 /// Why a connection cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,16 @@ pub enum DatabaseError {
     Pooler {
         /// The URL, without its password.
         url: String,
+    },
+    /// The session has another `search_path` than it asked for.
+    #[error(
+        "the relay's session at {url} asked for the search_path {SEARCH_PATH:?} and has {path:?}: functions and operators of others could run as the relay. Find what changes it when a session begins, a pooler or an event trigger on login, and exempt the relay's user"
+    )]
+    SearchPath {
+        /// The URL, without its password.
+        url: String,
+        /// The path in force.
+        path: String,
     },
     /// The server is a standby.
     #[error(
@@ -122,6 +132,7 @@ impl DatabaseError {
         match self {
             Self::Url { .. }
             | Self::Pooler { .. }
+            | Self::SearchPath { .. }
             | Self::Encoding { .. }
             | Self::Unauthorised { .. }
             | Self::Denied(_)

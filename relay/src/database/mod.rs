@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 use tracing::log::LevelFilter;
 
-use self::settings::{MESSAGES, silence_allowed};
+use self::settings::{MESSAGES, SEARCH_PATH, silence_allowed};
 use crate::{config::Secret, sql::server};
 
 pub use error::DatabaseError;
@@ -53,6 +53,12 @@ async fn connect_and_look(
         || in_force.messages != MESSAGES
     {
         return Err(DatabaseError::Pooler {
+            url: url.to_string(),
+        });
+    }
+    if in_force.search_path != SEARCH_PATH {
+        return Err(DatabaseError::SearchPath {
+            path: in_force.search_path,
             url: url.to_string(),
         });
     }

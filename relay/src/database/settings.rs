@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Value of `client_min_messages`: a cancelled wait for a standby shows in a warning and nowhere else.
 pub(super) const MESSAGES: &str = "warning";
 
+/// Value of `search_path`. Other roles can create nothing there, so the functions, operators and types of a statement
+/// are those of `pg_catalog`, whatever path the role or the database has. Statements name our own objects in full.
+pub(crate) const SEARCH_PATH: &str = "pg_catalog, pg_temp";
+
 /// What a connection is for; decides its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -53,6 +57,7 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "10000"),
         ("client_min_messages", MESSAGES),
+        ("search_path", SEARCH_PATH),
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .to_vec();

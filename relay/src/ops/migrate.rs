@@ -27,6 +27,10 @@ pub(super) struct Options {
 // within it, and its COMMIT ends it. The class is that of leases, whose objects are lanes from 0 on.
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 
+// The files do so themselves. What is asked before them must not run functions of others either, as a user who is
+// often a superuser. For the transaction, so that a pooler cannot keep it.
+pub(crate) const SEARCH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -100,6 +104,7 @@ async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
     // Whoever waited must see what was done meanwhile.
     let begin = connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED");
     answered(LOCKING, begin).await?;
+    answered(LOCKING, connection.execute(SEARCH)).await?;
     // What waits for a lock holds up those behind it. For the transaction, as the lock itself.
     let give_up = connection.execute("SET LOCAL lock_timeout = '1min'");
     answered(LOCKING, give_up).await?;

@@ -56,11 +56,15 @@ pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 
 pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
-// A pooler told to ignore the start-up options would swallow them.
+// A pooler told to ignore the start-up options would swallow them. The search_path is among them: this statement
+// alone runs before it is known, so every name in it is qualified.
 pub(crate) const IN_FORCE: &str = "
-SELECT current_setting('plan_cache_mode'), s.setting, current_setting('server_encoding'),
-       current_setting('client_min_messages'), current_setting('default_transaction_read_only')
-FROM pg_settings AS s WHERE s.name = 'idle_session_timeout'";
+SELECT pg_catalog.current_setting('plan_cache_mode'), s.setting,
+       pg_catalog.current_setting('server_encoding'),
+       pg_catalog.current_setting('client_min_messages'),
+       pg_catalog.current_setting('default_transaction_read_only'),
+       pg_catalog.current_setting('search_path')
+FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
 
@@ -160,6 +164,8 @@ pub(crate) struct InForce {
     pub(crate) messages: String,
     /// `default_transaction_read_only`.
     pub(crate) reads_only: bool,
+    /// `search_path`.
+    pub(crate) search_path: String,
 }
 
 /// Asks for the settings of this session.
@@ -173,6 +179,7 @@ pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, s
         encoding: row.try_get(2)?,
         messages: row.try_get(3)?,
         reads_only: row.try_get::<&str, _>(4)? == "on",
+        search_path: row.try_get(5)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Finding, note, privileges};
+use super::{Finding, foreign, note, privileges};
 use crate::{
     answer,
     checkpoint::Checkpoint,
@@ -52,10 +52,10 @@ async fn look(
         .fetch_all(&mut *connection)
         .await
     {
-        Ok(missing) => findings.push(Finding {
-            what: "privileges",
-            ok: missing.is_empty(),
-            detail: if missing.is_empty() {
+        Ok(missing) => findings.push(Finding::new(
+            "privileges",
+            missing.is_empty(),
+            if missing.is_empty() {
                 "all granted".to_owned()
             } else {
                 format!(
@@ -63,7 +63,7 @@ async fn look(
                     missing.join("; ")
                 )
             },
-        }),
+        )),
         Err(error) => {
             note(findings, "privileges", Err::<(), _>(error), |()| {
                 String::new()
@@ -80,6 +80,7 @@ async fn look(
     note(findings, "sequence", sequence, |()| {
         "positions are handed out in order".to_owned()
     });
+    foreign::check(connection, findings).await?;
     Ok(())
 }
 
@@ -131,13 +132,7 @@ async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Findin
         })
     };
     match looked.await {
-        Ok((ok, detail)) => {
-            findings.push(Finding {
-                what: "checkpoint",
-                ok,
-                detail: detail.to_owned(),
-            });
-        }
+        Ok((ok, detail)) => findings.push(Finding::new("checkpoint", ok, detail.to_owned())),
         Err(error) => {
             note(findings, "checkpoint", Err::<(), _>(error), |()| {
                 String::new()

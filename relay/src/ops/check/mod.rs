@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+pub(crate) mod foreign;
 pub(crate) mod privileges;
 
 use std::process::ExitCode;
@@ -16,7 +17,36 @@ use crate::error::chain;
 struct Finding {
     what: &'static str,
     ok: bool,
+    /// `true` for a danger that stops nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warning: bool,
     detail: String,
+}
+
+impl Finding {
+    fn new(what: &'static str, ok: bool, detail: String) -> Self {
+        Self {
+            what,
+            ok,
+            warning: false,
+            detail,
+        }
+    }
+
+    fn warning(what: &'static str, detail: String) -> Self {
+        Self {
+            warning: true,
+            ..Self::new(what, true, detail)
+        }
+    }
+
+    fn mark(&self) -> &'static str {
+        match (self.ok, self.warning) {
+            (true, false) => "ok    ",
+            (true, true) => "WARN  ",
+            (false, _) => "FAILED",
+        }
+    }
 }
 
 pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
@@ -34,7 +64,7 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
         say(serde_json::to_string_pretty(&findings)?)?;
     } else {
         for finding in &findings {
-            let mark = if finding.ok { "ok    " } else { "FAILED" };
+            let mark = finding.mark();
             say(format!("{mark}  {:<20} {}", finding.what, finding.detail))?;
         }
     }
@@ -56,6 +86,6 @@ fn note<T, E: std::error::Error>(
         Ok(value) => (true, detail(value)),
         Err(error) => (false, chain(error)),
     };
-    findings.push(Finding { what, ok, detail });
+    findings.push(Finding::new(what, ok, detail));
     result.ok()
 }

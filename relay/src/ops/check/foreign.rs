@@ -1,0 +1,82 @@
+//! Rights of other roles to place code where the sessions of a service, of an operator or of the relay run it.
+
+use sqlx::PgConnection;
+
+use super::Finding;
+
+/// Such rights, and code that is attached to the tables already, each with what ends it; one a row.
+///
+/// Superusers, the database's owner and the schemas' owner are trusted: they may do anything anyway. Sessions look for
+/// functions, operators and types in the schemas of their `search_path`: by default in `public` and in the schema that
+/// has the role's name; settings of roles and databases name others. A role may create in the schemas of its own path.
+pub(crate) const FOREIGN: &str = r#"
+WITH here AS (
+    SELECT d.oid, d.datdba FROM pg_database AS d WHERE d.datname = current_database()
+), trusted AS (
+    SELECT r.oid FROM pg_roles AS r
+    WHERE r.rolsuper OR r.rolname = 'pg_database_owner' OR r.oid IN (
+              SELECT h.datdba FROM here AS h
+              UNION ALL SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname IN ('outbox', 'inbox'))
+), path (schema, role) AS (
+    SELECT btrim(p.name, ' "'), s.setrole
+    FROM pg_db_role_setting AS s
+    CROSS JOIN unnest(s.setconfig) AS c (setting)
+    CROSS JOIN regexp_split_to_table(regexp_replace(c.setting, '^search_path=', ''), ',') AS p (name)
+    WHERE c.setting LIKE 'search_path=%' AND s.setdatabase IN (SELECT 0::oid UNION ALL SELECT h.oid FROM here AS h)
+    UNION ALL VALUES ('public', 0::oid), ('outbox', 0::oid), ('inbox', 0::oid)
+    UNION ALL SELECT r.rolname, r.oid FROM pg_roles AS r
+), creator AS (
+    SELECT DISTINCT n.nspname, a.grantee, a.grantee = n.nspowner AS owns
+    FROM pg_namespace AS n
+    JOIN path AS p ON p.schema = n.nspname
+    CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
+    WHERE a.privilege_type = 'CREATE' AND (p.role = 0 OR a.grantee <> p.role)
+), trigger_maker AS (
+    SELECT DISTINCT c.relnamespace::regnamespace::text AS nspname, a.grantee
+    FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS a
+    WHERE c.relnamespace::regnamespace::text IN ('outbox', 'inbox') AND a.privilege_type = 'TRIGGER'
+), code (kind, oid, owner) AS (
+    SELECT 'pg_proc'::regclass, p.oid, p.proowner FROM pg_proc AS p
+    UNION ALL SELECT 'pg_operator'::regclass, o.oid, o.oprowner FROM pg_operator AS o
+), found (what, cure, role) AS (
+    SELECT format('%s may create objects in schema %I', g.name, c.nspname),
+           CASE WHEN c.owns THEN format('take schema %I, which is %s''s, off the search_path of others', c.nspname, g.name)
+                ELSE format('REVOKE CREATE ON SCHEMA %I FROM %s', c.nspname, g.name) END, c.grantee
+    FROM creator AS c CROSS JOIN LATERAL (
+        SELECT CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(c.grantee)) END) AS g (name)
+    UNION ALL
+    SELECT format('%s may make triggers in schema %I', g.name, t.nspname),
+           format('REVOKE TRIGGER ON ALL TABLES IN SCHEMA %I FROM %s', t.nspname, g.name), t.grantee
+    FROM trigger_maker AS t CROSS JOIN LATERAL (
+        SELECT CASE t.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(t.grantee)) END) AS g (name)
+    UNION ALL
+    SELECT format('%s %s runs %s %s, which is %I''s', i.type, i.identity, f.type, f.identity, pg_get_userbyid(c.owner)),
+           format('drop %s %s, or make it anew', i.type, i.identity), c.owner
+    FROM code AS c
+    JOIN pg_depend AS d ON d.refclassid = c.kind AND d.refobjid = c.oid
+    CROSS JOIN pg_identify_object(d.classid, d.objid, d.objsubid) AS i
+    CROSS JOIN pg_identify_object(d.refclassid, d.refobjid, 0) AS f
+    WHERE c.owner NOT IN (SELECT t.oid FROM trusted AS t) AND i.identity ~ '(^| )(outbox|inbox)[.]'
+)
+SELECT f.what, f.cure FROM found AS f
+WHERE f.role NOT IN (SELECT t.oid FROM trusted AS t) ORDER BY 1, 2"#;
+
+/// Adds a warning that lists them, if there are any.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    let found: Vec<(String, String)> = sqlx::query_as(FOREIGN).fetch_all(connection).await?;
+    if !found.is_empty() {
+        let (what, cure): (Vec<String>, Vec<String>) = found.into_iter().unzip();
+        findings.push(Finding::warning(
+            "foreign objects",
+            format!(
+                "code of others could run in sessions of this database: {}. To end that: {}",
+                what.join(", "),
+                cure.join("; ")
+            ),
+        ));
+    }
+    Ok(())
+}
