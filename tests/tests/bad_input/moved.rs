@@ -115,7 +115,7 @@ async fn what_was_written_before_the_rebase_at_positions_of_copied_rows_is_not_l
     assert_says(ended.error(), &["3 positions from 1 on are taken twice"]);
     let guide = include_str!("../../../docs/operations.md");
     let (_, sql) = guide
-        .split_once("```sql\nWITH later")
+        .split_once("```sql\nSET search_path = pg_catalog, pg_temp;\nWITH later")
         .expect("the guide's SQL");
     let (sql, _) = sql.split_once("```").expect("its end");
     let mut owner = new.database.connect(Login::Owner).await;

@@ -30,11 +30,12 @@ async fn found(stack: &Stack) -> String {
 /// What the operations' guide tells to do, with the position that the relay names.
 fn mending(position: i64) -> String {
     let guide = include_str!("../../../docs/operations.md");
+    let begin = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\nLOCK";
     let (_, sql) = guide
-        .split_once("```sql\nBEGIN;\nLOCK")
+        .split_once(&format!("```sql\n{begin}"))
         .expect("the guide's SQL");
     let (sql, _) = sql.split_once("```").expect("its end");
-    format!("BEGIN;\nLOCK{sql}").replace("<position>", &position.to_string())
+    format!("{begin}{sql}").replace("<position>", &position.to_string())
 }
 
 #[tokio::test]
