@@ -16,6 +16,8 @@ use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
 pub(crate) use place::{Place, Seat};
+#[cfg(test)]
+pub(crate) use shared::span;
 
 use crate::{
     Outcome, TransactionError, events,

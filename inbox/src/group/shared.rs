@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use outbox::MessageContext;
 use sqlx::{Postgres, Transaction};
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::{
     Answer,
@@ -144,8 +144,7 @@ async fn call(
                 working.instrument(span.clone()).await?
             }
             Call::Many(type_name, works) => {
-                let (consumer, messages) = (&*settings.consumer, works.len());
-                let span = info_span!("deliveries", consumer, type_name, messages);
+                let span = span(&settings.consumer, &type_name, works.len());
                 for work in &works {
                     span.follows_from(&work.span);
                 }
@@ -160,6 +159,11 @@ async fn call(
         };
     }
     Ok(tx)
+}
+
+/// The span in which a handler of many deliveries runs.
+pub(crate) fn span(consumer: &str, type_name: &str, messages: usize) -> Span {
+    info_span!("deliveries", consumer, type_name, messages)
 }
 
 /// Whether one of the ids that the transaction recorded is there after its end.

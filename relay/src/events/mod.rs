@@ -3,6 +3,8 @@
 //! Every metric is listed in `docs/operations.md`; a test holds the two against each other.
 
 mod broker;
+#[cfg(test)]
+mod frozen;
 mod messages;
 mod names;
 mod ring;
