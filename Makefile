@@ -65,6 +65,17 @@ test-integration: check-rust services-up bins ## Tests against real servers
 test-doc: check-rust ## Tests the examples in the docs
 	$(CARGO) test --doc $(WORKSPACE)
 
+.PHONY: api
+api: check-rust ## Compares the public API with tests/frozen/api
+	CARGO="$(CARGO)" scripts/public-api
+
+# Removed first, so that no file stays that no test compares.
+.PHONY: bless
+bless: check-rust services-up bins ## Writes the golden files of tests/frozen, after an intended change
+	rm -rf tests/frozen
+	$(SERVICES); POSTROOM_BLESS=1 $(CARGO) test $(WORKSPACE) --lib --test frozen as_before
+	CARGO="$(CARGO)" POSTROOM_BLESS=1 scripts/public-api
+
 .PHONY: doc
 doc: check-rust ## Builds the API docs; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps $(WORKSPACE)
@@ -77,6 +88,7 @@ test: check-rust ## Everything CI checks: format, lints, tests, docs
 	@$(MAKE) --no-print-directory clippy
 	@$(MAKE) --no-print-directory bins
 	$(SERVICES); $(RUN_TESTS)
+	@$(MAKE) --no-print-directory api
 	@$(MAKE) --no-print-directory test-doc
 	@$(MAKE) --no-print-directory doc
 
@@ -104,7 +116,7 @@ deny: check-rust ## Checks licences and advisories of the dependencies
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts
 	@command -v shellcheck >/dev/null || { echo "error: shellcheck is missing; install it: apt-get install shellcheck" >&2; exit 1; }
-	shellcheck -x scripts/debian scripts/services scripts/traps scripts/upgrade scripts/faults .ci/run
+	shellcheck -x scripts/debian scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults .ci/run
 
 .PHONY: check-rust
 check-rust:
