@@ -26,13 +26,18 @@ impl Shape {
         self.walk("$", document);
     }
 
-    /// Returns a line for each path: the types that its values had.
+    /// Returns a line for each path: the types that its values had. Texts of a closed set have lines of their own.
     pub(crate) fn text(&self) -> String {
-        let lines = self.types.iter().map(|(path, types)| {
+        let mut text = String::new();
+        for (path, types) in &self.types {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
-            format!("{path}: {}\n", types.join(" | "))
-        });
-        lines.collect()
+            if self.closed.contains(&path.as_str()) {
+                text += &format!("{path}:\n    {}\n", types.join("\n    "));
+            } else {
+                text += &format!("{path}: {}\n", types.join(" | "));
+            }
+        }
+        text
     }
 
     fn walk(&mut self, path: &str, value: &Value) {
