@@ -24,19 +24,30 @@ const BLESS: &str = "POSTROOM_BLESS";
 /// Panics with the differing lines if the two differ, and if there is no such file.
 #[track_caller]
 pub fn check(name: &str, text: &str) {
-    let path = folder().join(name);
-    let mut now = text.trim_end().to_owned();
-    now.push('\n');
-    if env::var_os(BLESS).is_some_and(|value| !value.is_empty()) {
-        bless(&path, &now);
-        return;
+    check_all(&[(name, text.to_owned())]);
+}
+
+/// Compares texts with their golden files, and shows the differences of all of them.
+///
+/// # Panics
+/// Panics as [`check`] does.
+#[track_caller]
+pub fn check_all(files: &[(&str, String)]) {
+    let is_blessing = env::var_os(BLESS).is_some_and(|value| !value.is_empty());
+    let mut differing = String::new();
+    for (name, text) in files {
+        let path = folder().join(name);
+        let now = format!("{}\n", text.trim_end());
+        let frozen = fs::read_to_string(&path).unwrap_or_default();
+        if is_blessing && frozen != now {
+            bless(&path, &now);
+        } else if let Some(differences) = differences(name, &frozen, &now) {
+            differing += &differences;
+        }
     }
-    let frozen = fs::read_to_string(&path).unwrap_or_default();
-    let Some(differences) = differences(name, &frozen, &now) else {
-        return;
-    };
-    panic!(
-        "users see something else than tests/frozen/{name} says:\n{differences}\n\
+    assert!(
+        differing.is_empty(),
+        "users see something else than the golden files say:\n{differing}\n\
          If this is intended, run `make bless`, and tell of it in CHANGELOG.md."
     );
 }
@@ -50,9 +61,6 @@ fn differences(name: &str, frozen: &str, now: &str) -> Option<String> {
 }
 
 fn bless(path: &Path, text: &str) {
-    if fs::read_to_string(path).is_ok_and(|frozen| frozen == text) {
-        return;
-    }
     let folder = path.parent().expect("a folder of golden files");
     fs::create_dir_all(folder).expect("making the folder of a golden file");
     fs::write(path, text).expect("writing a golden file");

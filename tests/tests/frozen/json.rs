@@ -125,10 +125,12 @@ impl Shapes {
     }
 
     fn compare(&self) {
-        golden::check("json/status.txt", &self.status.text());
-        golden::check("json/parked-list.txt", &self.list.text());
-        golden::check("json/parked-show.txt", &self.show.text());
-        golden::check("json/check.txt", &self.check.text());
-        golden::check("json/health.txt", &self.health.text());
+        golden::check_all(&[
+            ("json/status.txt", self.status.text()),
+            ("json/parked-list.txt", self.list.text()),
+            ("json/parked-show.txt", self.show.text()),
+            ("json/check.txt", self.check.text()),
+            ("json/health.txt", self.health.text()),
+        ]);
     }
 }

@@ -28,16 +28,15 @@ impl Shape {
 
     /// Returns a line for each path: the types that its values had. Texts of a closed set have lines of their own.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        for (path, types) in &self.types {
+        let lines = self.types.iter().map(|(path, types)| {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();
             if self.closed.contains(&path.as_str()) {
-                text += &format!("{path}:\n    {}\n", types.join("\n    "));
+                format!("{path}:\n    {}\n", types.join("\n    "))
             } else {
-                text += &format!("{path}: {}\n", types.join(" | "));
+                format!("{path}: {}\n", types.join(" | "))
             }
-        }
-        text
+        });
+        lines.collect()
     }
 
     fn walk(&mut self, path: &str, value: &Value) {
