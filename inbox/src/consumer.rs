@@ -29,7 +29,7 @@ pub struct Consumer {
     pub(crate) topology: Topology,
     pub(crate) prefetch: u16,
     pub(crate) workers: usize,
-    pub(crate) together: usize,
+    pub(crate) messages_per_transaction: usize,
     pub(crate) parked_workers: usize,
     pub(crate) grace: Duration,
 }
@@ -100,7 +100,7 @@ impl Consumer {
             self.address,
             self.topology,
             self.prefetch,
-            (self.workers, self.together),
+            (self.workers, self.messages_per_transaction),
             grace,
         );
         let stream = async {

@@ -3,7 +3,7 @@
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
 use sqlx::PgConnection;
 
-use crate::{Delivery, delivery::short_name, transaction::Lent};
+use crate::{Delivery, delivery::short_name, transaction::TransactionGuard};
 
 /// A message's transaction and the message itself.
 ///
@@ -14,14 +14,14 @@ use crate::{Delivery, delivery::short_name, transaction::Lent};
 #[derive(Debug)]
 pub struct Context {
     /// The inbox waits for this guard to be dropped before it commits.
-    transaction: Lent,
+    transaction: TransactionGuard,
     delivery: Delivery,
     inherited: MessageContext,
     outbox: Outbox,
 }
 
 impl Context {
-    pub(crate) fn new(transaction: Lent, delivery: Delivery, outbox: Outbox) -> Self {
+    pub(crate) fn new(transaction: TransactionGuard, delivery: Delivery, outbox: Outbox) -> Self {
         Self {
             transaction,
             inherited: inherited(delivery.message()),
@@ -35,7 +35,7 @@ impl Context {
         inherited(delivery.message())
     }
 
-    pub(crate) fn into_parts(self) -> (Lent, Delivery, Outbox) {
+    pub(crate) fn into_parts(self) -> (TransactionGuard, Delivery, Outbox) {
         (self.transaction, self.delivery, self.outbox)
     }
 

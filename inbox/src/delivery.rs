@@ -5,7 +5,7 @@ use std::{fmt, fmt::Write, sync::Arc};
 use outbox::{Headers, limits::NAME_BYTES, wire::Incoming};
 use sha2::{Digest, Sha256};
 
-use crate::{group::Place, witness::Witness};
+use crate::{group::SlotHandle, witness::Witness};
 
 /// A message as the inbox hands it through its services.
 ///
@@ -19,7 +19,7 @@ pub struct Delivery {
     origin: Origin,
     attempt: u32,
     /// Where its transaction would begin, it joins others in theirs.
-    place: Option<Place>,
+    slot: Option<SlotHandle>,
     /// Sees what becomes of this attempt.
     witness: Witness,
 }
@@ -54,7 +54,7 @@ impl Delivery {
             body,
             origin: Origin::Queue,
             attempt: 1,
-            place: None,
+            slot: None,
             witness: Witness::default(),
         }
     }
@@ -77,7 +77,7 @@ impl Delivery {
             body,
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
-            place: None,
+            slot: None,
             witness: Witness::default(),
         }
     }
@@ -90,8 +90,8 @@ impl Delivery {
     }
 
     /// Gives it a place in a group for its next attempt.
-    pub(crate) fn with_place(mut self, place: Option<Place>) -> Self {
-        self.place = place;
+    pub(crate) fn with_slot(mut self, slot: Option<SlotHandle>) -> Self {
+        self.slot = slot;
         self
     }
 
@@ -105,8 +105,8 @@ impl Delivery {
         &self.witness
     }
 
-    pub(crate) fn take_place(&mut self) -> Option<Place> {
-        self.place.take()
+    pub(crate) fn take_slot(&mut self) -> Option<SlotHandle> {
+        self.slot.take()
     }
 
     /// Returns everything but the body.

@@ -13,7 +13,7 @@ pub(crate) struct Keyed<T> {
     /// Most groups at a time.
     limit: usize,
     /// Most jobs of a group.
-    together: usize,
+    messages_per_transaction: usize,
     running: usize,
     /// Jobs that may start as soon as there is room, one of each key.
     ready: VecDeque<(Option<String>, T)>,
@@ -24,10 +24,10 @@ pub(crate) struct Keyed<T> {
 }
 
 impl<T> Keyed<T> {
-    pub(crate) fn new(limit: usize, together: usize) -> Self {
+    pub(crate) fn new(limit: usize, messages_per_transaction: usize) -> Self {
         Self {
             limit,
-            together,
+            messages_per_transaction,
             running: 0,
             ready: VecDeque::new(),
             keys: HashMap::new(),
@@ -57,7 +57,7 @@ impl<T> Keyed<T> {
             return group;
         }
         let share = self.waiting.div_ceil(self.limit - self.running);
-        let most = share.clamp(1, self.together);
+        let most = share.clamp(1, self.messages_per_transaction);
         while group.len() < most
             && let Some((key, job)) = self.ready.pop_front()
         {
@@ -76,7 +76,7 @@ impl<T> Keyed<T> {
 
     /// Whether fewer jobs are ready than would fill every group once more.
     pub(crate) fn has_room(&self) -> bool {
-        self.ready.len() < self.limit.saturating_mul(self.together)
+        self.ready.len() < self.limit.saturating_mul(self.messages_per_transaction)
     }
 
     /// Whether [`Keyed::start`] would return any.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use outbox::{HeaderValue, Headers, wire};
 use uuid::Uuid;
 
-use crate::{capture::Position, readable::Unreadable};
+use crate::{capture::Position, row_decode::Unreadable};
 
 /// A message as the relay holds it in memory.
 #[derive(Debug, Clone)]

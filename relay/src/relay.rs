@@ -14,7 +14,7 @@ use crate::{
     error::{self, RelayError},
     events,
     health::{Health, Reporter, Role},
-    lease::{Candidate, LANE},
+    lease::{LANE, LeaseConnection},
     session, standby,
 };
 
@@ -102,17 +102,17 @@ impl Relay {
 
     /// Stands by until the lease is free, then is active until it is lost.
     async fn term(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let connecting = Candidate::connect(&self.config, LANE);
-        let Some(candidate) = stop.run_until_cancelled(connecting).await else {
+        let connecting = LeaseConnection::connect(&self.config, LANE);
+        let Some(lease) = stop.run_until_cancelled(connecting).await else {
             return Ok(());
         };
-        let mut candidate = candidate?;
-        if !standby::take_lease(&self.config, &mut candidate, &self.reporter, stop).await? {
+        let mut lease = lease?;
+        if !standby::take_lease(&self.config, &mut lease, &self.reporter, stop).await? {
             return Ok(());
         }
         self.reporter.role(Role::Active);
         events::BecameActive { lane: LANE }.emit();
-        let session = session::run(&self.config, candidate, LANE, &self.reporter, stop);
+        let session = session::run(&self.config, lease, LANE, &self.reporter, stop);
         Box::pin(session).await
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{self, RelayError},
     events,
     health::{Reporter, Role},
-    lease::{Candidate, LANE},
+    lease::{LANE, LeaseConnection},
 };
 
 /// From one visit at the broker to the next.
@@ -20,7 +20,7 @@ const VISITS: Duration = Duration::from_mins(1);
 /// Waits until the lease is taken; false if `stop` comes first.
 pub(crate) async fn take_lease(
     config: &Config,
-    candidate: &mut Candidate,
+    lease: &mut LeaseConnection,
     reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Result<bool, RelayError> {
@@ -28,7 +28,7 @@ pub(crate) async fn take_lease(
     // Tried again and again rather than waited for: a waiting statement would hold a snapshot,
     // and with it back vacuum, for as long as this relay stands by.
     loop {
-        let trying = stop.run_until_cancelled(candidate.try_take()).await;
+        let trying = stop.run_until_cancelled(lease.try_take()).await;
         match trying.transpose()? {
             None => return Ok(false),
             Some(true) => return Ok(true),

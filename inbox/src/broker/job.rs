@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Delivery,
-    engine::{self, Engine, Settled, Turn},
+    engine::{self, BatchStart, Engine, Settlement},
     group::Group,
 };
 
@@ -48,26 +48,26 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
         .iter()
         .map(|job| job.delivery.message().key.clone())
         .collect();
-    let (group, seats) = if most == 1 {
+    let (group, slots) = if most == 1 {
         (None, vec![None])
     } else {
-        let (group, seats) = Group::new(keys.clone());
-        (Some(group), seats.into_iter().map(Some).collect())
+        let (group, slots) = Group::new(keys.clone());
+        (Some(group), slots.into_iter().map(Some).collect())
     };
     let mut before = HashMap::new();
     let mut works = Vec::with_capacity(most);
     let lasts = lasts(&keys);
-    for (index, ((job, key), seat)) in jobs.into_iter().zip(keys).zip(seats).enumerate() {
+    for (index, ((job, key), slot)) in jobs.into_iter().zip(keys).zip(slots).enumerate() {
         let (settled, behind) = oneshot::channel();
-        let turn = Turn {
-            seat,
-            before: key.clone().and_then(|key| before.insert(key, behind)),
+        let turn = BatchStart {
+            slot,
+            predecessor: key.clone().and_then(|key| before.insert(key, behind)),
         };
         let engine = Arc::clone(engine);
         let last = lasts.contains(&index);
         works.push(async move {
-            let become_of = engine::deliver(engine, job.delivery, turn, job.ended).await;
-            if become_of == Settled::Acknowledge {
+            let settlement = engine::deliver(engine, job.delivery, turn, job.ended).await;
+            if settlement == Settlement::Acknowledge {
                 job.receipt.acknowledge();
                 // The next one of its key waits for this, if there is one.
                 let _ = settled.send(());

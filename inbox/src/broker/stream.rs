@@ -52,7 +52,7 @@ impl Stream {
         address: Address,
         topology: Topology,
         prefetch: u16,
-        (workers, together): (usize, usize),
+        (workers, messages_per_transaction): (usize, usize),
         grace: Duration,
     ) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Stream {
                 topology: Arc::new(topology),
                 prefetch,
             },
-            workers: Workers::new(Arc::clone(&engine), workers, together),
+            workers: Workers::new(Arc::clone(&engine), workers, messages_per_transaction),
             engine,
             grace,
         }

@@ -43,11 +43,11 @@ struct Shared {
 
 impl Workers {
     /// Makes `limit` workers, which each take up to `together` deliveries at a time.
-    pub(super) fn new(engine: Arc<Engine>, limit: usize, together: usize) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, limit: usize, messages_per_transaction: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 engine,
-                pool: Mutex::new(Keyed::new(limit, together)),
+                pool: Mutex::new(Keyed::new(limit, messages_per_transaction)),
                 freed: Notify::new(),
             }),
             tasks: JoinSet::new(),
@@ -143,7 +143,7 @@ impl Shared {
 
     /// Tells how many transactions will be asked for, so that as many are kept.
     fn tell_waiting(&self, count: usize, starting: usize) {
-        self.engine.settings.begun.set_waiting(count, starting);
+        self.engine.settings.prefetched.set_waiting(count, starting);
     }
 
     fn pool(&self) -> MutexGuard<'_, Keyed<Job>> {

@@ -55,7 +55,7 @@ impl ConsumerBuilder {
     pub(super) fn check_counts(&self) -> Result<(), BuildError> {
         let counts = [
             ("prefetch", self.prefetch.map_or(1, u64::from)),
-            ("messages_per_transaction", self.together() as u64),
+            ("messages_per_transaction", self.group_size() as u64),
             ("workers", self.workers as u64),
             ("parked_workers", self.parked_workers as u64),
             ("attempts_in_place", self.limits.attempts_in_place.into()),

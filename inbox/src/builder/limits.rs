@@ -35,13 +35,14 @@ impl ConsumerBuilder {
     /// server's `deadlock_timeout` to be found: leave it at 1 for them.
     #[must_use]
     pub fn messages_per_transaction(mut self, most: usize) -> Self {
-        self.together = Some(most);
+        self.messages_per_transaction = Some(most);
         self
     }
 
-    pub(super) fn together(&self) -> usize {
+    pub(super) fn group_size(&self) -> usize {
         let many = self.router.has_many();
-        self.together.unwrap_or(if many { 100 } else { 1 })
+        self.messages_per_transaction
+            .unwrap_or(if many { 100 } else { 1 })
     }
 
     /// Sets how many parked messages are tried again at the same time. Defaults to 1.

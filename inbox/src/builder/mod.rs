@@ -41,7 +41,7 @@ pub struct ConsumerBuilder {
     topology: Topology,
     prefetch: Option<u16>,
     workers: usize,
-    together: Option<usize>,
+    messages_per_transaction: Option<usize>,
     parked_workers: usize,
     router: Router,
     handled_twice: Option<&'static str>,
@@ -74,7 +74,7 @@ impl ConsumerBuilder {
             topology,
             prefetch: None,
             workers: 8,
-            together: None,
+            messages_per_transaction: None,
             parked_workers: 1,
             router: Router::new(),
             handled_twice: None,
@@ -131,10 +131,10 @@ impl ConsumerBuilder {
         self.check_counts()?;
         self.check_window()?;
         self.check_queue_arguments()?;
-        let together = self.together();
+        let messages_per_transaction = self.group_size();
         let prefetch = self
             .prefetch
-            .unwrap_or_else(|| enough(self.workers, together));
+            .unwrap_or_else(|| enough(self.workers, messages_per_transaction));
         let address = self.address()?;
         let pool = self.pool()?;
         let mut settings = Settings {
@@ -154,14 +154,14 @@ impl ConsumerBuilder {
                 limits: self.limits,
                 router: self.router,
                 service,
-                patience: patience(self.handler_timeout, together),
+                attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
                 connections_lost: AtomicU64::new(0),
             }),
             address,
             topology: self.topology,
             prefetch,
             workers: self.workers,
-            together,
+            messages_per_transaction,
             parked_workers: self.parked_workers,
             grace: self.grace,
         })
@@ -170,16 +170,18 @@ impl ConsumerBuilder {
 
 /// Longest time that an attempt can take without a layer's doing: for a connection, for another process that
 /// handles a copy, for the handlers of all that share the transaction, and for the commit.
-fn patience(handler_timeout: Duration, together: usize) -> Duration {
-    let handlers = u32::try_from(together).unwrap_or(u32::MAX);
+fn attempt_timeout(handler_timeout: Duration, messages_per_transaction: usize) -> Duration {
+    let handlers = u32::try_from(messages_per_transaction).unwrap_or(u32::MAX);
     let handling = handler_timeout.saturating_mul(handlers.saturating_add(1));
     handling.saturating_add(Duration::from_mins(2))
 }
 
 /// Deliveries that keep all workers busy: as many wait as are being handled, and more where that
 /// costs nothing.
-fn enough(workers: usize, together: usize) -> u16 {
-    let busy = workers.saturating_mul(together).saturating_mul(2);
+fn enough(workers: usize, messages_per_transaction: usize) -> u16 {
+    let busy = workers
+        .saturating_mul(messages_per_transaction)
+        .saturating_mul(2);
     busy.clamp(64, 2_000) as u16
 }
 

@@ -1,6 +1,6 @@
 //! A delivery's way through its attempts.
 
-mod telling;
+mod report;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -25,10 +25,10 @@ use crate::{
     Delivery, Outcome, Reason,
     delivery::Origin,
     events,
-    group::Seat,
+    group::BatchSlot,
     handler::{BoxError, Router},
     parked,
-    policy::{Fault, Limits, Meaning, Next, Progress, Verdict},
+    policy::{ErrorClass, Fault, Limits, Next, ParkDecision, Progress},
     transaction::{Settings, panic_text},
     witness::Witness,
 };
@@ -45,37 +45,37 @@ pub(crate) struct Engine {
     pub(crate) router: Router,
     pub(crate) service: DeliveryService,
     /// How long an attempt may take, whatever goes wrong within its transaction.
-    pub(crate) patience: Duration,
+    pub(crate) attempt_timeout: Duration,
     /// Connections to the broker that this process has lost, and lived on.
     pub(crate) connections_lost: AtomicU64,
 }
 
 /// What is to be told to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
+pub(crate) enum Settlement {
     /// What became of the delivery is committed.
     Acknowledge,
     /// Nothing became of it; it is to come again.
-    Leave,
+    Redeliver,
 }
 
 /// A delivery's turn among those that start with it.
 #[derive(Debug, Default)]
-pub(crate) struct Turn {
+pub(crate) struct BatchStart {
     /// Keeps its place in their transaction, for the first attempt.
-    pub(crate) seat: Option<Seat>,
-    /// Settled when the one before it of its key is; dropped if that is left.
-    pub(crate) before: Option<oneshot::Receiver<()>>,
+    pub(crate) slot: Option<BatchSlot>,
+    /// Settlement when the one before it of its key is; dropped if that is left.
+    pub(crate) predecessor: Option<oneshot::Receiver<()>>,
 }
 
 /// Waits for the delivery before this one. If that comes again, so must this one.
-async fn come(before: Option<oneshot::Receiver<()>>) -> Settled {
-    let Some(before) = before else {
-        return Settled::Acknowledge;
+async fn wait_for(predecessor: Option<oneshot::Receiver<()>>) -> Settlement {
+    let Some(predecessor) = predecessor else {
+        return Settlement::Acknowledge;
     };
-    match before.await {
-        Ok(()) => Settled::Acknowledge,
-        Err(_) => Settled::Leave,
+    match predecessor.await {
+        Ok(()) => Settlement::Acknowledge,
+        Err(_) => Settlement::Redeliver,
     }
 }
 
@@ -88,54 +88,57 @@ impl Engine {
     pub(crate) async fn deliver(
         &self,
         delivery: &Delivery,
-        turn: Turn,
+        turn: BatchStart,
         ended: &CancellationToken,
-    ) -> Settled {
-        let Turn { mut seat, before } = turn;
-        if let Some(verdict) = self.triage(delivery) {
-            drop(seat);
-            return match come(before).await {
-                Settled::Acknowledge => self.park(delivery, &verdict, ended).await,
-                Settled::Leave => Settled::Leave,
+    ) -> Settlement {
+        let BatchStart {
+            mut slot,
+            predecessor,
+        } = turn;
+        if let Some(decision) = self.triage(delivery) {
+            drop(slot);
+            return match wait_for(predecessor).await {
+                Settlement::Acknowledge => self.park(delivery, &decision, ended).await,
+                Settlement::Redeliver => Settlement::Redeliver,
             };
         }
-        let mut before = Some(before);
+        let mut predecessor = Some(predecessor);
         let keyed = delivery.message().key.is_some();
         let mut progress = Progress::default();
         loop {
-            let seat = seat.take();
+            let slot = slot.take();
             let attempt = delivery.with_attempt(progress.attempt());
-            let place = seat.as_ref().map(Seat::place);
-            let fault = match self.attempt(attempt.with_place(place)).await {
+            let place = slot.as_ref().map(BatchSlot::handle);
+            let fault = match self.attempt(attempt.with_slot(place)).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
-                    return Settled::Acknowledge;
+                    return Settlement::Acknowledge;
                 }
                 Err(fault) => fault,
             };
-            let shared = seat.is_some();
-            drop(seat);
+            let shared = slot.is_some();
+            drop(slot);
             // By itself from here on, and not before the one before it.
-            if let Some(before) = before.take()
-                && come(before).await == Settled::Leave
+            if let Some(predecessor) = predecessor.take()
+                && wait_for(predecessor).await == Settlement::Redeliver
             {
-                return Settled::Leave;
+                return Settlement::Redeliver;
             }
-            if shared && fault.meaning == Meaning::Alone {
+            if shared && fault.class == ErrorClass::Alone {
                 // It comes again elsewhere, and here there may be no time for it.
                 if ended.is_cancelled() {
-                    return Settled::Leave;
+                    return Settlement::Redeliver;
                 }
                 continue;
             }
             match progress.next(&self.limits, fault, keyed) {
                 Next::Again(wait) => {
                     tokio::select! {
-                        () = ended.cancelled() => return Settled::Leave,
+                        () = ended.cancelled() => return Settlement::Redeliver,
                         () = sleep(wait) => {}
                     }
                 }
-                Next::Park(verdict) => return self.park(delivery, &verdict, ended).await,
+                Next::Park(decision) => return self.park(delivery, &decision, ended).await,
             }
         }
     }
@@ -151,7 +154,7 @@ impl Engine {
         // On a clone, which `oneshot` makes ready before it is called.
         let service = self.service.clone();
         let work = AssertUnwindSafe(async move { service.oneshot(delivery).await });
-        let (consumer, waited) = (self.consumer(), self.patience);
+        let (consumer, waited) = (self.consumer(), self.attempt_timeout);
         let tell = || events::Stuck { consumer, waited }.emit();
         match watched(work.catch_unwind(), waited, tell).await {
             Ok(Ok(_)) if is_parked && !witness.was_entered() => {
@@ -174,7 +177,7 @@ impl Engine {
                 Ok(outcome)
             }
             Ok(Err(error)) => {
-                let fault = Fault::read(error.as_ref(), witness.fault().map(|fault| fault.meaning));
+                let fault = Fault::read(error.as_ref(), witness.fault().map(|fault| fault.class));
                 Err(self.emit_fault(fault, number))
             }
             Err(panic) => {
@@ -185,7 +188,7 @@ impl Engine {
     }
 
     /// Finds the deliveries that no handler is to see.
-    fn triage(&self, delivery: &Delivery) -> Option<Verdict> {
+    fn triage(&self, delivery: &Delivery) -> Option<ParkDecision> {
         let message = delivery.message();
         if let Some(problem) = &message.unreadable {
             let text = format!("the message cannot be read as it was sent: {problem}");
@@ -193,7 +196,7 @@ impl Engine {
         }
         if message.message_id.is_none() {
             let text = "its publisher set no AMQP message-id";
-            return Some(Verdict::hopeless(Reason::NoId, text.to_owned()));
+            return Some(ParkDecision::hopeless(Reason::NoId, text.to_owned()));
         }
         let type_name = delivery.type_name();
         if !self.router.handles(type_name) {
@@ -210,23 +213,23 @@ impl Engine {
     async fn park(
         &self,
         delivery: &Delivery,
-        verdict: &Verdict,
+        decision: &ParkDecision,
         ended: &CancellationToken,
-    ) -> Settled {
+    ) -> Settlement {
         let mut tries = 0;
         loop {
-            match parked::park(&self.settings, delivery, verdict).await {
+            match parked::park(&self.settings, delivery, decision).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
-                    if verdict.is_dead() && outcome != Outcome::Duplicate {
-                        self.emit_dead(verdict);
+                    if decision.is_dead() && outcome != Outcome::Duplicate {
+                        self.emit_dead(decision);
                     }
-                    return Settled::Acknowledge;
+                    return Settlement::Acknowledge;
                 }
                 Err(error) => self.emit_unavailable("parking a message", &error),
             }
             tokio::select! {
-                () = ended.cancelled() => return Settled::Leave,
+                () = ended.cancelled() => return Settlement::Redeliver,
                 () = sleep(self.limits.outage.delay(tries)) => tries += 1,
             }
         }
@@ -234,9 +237,13 @@ impl Engine {
 }
 
 /// Waits for an answer, however long it takes; tells once if that is longer than a time.
-async fn watched<T>(answer: impl Future<Output = T>, patience: Duration, tell: impl FnOnce()) -> T {
+async fn watched<T>(
+    answer: impl Future<Output = T>,
+    attempt_timeout: Duration,
+    tell: impl FnOnce(),
+) -> T {
     let mut answer = pin!(answer);
-    if let Ok(answer) = timeout(patience, &mut answer).await {
+    if let Ok(answer) = timeout(attempt_timeout, &mut answer).await {
         return answer;
     }
     tell();
@@ -259,9 +266,9 @@ pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
 pub(crate) async fn deliver(
     engine: Arc<Engine>,
     delivery: Delivery,
-    turn: Turn,
+    turn: BatchStart,
     ended: CancellationToken,
-) -> Settled {
+) -> Settlement {
     let span = span(engine.consumer(), &delivery);
     engine
         .deliver(&delivery, turn, &ended)

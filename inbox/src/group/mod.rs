@@ -7,24 +7,24 @@
 //! transaction had come, and no savepoints are taken.
 
 mod order;
-mod place;
 mod shared;
+mod slot;
 
 use std::{collections::HashSet, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
-pub(crate) use place::{Place, Seat};
 #[cfg(test)]
 pub(crate) use shared::span;
+pub(crate) use slot::{BatchSlot, SlotHandle};
 
 use crate::{
     Outcome, TransactionError, events,
     handler::{Router, chain},
     transaction::{Settings, panic_text},
 };
-use place::{Member, Note, Reply, Work};
+use slot::{BatchWork, Member, Reply, SlotEvent};
 
 /// Longest wait, once a delivery has come through the user's layers, for the next one to. A layer may hold it
 /// back until an earlier one has ended, which ends with the group.
@@ -35,17 +35,17 @@ const LINGER: Duration = Duration::from_millis(5);
 pub(crate) struct Group {
     /// Key of each delivery, in their order.
     keys: Vec<Option<String>>,
-    notes: mpsc::UnboundedReceiver<Note>,
+    slot_events: mpsc::UnboundedReceiver<SlotEvent>,
 }
 
 impl Group {
     /// Makes a group with a seat for each of the keys.
-    pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<Seat>) {
-        let (sender, notes) = mpsc::unbounded_channel();
-        let seats = (0..keys.len())
-            .map(|index| Seat::new(index, sender.clone()))
+    pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<BatchSlot>) {
+        let (sender, slot_events) = mpsc::unbounded_channel();
+        let slots = (0..keys.len())
+            .map(|index| BatchSlot::new(index, sender.clone()))
             .collect();
-        (Self { keys, notes }, seats)
+        (Self { keys, slot_events }, slots)
     }
 
     /// Waits for the deliveries, and runs them.
@@ -56,7 +56,7 @@ impl Group {
         if members.is_empty() {
             return;
         }
-        let (works, replies): (Vec<Work>, Vec<Reply>) =
+        let (works, replies): (Vec<BatchWork>, Vec<Reply>) =
             members.into_iter().map(Member::split).unzip();
         let messages = works.len();
         let running = AssertUnwindSafe(shared::run(settings, router, works)).catch_unwind();
@@ -93,7 +93,10 @@ impl Group {
         let mut missing: HashSet<usize> = (0..self.keys.len()).collect();
         let mut anybody_waits = false;
         while !missing.is_empty()
-            && let Some(Note { index, came }) = self.note(anybody_waits).await
+            && let Some(SlotEvent {
+                index,
+                member: came,
+            }) = self.note(anybody_waits).await
         {
             missing.remove(&index);
             if let Some(member) = came.filter(Member::can_share) {
@@ -102,13 +105,13 @@ impl Group {
             }
         }
         // Whoever comes later is told to run by itself.
-        self.notes.close();
+        self.slot_events.close();
         here
     }
 
     /// Waits for what becomes of one of the places.
-    async fn note(&mut self, anybody_waits: bool) -> Option<Note> {
-        let note = self.notes.recv();
+    async fn note(&mut self, anybody_waits: bool) -> Option<SlotEvent> {
+        let note = self.slot_events.recv();
         if anybody_waits {
             timeout(LINGER, note).await.ok().flatten()
         } else {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::sql::processed::Asked;
+use crate::sql::processed::DedupEntry;
 
 /// Returns the members that came, in the order of their places, without those that would overtake
 /// one of their key that did not come.
@@ -23,10 +23,13 @@ pub(super) fn in_turn<T>(keys: &[Option<String>], here: Vec<Option<T>>) -> Vec<T
 }
 
 /// Splits works into calls of handlers: neighbours that one call may take stay together.
-pub(super) fn calls<T>(works: Vec<T>, together: impl Fn(&T) -> Option<String>) -> Vec<Call<T>> {
+pub(super) fn calls<T>(
+    works: Vec<T>,
+    messages_per_transaction: impl Fn(&T) -> Option<String>,
+) -> Vec<Call<T>> {
     let mut calls: Vec<Call<T>> = Vec::new();
     for work in works {
-        match (together(&work), calls.last_mut()) {
+        match (messages_per_transaction(&work), calls.last_mut()) {
             (Some(name), Some(Call::Many(last, works))) if *last == name => works.push(work),
             (Some(name), _) => calls.push(Call::Many(name, vec![work])),
             (None, _) => calls.push(Call::One(work)),
@@ -36,7 +39,10 @@ pub(super) fn calls<T>(works: Vec<T>, together: impl Fn(&T) -> Option<String>) -
 }
 
 /// Keys of new ids that stand behind a duplicate of their key.
-pub(super) fn behind_duplicates<'a>(asked: &'a [Asked], is_new: &[Option<bool>]) -> Vec<&'a str> {
+pub(super) fn behind_duplicates<'a>(
+    asked: &'a [DedupEntry],
+    is_new: &[Option<bool>],
+) -> Vec<&'a str> {
     let (mut known, mut behind) = (HashSet::new(), HashSet::new());
     for (asked, is_new) in asked.iter().zip(is_new) {
         match (&asked.key, is_new) {

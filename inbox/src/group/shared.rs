@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Span, info_span};
 use super::{
     Answer,
     order::{self, Call},
-    place::Work,
+    slot::BatchWork,
 };
 use crate::{
     BatchContext, Context, Outcome, TransactionError,
@@ -17,9 +17,9 @@ use crate::{
     handler::Router,
     sql::{
         self,
-        processed::{Asked, RecordedAll},
+        processed::{DedupEntry, RecordedAll},
     },
-    transaction::{Session, Settings, check, commit, within, work},
+    transaction::{Settings, TxIdentity, check, commit, within, work},
 };
 
 /// Time of the handlers after which the session says something between two of them.
@@ -32,7 +32,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(super) async fn run(
     settings: &Settings,
     router: &Router,
-    works: Vec<Work>,
+    works: Vec<BatchWork>,
 ) -> Result<Vec<Answer>, TransactionError> {
     let (asked, works): (Vec<_>, Vec<_>) = works
         .into_iter()
@@ -67,10 +67,10 @@ pub(super) async fn run(
         .zip(&recorded.is_new)
         .filter_map(|(work, is_new)| (*is_new == Some(true)).then_some(work))
         .collect();
-    let session = recorded.session;
+    let identity = recorded.identity;
     let running = async {
-        let tx = call(settings, router, tx, &session, runs).await?;
-        commit(settings, tx, &session).await
+        let tx = call(settings, router, tx, &identity, runs).await?;
+        commit(settings, tx, &identity).await
     };
     let is_ended = match running.await {
         Ok(()) => false,
@@ -98,7 +98,7 @@ pub(super) async fn run(
 async fn is_passed(
     settings: &Settings,
     tx: &mut Transaction<'static, Postgres>,
-    asked: &[Asked],
+    asked: &[DedupEntry],
     recorded: &RecordedAll,
 ) -> Result<bool, TransactionError> {
     let keys = order::behind_duplicates(asked, &recorded.is_new);
@@ -115,10 +115,10 @@ async fn call(
     settings: &Settings,
     router: &Router,
     mut tx: Transaction<'static, Postgres>,
-    session: &Session,
-    runs: Vec<Work>,
+    identity: &TxIdentity,
+    runs: Vec<BatchWork>,
 ) -> Result<Transaction<'static, Postgres>, TransactionError> {
-    let batched = |work: &Work| {
+    let batched = |work: &BatchWork| {
         let type_name = work.delivery.type_name();
         router.takes_many(type_name).then(|| type_name.to_owned())
     };
@@ -127,11 +127,11 @@ async fn call(
         if said.elapsed() > SILENCE {
             // Those who wait for its records take a session that is idle for longer than one handler may take
             // for that of a frozen process, and end it; and handlers may all leave it idle.
-            check(&mut settings.link(&mut tx), session).await?;
+            check(&mut settings.link(&mut tx), identity).await?;
             said = Instant::now();
         }
         tx = match call {
-            Call::One(Work {
+            Call::One(BatchWork {
                 delivery,
                 run,
                 span,
@@ -139,8 +139,8 @@ async fn call(
             }) => {
                 let inherited = Context::inherited_by(&delivery);
                 let outbox = settings.outbox;
-                let handler = |lent| span.in_scope(|| run(Context::new(lent, delivery, outbox)));
-                let working = work(settings, tx, session, inherited, handler);
+                let handler = |guard| span.in_scope(|| run(Context::new(guard, delivery, outbox)));
+                let working = work(settings, tx, identity, inherited, handler);
                 working.instrument(span.clone()).await?
             }
             Call::Many(type_name, works) => {
@@ -149,11 +149,11 @@ async fn call(
                     span.follows_from(&work.span);
                 }
                 let deliveries = works.into_iter().map(|work| work.delivery).collect();
-                let handler = |lent| {
-                    let context = BatchContext::new(lent, settings.outbox);
+                let handler = |guard| {
+                    let context = BatchContext::new(guard, settings.outbox);
                     router.call_many(&type_name, context, deliveries)
                 };
-                let working = work(settings, tx, session, MessageContext::new(), handler);
+                let working = work(settings, tx, identity, MessageContext::new(), handler);
                 working.instrument(span).await?
             }
         };
@@ -169,12 +169,12 @@ pub(crate) fn span(consumer: &str, type_name: &str, messages: usize) -> Span {
 /// Whether one of the ids that the transaction recorded is there after its end.
 async fn is_any_recorded(
     settings: &Settings,
-    asked: Vec<Asked>,
+    asked: Vec<DedupEntry>,
     is_new: &[Option<bool>],
 ) -> Result<bool, TransactionError> {
     let asked = asked.into_iter().zip(is_new);
     // Those of duplicates were there before.
-    let asked: Vec<Asked> = asked
+    let asked: Vec<DedupEntry> = asked
         .filter_map(|(asked, is_new)| (*is_new == Some(true)).then_some(asked))
         .collect();
     let looking = async {

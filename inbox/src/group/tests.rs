@@ -7,27 +7,27 @@ use outbox::wire::Incoming;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Group, LINGER, Seat};
+use super::{BatchSlot, Group, LINGER};
 use crate::{Delivery, Outcome, TransactionError};
 
 /// What becomes of a delivery that comes to its place.
-fn take(seat: &Seat, id: Uuid) -> BoxFuture<'static, Result<Outcome, TransactionError>> {
+fn take(slot: &BatchSlot, id: Uuid) -> BoxFuture<'static, Result<Outcome, TransactionError>> {
     let mut message = Incoming::default();
     message.message_id = Some(id.to_string());
     let delivery = Delivery::new(message, Vec::new());
-    let taking = seat
-        .place()
+    let taking = slot
+        .handle()
         .take(delivery, Box::new(|_| async { Ok(()) }.boxed()));
     taking.boxed()
 }
 
 /// Which of two deliveries gather, if they come after so long.
 async fn gathered(first: Duration, second: Duration) -> Vec<bool> {
-    let (mut group, seats) = Group::new(vec![None, None]);
-    let [one, two] = <[Seat; 2]>::try_from(seats).unwrap();
-    let come = |after, seat: Seat| async move {
+    let (mut group, slots) = Group::new(vec![None, None]);
+    let [one, two] = <[BatchSlot; 2]>::try_from(slots).unwrap();
+    let come = |after, slot: BatchSlot| async move {
         sleep(after).await;
-        let _ = take(&seat, Uuid::now_v7()).await;
+        let _ = take(&slot, Uuid::now_v7()).await;
     };
     let deliveries = [
         tokio::spawn(come(first, one)),
@@ -50,9 +50,9 @@ async fn the_first_to_come_is_waited_for_and_then_the_others_for_a_moment() {
 /// A layer that answers itself may keep what it was given.
 #[tokio::test]
 async fn those_that_will_not_come_are_not_waited_for() {
-    let (mut group, seats) = Group::new(vec![None, None]);
-    let kept: Vec<_> = seats.iter().map(Seat::place).collect();
-    drop(seats);
+    let (mut group, slots) = Group::new(vec![None, None]);
+    let kept: Vec<_> = slots.iter().map(BatchSlot::handle).collect();
+    drop(slots);
     let here = group.gather().await;
     assert!(here.iter().all(Option::is_none));
     drop(kept);
@@ -61,9 +61,9 @@ async fn those_that_will_not_come_are_not_waited_for() {
 /// Its id is in another table.
 #[tokio::test]
 async fn one_that_cannot_share_does_not_end_the_wait_for_the_first() {
-    let (mut group, seats) = Group::new(vec![None, None]);
-    let alone = tokio::spawn(take(&seats[0], Uuid::nil()));
-    let shares = take(&seats[1], Uuid::now_v7());
+    let (mut group, slots) = Group::new(vec![None, None]);
+    let alone = tokio::spawn(take(&slots[0], Uuid::nil()));
+    let shares = take(&slots[1], Uuid::now_v7());
     let shares = tokio::spawn(async move {
         sleep(LINGER * 10).await;
         shares.await

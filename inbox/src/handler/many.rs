@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
 use super::{Disposition, HandlerError};
-use crate::{Context, Delivery, transaction::Lent};
+use crate::{Context, Delivery, transaction::TransactionGuard};
 
 /// The transaction of many messages.
 ///
@@ -15,12 +15,12 @@ use crate::{Context, Delivery, transaction::Lent};
 /// or not at all. As with [`Context`], it goes back to the inbox when it is dropped.
 #[derive(Debug)]
 pub struct BatchContext {
-    transaction: Lent,
+    transaction: TransactionGuard,
     outbox: Outbox,
 }
 
 impl BatchContext {
-    pub(crate) const fn new(transaction: Lent, outbox: Outbox) -> Self {
+    pub(crate) const fn new(transaction: TransactionGuard, outbox: Outbox) -> Self {
         Self {
             transaction,
             outbox,

@@ -126,9 +126,9 @@ impl Service<Context> for Router {
         match self.handlers.get(type_name) {
             Some(Erased::One(handler)) => handler(context),
             Some(Erased::Many(handler)) => {
-                let (lent, delivery, outbox) = context.into_parts();
+                let (guard, delivery, outbox) = context.into_parts();
                 // However many messages there are, nobody knows to which of them another one is owed.
-                let working = handler(BatchContext::new(lent, outbox), vec![delivery]);
+                let working = handler(BatchContext::new(guard, outbox), vec![delivery]);
                 Box::pin(outbox::context::scope(MessageContext::new(), working))
             }
             None => unhandled(type_name),

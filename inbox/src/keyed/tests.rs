@@ -84,10 +84,10 @@ proptest! {
     #[test]
     fn a_key_runs_in_one_group_at_a_time_in_order_and_nothing_is_held_back_without_reason(
         limit in 1_usize..5,
-        together in 1_usize..5,
+        messages_per_transaction in 1_usize..5,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
-        let mut pool = Keyed::new(limit, together);
+        let mut pool = Keyed::new(limit, messages_per_transaction);
         let mut running: Vec<Group> = Vec::new();
         let mut waiting: Group = Vec::new();
         let mut last_started: HashMap<String, usize> = HashMap::new();
@@ -113,7 +113,7 @@ proptest! {
                 if group.is_empty() {
                     break;
                 }
-                prop_assert!(group.len() <= together);
+                prop_assert!(group.len() <= messages_per_transaction);
                 for (key, job) in &group {
                     let others = running.iter().flatten();
                     prop_assert!(key.is_none() || others.clone().all(|(other, _)| other != key));

@@ -6,7 +6,7 @@ use super::row;
 use crate::{
     Delivery, Outcome,
     dedup::{Age, Id, Record},
-    policy::{Due, Verdict},
+    policy::{Due, ParkDecision},
     sql,
     transaction::{Settings, within},
 };
@@ -17,20 +17,20 @@ use crate::{
 pub(crate) async fn park(
     settings: &Settings,
     delivery: &Delivery,
-    verdict: &Verdict,
+    decision: &ParkDecision,
 ) -> Result<Outcome, sqlx::Error> {
     let mut tx = within(settings.begin()).await?;
     let mut link = settings.link(&mut tx);
     if !record(settings, &mut link, delivery).await?
-        && (!verdict.recorded || is_parked(settings, &mut link, delivery).await?)
+        && (!decision.recorded || is_parked(settings, &mut link, delivery).await?)
     {
         within(tx.commit()).await?;
         return Ok(Outcome::Duplicate);
     }
     let parked = async {
-        let verdict = in_line(settings, &mut link, delivery, verdict.clone()).await?;
-        insert(&mut link, &settings.consumer, delivery, &verdict).await?;
-        Ok(Outcome::Parked(verdict.reason))
+        let decision = in_line(settings, &mut link, delivery, decision.clone()).await?;
+        insert(&mut link, &settings.consumer, delivery, &decision).await?;
+        Ok(Outcome::Parked(decision.reason))
     };
     let outcome = within(parked).await?;
     within(tx.commit()).await?;
@@ -56,13 +56,13 @@ pub(crate) async fn insert(
     link: &mut Link<'_>,
     consumer: &str,
     delivery: &Delivery,
-    verdict: &Verdict,
+    decision: &ParkDecision,
 ) -> Result<(), sqlx::Error> {
     let message = delivery.message();
     let headers = outbox::jsonb(&row::headers(message));
     let headers = headers.map_err(|error| sqlx::Error::Encode(error.into()))?;
     let body = delivery.received_body();
-    sql::parked::insert(link, consumer, message, headers, body, verdict).await
+    sql::parked::insert(link, consumer, message, headers, body, decision).await
 }
 
 /// Records the id, if the message has one; returns false if it was recorded before.
@@ -97,17 +97,17 @@ async fn in_line(
     settings: &Settings,
     link: &mut Link<'_>,
     delivery: &Delivery,
-    verdict: Verdict,
-) -> Result<Verdict, sqlx::Error> {
-    match (&delivery.message().key, verdict.due) {
-        (Some(key), Due::In(_)) if verdict.holds_key => {
+    decision: ParkDecision,
+) -> Result<ParkDecision, sqlx::Error> {
+    match (&delivery.message().key, decision.due) {
+        (Some(key), Due::In(_)) if decision.holds_key => {
             let held = sql::parked::lock_holder(link, &settings.consumer, key).await?;
             Ok(if held {
-                Verdict::behind(verdict.attempts, verdict.error)
+                ParkDecision::behind(decision.attempts, decision.error)
             } else {
-                verdict
+                decision
             })
         }
-        _ => Ok(verdict),
+        _ => Ok(decision),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     Delivery, Reason,
     backoff::Backoff,
     engine::{Engine, span},
-    policy::{Failed, LONGEST, Meaning, Next, Progress, Verdict},
+    policy::{ErrorClass, Failed, LONGEST, Next, ParkDecision, Progress},
     sql::{
         self,
         parked::{Claimed, Leases, Takes},
@@ -111,12 +111,12 @@ impl Worker {
         let delivery = Delivery::parked(message, body, id, attempts);
         let span = span(self.engine.consumer(), &delivery);
         async {
-            let verdict = match self.spent(failed) {
-                Some(verdict) => Some(verdict),
+            let decision = match self.spent(failed) {
+                Some(decision) => Some(decision),
                 None => self.attempt(&delivery, failed, stop).await,
             };
-            if let Some(verdict) = verdict {
-                self.settle(&delivery, id, attempts, &verdict, stop).await;
+            if let Some(decision) = decision {
+                self.settle(&delivery, id, attempts, &decision, stop).await;
             }
         }
         .instrument(span)
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// Gives up a delivery whose attempts all ended with the process: nobody has settled it.
-    fn spent(&self, failed: Failed) -> Option<Verdict> {
+    fn spent(&self, failed: Failed) -> Option<ParkDecision> {
         let limits = &self.engine.limits;
         (failed.attempts > limits.max_attempts).then(|| {
             let crashed = Failed {
@@ -133,7 +133,7 @@ impl Worker {
                 ..failed
             };
             let text = "the process ended during its last attempt";
-            limits.verdict(Meaning::Failed, crashed, text.to_owned())
+            limits.decision(ErrorClass::Failed, crashed, text.to_owned())
         })
     }
 
@@ -143,7 +143,7 @@ impl Worker {
         delivery: &Delivery,
         failed: Failed,
         stop: &CancellationToken,
-    ) -> Option<Verdict> {
+    ) -> Option<ParkDecision> {
         let mut progress = Progress::default();
         loop {
             let fault = self.engine.attempt(delivery.clone()).await.err()?;
@@ -155,7 +155,7 @@ impl Worker {
                         () = sleep(wait) => {}
                     }
                 }
-                Next::Park(verdict) => return Some(verdict),
+                Next::Park(decision) => return Some(decision),
             }
         }
     }
@@ -166,12 +166,12 @@ impl Worker {
         delivery: &Delivery,
         id: i64,
         attempts: i32,
-        verdict: &Verdict,
+        decision: &ParkDecision,
         stop: &CancellationToken,
     ) {
         let mut tries = 0;
         loop {
-            let settled = within(self.write(delivery, id, attempts, verdict)).await;
+            let settled = within(self.write(delivery, id, attempts, decision)).await;
             match settled {
                 Ok(true) => break,
                 // Somebody else has settled it, or claimed it anew.
@@ -186,8 +186,8 @@ impl Worker {
                 () = sleep(self.engine.limits.outage.delay(tries)) => tries += 1,
             }
         }
-        if verdict.is_dead() {
-            self.engine.emit_dead(verdict);
+        if decision.is_dead() {
+            self.engine.emit_dead(decision);
         }
     }
 
@@ -197,17 +197,17 @@ impl Worker {
         delivery: &Delivery,
         id: i64,
         attempts: i32,
-        verdict: &Verdict,
+        decision: &ParkDecision,
     ) -> Result<bool, sqlx::Error> {
         let settings = &self.engine.settings;
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
-        let held = sql::parked::settle(&mut link, id, attempts, verdict).await?;
-        let lets_go = held == Some(true) && !verdict.holds_key;
+        let held = sql::parked::settle(&mut link, id, attempts, decision).await?;
+        let lets_go = held == Some(true) && !decision.holds_key;
         if let (Some(key), true) = (&delivery.message().key, lets_go) {
             let consumer = &settings.consumer;
             sql::parked::release_next(&mut link, consumer, key).await?;
-            if verdict.reason == Reason::Unhandled {
+            if decision.reason == Reason::Unhandled {
                 let type_name = delivery.type_name();
                 sql::parked::overtake(&mut link, consumer, key, type_name).await?;
             }

@@ -6,7 +6,7 @@ use crate::{
     Reason,
     handler::{chain, sources},
     sql,
-    transaction::{Meant, TransactionError},
+    transaction::{HandlerIntent, TransactionError},
 };
 
 /// Most bytes of an error's text that are kept.
@@ -14,7 +14,7 @@ const ERROR_BYTES: usize = 8 * 1024;
 
 /// What an attempt's error means for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum ErrorClass {
     /// Nobody could be asked. Says nothing about the message; tried again without limit.
     Unavailable,
     /// A conflict with another transaction, a lost connection, or a statement that was prepared before a table
@@ -32,7 +32,7 @@ pub(crate) enum Meaning {
     Ended,
 }
 
-impl Meaning {
+impl ErrorClass {
     /// Returns what a transaction's error means.
     pub(crate) fn of(error: &TransactionError) -> Self {
         match error {
@@ -43,11 +43,11 @@ impl Meaning {
             TransactionError::Future => Self::Hopeless(Reason::Future),
             TransactionError::Undecodable(_) => Self::Hopeless(Reason::Undecodable),
             TransactionError::Unhandled(_) => Self::Hopeless(Reason::Unhandled),
-            TransactionError::Handler(failure) => match failure.meant {
-                Meant::Retry if conflicts(failure.error()) => Self::Rerun,
-                Meant::Retry => Self::Failed,
-                Meant::Defer(wait) => Self::Deferred(wait),
-                Meant::Reject => Self::Hopeless(Reason::Rejected),
+            TransactionError::Handler(failure) => match failure.intent {
+                HandlerIntent::Retry if conflicts(failure.error()) => Self::Rerun,
+                HandlerIntent::Retry => Self::Failed,
+                HandlerIntent::Defer(wait) => Self::Deferred(wait),
+                HandlerIntent::Reject => Self::Hopeless(Reason::Rejected),
             },
             TransactionError::Panicked(_)
             | TransactionError::TimedOut(_)
@@ -71,7 +71,7 @@ impl Meaning {
 /// The error of an attempt, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    pub(crate) meaning: Meaning,
+    pub(crate) class: ErrorClass,
     /// Text of the error and of its causes.
     pub(crate) text: String,
 }
@@ -79,18 +79,21 @@ pub(crate) struct Fault {
 impl Fault {
     /// Reads the error of the services around a handler. What the transaction's error meant was `seen`, if it
     /// failed: an error of a layer's may have it among its sources, or hide it.
-    pub(crate) fn read(error: &(dyn Error + 'static), seen: Option<Meaning>) -> Self {
+    pub(crate) fn read(error: &(dyn Error + 'static), seen: Option<ErrorClass>) -> Self {
         let shown = sources(error).find_map(|source| source.downcast_ref::<TransactionError>());
-        let meaning = shown.map(Meaning::of).or(seen).unwrap_or(Meaning::Failed);
+        let class = shown
+            .map(ErrorClass::of)
+            .or(seen)
+            .unwrap_or(ErrorClass::Failed);
         let advice = sources(error)
-            .filter(|_| meaning == Meaning::Unavailable)
+            .filter(|_| class == ErrorClass::Unavailable)
             .find_map(|source| sql::advice(source.downcast_ref()?));
         let text = match advice {
             Some(advice) => format!("{}; {advice}", chain(error)),
             None => chain(error),
         };
         Self {
-            meaning,
+            class,
             text: clip(text),
         }
     }
@@ -98,7 +101,7 @@ impl Fault {
     /// Makes the fault of a layer that answered for a parked delivery, which never came to the inbox.
     pub(crate) fn kept_away() -> Self {
         Self {
-            meaning: Meaning::Failed,
+            class: ErrorClass::Failed,
             text: "a layer around the handler answered itself, or passed on a delivery that it had made: use Delivery::with_body, and inbox.discard for a parked message that nobody is to handle".to_owned(),
         }
     }
@@ -106,7 +109,7 @@ impl Fault {
     /// Makes the fault of a panic outside the transaction, in a layer of the user's.
     pub(crate) fn panicked(text: &str) -> Self {
         Self {
-            meaning: Meaning::Failed,
+            class: ErrorClass::Failed,
             text: clip(format!("a layer around the handler panicked: {text}")),
         }
     }
@@ -132,43 +135,49 @@ fn clip(mut text: String) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Fault, Meaning};
+    use super::{ErrorClass, Fault};
     use crate::{HandlerError, Reason, transaction::TransactionError};
 
-    fn handler(error: HandlerError) -> Meaning {
-        Meaning::of(&error.into())
+    fn handler(error: HandlerError) -> ErrorClass {
+        ErrorClass::of(&error.into())
     }
 
     #[test]
     fn handlers_say_what_they_mean() {
-        assert_eq!(handler(HandlerError::retry("x")), Meaning::Failed);
+        assert_eq!(handler(HandlerError::retry("x")), ErrorClass::Failed);
         assert_eq!(
             handler(HandlerError::reject("x")),
-            Meaning::Hopeless(Reason::Rejected)
+            ErrorClass::Hopeless(Reason::Rejected)
         );
         let minute = Duration::from_mins(1);
         assert_eq!(
             handler(HandlerError::defer(minute, "x")),
-            Meaning::Deferred(Some(minute))
+            ErrorClass::Deferred(Some(minute))
         );
-        assert_eq!(handler(HandlerError::not_yet("x")), Meaning::Deferred(None));
+        assert_eq!(
+            handler(HandlerError::not_yet("x")),
+            ErrorClass::Deferred(None)
+        );
     }
 
     #[test]
     fn a_database_that_is_away_says_nothing_about_the_message() {
         let away = || sqlx::Error::PoolTimedOut;
         assert_eq!(
-            Meaning::of(&TransactionError::Unavailable(away())),
-            Meaning::Unavailable
+            ErrorClass::of(&TransactionError::Unavailable(away())),
+            ErrorClass::Unavailable
         );
-        assert_eq!(Meaning::of(&TransactionError::Lost(away())), Meaning::Rerun);
         assert_eq!(
-            Meaning::of(&TransactionError::Commit(away())),
-            Meaning::Rerun
+            ErrorClass::of(&TransactionError::Lost(away())),
+            ErrorClass::Rerun
         );
-        assert_eq!(Meaning::of(&TransactionError::Shared), Meaning::Alone);
+        assert_eq!(
+            ErrorClass::of(&TransactionError::Commit(away())),
+            ErrorClass::Rerun
+        );
+        assert_eq!(ErrorClass::of(&TransactionError::Shared), ErrorClass::Alone);
         // The handler's own pool may be another database's.
-        assert_eq!(handler(away().into()), Meaning::Failed);
+        assert_eq!(handler(away().into()), ErrorClass::Failed);
     }
 
     #[test]
@@ -177,12 +186,12 @@ mod tests {
         #[error("wrapped")]
         struct Wrapped(#[source] TransactionError);
         let wrapped = Fault::read(&Wrapped(TransactionError::Stale), None);
-        assert_eq!(wrapped.meaning, Meaning::Hopeless(Reason::Stale));
+        assert_eq!(wrapped.class, ErrorClass::Hopeless(Reason::Stale));
         assert!(wrapped.text.starts_with("wrapped: the message is older"));
         let own = std::io::Error::other("rate limited");
-        assert_eq!(Fault::read(&own, None).meaning, Meaning::Failed);
-        let seen = Meaning::Hopeless(Reason::Stale);
-        assert_eq!(Fault::read(&own, Some(seen)).meaning, seen);
+        assert_eq!(Fault::read(&own, None).class, ErrorClass::Failed);
+        let seen = ErrorClass::Hopeless(Reason::Stale);
+        assert_eq!(Fault::read(&own, Some(seen)).class, seen);
     }
 
     #[test]

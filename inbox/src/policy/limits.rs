@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Due, Verdict, fault::Meaning};
+use super::{Due, ParkDecision, fault::ErrorClass};
 use crate::{Reason, backoff::Backoff};
 
 /// Reruns after conflicts, before they count as a failure.
@@ -75,43 +75,48 @@ impl Limits {
     ///
     /// # Panics
     /// In debug builds, if the fault calls for a rerun instead.
-    pub(crate) fn verdict(&self, meaning: Meaning, failed: Failed, error: String) -> Verdict {
-        let (reason, due, holds_key) = match meaning {
-            Meaning::Failed if failed.attempts < self.max_attempts => {
+    pub(crate) fn decision(
+        &self,
+        class: ErrorClass,
+        failed: Failed,
+        error: String,
+    ) -> ParkDecision {
+        let (reason, due, holds_key) = match class {
+            ErrorClass::Failed if failed.attempts < self.max_attempts => {
                 let tries = failed.attempts.saturating_sub(self.attempts_in_place);
                 // "Never" is no time that a table holds.
                 let wait = self.parked.delay(tries).min(LONGEST);
                 (failed.reason, Due::In(wait), failed.in_order)
             }
-            Meaning::Deferred(wait) if failed.age < self.max_deferral => {
+            ErrorClass::Deferred(wait) if failed.age < self.max_deferral => {
                 let wait = wait.unwrap_or_else(|| self.parked.delay(0));
                 // Beyond that it will be dead.
                 let wait = wait.max(SHORTEST).min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)
             }
-            Meaning::Deferred(_) => (Reason::Deferred, Due::Never, false),
-            Meaning::Hopeless(reason) => {
+            ErrorClass::Deferred(_) => (Reason::Deferred, Due::Never, false),
+            ErrorClass::Hopeless(reason) => {
                 let holds = failed.in_order && self.dead_holds(reason);
                 (reason, Due::Never, holds)
             }
-            Meaning::Failed
-            | Meaning::Ended
-            | Meaning::Rerun
-            | Meaning::Alone
-            | Meaning::Unavailable => {
-                let is_failure = matches!(meaning, Meaning::Failed | Meaning::Ended);
-                debug_assert!(is_failure, "{meaning:?} is no failure");
+            ErrorClass::Failed
+            | ErrorClass::Ended
+            | ErrorClass::Rerun
+            | ErrorClass::Alone
+            | ErrorClass::Unavailable => {
+                let is_failure = matches!(class, ErrorClass::Failed | ErrorClass::Ended);
+                debug_assert!(is_failure, "{class:?} is no failure");
                 let holds = failed.in_order && self.dead_holds(failed.reason);
                 (failed.reason, Due::Never, holds)
             }
         };
         let counted = u32::from(reason != Reason::Deferred);
-        Verdict {
+        ParkDecision {
             reason,
             due,
             attempts: failed.attempts.saturating_sub(1) + counted,
             holds_key,
-            recorded: meaning == Meaning::Ended,
+            recorded: class == ErrorClass::Ended,
             error: Some(error),
         }
     }
@@ -119,9 +124,9 @@ impl Limits {
     /// Decides how a delivery is parked that the broker delivered too often.
     ///
     /// It is run at least once more, by the parked worker: broken connections count too.
-    pub(crate) fn crashed(&self, deliveries: u64, in_order: bool) -> Verdict {
+    pub(crate) fn crashed(&self, deliveries: u64, in_order: bool) -> ParkDecision {
         let attempts = u32::try_from(deliveries).unwrap_or(u32::MAX);
-        Verdict {
+        ParkDecision {
             reason: Reason::Crashed,
             due: Due::In(Duration::ZERO),
             // A claim that is cut short before the handler runs counts as well.
@@ -136,8 +141,8 @@ impl Limits {
 
     /// Decides how a delivery is parked whose type has no handler in this process: others may have one,
     /// while a new release takes the place of an old one, and claim it at once.
-    pub(crate) fn unhandled(type_name: &str, in_order: bool) -> Verdict {
-        Verdict {
+    pub(crate) fn unhandled(type_name: &str, in_order: bool) -> ParkDecision {
+        ParkDecision {
             reason: Reason::Unhandled,
             due: Due::In(Duration::ZERO),
             attempts: 0,
@@ -148,10 +153,10 @@ impl Limits {
     }
 
     /// Parks a message dead that cannot be read as its publisher sent it.
-    pub(crate) fn unreadable(&self, error: String, in_order: bool) -> Verdict {
-        Verdict {
+    pub(crate) fn unreadable(&self, error: String, in_order: bool) -> ParkDecision {
+        ParkDecision {
             holds_key: in_order && !self.release_dead_keys,
-            ..Verdict::hopeless(Reason::Undecodable, error)
+            ..ParkDecision::hopeless(Reason::Undecodable, error)
         }
     }
 
@@ -170,37 +175,37 @@ impl Limits {
 mod tests {
     use std::time::Duration;
 
-    use super::{Backoff, Due, Failed, LONGEST, Limits, Meaning, Verdict};
+    use super::{Backoff, Due, ErrorClass, Failed, LONGEST, Limits, ParkDecision};
     use crate::Reason;
 
-    fn verdict(limits: &Limits, meaning: Meaning, attempts: u32, age: Duration) -> Verdict {
+    fn decision(limits: &Limits, class: ErrorClass, attempts: u32, age: Duration) -> ParkDecision {
         let failed = Failed {
             attempts,
             age,
             in_order: true,
             reason: Reason::Failed,
         };
-        limits.verdict(meaning, failed, "why".into())
+        limits.decision(class, failed, "why".into())
     }
 
     #[test]
     fn failures_wait_longer_and_longer_and_then_are_dead() {
         let limits = Limits::default();
-        let waits = |attempts| match verdict(&limits, Meaning::Failed, attempts, Duration::ZERO).due
-        {
-            Due::In(wait) => wait,
-            other => panic!("{other:?}"),
-        };
+        let waits =
+            |attempts| match decision(&limits, ErrorClass::Failed, attempts, Duration::ZERO).due {
+                Due::In(wait) => wait,
+                other => panic!("{other:?}"),
+            };
         assert!(waits(3) <= Duration::from_secs(10));
         assert!(waits(9) > Duration::from_mins(5));
-        let dead = verdict(&limits, Meaning::Failed, 10, Duration::ZERO);
+        let dead = decision(&limits, ErrorClass::Failed, 10, Duration::ZERO);
         assert_eq!((dead.state(), dead.holds_key), ("dead", true));
         let released = Limits {
             release_dead_keys: true,
             ..limits
         };
-        assert!(!verdict(&released, Meaning::Failed, 10, Duration::ZERO).holds_key);
-        assert!(verdict(&released, Meaning::Failed, 9, Duration::ZERO).holds_key);
+        assert!(!decision(&released, ErrorClass::Failed, 10, Duration::ZERO).holds_key);
+        assert!(decision(&released, ErrorClass::Failed, 9, Duration::ZERO).holds_key);
     }
 
     #[test]
@@ -209,7 +214,7 @@ mod tests {
             parked: Backoff::new(Duration::MAX, Duration::MAX),
             ..Limits::default()
         };
-        let due = verdict(&limits, Meaning::Failed, 3, Duration::ZERO).due;
+        let due = decision(&limits, ErrorClass::Failed, 3, Duration::ZERO).due;
         assert_eq!(due, Due::In(LONGEST));
     }
 
@@ -217,12 +222,12 @@ mod tests {
     fn putting_off_counts_no_failure_holds_no_key_and_ends() {
         let limits = Limits::default();
         let wait = Duration::from_secs(7);
-        let put_off = verdict(&limits, Meaning::Deferred(Some(wait)), 4, Duration::ZERO);
+        let put_off = decision(&limits, ErrorClass::Deferred(Some(wait)), 4, Duration::ZERO);
         assert_eq!(put_off.due, Due::In(wait));
         assert_eq!(put_off.attempts, 3);
         assert!(!put_off.holds_key);
         let day = Duration::from_hours(24);
-        let too_long = verdict(&limits, Meaning::Deferred(Some(wait)), 4, day);
+        let too_long = decision(&limits, ErrorClass::Deferred(Some(wait)), 4, day);
         assert_eq!(
             (too_long.reason, too_long.due),
             (Reason::Deferred, Due::Never)
@@ -233,9 +238,9 @@ mod tests {
     fn what_could_not_have_been_handled_in_order_holds_no_key() {
         let limits = Limits::default();
         let holds = |reason| {
-            let verdict = verdict(&limits, Meaning::Hopeless(reason), 1, Duration::ZERO);
-            assert!(verdict.is_dead());
-            verdict.holds_key
+            let decision = decision(&limits, ErrorClass::Hopeless(reason), 1, Duration::ZERO);
+            assert!(decision.is_dead());
+            decision.holds_key
         };
         assert!(holds(Reason::Rejected) && holds(Reason::Undecodable));
         assert!(!holds(Reason::Stale) && !holds(Reason::Future));

@@ -6,7 +6,7 @@ mod progress;
 
 use std::time::Duration;
 
-pub(crate) use fault::{Fault, Meaning};
+pub(crate) use fault::{ErrorClass, Fault};
 pub(crate) use limits::{Failed, LONGEST, Limits};
 pub(crate) use progress::{Next, Progress};
 
@@ -17,7 +17,7 @@ const MOST_COUNTED: i32 = i32::MAX / 2;
 
 /// How a delivery is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ParkDecision {
     pub(crate) reason: Reason,
     pub(crate) due: Due,
     /// Attempts so far.
@@ -41,7 +41,7 @@ pub(crate) enum Due {
     Never,
 }
 
-impl Verdict {
+impl ParkDecision {
     /// Parks a message behind an earlier one of its key.
     pub(crate) fn behind(attempts: u32, error: Option<String>) -> Self {
         Self {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Fault, Limits, Verdict,
-    fault::Meaning,
+    Fault, Limits, ParkDecision,
+    fault::ErrorClass,
     limits::{Failed, RERUNS},
 };
 use crate::Reason;
@@ -23,7 +23,7 @@ pub(crate) enum Next {
     /// Run it again, after a wait.
     Again(Duration),
     /// Park it.
-    Park(Verdict),
+    Park(ParkDecision),
 }
 
 impl Progress {
@@ -34,17 +34,17 @@ impl Progress {
 
     /// Decides what to do after a fault of a delivery from the queue.
     pub(crate) fn next(&mut self, limits: &Limits, fault: Fault, keyed: bool) -> Next {
-        if let Some(wait) = self.wait_without_failure(limits, fault.meaning) {
+        if let Some(wait) = self.wait_without_failure(limits, fault.class) {
             return Next::Again(wait);
         }
-        let meaning = match fault.meaning {
-            Meaning::Rerun | Meaning::Alone => Meaning::Failed,
+        let class = match fault.class {
+            ErrorClass::Rerun | ErrorClass::Alone => ErrorClass::Failed,
             other => other,
         };
         self.failures += 1;
         self.reruns = 0;
         let in_place = limits.attempts_in_place.min(limits.max_attempts);
-        if meaning == Meaning::Failed && self.failures < in_place {
+        if class == ErrorClass::Failed && self.failures < in_place {
             return Next::Again(limits.in_place.delay(self.failures - 1));
         }
         let failed = Failed {
@@ -53,30 +53,30 @@ impl Progress {
             in_order: keyed,
             reason: Reason::Failed,
         };
-        Next::Park(limits.verdict(meaning, failed, fault.text))
+        Next::Park(limits.decision(class, failed, fault.text))
     }
 
     /// Decides what to do after a fault of a parked delivery, whose attempts the table counts.
     pub(crate) fn next_parked(&mut self, limits: &Limits, fault: Fault, failed: Failed) -> Next {
-        if let Some(wait) = self.wait_without_failure(limits, fault.meaning) {
+        if let Some(wait) = self.wait_without_failure(limits, fault.class) {
             return Next::Again(wait);
         }
-        let meaning = match fault.meaning {
-            Meaning::Rerun | Meaning::Alone => Meaning::Failed,
+        let class = match fault.class {
+            ErrorClass::Rerun | ErrorClass::Alone => ErrorClass::Failed,
             other => other,
         };
-        Next::Park(limits.verdict(meaning, failed, fault.text))
+        Next::Park(limits.decision(class, failed, fault.text))
     }
 
     /// Reruns are bounded: a message that breaks the connection each time must not run for ever, nor one that a
     /// layer of the user's sends to a place it no longer has.
-    fn wait_without_failure(&mut self, limits: &Limits, meaning: Meaning) -> Option<Duration> {
-        match meaning {
-            Meaning::Unavailable => {
+    fn wait_without_failure(&mut self, limits: &Limits, class: ErrorClass) -> Option<Duration> {
+        match class {
+            ErrorClass::Unavailable => {
                 self.outages += 1;
                 Some(limits.outage.delay(self.outages - 1))
             }
-            Meaning::Rerun | Meaning::Alone if self.reruns < RERUNS => {
+            ErrorClass::Rerun | ErrorClass::Alone if self.reruns < RERUNS => {
                 self.outages = 0;
                 self.reruns += 1;
                 Some(limits.conflict.delay(self.reruns - 1))
@@ -91,12 +91,12 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Limits, Meaning, Next, Progress, RERUNS};
+    use super::{ErrorClass, Fault, Limits, Next, Progress, RERUNS};
     use crate::Reason;
 
-    fn fault(meaning: Meaning) -> Fault {
+    fn fault(class: ErrorClass) -> Fault {
         Fault {
-            meaning,
+            class,
             text: "why".into(),
         }
     }
@@ -107,14 +107,14 @@ mod tests {
         let mut progress = Progress::default();
         for attempt in 1..3 {
             assert_eq!(progress.attempt(), attempt);
-            let next = progress.next(&limits, fault(Meaning::Failed), true);
+            let next = progress.next(&limits, fault(ErrorClass::Failed), true);
             assert!(matches!(next, Next::Again(_)));
         }
-        let Next::Park(verdict) = progress.next(&limits, fault(Meaning::Failed), true) else {
+        let Next::Park(decision) = progress.next(&limits, fault(ErrorClass::Failed), true) else {
             panic!("not parked");
         };
-        assert_eq!((verdict.reason, verdict.attempts), (Reason::Failed, 3));
-        assert!(verdict.holds_key && !verdict.is_dead());
+        assert_eq!((decision.reason, decision.attempts), (Reason::Failed, 3));
+        assert!(decision.holds_key && !decision.is_dead());
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let limits = Limits::default();
         let mut progress = Progress::default();
         for _ in 0..1_000 {
-            let next = progress.next(&limits, fault(Meaning::Unavailable), true);
+            let next = progress.next(&limits, fault(ErrorClass::Unavailable), true);
             assert!(matches!(next, Next::Again(_)));
         }
         assert_eq!(progress.attempt(), 1);
@@ -133,22 +133,22 @@ mod tests {
         let limits = Limits::default();
         let mut progress = Progress::default();
         for _ in 0..RERUNS {
-            let next = progress.next(&limits, fault(Meaning::Rerun), true);
+            let next = progress.next(&limits, fault(ErrorClass::Rerun), true);
             assert!(matches!(next, Next::Again(_)));
             assert_eq!(progress.attempt(), 1);
         }
-        progress.next(&limits, fault(Meaning::Rerun), true);
+        progress.next(&limits, fault(ErrorClass::Rerun), true);
         assert_eq!(progress.attempt(), 2);
     }
 
     #[test]
     fn what_is_hopeless_is_not_tried_again() {
         let mut progress = Progress::default();
-        let meaning = Meaning::Hopeless(Reason::Undecodable);
-        let next = progress.next(&Limits::default(), fault(meaning), false);
-        let Next::Park(verdict) = next else {
+        let class = ErrorClass::Hopeless(Reason::Undecodable);
+        let next = progress.next(&Limits::default(), fault(class), false);
+        let Next::Park(decision) = next else {
             panic!("not parked");
         };
-        assert!(verdict.is_dead() && !verdict.holds_key);
+        assert!(decision.is_dead() && !decision.holds_key);
     }
 }

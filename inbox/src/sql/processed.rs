@@ -7,7 +7,7 @@ use outbox::link::Link;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use crate::{dedup::Record, transaction::Session};
+use crate::{dedup::Record, transaction::TxIdentity};
 
 // One statement, one round trip: the record, and whether the key must wait.
 pub(crate) const RECORD_RING: &str = "
@@ -108,7 +108,7 @@ pub(crate) async fn record(
 
 /// A message whose id is to be recorded in the ring.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct DedupEntry {
     pub(crate) uuid: Uuid,
     pub(crate) slot: i16,
     /// When the id was made, as it says.
@@ -124,14 +124,14 @@ pub(crate) struct RecordedAll {
     /// The database's time.
     pub(crate) now: DateTime<Utc>,
     /// The transaction.
-    pub(crate) session: Session,
+    pub(crate) identity: TxIdentity,
 }
 
 /// Records many ids in one statement, as [`record`] records one.
 pub(crate) async fn record_all(
     link: &mut Link<'_>,
     consumer: &str,
-    asked: &[Asked],
+    asked: &[DedupEntry],
 ) -> Result<RecordedAll, sqlx::Error> {
     let rows: Vec<(Option<bool>, DateTime<Utc>, String, i32)> = link
         .query_as(RECORD_ALL)
@@ -145,7 +145,7 @@ pub(crate) async fn record_all(
     Ok(RecordedAll {
         is_new: rows.into_iter().map(|(is_new, ..)| is_new).collect(),
         now,
-        session: Session {
+        identity: TxIdentity {
             xid,
             pid,
             role: None,
@@ -157,7 +157,7 @@ pub(crate) async fn record_all(
 pub(crate) async fn is_any_recorded(
     link: &mut Link<'_>,
     consumer: &str,
-    asked: &[Asked],
+    asked: &[DedupEntry],
 ) -> Result<bool, sqlx::Error> {
     link.query_scalar(IS_ANY_RECORDED)
         .bind(consumer)

@@ -86,13 +86,13 @@ pub enum TransactionError {
 /// handler returned, and so is its source.
 #[derive(Debug)]
 pub struct HandlerFailure {
-    pub(crate) meant: Meant,
+    pub(crate) intent: HandlerIntent,
     error: BoxError,
 }
 
 /// What a handler that failed wants to become of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meant {
+pub(crate) enum HandlerIntent {
     /// Another attempt.
     Retry,
     /// None: it is parked dead.
@@ -104,17 +104,17 @@ pub(crate) enum Meant {
 impl HandlerFailure {
     /// Whether the handler failed, and asks for another attempt.
     pub const fn is_retry(&self) -> bool {
-        matches!(self.meant, Meant::Retry)
+        matches!(self.intent, HandlerIntent::Retry)
     }
 
     /// Whether the handler gave the message up.
     pub const fn is_rejection(&self) -> bool {
-        matches!(self.meant, Meant::Reject)
+        matches!(self.intent, HandlerIntent::Reject)
     }
 
     /// Whether the handler put the message off, which is no failure.
     pub const fn is_deferral(&self) -> bool {
-        matches!(self.meant, Meant::Defer(_))
+        matches!(self.intent, HandlerIntent::Defer(_))
     }
 
     /// Returns the error that the handler returned.
@@ -138,13 +138,13 @@ impl Error for HandlerFailure {
 impl From<HandlerError> for TransactionError {
     fn from(error: HandlerError) -> Self {
         let (disposition, error) = error.into_parts();
-        let meant = match disposition {
-            Disposition::Retry => Meant::Retry,
-            Disposition::Reject => Meant::Reject,
-            Disposition::Defer(wait) => Meant::Defer(wait),
+        let intent = match disposition {
+            Disposition::Retry => HandlerIntent::Retry,
+            Disposition::Reject => HandlerIntent::Reject,
+            Disposition::Defer(wait) => HandlerIntent::Defer(wait),
             Disposition::Undecodable => return Self::Undecodable(error),
             Disposition::Unhandled => return Self::Unhandled(error.to_string()),
         };
-        Self::Handler(HandlerFailure { meant, error })
+        Self::Handler(HandlerFailure { intent, error })
     }
 }

@@ -4,22 +4,22 @@
 //! the transaction, and commits. A duplicate finds its record and is not handled again; a failure
 //! rolls the record back with everything else.
 
-mod begun;
+mod arrival_rate;
+mod commit;
 mod durability;
-mod enter;
 mod error;
 mod layer;
-mod leave;
-mod pace;
+mod prefetched;
+mod record;
 mod service;
 mod settings;
 mod work;
 
-pub(crate) use enter::Session;
-pub(crate) use error::Meant;
+pub(crate) use commit::{check, commit};
+pub(crate) use error::HandlerIntent;
 pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
-pub(crate) use leave::{check, commit};
+pub(crate) use record::TxIdentity;
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
-pub(crate) use work::{Lent, panic_text, work};
+pub(crate) use work::{TransactionGuard, panic_text, work};

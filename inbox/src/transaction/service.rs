@@ -10,9 +10,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
 use super::{
-    Settings, TransactionError, enter,
-    enter::Entered,
-    leave, within,
+    Settings, TransactionError, commit, record,
+    record::RecordResult,
+    within,
     work::{CancelOnDrop, work},
 };
 use crate::{Context, Delivery, HandlerError, Outcome, policy::Fault, sql};
@@ -55,7 +55,7 @@ where
         // A clone of a ready service is not ready: the ready one is used, its clone stays.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        let place = delivery.take_place();
+        let place = delivery.take_slot();
         let witness = delivery.witness().clone();
         let handler = move |context| {
             let mut ready = ready;
@@ -90,16 +90,16 @@ where
     let mut tx = within(settings.begin())
         .await
         .map_err(TransactionError::Unavailable)?;
-    let entered = enter::enter(&settings, &mut settings.link(&mut tx), &delivery).await;
-    let session = match entered {
+    let recorded = record::record(&settings, &mut settings.link(&mut tx), &delivery).await;
+    let identity = match recorded {
         Err(TransactionError::Unavailable(error)) => {
             let mut link = settings.link(&mut tx);
             let _ = within(sql::session::end_unfit(&mut link, &error)).await;
             return Err(TransactionError::Unavailable(error));
         }
         Err(error) => return Err(error),
-        Ok(Entered::Run(session)) => session,
-        Ok(Entered::Settled(outcome)) => {
+        Ok(RecordResult::Run(identity)) => identity,
+        Ok(RecordResult::Done(outcome)) => {
             within(tx.commit())
                 .await
                 .map_err(TransactionError::Commit)?;
@@ -107,12 +107,12 @@ where
         }
     };
     let inherited = Context::inherited_by(&delivery);
-    let lend = |lent| handler(Context::new(lent, delivery.clone(), settings.outbox));
-    let cancel = CancelOnDrop::new(&settings, &session);
-    let worked = work(&settings, tx, &session, inherited, lend).await;
+    let handle = |guard| handler(Context::new(guard, delivery.clone(), settings.outbox));
+    let cancel = CancelOnDrop::new(&settings, &identity);
+    let worked = work(&settings, tx, &identity, inherited, handle).await;
     cancel.disarm();
     let mut tx = worked?;
-    leave::settle(&settings, &mut settings.link(&mut tx), &session, &delivery).await?;
-    leave::commit(&settings, tx, &session).await?;
+    commit::remove_parked(&settings, &mut settings.link(&mut tx), &identity, &delivery).await?;
+    commit(&settings, tx, &identity).await?;
     Ok(Outcome::Handled)
 }

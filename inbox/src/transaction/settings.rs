@@ -9,7 +9,7 @@ use outbox::{
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::timeout;
 
-use super::{begun::Begun, durability::Durability};
+use super::{durability::Durability, prefetched::PrefetchedTransactions};
 use crate::{dedup::Window, events, policy::LONGEST, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) outbox: Outbox,
     pub(crate) statements: Statements,
     /// Shared by all that runs in transactions of these settings.
-    pub(crate) begun: Arc<Begun>,
+    pub(crate) prefetched: Arc<PrefetchedTransactions>,
     pub(crate) durability: Arc<Durability>,
 }
 
@@ -48,7 +48,7 @@ impl Settings {
             handler_timeout: Self::DEFAULT_TIMEOUT,
             outbox: Outbox::new(),
             statements: Statements::default(),
-            begun: Arc::default(),
+            prefetched: Arc::default(),
             durability: Arc::default(),
         }
     }
@@ -64,7 +64,7 @@ impl Settings {
     /// Begins a transaction. Everything that the inbox does happens in one: behind a pooler,
     /// statements outside may each go to another session.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let mut begun = match self.begun.take() {
+        let mut begun = match self.prefetched.take() {
             Some(begun) => begun,
             None => outbox::transaction::begin(&self.pool).await?,
         };
@@ -75,10 +75,10 @@ impl Settings {
     /// Whether a transaction that has just begun should be kept for a delivery.
     ///
     /// Not while somebody may be waiting for a connection, whom the pool would serve first.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(super) fn keeps_prefetching(&self) -> bool {
         let pool = &self.pool;
         let has_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-        has_spare && !pool.is_closed() && self.begun.keeps_another()
+        has_spare && !pool.is_closed() && self.prefetched.keeps_another()
     }
 
     /// Sends statements within such a transaction.

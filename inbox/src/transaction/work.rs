@@ -11,14 +11,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Session, Settings, TransactionError};
+use super::{Settings, TransactionError, TxIdentity};
 use crate::{
     HandlerError,
     sql::{self, step},
 };
 
 /// An open transaction, lent to a handler: it goes back when this is dropped.
-pub(crate) type Lent = OwnedMutexGuard<Transaction<'static, Postgres>>;
+pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
 
 /// Longest wait for a statement that a handler has given up.
 const GIVEN_UP: Duration = Duration::from_secs(5);
@@ -31,17 +31,17 @@ const OTHER_SESSION: Duration = Duration::from_secs(2);
 pub(crate) async fn work<H, W>(
     settings: &Settings,
     tx: Transaction<'static, Postgres>,
-    session: &Session,
+    identity: &TxIdentity,
     inherited: MessageContext,
     handler: H,
 ) -> Result<Transaction<'static, Postgres>, TransactionError>
 where
-    H: FnOnce(Lent) -> W,
+    H: FnOnce(TransactionGuard) -> W,
     W: Future<Output = Result<(), HandlerError>>,
 {
     let slot = Arc::new(Mutex::new(tx));
-    let lent = Arc::clone(&slot).lock_owned().await;
-    let work = async move { handler(lent).await };
+    let guard = Arc::clone(&slot).lock_owned().await;
+    let work = async move { handler(guard).await };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let failure = match timeout(settings.handler_timeout, work).await {
         Ok(Ok(Ok(()))) => None,
@@ -49,13 +49,13 @@ where
         Ok(Err(panic)) => Some(TransactionError::Panicked(panic_text(panic.as_ref()))),
         Err(_) => {
             // A statement may still run; the rollback would wait for its end.
-            let _ = timeout(OTHER_SESSION, cancel(settings, session)).await;
+            let _ = timeout(OTHER_SESSION, cancel(settings, identity)).await;
             Some(TransactionError::TimedOut(settings.handler_timeout))
         }
     };
     let Some(slot) = Arc::into_inner(slot) else {
         // Somebody still has the transaction, and with it the lock on the message's record.
-        let committed = timeout(OTHER_SESSION, terminate(settings, session)).await;
+        let committed = timeout(OTHER_SESSION, terminate(settings, identity)).await;
         return Err(match committed {
             Ok(Ok(true)) => TransactionError::Ended,
             _ => failure.unwrap_or(TransactionError::Leaked),
@@ -67,17 +67,17 @@ where
         // the handler does then is committed at once.
         _ if !tx.is_in_transaction() => Err(TransactionError::Ended),
         None => Ok(tx),
-        Some(failure) => Err(roll_back(settings, session, tx, failure).await),
+        Some(failure) => Err(roll_back(settings, identity, tx, failure).await),
     }
 }
 
 /// Cancels the statement of an attempt that is dropped midway, as by a layer with a time limit. The next attempt
 /// would wait for what has recorded the message, and that for whatever the statement waits for.
-pub(super) struct CancelOnDrop(Option<(Arc<Settings>, Session)>);
+pub(super) struct CancelOnDrop(Option<(Arc<Settings>, TxIdentity)>);
 
 impl CancelOnDrop {
-    pub(super) fn new(settings: &Arc<Settings>, session: &Session) -> Self {
-        Self(Some((Arc::clone(settings), session.clone())))
+    pub(super) fn new(settings: &Arc<Settings>, identity: &TxIdentity) -> Self {
+        Self(Some((Arc::clone(settings), identity.clone())))
     }
 
     pub(super) fn disarm(mut self) {
@@ -87,35 +87,35 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let (Some((settings, session)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+        if let (Some((settings, identity)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             drop(runtime.spawn(async move {
-                let _ = timeout(OTHER_SESSION, cancel_abandoned(&settings, &session)).await;
+                let _ = timeout(OTHER_SESSION, cancel_abandoned(&settings, &identity)).await;
             }));
         }
     }
 }
 
 /// Ends the statement of a session that is held here.
-async fn cancel(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+async fn cancel(settings: &Settings, identity: &TxIdentity) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
-    sql::session::cancel(&mut settings.link(&mut tx), session.pid).await?;
+    sql::session::cancel(&mut settings.link(&mut tx), identity.pid).await?;
     tx.commit().await
 }
 
 /// Ends the statement of a session that is on its way back to the pool.
-async fn cancel_abandoned(settings: &Settings, session: &Session) -> Result<(), sqlx::Error> {
+async fn cancel_abandoned(settings: &Settings, identity: &TxIdentity) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
     let mut link = settings.link(&mut tx);
-    sql::session::cancel_within(&mut link, session.pid, &session.xid).await?;
+    sql::session::cancel_within(&mut link, identity.pid, &identity.xid).await?;
     tx.commit().await
 }
 
 /// Ends the session, if it is still in the transaction; returns whether that has been committed.
-async fn terminate(settings: &Settings, session: &Session) -> Result<bool, sqlx::Error> {
+async fn terminate(settings: &Settings, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
     let mut tx = settings.begin().await?;
     let mut link = settings.link(&mut tx);
-    sql::session::terminate(&mut link, session.pid, &session.xid).await?;
-    let committed = sql::session::is_committed(&mut link, &session.xid).await?;
+    sql::session::terminate(&mut link, identity.pid, &identity.xid).await?;
+    let committed = sql::session::is_committed(&mut link, &identity.xid).await?;
     tx.commit().await?;
     Ok(committed)
 }
@@ -124,12 +124,12 @@ async fn terminate(settings: &Settings, session: &Session) -> Result<bool, sqlx:
 /// which there is nothing to roll back is that of ending the transaction.
 async fn roll_back(
     settings: &Settings,
-    session: &Session,
+    identity: &TxIdentity,
     mut tx: Transaction<'static, Postgres>,
     failure: TransactionError,
 ) -> TransactionError {
     let rolling_back = async {
-        let ended = in_step(&mut settings.link(&mut tx), session).await?;
+        let ended = in_step(&mut settings.link(&mut tx), identity).await?;
         if sql::refusals(&failure).any(sql::is_outdated) {
             tx.clear_cached_statements().await?;
         }
@@ -137,7 +137,7 @@ async fn roll_back(
         Ok::<_, sqlx::Error>(ended)
     };
     let Ok(rolled_back) = timeout(GIVEN_UP, rolling_back).await else {
-        let _ = timeout(OTHER_SESSION, cancel(settings, session)).await;
+        let _ = timeout(OTHER_SESSION, cancel(settings, identity)).await;
         return failure;
     };
     match (rolled_back, failure) {
@@ -152,14 +152,14 @@ async fn roll_back(
 }
 
 /// As [`has_ended`]; ends a session that answers something else.
-async fn in_step(link: &mut Link<'_>, session: &Session) -> Result<bool, sqlx::Error> {
-    let ended = has_ended(link, session).await;
+async fn in_step(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
+    let ended = has_ended(link, identity).await;
     let is_gone = |error: &sqlx::Error| sql::is_lost(error) && !step::is_lost(error);
     if ended.as_ref().is_err_and(is_gone) {
         return ended;
     }
     // Also after a refusal: it may have been that of the request before.
-    let checked = step::check(link, &session.xid).await;
+    let checked = step::check(link, &identity.xid).await;
     if checked.is_err() {
         step::end(link).await;
     }
@@ -171,14 +171,14 @@ async fn in_step(link: &mut Link<'_>, session: &Session) -> Result<bool, sqlx::E
 ///
 /// A statement that the handler has given up is answered first. That may be an error, which is the
 /// handler's own, or take long: then the statement is cancelled.
-async fn has_ended(link: &mut Link<'_>, session: &Session) -> Result<bool, sqlx::Error> {
+async fn has_ended(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
     match sql::session::transaction(link).await {
-        Ok(xid) => Ok(xid.as_deref() != Some(&session.xid)),
+        Ok(xid) => Ok(xid.as_deref() != Some(&identity.xid)),
         Err(error) if sql::is_lost(&error) => Err(error),
         // A failed statement, in this transaction or in what the handler has begun after it.
         Err(_) => {
             sql::session::roll_back_and_begin(link).await?;
-            sql::session::is_committed(link, &session.xid).await
+            sql::session::is_committed(link, &identity.xid).await
         }
     }
 }

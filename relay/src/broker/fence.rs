@@ -20,10 +20,10 @@ use super::{
 use crate::events;
 
 /// After so long without an answer nobody is behind a queue, if the broker answers other questions.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longest that it takes to find out who is behind a queue.
-pub(super) const LONGEST: Duration = Duration::from_secs(3 * PATIENCE.as_secs());
+pub(super) const LONGEST: Duration = Duration::from_secs(3 * ANSWER_TIMEOUT.as_secs());
 
 /// Exchange that every virtual host has.
 const AN_EXCHANGE: &str = "amq.topic";
@@ -120,7 +120,7 @@ impl Fence {
 
 /// Whether a question is answered in time.
 async fn is_answered(question: &mut Question) -> Result<bool, BrokerError> {
-    match timeout(PATIENCE, question).await {
+    match timeout(ANSWER_TIMEOUT, question).await {
         Ok(Ok(answer)) => answer.map(|()| true),
         Ok(Err(_)) => Err(BrokerError::Task),
         Err(_) => Ok(false),

@@ -17,9 +17,9 @@
 
 mod batch;
 mod channel;
+pub(crate) mod connection;
 mod error;
 mod fence;
-pub(crate) mod link;
 pub(crate) mod open;
 mod publisher;
 pub(crate) mod requests;
@@ -27,7 +27,7 @@ pub(crate) mod requests;
 use std::time::Duration;
 
 pub use error::BrokerError;
-pub(crate) use publisher::{Order, Returned};
+pub(crate) use publisher::{BatchRequest, BatchResult};
 
 use tokio::sync::mpsc;
 
@@ -61,9 +61,9 @@ pub(crate) enum Event {
     /// Its state changed.
     State(State),
     /// Channels are open: each takes one order at a time.
-    Channels(Vec<mpsc::Sender<Order>>),
+    Channels(Vec<mpsc::Sender<BatchRequest>>),
     /// An order came back. Every order does, exactly once.
-    Returned(Returned),
+    BatchDone(BatchResult),
     /// The broker refuses for good.
     Refused(BrokerError),
 }

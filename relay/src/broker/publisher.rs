@@ -28,13 +28,13 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// A batch to publish.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct BatchRequest {
     pub(crate) batch: Batch<Message>,
     /// Whether its topic is in doubt, and has it for itself.
     pub(crate) apart: bool,
 }
 
-impl Order {
+impl BatchRequest {
     /// How long its oldest message that a queue took might have been there, by this machine's clock: for
     /// the metric only.
     fn delay(&self, outcomes: &[(Position, Outcome)]) -> Option<Duration> {
@@ -50,7 +50,7 @@ impl Order {
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(crate) struct Returned {
+pub(crate) struct BatchResult {
     /// The channel, as numbered by [`Event::Channels`].
     pub(crate) channel: usize,
     pub(crate) outcomes: Vec<(Position, Outcome)>,
@@ -76,14 +76,14 @@ impl Publisher {
     /// Publishes one order after another, until the connection is lost or the orders end.
     pub(super) async fn run(
         mut self,
-        mut orders: mpsc::Receiver<Order>,
+        mut orders: mpsc::Receiver<BatchRequest>,
         events: mpsc::Sender<Event>,
     ) -> Result<(), BrokerError> {
         loop {
             let order = tokio::select! {
                 order = orders.recv() => order,
                 () = self.lost.cancelled() => {
-                    self.give_back_unsent(orders, &events).await;
+                    self.report_unsent(orders, &events).await;
                     return Ok(());
                 }
             };
@@ -120,9 +120,9 @@ impl Publisher {
                     error = self.open_anew(LEAST_AGE).await.err();
                 }
             }
-            self.give_back(&events, outcomes).await;
+            self.report(&events, outcomes).await;
             if let Some(error) = error {
-                self.give_back_unsent(orders, &events).await;
+                self.report_unsent(orders, &events).await;
                 return Err(error);
             }
         }
@@ -142,27 +142,30 @@ impl Publisher {
     }
 
     /// What the engine has sent before it knew comes back unpublished.
-    async fn give_back_unsent(
+    async fn report_unsent(
         &self,
-        mut orders: mpsc::Receiver<Order>,
+        mut orders: mpsc::Receiver<BatchRequest>,
         events: &mpsc::Sender<Event>,
     ) {
         orders.close();
         while let Some(order) = orders.recv().await {
-            self.give_back(events, all(&order, &Outcome::Unsent)).await;
+            self.report(events, all(&order, &Outcome::Unsent)).await;
         }
     }
 
-    async fn give_back(&self, events: &mpsc::Sender<Event>, outcomes: Vec<(Position, Outcome)>) {
-        let returned = Returned {
+    async fn report(&self, events: &mpsc::Sender<Event>, outcomes: Vec<(Position, Outcome)>) {
+        let returned = BatchResult {
             channel: self.number,
             outcomes,
         };
         // If the engine is gone, so is everything that could be done about it.
-        drop(events.send(Event::Returned(returned)).await);
+        drop(events.send(Event::BatchDone(returned)).await);
     }
 
-    async fn publish(&self, order: &Order) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
+    async fn publish(
+        &self,
+        order: &BatchRequest,
+    ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
         let channel = self.channel.channel();
         let published = tokio::select! {
             // What ended the connection may have told the batch why: that is heard first.
@@ -229,12 +232,12 @@ async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
 
 /// Nothing is known of a batch: not even its acknowledged messages can be trusted, since their
 /// returns may not have come.
-fn unknown(order: &Order, blame: Option<&str>) -> Vec<(Position, Outcome)> {
+fn unknown(order: &BatchRequest, blame: Option<&str>) -> Vec<(Position, Outcome)> {
     let blame = blame.map(str::to_owned);
     all(order, &Outcome::Unknown { blame })
 }
 
-fn all(order: &Order, outcome: &Outcome) -> Vec<(Position, Outcome)> {
+fn all(order: &BatchRequest, outcome: &Outcome) -> Vec<(Position, Outcome)> {
     let positions = order.batch.iter().map(|row| row.position);
     positions
         .map(|position| (position, outcome.clone()))

@@ -53,17 +53,17 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
 pub(crate) async fn visit(
     url: &Secret,
     longest: Duration,
-    patience: Duration,
+    answer_timeout: Duration,
 ) -> Result<(), BrokerError> {
     let visiting = async {
         let connection = connect(url, longest).await?;
         let closing = connection.close(200, ShortString::default());
         closing.await.map_err(BrokerError::Lost)
     };
-    let visited = timeout(patience, visiting).await;
+    let visited = timeout(answer_timeout, visiting).await;
     visited.unwrap_or(Err(BrokerError::TimedOut {
         what: "connecting to the broker",
-        after: patience,
+        after: answer_timeout,
     }))
 }
 

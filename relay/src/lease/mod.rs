@@ -2,11 +2,11 @@
 //!
 //! The lease is a session advisory lock on one dedicated connection, and every record goes through
 //! that same connection: a relay that lost the lock can record nothing. The server ends the
-//! connection when it falls silent, so a frozen or cut-off holder loses it.
+//! connection when it falls silent, so a frozen or cut-off same_server loses it.
 
-mod holder;
-mod keeper;
-mod proof;
+mod freshness;
+mod same_server;
+mod task;
 mod upkeep;
 mod warnings;
 
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-pub(crate) use holder::Holder;
-pub(crate) use keeper::{Command, Event, Keeper};
-pub(crate) use proof::Proof;
+pub(crate) use freshness::LeaseFreshness;
+pub(crate) use same_server::SameServerProof;
+pub(crate) use task::{Command, Event, LeaseTask};
 
 use crate::{
     answer,
@@ -31,15 +31,15 @@ pub(crate) const LANE: i16 = 0;
 
 /// A connection that may come to hold the lease.
 #[derive(Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct LeaseConnection {
     pub(crate) connection: PgConnection,
-    pub(crate) proof: Proof,
+    pub(crate) freshness: LeaseFreshness,
     /// Longest wait for an answer.
-    patience: Duration,
+    answer_timeout: Duration,
     lane: i16,
 }
 
-impl Candidate {
+impl LeaseConnection {
     /// Connects, and checks what the lease needs.
     pub(crate) async fn connect(config: &Config, lane: i16) -> Result<Self, RelayError> {
         let purpose = Purpose::Lease {
@@ -47,23 +47,23 @@ impl Candidate {
         };
         let name = format!("postroom-relay lane {lane} {}", whereabouts());
         let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
-        let patience = config.lease.timeout;
-        answer::within(patience, outbox::schema::check(&mut connection)).await?;
+        let answer_timeout = config.lease.timeout;
+        answer::within(answer_timeout, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,
-            proof: Proof::new(patience),
-            patience,
+            freshness: LeaseFreshness::new(answer_timeout),
+            answer_timeout,
             lane,
         })
     }
 
     /// Tries to take the lease; false if another relay holds it.
     pub(crate) async fn try_take(&mut self) -> Result<bool, RelayError> {
-        let asked = self.proof.now();
+        let asked = self.freshness.now();
         let trying = server::try_lock(&mut self.connection, self.lane);
-        let taken = answer::within(self.patience, trying).await?;
+        let taken = answer::within(self.answer_timeout, trying).await?;
         if taken {
-            self.proof.renew(asked);
+            self.freshness.renew(asked);
         }
         Ok(taken)
     }

@@ -11,7 +11,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::callers::Callers;
+use super::limited_listener::LimitedListener;
 use crate::{error::RelayError, health::Health};
 
 /// Serves `/health/live`, `/health/ready` and `/metrics`.
@@ -28,7 +28,7 @@ pub(super) async fn serve(
         .route("/health/ready", get(move || async move { ready(&health) }))
         .route("/metrics", get(move || async move { render(&metrics) }));
     Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(Callers::new(listener), router).await {
+        if let Err(error) = axum::serve(LimitedListener::new(listener), router).await {
             tracing::error!("health and metrics are no longer served: {error}");
         }
     }))

@@ -78,11 +78,11 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
 
 /// Waits for an answer so long, or says that none came.
 async fn answered<T>(
-    patience: Duration,
+    answer_timeout: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> anyhow::Result<T> {
-    let answer = timeout(patience, answer).await;
-    Ok(answer.map_err(|_| DatabaseError::Silent(patience))??)
+    let answer = timeout(answer_timeout, answer).await;
+    Ok(answer.map_err(|_| DatabaseError::Silent(answer_timeout))??)
 }
 
 async fn connect(url: &Secret) -> anyhow::Result<PgConnection> {

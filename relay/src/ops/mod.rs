@@ -1,9 +1,9 @@
 //! What operators use: the command line, health and metrics.
 
 mod admin;
-mod callers;
 pub(crate) mod check;
 mod cli;
+mod limited_listener;
 mod logs;
 pub(crate) mod migrate;
 pub(crate) mod parked;

@@ -7,10 +7,10 @@ use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    source::{PATIENCE, Source, say},
+    source::{ANSWER_TIMEOUT, Source, say},
     table::{printable, printable_lines, table},
 };
-use crate::{answer, error::RelayError, moment::Moment, publish::Reason};
+use crate::{answer, error::RelayError, pg_timestamp::PgTimestamp, publish::Reason};
 
 /// Very much may be parked, and all of it marked by one statement.
 const MARKING: Duration = Duration::from_mins(10);
@@ -132,7 +132,7 @@ struct Row {
     position: i64,
     reason: String,
     attempts: i32,
-    due_at: Option<Moment>,
+    due_at: Option<PgTimestamp>,
     topic: String,
     key: Option<String>,
     message_id: String,
@@ -141,13 +141,13 @@ struct Row {
 
 pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
-    answer::within(PATIENCE, outbox::schema::check(&mut connection)).await?;
+    answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     match action {
         Action::List(list) => show_list(&mut connection, list).await?,
         Action::Show { position } => {
             let show = sqlx::query_scalar(SHOW).bind(position);
             let shown = show.fetch_optional(&mut connection);
-            let shown: Option<String> = answer::within(PATIENCE, shown).await?;
+            let shown: Option<String> = answer::within(ANSWER_TIMEOUT, shown).await?;
             match shown {
                 Some(shown) => say(printable_lines(&shown))?,
                 None => anyhow::bail!(
@@ -187,7 +187,7 @@ async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result
         .bind(&list.reason)
         .bind(&list.key)
         .bind(list.limit);
-    let rows: Vec<Row> = answer::within(PATIENCE, query.fetch_all(connection)).await?;
+    let rows: Vec<Row> = answer::within(ANSWER_TIMEOUT, query.fetch_all(connection)).await?;
     if list.json {
         return say(printable_lines(&serde_json::to_string_pretty(&rows)?));
     }

@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::source::{PATIENCE, Source, give_up_on_locks, hint, say};
+use super::source::{ANSWER_TIMEOUT, Source, give_up_on_locks, hint, say};
 use crate::{
     answer,
     capture::{Floors, Pair, Position, Snapshot},
@@ -33,7 +33,7 @@ use crate::{
 const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// So long nothing is said of what is waited for.
-const UNTOLD: Duration = Duration::from_secs(1);
+const SILENT_START: Duration = Duration::from_secs(1);
 
 /// So long it may take to look for positions that are taken twice, which is to walk the whole table.
 const WALK: Duration = Duration::from_hours(1);
@@ -57,10 +57,10 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     };
     let url = config.database_url()?;
     let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
-    answer::within(PATIENCE, give_up_on_locks(&mut connection)).await?;
-    answer::within(PATIENCE, outbox::schema::check(&mut connection)).await?;
+    answer::within(ANSWER_TIMEOUT, give_up_on_locks(&mut connection)).await?;
+    answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     let began = Instant::now();
-    while !answer::within(PATIENCE, server::try_lock(&mut connection, LANE)).await? {
+    while !answer::within(ANSWER_TIMEOUT, server::try_lock(&mut connection, LANE)).await? {
         if began.elapsed() >= LETTING_GO {
             bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
         }
@@ -74,7 +74,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         is_behind,
         is_from_ahead,
         subscriptions,
-    } = answer::within(PATIENCE, find(&mut connection)).await?;
+    } = answer::within(ANSWER_TIMEOUT, find(&mut connection)).await?;
     if !subscriptions.is_empty() {
         bail!(
             "logical replication still brings rows: what comes after a rebase would be lost. Stop the producers there, wait until all has come, then DROP SUBSCRIPTION {} and run this again",
@@ -96,16 +96,16 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     if is_behind {
         advance(&mut connection, highest).await?;
     }
-    let look = answer::within(PATIENCE, server::look(&mut connection));
+    let look = answer::within(ANSWER_TIMEOUT, server::look(&mut connection));
     let anchor = look.await?.upper;
-    let xid = answer::within(PATIENCE, server::assign_xid(&mut connection)).await?;
+    let xid = answer::within(ANSWER_TIMEOUT, server::assign_xid(&mut connection)).await?;
     let xid: u64 = xid.parse().context("reading a transaction id")?;
     wait_for_older(&mut connection, xid, options.wait).await?;
     let twice = answer::within(WALK, segment::taken_twice(&mut connection));
     let (twice, lowest) = twice.await?;
     if twice > 0 {
         bail!(
-            "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. Write the later ones again (docs/operations.md, \"By hand\") and run this again",
+            "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. PendingWrites the later ones again (docs/operations.md, \"By hand\") and run this again",
             lowest.unwrap_or(0)
         );
     }
@@ -122,7 +122,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         }]),
     };
     let record = checkpoint::record_alone(&mut connection, LANE, &rebased);
-    answer::within(PATIENCE, record).await?;
+    answer::within(ANSWER_TIMEOUT, record).await?;
     say(format!(
         "rebased: the next relay publishes what lies above position {done} up to {anchor} again, then goes on"
     ))?;
@@ -162,9 +162,9 @@ async fn find(connection: &mut sqlx::PgConnection) -> Result<Found, sqlx::Error>
 /// Moves the sequence beyond rows that came without it: what is written next must lie above them.
 async fn advance(connection: &mut sqlx::PgConnection, highest: Position) -> anyhow::Result<()> {
     let next_is_empty = segment::next_is_empty(connection, highest);
-    let next_is_empty = answer::within(PATIENCE, next_is_empty).await?;
+    let next_is_empty = answer::within(ANSWER_TIMEOUT, next_is_empty).await?;
     let position = sequence::beyond(highest, next_is_empty);
-    answer::within(PATIENCE, segment::advance(connection, position)).await?;
+    answer::within(ANSWER_TIMEOUT, segment::advance(connection, position)).await?;
     say(format!(
         "the sequence outbox.message_position stood below the highest row, {highest}: moved to {position}"
     ))
@@ -174,32 +174,32 @@ async fn advance(connection: &mut sqlx::PgConnection, highest: Position) -> anyh
 async fn wait_for_older(
     connection: &mut sqlx::PgConnection,
     xid: u64,
-    patience: Duration,
+    answer_timeout: Duration,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut told = Vec::new();
-    while answer::within(PATIENCE, server::look(connection))
+    while answer::within(ANSWER_TIMEOUT, server::look(connection))
         .await?
         .snapshot
         .xmin()
         <= xid
     {
         let waited = began.elapsed();
-        if waited >= UNTOLD.min(patience) {
-            let open = answer::within(PATIENCE, server::open_before(connection, xid)).await?;
+        if waited >= SILENT_START.min(answer_timeout) {
+            let open = answer::within(ANSWER_TIMEOUT, server::open_before(connection, xid)).await?;
             let list = match open[..] {
                 // The last has ended since, or is nobody's to see.
                 [] => "see pg_stat_activity and pg_prepared_xacts".to_owned(),
                 _ => open.join(", "),
             };
-            if waited >= patience {
+            if waited >= answer_timeout {
                 bail!(
-                    "transactions that began earlier are still open after {patience:?}: {list}; \
+                    "transactions that began earlier are still open after {answer_timeout:?}: {list}; \
                      end them (pg_terminate_backend, ROLLBACK PREPARED) and run this again"
                 );
             }
             if open != told && !open.is_empty() {
-                let left = patience.saturating_sub(waited).as_secs();
+                let left = answer_timeout.saturating_sub(waited).as_secs();
                 hint(format!(
                     "waiting, at most {left} s, for transactions that began earlier: {list}"
                 ))?;

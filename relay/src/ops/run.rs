@@ -29,8 +29,8 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
         exchange = %config.amqp.exchange,
         "starting"
     );
-    for doubt in Source::doubts() {
-        warn!("{doubt}");
+    for problem in Source::unknown_variables() {
+        warn!("{problem}");
     }
     let (asked, shutdown) = oneshot::channel();
     watch_signals(asked)?;

@@ -16,7 +16,7 @@ use crate::{
 
 /// So long a command waits for what it asks the database. Longer than for somebody's lock: of that there is more
 /// to tell.
-pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 pub(crate) const GIVE_UP: &str = "SET lock_timeout = '10s'";
 
@@ -51,17 +51,17 @@ impl Source {
         };
         Config::load(self.config.as_deref(), lookup).map_err(|error| {
             // What is missing may be there under another name.
-            let doubts: Vec<String> = Self::doubts().collect();
-            if doubts.is_empty() {
+            let problems: Vec<String> = Self::unknown_variables().collect();
+            if problems.is_empty() {
                 error.into()
             } else {
-                anyhow::anyhow!("{error}. {}", doubts.join(". "))
+                anyhow::anyhow!("{error}. {}", problems.join(". "))
             }
         })
     }
 
     /// What of the environment looks like a setting and is none, one line each.
-    pub(super) fn doubts() -> impl Iterator<Item = String> {
+    pub(super) fn unknown_variables() -> impl Iterator<Item = String> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let unknown = config::unknown(names).into_iter();
         unknown.map(|name| format!("{name} is not a setting, and ignored; is it spelt right?"))

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{
-    source::{PATIENCE, Source, say},
+    source::{ANSWER_TIMEOUT, Source, say},
     table::{age, printable, printable_lines, table},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     error::RelayError,
     identity::Recognised,
     lease::LANE,
-    moment::Moment,
+    pg_timestamp::PgTimestamp,
     sql::{
         checkpoint, message, parked,
         server::{self, LOCK_CLASS},
@@ -51,7 +51,7 @@ struct Status {
     problem: Option<&'static str>,
     /// Undelivered messages; counted up to 100,000.
     waiting: i64,
-    oldest_waiting: Option<Moment>,
+    oldest_waiting: Option<PgTimestamp>,
     oldest_waiting_seconds: Option<i64>,
     parked: Vec<Parked>,
     blocked_keys: Vec<Blocked>,
@@ -69,8 +69,8 @@ struct Active {
 struct Parked {
     reason: String,
     messages: i64,
-    oldest: Moment,
-    next_due: Option<Moment>,
+    oldest: PgTimestamp,
+    next_due: Option<PgTimestamp>,
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -82,7 +82,7 @@ struct Blocked {
 
 pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
-    let status = answer::within(PATIENCE, Status::read(&mut connection)).await?;
+    let status = answer::within(ANSWER_TIMEOUT, Status::read(&mut connection)).await?;
     if json {
         say(printable_lines(&serde_json::to_string_pretty(&status)?))?;
     } else {
@@ -114,7 +114,7 @@ async fn waiting(
     connection: &mut PgConnection,
     checkpoint: Option<&Checkpoint>,
     is_foreign: bool,
-) -> Result<(i64, Option<Moment>), sqlx::Error> {
+) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
     let Some(checkpoint) = checkpoint else {
         return message::waiting(connection, LANE, 0, 0, &[]).await;
     };

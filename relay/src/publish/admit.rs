@@ -4,9 +4,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     Disposition, FrameId, Hold, Machine, Reason, Row, Settled,
+    frame_window::FrameWindow,
     key::{Entry, Origin},
-    track::Track,
-    write::Due,
+    pending_writes::Due,
 };
 use crate::capture::Position;
 
@@ -14,22 +14,22 @@ impl<M> Machine<M> {
     /// Begins a frame. `already_parked` are rows that an earlier session parked above the watermark of the
     /// first frame; they are met again, in that one or in one of those after it, and passed over.
     pub fn open_frame(&mut self, id: FrameId, already_parked: HashSet<Position>) {
-        debug_assert!(self.tracks.back().is_none_or(|track| track.id < id));
+        debug_assert!(self.windows.back().is_none_or(|window| window.id < id));
         self.already_parked.extend(already_parked);
-        self.tracks.push_back(Track::new(id));
+        self.windows.push_back(FrameWindow::new(id));
     }
 
     /// Takes the next row of a frame, in the order of positions.
     pub fn admit(&mut self, frame: FrameId, row: Row<M>) -> Option<Settled> {
-        let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame) else {
+        let Some(window) = self.windows.iter_mut().find(|window| window.id == frame) else {
             debug_assert!(false, "frame {frame} was never opened");
             return None;
         };
-        track.admit(row.position);
+        window.admit(row.position);
         // An earlier session parked it out of a frame that is read again.
         if self.already_parked.remove(&row.position) || self.parked_in_hand.contains(&row.position)
         {
-            track.settle(row.position);
+            window.settle(row.position);
             return None;
         }
         let entry = self.take_in(row, Origin::Frame(frame));
@@ -55,8 +55,8 @@ impl<M> Machine<M> {
 
     /// Ends a frame: no more of its rows will come.
     pub fn close_frame(&mut self, id: FrameId) {
-        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) {
-            track.close();
+        if let Some(window) = self.windows.iter_mut().find(|window| window.id == id) {
+            window.close();
         }
     }
 
@@ -66,7 +66,7 @@ impl<M> Machine<M> {
         Entry {
             row: Arc::new(row),
             origin,
-            strikes: 0,
+            closures: 0,
             batch: 0,
         }
     }
@@ -81,7 +81,7 @@ impl<M> Machine<M> {
         let state = self.key(&key);
         let mut hold = state.holds.over(&entry.row.topic);
         if hold.is_none() && state.waiting.len() >= most {
-            state.spilled = true;
+            state.overflowed = true;
             hold = Some(Hold::Key);
         }
         let Some(hold) = hold else {
@@ -95,8 +95,8 @@ impl<M> Machine<M> {
             }
             return None;
         };
-        if state.from_frames > 0 || !state.followers.is_empty() {
-            self.follow(&key, &entry, hold);
+        if state.from_frames > 0 || !state.pending_parks.is_empty() {
+            self.park_later(&key, &entry, hold);
         } else {
             self.park(&entry, Reason::Behind, hold, 0, Due::Never, None);
             self.advance(&key);
@@ -116,7 +116,7 @@ impl<M> Machine<M> {
             };
             match entry.origin {
                 Origin::Parked { .. } => {
-                    if state.pass.skips(&entry.row.topic) {
+                    if state.scan.skips(&entry.row.topic) {
                         // It stays parked as it is.
                         self.parked_in_hand.remove(&entry.row.position);
                         self.release(&entry);
@@ -124,8 +124,8 @@ impl<M> Machine<M> {
                     }
                 }
                 Origin::Frame(_) => {
-                    // Rows that spilled lie behind what is in memory, and do not hold it.
-                    let hold = if state.spilled {
+                    // Rows that overflowed lie behind what is in memory, and do not hold it.
+                    let hold = if state.overflowed {
                         state.holds.over_topic(&entry.row.topic)
                     } else {
                         state.holds.over(&entry.row.topic)
@@ -139,10 +139,10 @@ impl<M> Machine<M> {
                 }
             }
             state.active = true;
-            if !state.followers.is_empty() {
+            if !state.pending_parks.is_empty() {
                 let mut waiting = state.waiting.iter();
-                let first = entry.place().or_else(|| waiting.find_map(Entry::place));
-                self.park_followers(key, first);
+                let first = entry.order().or_else(|| waiting.find_map(Entry::order));
+                self.park_pending(key, first);
             }
             self.make_ready(entry);
             return;
@@ -150,8 +150,8 @@ impl<M> Machine<M> {
         if self.forget_idle(key) {
             return;
         }
-        self.park_followers(key, None);
-        self.step_drain(key);
+        self.park_pending(key, None);
+        self.step_key_retry(key);
         self.forget_idle(key);
     }
 }

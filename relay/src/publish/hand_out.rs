@@ -11,7 +11,7 @@ impl<M> Machine<M> {
         if self.stays_parked(&entry) {
             return self.leave_parked(&entry);
         }
-        self.stuck_ready |= self.doubt.is_stuck(&entry.row.topic);
+        self.unresponsive_ready |= self.isolation.is_unresponsive(&entry.row.topic);
         self.ready.insert(entry.row.position, entry);
     }
 
@@ -22,15 +22,15 @@ impl<M> Machine<M> {
         if self.suspect.is_some() {
             return batch;
         }
-        if !self.doubt.is_empty() || self.winding_down.is_some() {
-            return self.next_batch_with_care(most);
+        if !self.isolation.is_empty() || self.winding_down.is_some() {
+            return self.next_restricted_batch(most);
         }
-        let number = self.doubt.number();
+        let number = self.isolation.number();
         while batch.len() < most {
             let Some(first) = self.ready.first_entry() else {
                 break;
             };
-            if first.get().strikes > 0 {
+            if first.get().closures > 0 {
                 if batch.is_empty() {
                     let position = *first.key();
                     return self.next_suspect(position);
@@ -47,19 +47,19 @@ impl<M> Machine<M> {
 
     /// As [`Machine::next_batch`], while not all may go together: messages of one topic in doubt, or of none,
     /// and only those within the scope.
-    fn next_batch_with_care(&mut self, most: usize) -> Batch<M> {
+    fn next_restricted_batch(&mut self, most: usize) -> Batch<M> {
         if let Some(position) = self.suspect_in_turn() {
             return self.next_suspect(position);
         }
         let within = self.scope().of(&self.ready);
-        let innocents = within.take_while(|(_, entry)| entry.strikes == 0);
+        let innocents = within.take_while(|(_, entry)| entry.closures == 0);
         let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
-        let number = self.doubt.number();
-        let most_apart = self.settings.batches_apart;
-        let apart = self.doubt.next(number, topics, most_apart);
+        let number = self.isolation.number();
+        let most_isolated = self.settings.isolated_batches;
+        let apart = self.isolation.next(number, topics, most_isolated);
         let goes = |entry: &Entry<M>| match &apart {
             Some(topic) => entry.row.topic == *topic,
-            None => !self.doubt.contains(&entry.row.topic),
+            None => !self.isolation.contains(&entry.row.topic),
         };
         let rows = innocents.filter(|(_, entry)| goes(entry)).take(most);
         let positions: Vec<Position> = rows.map(|(position, _)| *position).collect();
@@ -76,20 +76,20 @@ impl<M> Machine<M> {
     /// The first message under suspicion, once it may go.
     fn suspect_in_turn(&self) -> Option<Position> {
         let within = self.scope().of(&self.ready);
-        let suspect = within.clone().find(|(_, entry)| entry.strikes > 0);
+        let suspect = within.clone().find(|(_, entry)| entry.closures > 0);
         let (&position, _) = suspect?;
         // Messages of topics in doubt may come back before it again and again.
-        let in_doubt = |(_, entry): (_, &Entry<M>)| self.doubt.contains(&entry.row.topic);
+        let must_repeat = |(_, entry): (_, &Entry<M>)| self.isolation.contains(&entry.row.topic);
         let mut before = within.take_while(|(row, _)| **row < position);
         let is_first = before.clone().next().is_none();
-        (is_first || (self.in_flight.is_empty() && before.all(in_doubt))).then_some(position)
+        (is_first || (self.in_flight.is_empty() && before.all(must_repeat))).then_some(position)
     }
 
     /// Whether a batch, just handed out, is one that a topic in doubt has for itself.
-    pub fn is_apart(&self, batch: &Batch<M>) -> bool {
+    pub fn is_isolated(&self, batch: &Batch<M>) -> bool {
         let first = batch.first();
         let first = first.and_then(|row| self.in_flight.get(&row.position));
-        first.is_some_and(|entry| self.doubt.is_apart(&entry.row.topic, entry.batch))
+        first.is_some_and(|entry| self.isolation.is_isolated(&entry.row.topic, entry.batch))
     }
 
     /// Takes a message that is under suspicion, as soon as nothing else is in flight.
@@ -99,7 +99,7 @@ impl<M> Machine<M> {
             && let Some(mut entry) = self.ready.remove(&position)
         {
             self.suspect = Some(position);
-            entry.batch = self.doubt.number();
+            entry.batch = self.isolation.number();
             batch.push(Arc::clone(&entry.row));
             self.in_flight.insert(position, entry);
         }

@@ -4,10 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Row,
-    doubt::BatchNumber,
-    drain::{Drain, Pass},
+    frame_window::FrameId,
+    isolation::BatchNumber,
+    key_retry::{KeyRetry, RetryScan},
     topics::Topics,
-    track::FrameId,
 };
 use crate::capture::Position;
 
@@ -34,7 +34,7 @@ impl Hold {
 }
 
 /// Where a row stands in the order of the outbox.
-pub(super) type Place = (FrameId, Position);
+pub(super) type RowOrder = (FrameId, Position);
 
 /// Where a row in memory came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Entry<M> {
     pub(super) row: Arc<Row<M>>,
     pub(super) origin: Origin,
     /// Times that its batch ended in an error of the broker; above zero it is sent alone.
-    pub(super) strikes: u8,
+    pub(super) closures: u8,
     /// The batch that it was last handed out with.
     pub(super) batch: BatchNumber,
 }
@@ -62,7 +62,7 @@ impl<M> Entry<M> {
     }
 
     /// Where it stands; nowhere if it was parked.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(super) fn order(&self) -> Option<RowOrder> {
         match self.origin {
             Origin::Frame(frame) => Some((frame, self.row.position)),
             Origin::Parked { .. } => None,
@@ -73,15 +73,15 @@ impl<M> Entry<M> {
 /// A row that is to be parked once the rows before it are out of memory, and whose message is
 /// dropped already.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct PendingPark {
     pub(super) position: Position,
     pub(super) topic: Arc<str>,
     pub(super) frame: FrameId,
     pub(super) hold: Hold,
 }
 
-impl Follower {
-    pub(super) const fn place(&self) -> Place {
+impl PendingPark {
+    pub(super) const fn order(&self) -> RowOrder {
         (self.frame, self.position)
     }
 }
@@ -133,13 +133,13 @@ pub(super) struct KeyState<M> {
     /// How many of them, and of the active one, came from frames.
     pub(super) from_frames: usize,
     /// Parked ahead of those from frames, they would overtake them after a crash.
-    pub(super) followers: VecDeque<Follower>,
+    pub(super) pending_parks: VecDeque<PendingPark>,
     pub(super) holds: Holds,
     /// Rows were parked only because the window was full of this key: nothing failed, so they are
     /// fetched as soon as the window has none of it.
-    pub(super) spilled: bool,
-    pub(super) drain: Drain,
-    pub(super) pass: Pass,
+    pub(super) overflowed: bool,
+    pub(super) retry: KeyRetry,
+    pub(super) scan: RetryScan,
     /// Records about its parked rows that are not written yet.
     pub(super) unwritten: usize,
 }
@@ -150,11 +150,11 @@ impl<M> KeyState<M> {
             active: false,
             waiting: VecDeque::new(),
             from_frames: 0,
-            followers: VecDeque::new(),
+            pending_parks: VecDeque::new(),
             holds: Holds::default(),
-            spilled: false,
-            drain: Drain::Idle,
-            pass: Pass::default(),
+            overflowed: false,
+            retry: KeyRetry::Idle,
+            scan: RetryScan::default(),
             unwritten: 0,
         }
     }
@@ -163,10 +163,10 @@ impl<M> KeyState<M> {
     pub(super) fn is_idle(&self) -> bool {
         !self.active
             && self.waiting.is_empty()
-            && self.followers.is_empty()
+            && self.pending_parks.is_empty()
             && self.holds.is_empty()
-            && !self.spilled
-            && self.drain == Drain::Idle
+            && !self.overflowed
+            && self.retry == KeyRetry::Idle
             && self.unwritten == 0
     }
 }

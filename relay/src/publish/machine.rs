@@ -8,11 +8,11 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
-    Backoff, FrameId, Progress, Row, TopicPatterns, Write,
-    doubt::Doubt,
+    Backoff, FrameId, PendingWrites, Progress, Row, TopicPatterns,
+    frame_window::FrameWindow,
+    isolation::IsolatedTopics,
     key::{Entry, KeyState, Origin},
     scope::WindDown,
-    track::Track,
     unbound::Unbound,
 };
 use crate::capture::Position;
@@ -33,7 +33,7 @@ pub struct Settings {
     /// Most rows above the watermark of a frame.
     pub span: usize,
     /// Most batches in flight together that hold topics in doubt: others must find a channel.
-    pub batches_apart: usize,
+    pub isolated_batches: usize,
     /// Waits between attempts of parked rows.
     pub backoff: Backoff,
     /// Drops what no queue takes, by topic, instead of parking it.
@@ -47,7 +47,7 @@ pub type Batch<M> = Vec<Arc<Row<M>>>;
 #[derive(Debug)]
 pub struct Machine<M> {
     pub(super) settings: Settings,
-    pub(super) tracks: VecDeque<Track>,
+    pub(super) windows: VecDeque<FrameWindow>,
     pub(super) finished: Option<FrameId>,
     /// Hashed fast rather than safe from strangers: keys are the service's own.
     pub(super) keys: HashMap<Arc<str>, KeyState<M>, RandomState>,
@@ -55,22 +55,22 @@ pub struct Machine<M> {
     pub(super) in_flight: HashMap<Position, Entry<M>, RandomState>,
     /// The row in flight that is under suspicion, and alone.
     pub(super) suspect: Option<Position>,
-    pub(super) doubt: Doubt,
+    pub(super) isolation: IsolatedTopics,
     /// A graceful stop is under way.
     pub(super) winding_down: Option<WindDown>,
     pub(super) unbound: Unbound,
     /// Messages of stuck topics may be ready.
-    pub(super) stuck_ready: bool,
+    pub(super) unresponsive_ready: bool,
     pub(super) rows: usize,
     pub(super) bytes: usize,
     /// Rows of frames to come that an earlier session parked.
     pub(super) already_parked: HashSet<Position>,
     /// Parked rows that are in memory, or whose fate is not written yet.
     pub(super) parked_in_hand: HashSet<Position>,
-    pub(super) wants_drain: VecDeque<Arc<str>>,
+    pub(super) wanted_keys: VecDeque<Arc<str>>,
     /// Rows that were parked since somebody asked, because one before them of their key was.
     pub(super) parked_behind: usize,
-    pub(super) pending: Write,
+    pub(super) writes: PendingWrites,
     /// Parked rows that were dropped, each with the last frame that had been opened by then.
     pub(super) dropped: VecDeque<(FrameId, Position)>,
 }
@@ -80,23 +80,23 @@ impl<M> Machine<M> {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            tracks: VecDeque::new(),
+            windows: VecDeque::new(),
             finished: None,
             keys: HashMap::default(),
             ready: BTreeMap::new(),
             in_flight: HashMap::default(),
             suspect: None,
-            doubt: Doubt::default(),
+            isolation: IsolatedTopics::default(),
             winding_down: None,
             unbound: Unbound::default(),
-            stuck_ready: false,
+            unresponsive_ready: false,
             rows: 0,
             bytes: 0,
             already_parked: HashSet::new(),
             parked_in_hand: HashSet::new(),
-            wants_drain: VecDeque::new(),
+            wanted_keys: VecDeque::new(),
             parked_behind: 0,
-            pending: Write::default(),
+            writes: PendingWrites::default(),
             dropped: VecDeque::new(),
         }
     }
@@ -105,7 +105,7 @@ impl<M> Machine<M> {
     pub fn has_room(&self) -> bool {
         self.rows < self.settings.window_rows
             && self.bytes < self.settings.window_bytes
-            && self.tracks.iter().map(Track::span).sum::<usize>() < self.settings.span
+            && self.windows.iter().map(FrameWindow::span).sum::<usize>() < self.settings.span
     }
 
     /// Whether more parked rows may be taken. They find room where rows of frames find none: as long as
@@ -137,12 +137,12 @@ impl<M> Machine<M> {
 
     /// Whether nothing is in memory and nothing is left to record.
     pub fn is_idle(&self) -> bool {
-        self.rows == 0 && self.pending.is_empty() && self.dropped.is_empty()
+        self.rows == 0 && self.writes.is_empty() && self.dropped.is_empty()
     }
 
     /// The least that `of` says of a message in memory that was not parked. Asks those that may go or are
     /// in flight: of each key they are the first.
-    pub fn least<T: Ord>(&self, of: impl Fn(&M) -> T) -> Option<T> {
+    pub fn min_by<T: Ord>(&self, of: impl Fn(&M) -> T) -> Option<T> {
         let first = self.ready.values().chain(self.in_flight.values());
         let first = first.filter(|entry| matches!(entry.origin, Origin::Frame(_)));
         first.map(|entry| of(&entry.row.message)).min()
@@ -168,19 +168,19 @@ impl<M> Machine<M> {
 
     /// How far frames are done.
     pub fn progress(&mut self) -> Progress {
-        while self.tracks.front().is_some_and(Track::is_finished) {
-            self.finished = self.tracks.pop_front().map(|track| track.id);
+        while self.windows.front().is_some_and(FrameWindow::is_finished) {
+            self.finished = self.windows.pop_front().map(|window| window.id);
         }
         Progress {
             finished: self.finished,
-            current: self.tracks.front().map(|track| track.id),
-            watermark: self.tracks.front().and_then(Track::watermark),
+            current: self.windows.front().map(|window| window.id),
+            watermark: self.windows.front().and_then(FrameWindow::watermark),
         }
     }
 
     /// Whether there are records besides the progress.
     pub fn has_records(&self) -> bool {
-        !self.pending.is_empty() || self.has_dropped()
+        !self.writes.is_empty() || self.has_dropped()
     }
 
     /// Whether a dropped row may be forgotten.
@@ -191,33 +191,33 @@ impl<M> Machine<M> {
 
     /// Takes all records that wait to be written, together with [`Machine::progress`] of the same
     /// moment: the watermark passes parked rows because they are written with it.
-    pub fn take_write(&mut self) -> Write {
+    pub fn take_writes(&mut self) -> PendingWrites {
         while self.has_dropped() {
             let position = self.dropped.pop_front().map(|(_, position)| position);
-            self.pending.forgets.extend(position);
+            self.writes.forgets.extend(position);
         }
-        std::mem::take(&mut self.pending)
+        std::mem::take(&mut self.writes)
     }
 
     /// Forgets a parked row that was dropped, which an operator may have wanted. Read again after a crash, its
     /// frame would bring it back as it was: so not before every frame is done that may hold it.
     pub(super) fn forget_dropped(&mut self, position: Position) {
-        match self.tracks.back() {
-            Some(track) => self.dropped.push_back((track.id, position)),
-            None => self.pending.forgets.push(position),
+        match self.windows.back() {
+            Some(window) => self.dropped.push_back((window.id, position)),
+            None => self.writes.forgets.push(position),
         }
     }
 
     /// Notes that a write is durable, but for what it says of parked rows that somebody has `locked`. That is
     /// to be written again, until it can be.
-    pub fn written(&mut self, write: &Write, locked: &[Position]) {
+    pub fn written(&mut self, write: &PendingWrites, locked: &[Position]) {
         for position in write.parked_positions() {
             if !locked.contains(&position) {
                 self.parked_in_hand.remove(&position);
             }
         }
         if !locked.is_empty() {
-            self.pending.again(write, locked);
+            self.writes.again(write, locked);
         }
         // A key whose row is still as it was must not be read.
         let done = write.keys.iter();
@@ -255,8 +255,8 @@ impl<M> Machine<M> {
 
     /// Lets the watermark of a frame pass a row.
     pub(super) fn pass_watermark(&mut self, frame: FrameId, position: Position) {
-        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == frame) {
-            track.settle(position);
+        if let Some(window) = self.windows.iter_mut().find(|window| window.id == frame) {
+            window.settle(position);
         }
     }
 }

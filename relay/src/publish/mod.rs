@@ -5,31 +5,31 @@
 //! any order of events. The shells around it are `crate::session` and `crate::broker`.
 
 mod admit;
-mod doubt;
-mod drain;
-mod drains;
+mod frame_window;
 mod hand_out;
+mod isolation;
 mod key;
+mod key_retry;
 mod machine;
 mod outcome;
 mod park;
 mod patterns;
+mod pending_writes;
+mod retry;
 mod scope;
 mod settle;
-mod stuck;
 mod topics;
-mod track;
 mod unbound;
+mod unresponsive;
 mod wind_down;
-mod write;
 
-pub use drain::{DrainRequest, ParkedRow};
+pub use frame_window::{FrameId, Progress};
 pub use key::Hold;
+pub use key_retry::{KeyRequest, ParkedRow};
 pub use machine::{Batch, Machine, Settings};
 pub use outcome::{Disposition, Outcome, Settled};
 pub use patterns::TopicPatterns;
-pub use track::{FrameId, Progress};
-pub use write::{Due, Park, Reason, Reschedule, Write};
+pub use pending_writes::{Due, Park, PendingWrites, Reason, Reschedule};
 
 pub use crate::backoff::Backoff;
 use crate::capture::Position;

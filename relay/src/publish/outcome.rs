@@ -22,7 +22,7 @@ pub enum Outcome {
     Unroutable,
     /// Refused for now: a queue is full, or could not take it.
     Nacked,
-    /// Its confirm did not come in time. Neither success nor failure; its topic is kept apart.
+    /// Its confirm did not come in time. Neither success nor failure; its topic is kept isolated.
     Overdue,
     /// It can never go.
     Rejected(String),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Hold, Machine, Park, Reason,
-    key::{Entry, Follower, Origin, Place},
-    write::Due,
+    key::{Entry, Origin, PendingPark, RowOrder},
+    pending_writes::Due,
 };
 use crate::capture::Position;
 
@@ -30,8 +30,8 @@ impl<M> Machine<M> {
             detail,
         };
         match entry.origin {
-            Origin::Frame(_) => self.pending.parks.push(park),
-            Origin::Parked { .. } => self.pending.reschedules.push(park),
+            Origin::Frame(_) => self.writes.parks.push(park),
+            Origin::Parked { .. } => self.writes.reschedules.push(park),
         }
         if let Some(key) = &entry.row.key
             && hold != Hold::Nothing
@@ -41,7 +41,7 @@ impl<M> Machine<M> {
     }
 
     /// Takes a row's message out of memory; it is parked when the rows before it are out too.
-    pub(super) fn follow(&mut self, key: &Arc<str>, entry: &Entry<M>, hold: Hold) {
+    pub(super) fn park_later(&mut self, key: &Arc<str>, entry: &Entry<M>, hold: Hold) {
         let Origin::Frame(frame) = entry.origin else {
             debug_assert!(false, "it is parked already");
             return;
@@ -50,7 +50,7 @@ impl<M> Machine<M> {
         self.bytes -= entry.row.bytes;
         let state = self.key(key);
         state.holds.add(hold, &entry.row.topic);
-        state.followers.push_back(Follower {
+        state.pending_parks.push_back(PendingPark {
             position: entry.row.position,
             topic: Arc::clone(&entry.row.topic),
             frame,
@@ -59,34 +59,34 @@ impl<M> Machine<M> {
     }
 
     /// Parks those that no row from a frame stands before; `first` is the key's first one in memory.
-    pub(super) fn park_followers(&mut self, key: &Arc<str>, first: Option<Place>) {
-        let followers = &mut self.key(key).followers;
-        let before = |follower: &Follower| first.is_none_or(|first| follower.place() < first);
-        let count = followers.partition_point(before);
-        for follower in followers.drain(..count).collect::<Vec<_>>() {
-            self.pending.parks.push(Park {
-                position: follower.position,
+    pub(super) fn park_pending(&mut self, key: &Arc<str>, first: Option<RowOrder>) {
+        let pending_parks = &mut self.key(key).pending_parks;
+        let before = |pending: &PendingPark| first.is_none_or(|first| pending.order() < first);
+        let count = pending_parks.partition_point(before);
+        for pending in pending_parks.drain(..count).collect::<Vec<_>>() {
+            self.writes.parks.push(Park {
+                position: pending.position,
                 reason: Reason::Behind,
-                hold: follower.hold,
+                hold: pending.hold,
                 attempts: 0,
                 due: Due::Never,
                 detail: None,
             });
-            self.pass_watermark(follower.frame, follower.position);
-            let (position, topic) = (follower.position, &follower.topic);
-            self.hold_back(position, key, topic, Reason::Behind, follower.hold);
+            self.pass_watermark(pending.frame, pending.position);
+            let (position, topic) = (pending.position, &pending.topic);
+            self.hold_back(position, key, topic, Reason::Behind, pending.hold);
         }
     }
 
     pub(super) fn record_forget(&mut self, entry: &Entry<M>) {
-        self.pending.forgets.push(entry.row.position);
+        self.writes.forgets.push(entry.row.position);
         if let Some(key) = &entry.row.key {
             self.record_for_key(entry.row.position, key);
         }
     }
 
     fn record_for_key(&mut self, position: Position, key: &Arc<str>) {
-        self.pending.keys.push((position, Arc::clone(key)));
+        self.writes.keys.push((position, Arc::clone(key)));
         self.key(key).unwritten += 1;
     }
 
@@ -102,16 +102,16 @@ impl<M> Machine<M> {
         let state = self.key(key);
         state.holds.add(hold, topic);
         match (reason, hold) {
-            (Reason::Behind, Hold::Topic) if state.pass.failed_topics.contains(topic) => {}
-            (Reason::Behind, _) => state.pass.parked_since = true,
+            (Reason::Behind, Hold::Topic) if state.scan.failed_topics.contains(topic) => {}
+            (Reason::Behind, _) => state.scan.parked_since = true,
             // Something failed, new or parked before: a pass that is under way must not try it
             // again before its time.
             (_, Hold::Key) => {
-                state.pass.stopped = true;
-                state.spilled = false;
+                state.scan.stopped = true;
+                state.overflowed = false;
             }
             _ => {
-                state.pass.failed_topics.insert(topic);
+                state.scan.failed_topics.insert(topic);
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{Entry, Place};
+use super::key::{Entry, RowOrder};
 use crate::capture::Position;
 
 /// A stop that is under way.
 #[derive(Debug)]
 pub(super) struct WindDown {
     /// The last row that is settled.
-    pub(super) settled: Option<Place>,
+    pub(super) settled: Option<RowOrder>,
 }
 
 /// What may be handed out.
@@ -18,7 +18,7 @@ pub(super) enum Scope {
     /// Everything.
     All,
     /// Rows that stand before this one.
-    Before(Option<Place>),
+    Before(Option<RowOrder>),
 }
 
 impl Scope {
@@ -29,7 +29,7 @@ impl Scope {
     ) -> impl Iterator<Item = (&Position, &Entry<M>)> + Clone {
         ready.iter().filter(move |(_, entry)| match self {
             Self::All => true,
-            Self::Before(last) => entry.place() < last,
+            Self::Before(last) => entry.order() < last,
         })
     }
 }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use super::{
     Hold, Machine, Outcome, Reason, Settled,
     key::{Entry, Origin},
-    write::Due,
+    pending_writes::Due,
 };
 use crate::capture::Position;
 
 /// Times that the broker may close a channel or connection over a message: once in company, then
 /// alone. After that it is the message.
-const MOST_STRIKES: u8 = 3;
+const MAX_CLOSURES: u8 = 3;
 
 impl<M> Machine<M> {
     /// Notes what became of a message that was handed out.
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
         self.suspect = self.suspect.filter(|suspect| *suspect != position);
-        self.judge_topic(&entry, &outcome);
+        self.update_isolation(&entry, &outcome);
         let settled = match outcome {
             Outcome::Confirmed => {
                 self.unbound.taken(&entry.row.topic);
@@ -49,15 +49,15 @@ impl<M> Machine<M> {
                 return None;
             }
             Outcome::Overdue => {
-                if std::mem::take(&mut entry.strikes) > 0 {
-                    self.acquit(&entry.row.topic);
+                if std::mem::take(&mut entry.closures) > 0 {
+                    self.clear_closures(&entry.row.topic);
                 }
                 self.make_ready(entry);
                 return Some(Settled::Requeued);
             }
             Outcome::Unknown { blame } => {
-                entry.strikes = blame.as_ref().map_or(0, |_| entry.strikes + 1);
-                let Some(detail) = blame.filter(|_| entry.strikes >= MOST_STRIKES) else {
+                entry.closures = blame.as_ref().map_or(0, |_| entry.closures + 1);
+                let Some(detail) = blame.filter(|_| entry.closures >= MAX_CLOSURES) else {
                     self.make_ready(entry);
                     return Some(Settled::Requeued);
                 };
@@ -68,28 +68,28 @@ impl<M> Machine<M> {
         Some(settled)
     }
 
-    fn judge_topic(&mut self, entry: &Entry<M>, outcome: &Outcome) {
-        let (doubt, topic, batch) = (&mut self.doubt, &entry.row.topic, entry.batch);
+    fn update_isolation(&mut self, entry: &Entry<M>, outcome: &Outcome) {
+        let (isolation, topic, batch) = (&mut self.isolation, &entry.row.topic, entry.batch);
         match outcome {
-            Outcome::Confirmed => doubt.confirmed(topic),
-            Outcome::Unroutable | Outcome::Nacked => doubt.answered(topic),
-            Outcome::Overdue => doubt.overdue(topic, batch),
+            Outcome::Confirmed => isolation.confirmed(topic),
+            Outcome::Unroutable | Outcome::Nacked => isolation.answered(topic),
+            Outcome::Overdue => isolation.overdue(topic, batch),
             Outcome::Rejected(_) | Outcome::Expired | Outcome::Unsent => {
-                doubt.unanswered(topic, batch);
+                isolation.unanswered(topic, batch);
             }
             Outcome::Unknown { .. } => {
-                doubt.unanswered(topic, batch);
-                doubt.lost();
+                isolation.unanswered(topic, batch);
+                isolation.lost();
             }
         }
     }
 
     /// Clears the messages of a topic of suspicion: one by one they would wait for a queue that does not
     /// answer, and everything else with each.
-    fn acquit(&mut self, topic: &Arc<str>) {
+    fn clear_closures(&mut self, topic: &Arc<str>) {
         let all = self.ready.values_mut();
         for entry in all.filter(|entry| entry.row.topic == *topic) {
-            entry.strikes = 0;
+            entry.closures = 0;
         }
     }
 

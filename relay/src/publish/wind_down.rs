@@ -14,12 +14,12 @@ impl<M> Machine<M> {
     /// would publish again what was delivered above. With one key slow, that may be thousands. Parked
     /// rows in memory hold nothing up, and stay in the table as they are.
     pub fn wind_down(&mut self) {
-        let mut tracks = self.tracks.iter().rev();
-        let settled = tracks.find_map(|track| Some((track.id, track.last_settled()?)));
+        let mut windows = self.windows.iter().rev();
+        let settled = windows.find_map(|window| Some((window.id, window.last_settled()?)));
         self.winding_down = Some(WindDown { settled });
         // Pages under way are left as they are, also those that are still to come.
         for state in self.keys.values_mut() {
-            state.pass.stopped = true;
+            state.scan.stopped = true;
         }
         let parked = self.ready.iter().filter(|(_, entry)| entry.was_parked());
         let parked: Vec<Position> = parked.map(|(position, _)| *position).collect();
@@ -35,7 +35,7 @@ impl<M> Machine<M> {
         match &self.winding_down {
             None => Scope::All,
             Some(under_way) => {
-                let in_flight = self.in_flight.values().filter_map(Entry::place).max();
+                let in_flight = self.in_flight.values().filter_map(Entry::order).max();
                 Scope::Before(under_way.settled.max(in_flight))
             }
         }
@@ -56,7 +56,7 @@ impl<M> Machine<M> {
     /// Notes that a row is done.
     pub(super) fn note_done(&mut self, entry: &Entry<M>) {
         if let Some(under_way) = &mut self.winding_down {
-            under_way.settled = under_way.settled.max(entry.place());
+            under_way.settled = under_way.settled.max(entry.order());
         }
     }
 }

@@ -35,7 +35,7 @@ impl Frames {
     }
 
     /// Notes that a look read many positions, up to this one, in vain.
-    pub(super) fn fruitless(&mut self, upper: Position) {
+    pub(super) fn empty_scan(&mut self, upper: Position) {
         self.upper = self.upper.max(upper);
         self.wants_floor = true;
     }

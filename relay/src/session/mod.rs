@@ -7,10 +7,10 @@
 
 mod engine;
 mod frames;
+mod on_event;
+mod parked_reader;
 mod prepare;
-mod reports;
-mod retries;
-mod work;
+mod state;
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::{link::Link, open::Target},
+    broker::{connection::ConnectionTask, open::Target},
     capture::{PollInterval, Timer, reader::Reader},
     config::Config,
     error::RelayError,
     health::Reporter,
-    lease::{Candidate, Keeper},
+    lease::{LeaseConnection, LeaseTask},
 };
 use engine::{Engine, Inputs};
 use frames::Frames;
 use prepare::{Prepared, prepare};
-use work::Work;
+use state::SessionState;
 
 /// How long to wait for the lease's connection to be closed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -40,12 +40,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// and everything in flight is recorded, or with the error that ended it.
 pub(crate) async fn run(
     config: &Config,
-    mut candidate: Candidate,
+    mut lease: LeaseConnection,
     lane: i16,
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {
-    let preparing = prepare(config, &mut candidate.connection, lane, reporter);
+    let preparing = prepare(config, &mut lease.connection, lane, reporter);
     let Some(prepared) = shutdown.run_until_cancelled(preparing).await else {
         return Ok(());
     };
@@ -54,10 +54,10 @@ pub(crate) async fn run(
         latest,
         already_parked,
         machine,
-        holder,
+        same_server,
         limit,
         reading,
-        retries,
+        parked_reader,
     } = prepared?;
 
     // Tasks end when the engine drops its ends of their channels, or at `over`.
@@ -67,21 +67,21 @@ pub(crate) async fn run(
     let (reader_events, from_reader) = mpsc::channel(2);
     let reader = Reader {
         connection: reading,
-        holder,
+        same_server,
         limit,
         interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
         timer: Timer::new(),
         floors: floors_seen,
         events: reader_events,
     };
-    let (to_retries, retry_commands) = mpsc::channel(64);
-    let (retry_events, from_retries) = mpsc::channel(4);
-    let (to_keeper, keeper_commands) = mpsc::channel(2);
-    let (keeper_events, from_keeper) = mpsc::channel(4);
-    let (link_events, from_link) = mpsc::channel(config.amqp.channels * 2 + 8);
-    let proof = candidate.proof.clone();
-    let keeper = Keeper::new(
-        candidate,
+    let (to_parked_reader, retry_commands) = mpsc::channel(64);
+    let (retry_events, from_parked_reader) = mpsc::channel(4);
+    let (to_lease, lease_commands) = mpsc::channel(2);
+    let (lease_events, from_lease) = mpsc::channel(4);
+    let (connection_events, from_connection) = mpsc::channel(config.amqp.channels * 2 + 8);
+    let freshness = lease.freshness.clone();
+    let lease_task = LeaseTask::new(
+        lease,
         config.lease.timeout,
         config.retention.clone(),
         latest,
@@ -92,7 +92,7 @@ pub(crate) async fn run(
         fence: start.identity.fence(lane),
         lease_timeout: config.lease.timeout,
     };
-    let link = Link {
+    let connection = ConnectionTask {
         target,
         was_ready: reporter.was_ready(),
     };
@@ -103,39 +103,39 @@ pub(crate) async fn run(
     );
     let retrying = tokio::spawn(
         over.clone()
-            .run_until_cancelled_owned(retries.run(retry_commands, retry_events)),
+            .run_until_cancelled_owned(parked_reader.run(retry_commands, retry_events)),
     );
-    let mut keeping = tokio::spawn(keeper.run(keeper_commands, keeper_events));
-    let linking = tokio::spawn(link.run(link_events, over.clone()));
+    let mut holding = tokio::spawn(lease_task.run(lease_commands, lease_events));
+    let connecting = tokio::spawn(connection.run(connection_events, over.clone()));
 
     // Until the broker's connection is closed, nobody else may publish: the lease goes last.
-    let lease = to_keeper.clone();
+    let lease = to_lease.clone();
     let inputs = Inputs {
         reader: from_reader,
-        retries: from_retries,
-        keeper: from_keeper,
-        link: from_link,
+        parked_reader: from_parked_reader,
+        lease_task: from_lease,
+        connection: from_connection,
     };
     let engine = Engine {
         machine,
         frames: Frames::new(start),
         already_parked,
         floors,
-        proof,
-        to_keeper,
-        to_retries,
+        freshness,
+        to_lease,
+        to_parked_reader,
         reporter: reporter.clone(),
         config: config.clone(),
-        work: Work::new(),
+        state: SessionState::new(),
     };
     let ended = engine.run(inputs, shutdown).await;
 
     over.cancel();
-    drop(linking.await);
+    drop(connecting.await);
     drop(lease);
     // What it has asked for may take long, as a commit that waits for a standby does.
-    if timeout(FAREWELL, &mut keeping).await.is_err() {
-        keeping.abort();
+    if timeout(FAREWELL, &mut holding).await.is_err() {
+        holding.abort();
     }
     drop(reading.await);
     drop(retrying.await);

@@ -9,7 +9,7 @@ use std::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use super::retries::Retries;
+use super::parked_reader::ParkedReader;
 use crate::{
     answer,
     capture::Position,
@@ -20,7 +20,7 @@ use crate::{
     events,
     health::Reporter,
     identity::{Identity, Recognised},
-    lease::Holder,
+    lease::SameServerProof,
     message::Message,
     publish::{Backoff, Machine, Settings, TopicPatterns},
     sequence,
@@ -45,11 +45,11 @@ pub(super) struct Prepared {
     pub(super) latest: i64,
     pub(super) already_parked: HashSet<Position>,
     pub(super) machine: Machine<Message>,
-    pub(super) holder: Holder,
+    pub(super) same_server: SameServerProof,
     pub(super) limit: PageLimit,
     /// Connection of the reader.
     pub(super) reading: PgConnection,
-    pub(super) retries: Retries,
+    pub(super) parked_reader: ParkedReader,
 }
 
 /// Reads what the last session left, and connects. Tells what it waits for if that takes long.
@@ -60,9 +60,9 @@ pub(super) async fn prepare(
     reporter: &Reporter,
 ) -> Result<Prepared, RelayError> {
     // Very much may be parked, and is looked through.
-    let patience = config.lease.timeout * 60;
+    let answer_timeout = config.lease.timeout * 60;
     let preparing = Box::pin(read_and_connect(config, connection, lane));
-    telling(reporter, answer::within(patience, preparing)).await
+    telling(reporter, answer::within(answer_timeout, preparing)).await
 }
 
 /// Waits, and tells what for if it takes long: the broker has not been asked for anything yet.
@@ -88,11 +88,11 @@ async fn read_and_connect(
 ) -> Result<Prepared, RelayError> {
     let url = config.database_url()?;
     let identity = server::identity(connection).await?;
-    let holder = Holder {
+    let same_server = SameServerProof {
         lane,
         pid: server::backend_pid(connection).await?,
         every: config.lease.timeout / 4,
-        patience: config.lease.timeout * 6,
+        answer_timeout: config.lease.timeout * 6,
     };
     let (latest, start) = starting_point(connection, identity, lane).await?;
     segment::sequence(connection).await?.check()?;
@@ -108,39 +108,39 @@ async fn read_and_connect(
     let connecting = async {
         let proven = async |purpose, name| {
             let mut connection = database::connect(url, purpose, name).await?;
-            holder.prove(&mut connection).await?;
+            same_server.prove(&mut connection).await?;
             Ok::<_, RelayError>(connection)
         };
         let reading = proven(Purpose::Frames, "postroom-relay reader");
         let parking = proven(Purpose::Reader, "postroom-relay parked");
         tokio::try_join!(reading, parking)
     };
-    let (reading, parking) = beside(connection, holder, Box::pin(connecting)).await?;
-    let retries = Retries::new(parking, lane, limit, holder.patience).await?;
+    let (reading, parking) = beside(connection, same_server, Box::pin(connecting)).await?;
+    let parked_reader = ParkedReader::new(parking, lane, limit, same_server.answer_timeout).await?;
     Ok(Prepared {
         start,
         latest,
         already_parked,
         machine,
-        holder,
+        same_server,
         limit,
         reading,
-        retries,
+        parked_reader,
     })
 }
 
 /// Waits for something else while the lease's connection is kept alive: its silence would end it.
 async fn beside<T>(
     connection: &mut PgConnection,
-    holder: Holder,
+    same_server: SameServerProof,
     other: impl Future<Output = Result<T, RelayError>>,
 ) -> Result<T, RelayError> {
     let mut other = pin!(other);
     loop {
-        let waited = timeout(holder.every, &mut other).await;
+        let waited = timeout(same_server.every, &mut other).await;
         // Nobody holds the lease that it was to prove, if this one is gone.
         if !matches!(waited, Ok(Ok(_))) {
-            answer::within(holder.patience, connection.ping()).await?;
+            answer::within(same_server.answer_timeout, connection.ping()).await?;
         }
         if let Ok(done) = waited {
             return done;
@@ -194,7 +194,7 @@ async fn machine(
     };
     parked::held(connection, lane, note).await?;
     for key in orphaned {
-        machine.drain(&key);
+        machine.retry_key(&key);
     }
     Ok(machine)
 }
@@ -205,7 +205,7 @@ fn settings(config: &Config) -> Settings {
         window_bytes: config.publish.window_bytes,
         key_rows: config.publish.key_rows,
         span: SPAN,
-        batches_apart: (config.amqp.channels / 2).max(1),
+        isolated_batches: (config.amqp.channels / 2).max(1),
         backoff: Backoff {
             first: config.publish.retry_first,
             longest: config.publish.retry_longest,

@@ -8,7 +8,7 @@ use crate::{
     capture::{Floors, Pair, Position, Snapshot},
     checkpoint::{Checkpoint, Unfinished},
     identity::Identity,
-    publish::{Due, Park, Write},
+    publish::{Due, Park, PendingWrites},
 };
 
 pub(crate) const LATEST: &str = "
@@ -144,7 +144,7 @@ pub(crate) async fn record(
     connection: &mut PgConnection,
     lane: i16,
     checkpoint: &Checkpoint,
-    write: &Write,
+    write: &PendingWrites,
 ) -> Result<Recorded, sqlx::Error> {
     let unfinished = checkpoint.unfinished.as_ref();
     let (anchor, walked) = checkpoint.walk.unzip();
@@ -174,7 +174,7 @@ pub(crate) async fn record(
 type Query<'q> = QueryAs<'q, Postgres, (i64, String, Option<Vec<Position>>), PgArguments>;
 
 /// Binds what is recorded together with a checkpoint.
-fn bind<'q>(query: Query<'q>, write: &'q Write) -> Query<'q> {
+fn bind<'q>(query: Query<'q>, write: &'q PendingWrites) -> Query<'q> {
     let (parks, again) = (&write.parks, &write.reschedules);
     query
         .bind(column(parks, |row| row.position))
@@ -202,7 +202,7 @@ pub(crate) async fn record_alone(
 ) -> Result<(), sqlx::Error> {
     let mut tx = connection.begin().await?;
     sqlx::query(CLEAR).bind(lane).execute(&mut *tx).await?;
-    record(&mut tx, lane, checkpoint, &Write::default()).await?;
+    record(&mut tx, lane, checkpoint, &PendingWrites::default()).await?;
     tx.commit().await
 }
 

@@ -11,9 +11,9 @@ use crate::{
     capture::Position,
     checkpoint::Unfinished,
     message::Message,
-    moment::Moment,
+    pg_timestamp::PgTimestamp,
     publish::{Disposition, Row},
-    readable::{self, Readable},
+    row_decode::{self, DecodedRow},
 };
 
 // At most a hundred thousand, so that a huge backlog does not make the question expensive.
@@ -87,7 +87,7 @@ impl Shared {
 }
 
 /// Reads a row whose first twelve columns are those of a page (see `sql::page`), apart from its body.
-/// What stands in it cannot make this fail: see [`readable`].
+/// What stands in it cannot make this fail: see [`row_decode`].
 pub(crate) fn read(
     row: &PgRow,
     payload: Vec<u8>,
@@ -99,12 +99,12 @@ pub(crate) fn read(
     let topic = texts.topic.of(row.try_get_unchecked(2)?);
     let key: Option<Arc<str>> = row.try_get_unchecked::<Option<&str>, _>(3)?.map(Into::into);
     let headers = row.try_get_raw(6)?;
-    let Readable {
+    let DecodedRow {
         headers,
         occurred_at,
         deliver_after,
         unreadable,
-    } = readable::read(
+    } = row_decode::read(
         headers.as_bytes().map_err(sqlx::Error::Decode)?,
         row.try_get_unchecked(7)?,
         row.try_get_unchecked(11)?,
@@ -157,7 +157,7 @@ pub(crate) async fn waiting(
     above: Position,
     from_xid: u64,
     running: &[u64],
-) -> Result<(i64, Option<Moment>), sqlx::Error> {
+) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
     sqlx::query_as(WAITING)
         .bind(above)
         .bind(lane)
@@ -172,7 +172,7 @@ pub(crate) async fn waiting_below(
     connection: &mut PgConnection,
     lane: i16,
     frame: &Unfinished,
-) -> Result<(i64, Option<Moment>), sqlx::Error> {
+) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
     let running = frame.to.running().iter().map(ToString::to_string);
     sqlx::query_as(BELOW)
         .bind(frame.watermark)

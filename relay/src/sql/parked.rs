@@ -16,7 +16,7 @@ use super::{
 use crate::{
     capture::Position,
     message::Message,
-    publish::{Disposition, DrainRequest, Hold, ParkedRow},
+    publish::{Disposition, Hold, KeyRequest, ParkedRow},
 };
 
 pub(crate) const HELD: &str = "
@@ -211,7 +211,7 @@ pub(crate) async fn by_position(
 pub(crate) async fn by_key(
     connection: &mut PgConnection,
     lane: i16,
-    request: &DrainRequest,
+    request: &KeyRequest,
     limit: PageLimit,
 ) -> Result<(Vec<ParkedRow<Message>>, bool), sqlx::Error> {
     let rows = sqlx::query(BY_KEY)

@@ -2,20 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ahead;
-mod around;
 mod bound;
 mod broker;
 mod busy;
+mod context;
 mod copying;
-mod disguised;
 mod durable;
 mod effect;
 mod ended;
 mod foreign;
 mod future;
-mod lasting;
 mod many;
-mod odd;
+mod misbehaving;
 mod order;
 mod others;
 mod outage;
@@ -24,6 +22,7 @@ mod pooler;
 mod races;
 mod ready;
 mod releases;
+mod session_leaks;
 mod settings;
 mod sharing;
 mod start;
@@ -33,3 +32,4 @@ mod unreadable;
 mod untaken;
 mod upkeep;
 mod world;
+mod wrapped_errors;

@@ -4,7 +4,7 @@ use outbox::{link::Link, wire::Incoming};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 
-use crate::policy::Verdict;
+use crate::policy::ParkDecision;
 
 // KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that
 // the parked worker holds while a handler runs: this never waits for a handler.
@@ -104,16 +104,16 @@ pub(crate) async fn insert(
     message: &Incoming,
     headers: Box<RawValue>,
     body: &[u8],
-    verdict: &Verdict,
+    decision: &ParkDecision,
 ) -> Result<(), sqlx::Error> {
     link.query(INSERT)
         .bind(consumer)
-        .bind(verdict.state())
-        .bind(verdict.reason.as_str())
-        .bind(verdict.holds_key)
-        .bind(verdict.counted())
-        .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
-        .bind(&verdict.error)
+        .bind(decision.state())
+        .bind(decision.reason.as_str())
+        .bind(decision.holds_key)
+        .bind(decision.counted())
+        .bind(decision.due_in().map(|wait| wait.as_secs_f64()))
+        .bind(&decision.error)
         .bind(&message.message_id)
         .bind(&message.source)
         .bind(&message.topic)

@@ -6,7 +6,7 @@ use outbox::link::Link;
 use sqlx::FromRow;
 
 use super::MessageColumns;
-use crate::policy::Verdict;
+use crate::policy::ParkDecision;
 
 // Committed before the handler runs, so that an attempt which ends the process is counted. The time is asked for
 // once: an index cannot be bounded by a function that changes with each row. A type without a handler here is
@@ -222,7 +222,7 @@ pub(crate) async fn settle(
     link: &mut Link<'_>,
     id: i64,
     attempts: i32,
-    verdict: &Verdict,
+    decision: &ParkDecision,
 ) -> Result<Option<bool>, sqlx::Error> {
     let held: Option<bool> = link
         .query_scalar(LOCK_SETTLED)
@@ -233,12 +233,12 @@ pub(crate) async fn settle(
     if held.is_some() {
         link.query(SETTLE)
             .bind(id)
-            .bind(verdict.state())
-            .bind(verdict.reason.as_str())
-            .bind(verdict.holds_key)
-            .bind(verdict.counted())
-            .bind(verdict.due_in().map(|wait| wait.as_secs_f64()))
-            .bind(&verdict.error)
+            .bind(decision.state())
+            .bind(decision.reason.as_str())
+            .bind(decision.holds_key)
+            .bind(decision.counted())
+            .bind(decision.due_in().map(|wait| wait.as_secs_f64()))
+            .bind(&decision.error)
             .execute(link.connection())
             .await?;
     }

@@ -20,7 +20,7 @@ pub(crate) enum Event {
     },
     /// Many positions above the floor were handed out, and nothing new is visible there: somebody
     /// writes and does not commit. Each look reads those rows, until a checkpoint raises the floor.
-    Fruitless {
+    EmptyScan {
         upper: Position,
     },
     /// Reading failed; nothing more will come.

@@ -18,7 +18,7 @@ use crate::{
     answer,
     checkpoint::{Checkpoint, Unfinished},
     error::RelayError,
-    lease::Holder,
+    lease::SameServerProof,
     publish::FrameId,
     sequence,
     sql::page::{self, PageLimit},
@@ -35,7 +35,7 @@ const FRUITLESS_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) connection: PgConnection,
-    pub(crate) holder: Holder,
+    pub(crate) same_server: SameServerProof,
     pub(crate) limit: PageLimit,
     pub(crate) interval: PollInterval,
     pub(crate) timer: Timer,
@@ -78,15 +78,15 @@ impl Reader {
         let mut proven = Instant::now();
         let mut asked: Option<Instant> = None;
         loop {
-            if proven.elapsed() >= self.holder.every {
-                self.holder.prove(&mut self.connection).await?;
+            if proven.elapsed() >= self.same_server.every {
+                self.same_server.prove(&mut self.connection).await?;
                 proven = Instant::now();
             }
             let looked = Instant::now();
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
-            let (connection, lane) = (&mut self.connection, self.holder.lane);
+            let (connection, lane) = (&mut self.connection, self.same_server.lane);
             let looking = page::look_and_page(connection, &frontier, lane, self.limit);
-            let (look, page) = answer::within(self.holder.patience, looking).await?;
+            let (look, page) = answer::within(self.same_server.answer_timeout, looking).await?;
             // Below a floor nobody looks for rows: they would be lost without a sign.
             sequence::check_position(look.upper, highest)?;
             highest = look.upper;
@@ -96,7 +96,7 @@ impl Reader {
             {
                 asked = Some(Instant::now());
                 let upper = look.upper;
-                self.tell(Event::Fruitless { upper }).await?;
+                self.tell(Event::EmptyScan { upper }).await?;
             }
             if !delivered.misses_any_of(&look.snapshot) {
                 self.timer.sleep(self.interval.idle()).await;

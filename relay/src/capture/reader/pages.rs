@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long to wait for the write-ahead log before asking for a commit instead.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(2);
 
 /// How long to wait before asking again how far it is written: some of what a disk takes. Asking
 /// without a pause, up to 1,500 times a second, took more of the server than it gained.
@@ -68,9 +68,9 @@ impl Reader {
             let page = if let Some(page) = ahead.take() {
                 page
             } else {
-                let (connection, lane) = (&mut self.connection, self.holder.lane);
+                let (connection, lane) = (&mut self.connection, self.same_server.lane);
                 let reading = page::page(connection, &frame, request, lane, self.limit);
-                answer::within(self.holder.patience, reading).await?
+                answer::within(self.same_server.answer_timeout, reading).await?
             };
             let rows = page.rows;
             self.limit.learn(&rows);
@@ -101,12 +101,12 @@ impl Reader {
         let asked = Instant::now();
         let mut flushed = look.flushed;
         while flushed < look.inserted {
-            if asked.elapsed() >= FLUSH_PATIENCE {
+            if asked.elapsed() >= FLUSH_TIMEOUT {
                 return Ok(false);
             }
             self.timer.sleep(FLUSH_PAUSE).await;
             let asking = server::flushed(&mut self.connection);
-            flushed = answer::within(self.holder.patience, asking).await?;
+            flushed = answer::within(self.same_server.answer_timeout, asking).await?;
         }
         Ok(true)
     }

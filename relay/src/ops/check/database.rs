@@ -11,8 +11,8 @@ use crate::{
     error::RelayError,
     identity::Recognised,
     lease::LANE,
-    ops::source::{PATIENCE, give_up_on_locks},
-    publish::Write,
+    ops::source::{ANSWER_TIMEOUT, give_up_on_locks},
+    publish::PendingWrites,
     sequence,
     sql::{checkpoint, message, segment, server},
 };
@@ -31,7 +31,7 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(mut connection) = note(findings, "database", connected, told) else {
         return;
     };
-    let looked = answer::within(PATIENCE, look(&mut connection, findings)).await;
+    let looked = answer::within(ANSWER_TIMEOUT, look(&mut connection, findings)).await;
     if looked.is_err() {
         note(findings, "database", looked, |()| String::new());
     }
@@ -89,7 +89,7 @@ async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let here = server::identity(connection).await?;
     let mut tx = connection.begin().await?;
     let beginning = Checkpoint::beginning(here);
-    checkpoint::record(&mut tx, LANE, &beginning, &Write::default()).await?;
+    checkpoint::record(&mut tx, LANE, &beginning, &PendingWrites::default()).await?;
     Ok(tx.rollback().await?)
 }
 

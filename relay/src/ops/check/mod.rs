@@ -53,8 +53,8 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
     let config = source.load()?;
     config.database_url()?;
     config.amqp_url()?;
-    for doubt in Source::doubts() {
-        hint(format!("warning: {doubt}"))?;
+    for problem in Source::unknown_variables() {
+        hint(format!("warning: {problem}"))?;
     }
     let mut findings = Vec::new();
     database::check(&config, &mut findings).await;

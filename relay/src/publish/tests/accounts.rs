@@ -6,8 +6,8 @@ use super::world::{Recording, World};
 use crate::{
     capture::Position,
     publish::{
-        key::{Entry, Follower, KeyState},
-        track::Track,
+        frame_window::FrameWindow,
+        key::{Entry, KeyState, PendingPark},
     },
 };
 
@@ -24,10 +24,14 @@ impl World {
         for (key, state) in &machine.keys {
             self.check_key(key, state);
         }
-        let followers = machine.keys.values().map(|state| state.followers.len());
+        let pending_parks = machine.keys.values().map(|state| state.pending_parks.len());
         let from_frames = all().filter(|entry| !entry.was_parked()).count();
-        let open = machine.tracks.iter().map(Track::open_rows).sum::<usize>();
-        assert_eq!(open, followers.sum::<usize>() + from_frames);
+        let open = machine
+            .windows
+            .iter()
+            .map(FrameWindow::open_rows)
+            .sum::<usize>();
+        assert_eq!(open, pending_parks.sum::<usize>() + from_frames);
     }
 
     fn handed_or_ready(&self) -> impl Iterator<Item = &Entry<Position>> {
@@ -42,20 +46,20 @@ impl World {
             .collect();
         assert_eq!(active.len(), usize::from(state.active));
         let rows = active.into_iter().chain(&state.waiting);
-        let places: Vec<_> = rows.filter_map(Entry::place).collect();
+        let places: Vec<_> = rows.filter_map(Entry::order).collect();
         assert_eq!(places.len(), state.from_frames);
         assert!(places.is_sorted(), "{places:?}");
-        let followers: Vec<_> = state.followers.iter().map(Follower::place).collect();
-        assert!(followers.is_sorted(), "{followers:?}");
-        if let Some(follower) = followers.first() {
-            let is_needed = places.first().is_some_and(|first| first < follower);
-            assert!(is_needed, "{follower:?} waits for none of {places:?}");
+        let pending_parks: Vec<_> = state.pending_parks.iter().map(PendingPark::order).collect();
+        assert!(pending_parks.is_sorted(), "{pending_parks:?}");
+        if let Some(pending) = pending_parks.first() {
+            let is_needed = places.first().is_some_and(|first| first < pending);
+            assert!(is_needed, "{pending:?} waits for none of {places:?}");
         }
         let under_way = match &self.recording {
             Recording::None => None,
             Recording::Sent(write, _) | Recording::Durable(write, _) => Some(write),
         };
-        let writes = under_way.into_iter().chain([&self.machine.pending]);
+        let writes = under_way.into_iter().chain([&self.machine.writes]);
         let unwritten = writes
             .flat_map(|write| &write.keys)
             .filter(|(_, of)| of == key);

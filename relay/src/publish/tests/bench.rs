@@ -5,8 +5,8 @@ use std::{collections::HashSet, time::Duration};
 use crate::{
     capture::Position,
     publish::{
-        Backoff, Disposition, DrainRequest, Machine, Outcome, ParkedRow, Row, Settings, Settled,
-        TopicPatterns, Write,
+        Backoff, Disposition, KeyRequest, Machine, Outcome, ParkedRow, PendingWrites, Row,
+        Settings, Settled, TopicPatterns,
     },
 };
 
@@ -18,7 +18,7 @@ pub(super) fn settings() -> Settings {
         window_bytes: 100,
         key_rows: 10,
         span: 100,
-        batches_apart: 3,
+        isolated_batches: 3,
         backoff: Backoff {
             first: Duration::from_secs(1),
             longest: Duration::from_mins(1),
@@ -97,8 +97,8 @@ impl Bench {
     }
 
     /// Commits what is to be recorded.
-    pub(super) fn commit(&mut self) -> Write {
-        let write = self.machine.take_write();
+    pub(super) fn commit(&mut self) -> PendingWrites {
+        let write = self.machine.take_writes();
         self.machine.written(&write, &[]);
         write
     }
@@ -126,17 +126,18 @@ impl Bench {
         rows: Vec<Row<Position>>,
         more: bool,
     ) {
-        let request = DrainRequest {
+        let request = KeyRequest {
             key: "k".into(),
             after,
             without: topics.iter().map(|&topic| topic.into()).collect(),
         };
-        assert_eq!(self.machine.next_drain(), Some(request.clone()));
+        assert_eq!(self.machine.next_key_request(), Some(request.clone()));
         let rows = rows.into_iter().map(|row| ParkedRow { row, attempts: 1 });
-        self.machine.drained(&request.key, rows.collect(), more);
+        self.machine
+            .take_key_rows(&request.key, rows.collect(), more);
     }
 
     pub(super) fn drain(&mut self) {
-        self.machine.drain(&"k".into());
+        self.machine.retry_key(&"k".into());
     }
 }

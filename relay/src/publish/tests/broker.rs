@@ -79,7 +79,7 @@ impl Broker {
         self.stuck.entry(queue).or_default();
     }
 
-    pub(super) fn has_stuck(&self) -> bool {
+    pub(super) fn has_unresponsive(&self) -> bool {
         !self.stuck.is_empty()
     }
 

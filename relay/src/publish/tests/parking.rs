@@ -65,7 +65,7 @@ fn the_oldest_message_is_one_that_was_never_parked() {
     bench.commit();
     bench.drain();
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
-    let oldest = |bench: &Bench| bench.machine.least(|position| *position);
+    let oldest = |bench: &Bench| bench.machine.min_by(|position| *position);
     assert_eq!(oldest(&bench), None);
     bench.admit([row(4, "l", "a"), row(5, "l", "a"), row(6, "", "a")]);
     assert_eq!(oldest(&bench), Some(4));
@@ -88,7 +88,11 @@ fn g4_rows_behind_drain_in_order_after_the_head() {
     bench.admit([row(4, "k", "a")]);
     bench.settle(1, Outcome::Confirmed);
     assert_eq!(bench.deliver_all(), [2]);
-    assert_eq!(bench.machine.next_drain(), None, "row 4 is not written yet");
+    assert_eq!(
+        bench.machine.next_key_request(),
+        None,
+        "row 4 is not written yet"
+    );
     bench.commit();
     bench.page(2, vec![row(3, "k", "b"), row(4, "k", "a")], false);
     assert_eq!(bench.deliver_all(), [3, 4]);
@@ -111,7 +115,7 @@ fn g4_a_head_that_fails_again_keeps_the_others_and_waits_for_its_time() {
     let write = bench.commit();
     assert_eq!(write.reschedules.len(), 1);
     assert_eq!(write.reschedules[0].attempts, 2);
-    assert_eq!(bench.machine.next_drain(), None);
+    assert_eq!(bench.machine.next_key_request(), None);
     assert_eq!(bench.machine.held_keys(), 1);
 }
 
@@ -160,7 +164,11 @@ fn a_new_failure_is_not_tried_again_by_the_drain_that_it_meets() {
     bench.settle(5, Outcome::Nacked);
     assert!(bench.batch().is_empty());
     assert_eq!(bench.parked(), [5]);
-    assert_eq!(bench.machine.next_drain(), None, "its backoff decides");
+    assert_eq!(
+        bench.machine.next_key_request(),
+        None,
+        "its backoff decides"
+    );
     assert_eq!(bench.machine.held_keys(), 1);
 }
 
@@ -171,7 +179,11 @@ fn g4_no_page_is_read_above_rows_that_are_still_to_be_parked() {
     bench.admit([row(4, "k", "b"), row(5, "k", "a"), row(6, "k", "c")]);
     assert_eq!(bench.batch(), [4]);
     bench.drain();
-    assert_eq!(bench.machine.next_drain(), None, "row 5 would be passed by");
+    assert_eq!(
+        bench.machine.next_key_request(),
+        None,
+        "row 5 would be passed by"
+    );
     assert!(
         bench.parked().is_empty(),
         "row 4 is still to go before row 5"
@@ -237,10 +249,10 @@ fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
     bench.settle(1, Outcome::Confirmed);
     assert_eq!(bench.batch(), [2]);
     bench.settle(2, Outcome::Nacked);
-    let write = bench.machine.take_write();
+    let write = bench.machine.take_writes();
     assert_eq!(write.forgets, [1]);
     bench.machine.written(&write, &[1, 2]);
-    let again = bench.machine.take_write();
+    let again = bench.machine.take_writes();
     assert_eq!(again.forgets, [1]);
     assert_eq!(again.reschedules, write.reschedules);
     bench.machine.written(&again, &[2]);
@@ -248,7 +260,7 @@ fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
         bench.machine.parked_in_hand().iter().collect::<Vec<_>>(),
         [&2]
     );
-    let last = bench.machine.take_write();
+    let last = bench.machine.take_writes();
     assert_eq!((last.forgets.len(), last.reschedules.len()), (0, 1));
     bench.machine.written(&last, &[]);
     assert!(bench.machine.parked_in_hand().is_empty() && bench.machine.is_idle());
@@ -262,11 +274,11 @@ fn g4_a_key_whose_failed_row_is_locked_is_not_read() {
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
     assert_eq!(bench.batch(), [1]);
     bench.settle(1, Outcome::Nacked);
-    let write = bench.machine.take_write();
+    let write = bench.machine.take_writes();
     bench.machine.written(&write, &[1]);
     bench.drain();
-    assert_eq!(bench.machine.next_drain(), None);
-    let again = bench.machine.take_write();
+    assert_eq!(bench.machine.next_key_request(), None);
+    let again = bench.machine.take_writes();
     bench.machine.written(&again, &[]);
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
     assert_eq!(bench.batch(), [1]);

@@ -19,7 +19,7 @@ fn key(number: u8) -> Arc<str> {
 impl World {
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Write {
+            Step::PendingWrites {
                 key: number,
                 topic,
                 time,
@@ -88,7 +88,7 @@ impl World {
     fn is_quiet(&mut self) -> bool {
         let recorded = matches!(self.recording, Recording::None);
         let delivered = self.checkpoint.finished == self.frames.len();
-        let nothing_asked = self.pages.is_empty() && self.machine.wants_drain.is_empty();
+        let nothing_asked = self.pages.is_empty() && self.machine.wanted_keys.is_empty();
         let empty = self.table.rows.is_empty() && self.flying.is_empty();
         recorded && delivered && nothing_asked && empty && self.machine.is_idle()
     }

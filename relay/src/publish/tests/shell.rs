@@ -12,7 +12,7 @@ use crate::{
 
 impl World {
     pub(super) fn publish(&mut self, most: usize) {
-        self.machine.park_stuck();
+        self.machine.park_unresponsive();
         let batch: Vec<Position> = self
             .machine
             .next_batch(most)
@@ -74,7 +74,7 @@ impl World {
         self.recording = match std::mem::take(&mut self.recording) {
             Recording::None => {
                 let progress = self.machine.progress();
-                Recording::Sent(self.machine.take_write(), progress)
+                Recording::Sent(self.machine.take_writes(), progress)
             }
             Recording::Sent(write, progress) => {
                 let locked = self.table.locked_of(&write, &self.locked);
@@ -113,7 +113,7 @@ impl World {
         if self.stopping || !self.machine.has_room_for_parked() {
             return;
         }
-        if let Some(request) = self.machine.next_drain() {
+        if let Some(request) = self.machine.next_key_request() {
             let (rows, full) = self.table.page(&request, self.page_rows, self.now);
             self.pages.push(Page {
                 request,
@@ -135,7 +135,8 @@ impl World {
             .iter()
             .map(|row| row.message.parked(now, row.attempts, row.discarded))
             .collect();
-        self.machine.drained(&page.request.key, rows, page.full);
+        self.machine
+            .take_key_rows(&page.request.key, rows, page.full);
     }
 
     /// Looks for rows that are due; what was found is handed over the next time.
@@ -149,7 +150,7 @@ impl World {
         };
         for row in due {
             if let (Some(key), Hold::Topic | Hold::Key) = (&row.message.key, row.hold) {
-                self.machine.drain(key);
+                self.machine.retry_key(key);
                 continue;
             }
             let (attempts, discarded) = (row.attempts, row.discarded);

@@ -14,7 +14,7 @@ pub(super) const TOPICS: [&str; 4] = ["a", "b", "c", "dropped"];
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Write {
+    PendingWrites {
         key: Option<u8>,
         topic: usize,
         time: Time,
@@ -59,7 +59,7 @@ fn write() -> impl Strategy<Value = Step> {
         1 => Just(Harm::TooLarge),
     ];
     (key, topic, time, harm, prop::bool::weighted(0.1)).prop_map(
-        |(key, topic, time, harm, stay_open)| Step::Write {
+        |(key, topic, time, harm, stay_open)| Step::PendingWrites {
             key,
             topic,
             time,
@@ -106,7 +106,7 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
         window_bytes: usize::MAX,
         key_rows,
         span,
-        batches_apart: 2,
+        isolated_batches: 2,
         backoff: Backoff {
             first: Duration::from_millis(10),
             longest: Duration::from_millis(80),

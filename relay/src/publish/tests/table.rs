@@ -9,7 +9,7 @@ use std::{
 use super::message::{Message, Time};
 use crate::{
     capture::Position,
-    publish::{DrainRequest, Due, Hold, Park, Reason, Write},
+    publish::{Due, Hold, KeyRequest, Park, PendingWrites, Reason},
 };
 
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Table {
     /// before it.
     pub(super) fn commit(
         &mut self,
-        write: &Write,
+        write: &PendingWrites,
         locked: &[Position],
         outbox: &BTreeMap<Position, Message>,
         now: u64,
@@ -81,19 +81,18 @@ impl Table {
     }
 
     /// Rows that a write is about, and that are locked.
-    pub(super) fn locked_of(&self, write: &Write, locked: &BTreeSet<Position>) -> Vec<Position> {
+    pub(super) fn locked_of(
+        &self,
+        write: &PendingWrites,
+        locked: &BTreeSet<Position>,
+    ) -> Vec<Position> {
         let rows = write.parked_positions().into_iter();
         rows.filter(|row| locked.contains(row) && self.rows.contains_key(row))
             .collect()
     }
 
     /// A page of a key's rows, and whether it is full.
-    pub(super) fn page(
-        &self,
-        request: &DrainRequest,
-        limit: usize,
-        now: u64,
-    ) -> (Vec<Parked>, bool) {
+    pub(super) fn page(&self, request: &KeyRequest, limit: usize, now: u64) -> (Vec<Parked>, bool) {
         let page: Vec<Parked> = self
             .rows
             .range((Bound::Excluded(request.after), Bound::Unbounded))

@@ -74,13 +74,13 @@ fn a_page_that_comes_late_stays_parked() {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"t".into(), Hold::Key);
     bench.drain();
-    assert!(bench.machine.next_drain().is_some());
+    assert!(bench.machine.next_key_request().is_some());
     let (row, single) = (row(1, "k", "t"), unkeyed(2));
     bench.machine.wind_down();
     let attempts = 1;
     bench
         .machine
-        .drained(&"k".into(), vec![ParkedRow { row, attempts }], true);
+        .take_key_rows(&"k".into(), vec![ParkedRow { row, attempts }], true);
     bench.machine.retry(ParkedRow {
         row: single,
         attempts,
@@ -123,7 +123,7 @@ fn a_parked_row_that_is_tried_again_and_again_holds_up_no_watermark() {
         bench.settle(other, Outcome::Confirmed);
         let answer = bench.machine.settle(5, Outcome::Overdue);
         assert!(matches!(answer, Some(Settled::Requeued) | None));
-        bench.machine.park_stuck();
+        bench.machine.park_unresponsive();
         bench.commit();
     }
     assert_eq!(bench.watermark(), Some(299));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     capture::Position,
-    publish::{DrainRequest, FrameId, Machine, Progress, Settings, Write},
+    publish::{FrameId, KeyRequest, Machine, PendingWrites, Progress, Settings},
 };
 
 /// A stuck queue may answer for none.
@@ -42,15 +42,15 @@ pub(super) struct Checkpoint {
 pub(super) enum Recording {
     #[default]
     None,
-    Sent(Write, Progress),
+    Sent(PendingWrites, Progress),
     /// With the rows that were locked.
-    Durable(Write, Vec<Position>),
+    Durable(PendingWrites, Vec<Position>),
 }
 
 /// A page that was read and has not been handed over.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) request: DrainRequest,
+    pub(super) request: KeyRequest,
     pub(super) rows: Vec<Parked>,
     pub(super) full: bool,
 }
@@ -186,7 +186,7 @@ impl World {
             self.machine.in_flight() == 0 && !self.machine.has_ready()
         });
         assert!(
-            over || self.broker.has_stuck(),
+            over || self.broker.has_unresponsive(),
             "it does not end: {self:#?}"
         );
         (0..6).for_each(|_| self.record());
@@ -226,7 +226,7 @@ impl World {
             self.machine.hold(&held.key, &held.topic, held.hold);
         }
         for held in held.iter().filter(|held| held.orphaned) {
-            self.machine.drain(&held.key);
+            self.machine.retry_key(&held.key);
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use sqlx::{Postgres, Transaction};
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
-use super::pace::Pace;
+use super::arrival_rate::ArrivalRate;
 
 /// Longest time between the beginning of a transaction and its first statement: a handler's `now()`
 /// tells the beginning.
@@ -25,20 +25,20 @@ const THROUGH_THE_POOL: u32 = 101;
 
 /// Transactions in which nothing has been done yet.
 #[derive(Debug, Default)]
-pub(crate) struct Begun(Mutex<State>);
+pub(crate) struct PrefetchedTransactions(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Deliveries that wait for a worker.
     waiting: usize,
     /// How often a transaction is asked for.
-    pace: Pace,
+    arrival_rate: ArrivalRate,
     /// By the time since when they may be open; the oldest is the first.
     transactions: Vec<(Instant, Transaction<'static, Postgres>)>,
     /// Transactions that could have been kept.
     offered: u32,
     /// Lets go of those that get too old, while there are any.
-    minder: Option<JoinHandle<()>>,
+    expiry: Option<JoinHandle<()>>,
     /// Where connections go back to their pool.
     runtime: Option<Handle>,
 }
@@ -46,7 +46,7 @@ struct State {
 impl State {
     /// How many transactions are likely to be used while they are fresh.
     fn wanted(&self, now: Instant) -> usize {
-        let expected = self.pace.expected(FRESH / 2, now);
+        let expected = self.arrival_rate.expected(FRESH / 2, now);
         self.waiting.saturating_add(expected)
     }
 
@@ -85,7 +85,7 @@ impl Drop for State {
     }
 }
 
-impl Begun {
+impl PrefetchedTransactions {
     /// Takes note of how many deliveries wait for a worker; lets go of what neither they need nor
     /// the `starting` ones, nor those that are likely to come.
     pub(crate) fn set_waiting(&self, count: usize, starting: usize) {
@@ -116,8 +116,8 @@ impl Begun {
             .partition_point(|(other, _)| *other <= began);
         state.transactions.insert(place, (began, transaction));
         // One that has finished was ended with its runtime.
-        if state.minder.as_ref().is_none_or(JoinHandle::is_finished) {
-            state.minder = Some(tokio::spawn(mind(Arc::downgrade(self))));
+        if state.expiry.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.expiry = Some(tokio::spawn(expire_old(Arc::downgrade(self))));
             state.runtime = Some(Handle::current());
         }
     }
@@ -125,7 +125,7 @@ impl Begun {
     /// Takes the transaction that began last.
     pub(super) fn take(&self) -> Option<Transaction<'static, Postgres>> {
         let (mut state, now) = (self.lock(), Instant::now());
-        state.pace.asked(now);
+        state.arrival_rate.asked(now);
         state.retire(now);
         Some(state.transactions.pop()?.1)
     }
@@ -147,13 +147,13 @@ pub(super) fn end(transaction: Transaction<'static, Postgres>) {
 }
 
 /// Lets go of what gets too old, until nothing is left: an open transaction keeps a connection.
-async fn mind(begun: Weak<Begun>) {
+async fn expire_old(begun: Weak<PrefetchedTransactions>) {
     while let Some(begun) = begun.upgrade() {
         let oldest = {
             let mut state = begun.lock();
             let oldest = state.retire(Instant::now());
             if oldest.is_none() {
-                state.minder = None;
+                state.expiry = None;
             }
             oldest
         };

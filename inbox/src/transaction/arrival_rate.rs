@@ -7,13 +7,13 @@ const WEIGHT: f64 = 0.125;
 
 /// The mean time between two requests: an exponential moving average.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct ArrivalRate {
     last: Option<Instant>,
     /// In seconds; `None` before the second request.
     gap: Option<f64>,
 }
 
-impl Pace {
+impl ArrivalRate {
     /// Takes note of a request.
     pub(super) fn asked(&mut self, now: Instant) {
         if let Some(last) = self.last {
@@ -41,7 +41,7 @@ impl Pace {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Pace;
+    use super::ArrivalRate;
 
     const TIME: Duration = Duration::from_millis(5);
 
@@ -51,36 +51,36 @@ mod tests {
 
     #[test]
     fn steady_requests_are_expected_as_often_as_they_came() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.expected(TIME, now), 0);
-        pace.asked(now);
-        assert_eq!(pace.expected(TIME, now), 0);
+        let (mut rate, mut now) = (ArrivalRate::default(), Instant::now());
+        assert_eq!(rate.expected(TIME, now), 0);
+        rate.asked(now);
+        assert_eq!(rate.expected(TIME, now), 0);
         for _ in 0..20 {
             now += millis(1);
-            pace.asked(now);
+            rate.asked(now);
         }
-        assert!((4..=5).contains(&pace.expected(TIME, now)));
+        assert!((4..=5).contains(&rate.expected(TIME, now)));
         // Four at once, every four milliseconds.
         for number in 0..80 {
             now += millis(if number % 4 == 0 { 4 } else { 0 });
-            pace.asked(now);
+            rate.asked(now);
         }
-        assert!((3..=8).contains(&pace.expected(TIME, now)));
+        assert!((3..=8).contains(&rate.expected(TIME, now)));
     }
 
     #[test]
     fn none_are_expected_where_they_are_rare_or_have_ended() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut rate, mut now) = (ArrivalRate::default(), Instant::now());
         for _ in 0..20 {
             now += millis(50);
-            pace.asked(now);
+            rate.asked(now);
         }
-        assert_eq!(pace.expected(TIME, now), 0);
+        assert_eq!(rate.expected(TIME, now), 0);
         for _ in 0..100 {
             now += millis(1);
-            pace.asked(now);
+            rate.asked(now);
         }
-        assert!(pace.expected(TIME, now) > 0);
-        assert_eq!(pace.expected(TIME, now + millis(6)), 0);
+        assert!(rate.expected(TIME, now) > 0);
+        assert_eq!(rate.expected(TIME, now + millis(6)), 0);
     }
 }

@@ -21,9 +21,9 @@ const LAST: i64 = 253_402_300_799_999_999;
 /// A `timestamptz`: any that the server knows, `infinity` included, of which chrono's types hold only
 /// some and panic at the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(i64);
+pub(crate) struct PgTimestamp(i64);
 
-impl Moment {
+impl PgTimestamp {
     /// The time, if it lies in the years 1 to 9999.
     pub(crate) fn utc(self) -> Option<DateTime<Utc>> {
         let micros = self.0.checked_add(EPOCH)?;
@@ -45,7 +45,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for PgTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.utc()) {
             (_, Some(time)) => write!(f, "{}", time.format("%F %T")),
@@ -57,7 +57,7 @@ impl fmt::Display for Moment {
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for PgTimestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.utc() {
             Some(time) => time.serialize(serializer),
@@ -66,13 +66,13 @@ impl Serialize for Moment {
     }
 }
 
-impl Type<Postgres> for Moment {
+impl Type<Postgres> for PgTimestamp {
     fn type_info() -> PgTypeInfo {
         <DateTime<Utc> as Type<Postgres>>::type_info()
     }
 }
 
-impl<'r> Decode<'r, Postgres> for Moment {
+impl<'r> Decode<'r, Postgres> for PgTimestamp {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         // The eight bytes of the binary format (PostgreSQL's `timestamptz_send`).
         <i64 as Decode<Postgres>>::decode(value).map(Self)
@@ -83,19 +83,19 @@ impl<'r> Decode<'r, Postgres> for Moment {
 pub(crate) mod tests {
     use chrono::DateTime;
 
-    use super::{EPOCH, FIRST, LAST, Moment};
+    use super::{EPOCH, FIRST, LAST, PgTimestamp};
 
-    pub(crate) const INFINITY: Moment = Moment(i64::MAX);
-    pub(crate) const MINUS_INFINITY: Moment = Moment(i64::MIN);
+    pub(crate) const INFINITY: PgTimestamp = PgTimestamp(i64::MAX);
+    pub(crate) const MINUS_INFINITY: PgTimestamp = PgTimestamp(i64::MIN);
 
     /// A moment so many microseconds after the beginning of 1970.
-    pub(crate) const fn unix(micros: i64) -> Moment {
-        Moment(micros - EPOCH)
+    pub(crate) const fn unix(micros: i64) -> PgTimestamp {
+        PgTimestamp(micros - EPOCH)
     }
 
     #[test]
     fn the_servers_times_are_read_as_they_are() {
-        let time = Moment(1).utc().unwrap().to_rfc3339();
+        let time = PgTimestamp(1).utc().unwrap().to_rfc3339();
         assert_eq!(time, "2000-01-01T00:00:00.000001+00:00");
         assert_eq!(unix(0).utc(), Some(DateTime::UNIX_EPOCH));
     }

@@ -2,7 +2,7 @@
 
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{broker::Order, capture::Position, publish::Progress};
+use crate::{broker::BatchRequest, capture::Position, publish::Progress};
 
 /// Whether rows may be taken from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,10 @@ pub(super) enum Look {
 
 /// What is under way.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct SessionState {
     /// Channels of the broker's connection that wait for an order, and all of them.
     pub(super) idle: Vec<usize>,
-    pub(super) channels: Vec<mpsc::Sender<Order>>,
+    pub(super) channels: Vec<mpsc::Sender<BatchRequest>>,
     pub(super) blocked: bool,
     pub(super) gate: Gate,
     /// A record is under way: the position to pair with its transaction.
@@ -44,11 +44,11 @@ pub(super) struct Work {
     pub(super) record_wanted: bool,
     pub(super) look: Look,
     /// Drains that are being read.
-    pub(super) draining: usize,
+    pub(super) reading_keys: usize,
     pub(super) stopping: Option<Instant>,
 }
 
-impl Work {
+impl SessionState {
     pub(super) fn new() -> Self {
         Self {
             idle: Vec::new(),
@@ -61,7 +61,7 @@ impl Work {
             locked: false,
             record_wanted: false,
             look: Look::NotDue,
-            draining: 0,
+            reading_keys: 0,
             stopping: None,
         }
     }

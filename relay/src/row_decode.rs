@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use outbox::Headers;
 
-use crate::moment::Moment;
+use crate::pg_timestamp::PgTimestamp;
 
 /// The version of `jsonb` that begins its binary format (PostgreSQL's `jsonb_send`).
 const JSONB: u8 = 1;
@@ -25,13 +25,13 @@ pub(crate) enum Unreadable {
         /// The column.
         column: &'static str,
         /// What it holds.
-        moment: Moment,
+        moment: PgTimestamp,
     },
 }
 
 /// What was read; of what could not be, something of the kind.
 #[derive(Debug)]
-pub(crate) struct Readable {
+pub(crate) struct DecodedRow {
     pub(crate) headers: Headers,
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) deliver_after: Option<DateTime<Utc>>,
@@ -39,7 +39,11 @@ pub(crate) struct Readable {
 }
 
 /// Reads those columns of a row in which anything may stand. `headers` is `jsonb`, as it is sent.
-pub(crate) fn read(headers: &[u8], occurred_at: Moment, deliver_after: Option<Moment>) -> Readable {
+pub(crate) fn read(
+    headers: &[u8],
+    occurred_at: PgTimestamp,
+    deliver_after: Option<PgTimestamp>,
+) -> DecodedRow {
     let mut unreadable = None;
     let headers = read_headers(headers).unwrap_or_else(|error| {
         unreadable = Some(Unreadable::Headers(Arc::new(error)));
@@ -53,10 +57,10 @@ pub(crate) fn read(headers: &[u8], occurred_at: Moment, deliver_after: Option<Mo
     if let Some(after) = deliver_after.filter(|after| after.is_too_late()) {
         unreadable = column("deliver_after", after);
     }
-    Readable {
+    DecodedRow {
         headers,
         occurred_at: occurred_at.clamped(),
-        deliver_after: deliver_after.map(Moment::clamped),
+        deliver_after: deliver_after.map(PgTimestamp::clamped),
         unreadable,
     }
 }
@@ -75,7 +79,7 @@ mod tests {
     use outbox::HeaderValue;
 
     use super::{JSONB, read};
-    use crate::moment::tests::{INFINITY, MINUS_INFINITY, unix};
+    use crate::pg_timestamp::tests::{INFINITY, MINUS_INFINITY, unix};
 
     fn jsonb(json: &str) -> Vec<u8> {
         [&[JSONB], json.as_bytes()].concat()

@@ -7,8 +7,8 @@ use crate::capture::Position;
 
 impl<M> Machine<M> {
     /// Whether there are topics that the broker does not answer while it answers others.
-    pub fn has_stuck(&self) -> bool {
-        self.doubt.has_stuck()
+    pub fn has_unresponsive(&self) -> bool {
+        self.isolation.has_unresponsive()
     }
 
     /// Parks the waiting messages of topics that the broker does not answer while it answers others: or
@@ -17,8 +17,8 @@ impl<M> Machine<M> {
     ///
     /// Of those that were parked before, one of each topic stays, to be tried; not one that others in
     /// memory wait behind.
-    pub fn park_stuck(&mut self) -> usize {
-        if !std::mem::take(&mut self.stuck_ready) {
+    pub fn park_unresponsive(&mut self) -> usize {
+        if !std::mem::take(&mut self.unresponsive_ready) {
             return 0;
         }
         let mut tried = HashSet::new();
@@ -26,12 +26,12 @@ impl<M> Machine<M> {
             let topic = &entry.row.topic;
             let key = entry.row.key.as_ref().and_then(|key| self.keys.get(key));
             let alone =
-                key.is_none_or(|state| state.from_frames == 0 && state.followers.is_empty());
-            entry.strikes == 0
-                && self.doubt.is_stuck(topic)
+                key.is_none_or(|state| state.from_frames == 0 && state.pending_parks.is_empty());
+            entry.closures == 0
+                && self.isolation.is_unresponsive(topic)
                 && !(entry.was_parked()
                     && alone
-                    && !self.doubt.is_tried(topic)
+                    && !self.isolation.is_tried(topic)
                     && tried.insert(Arc::clone(topic)))
         };
         let leaving = self.ready.iter().filter(|(_, entry)| leaves(entry));

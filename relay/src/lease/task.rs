@@ -8,13 +8,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Candidate, Proof, upkeep, warnings::Warnings};
+use super::{LeaseConnection, LeaseFreshness, upkeep, warnings::Warnings};
 use crate::{
     capture::Position,
     checkpoint::Checkpoint,
     config::Retention,
     database::DatabaseError,
-    publish::Write,
+    publish::PendingWrites,
     sql::{
         checkpoint::{self, Recorded},
         server,
@@ -25,19 +25,19 @@ use crate::{
 const KEPT: i64 = 20;
 const TRIM_EVERY: i64 = 100;
 
-/// What the keeper is asked to do.
+/// What the lease_task is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Record a checkpoint and, in the same statement, everything in `write`.
     Record {
         checkpoint: Box<Checkpoint>,
-        write: Write,
+        write: PendingWrites,
     },
     /// Rotate and expire segments.
     Maintain { settled_below: Position },
 }
 
-/// What the keeper reports.
+/// What the lease_task reports.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A record is durable. Its transaction's id was assigned after it was asked for.
@@ -45,7 +45,7 @@ pub(crate) enum Event {
         /// Id of the transaction that recorded it.
         xid: u64,
         /// What was recorded,
-        write: Write,
+        write: PendingWrites,
         /// but for what concerns these rows.
         locked: Vec<Position>,
     },
@@ -55,9 +55,9 @@ pub(crate) enum Event {
 
 /// Records, keeps the lease alive, and rotates the ring.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct LeaseTask {
     connection: PgConnection,
-    proof: Proof,
+    freshness: LeaseFreshness,
     lane: i16,
     lease_timeout: Duration,
     retention: Retention,
@@ -65,24 +65,24 @@ pub(crate) struct Keeper {
     warnings: Warnings,
 }
 
-impl Keeper {
+impl LeaseTask {
     pub(crate) fn new(
-        candidate: Candidate,
+        lease: LeaseConnection,
         lease_timeout: Duration,
         retention: Retention,
         latest_checkpoint: i64,
     ) -> Self {
-        let Candidate {
+        let LeaseConnection {
             connection,
-            proof,
+            freshness,
             lane,
             ..
-        } = candidate;
+        } = lease;
         // Older rows may have been left by a relay that was killed.
         let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
         Self {
             connection,
-            proof,
+            freshness,
             lane,
             lease_timeout,
             retention,
@@ -104,14 +104,14 @@ impl Keeper {
             let done = tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else { break };
-                    asked = self.proof.now();
+                    asked = self.freshness.now();
                     // Commits may wait for a synchronous standby, so longer than for an answer.
-                    let patience = self.lease_timeout * 6;
-                    let obeyed = timeout(patience, self.obey(command)).await;
-                    obeyed.unwrap_or(Err(DatabaseError::Silent(patience)))
+                    let answer_timeout = self.lease_timeout * 6;
+                    let obeyed = timeout(answer_timeout, self.obey(command)).await;
+                    obeyed.unwrap_or(Err(DatabaseError::Silent(answer_timeout)))
                 }
                 _ = ping.tick() => {
-                    asked = self.proof.now();
+                    asked = self.freshness.now();
                     let answer = timeout(self.lease_timeout, self.connection.ping()).await;
                     match answer {
                         Ok(pinged) => pinged.map(|()| None).map_err(DatabaseError::from),
@@ -121,7 +121,7 @@ impl Keeper {
             };
             let lost = match done {
                 Ok(event) => {
-                    self.proof.renew(asked);
+                    self.freshness.renew(asked);
                     if let Some(event) = event
                         && events.send(event).await.is_err()
                     {
@@ -163,7 +163,7 @@ impl Keeper {
     async fn record(
         &mut self,
         checkpoint: &Checkpoint,
-        write: &Write,
+        write: &PendingWrites,
     ) -> Result<Recorded, DatabaseError> {
         let record = checkpoint::record(&mut self.connection, self.lane, checkpoint, write);
         let (recorded, heard) = self.warnings.during(record).await;

@@ -26,13 +26,13 @@ const LASTED: Duration = Duration::from_secs(5);
 
 /// What the link needs to know.
 #[derive(Debug, Clone)]
-pub(crate) struct Link {
+pub(crate) struct ConnectionTask {
     pub(crate) target: Target,
     /// Whether an earlier session has used this broker: then a refusal will pass.
     pub(crate) was_ready: bool,
 }
 
-impl Link {
+impl ConnectionTask {
     /// Keeps a connection until `stop`; reports to `events`.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
         let mut attempts = Reconnect::new(LASTED);

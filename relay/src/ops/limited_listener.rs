@@ -24,16 +24,16 @@ use tokio::{
 const MOST: usize = 32;
 
 /// So long after connecting, or after the last answer, a request must have come and its answer been taken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts callers.
 #[derive(Debug)]
-pub(super) struct Callers {
+pub(super) struct LimitedListener {
     listener: TcpListener,
     places: Arc<Semaphore>,
 }
 
-impl Callers {
+impl LimitedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
         Self {
             listener,
@@ -42,7 +42,7 @@ impl Callers {
     }
 }
 
-impl Listener for Callers {
+impl Listener for LimitedListener {
     type Io = Caller;
     type Addr = SocketAddr;
 
@@ -52,7 +52,7 @@ impl Listener for Callers {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let caller = Caller {
             stream,
-            patience: Box::pin(sleep(PATIENCE)),
+            answer_timeout: Box::pin(sleep(ANSWER_TIMEOUT)),
             _place: place,
         };
         (caller, address)
@@ -67,7 +67,7 @@ impl Listener for Callers {
 #[derive(Debug)]
 pub(super) struct Caller {
     stream: TcpStream,
-    patience: Pin<Box<Sleep>>,
+    answer_timeout: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -78,7 +78,7 @@ impl Caller {
         context: &mut Context<'_>,
         done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if done.is_pending() && self.patience.as_mut().poll(context).is_ready() {
+        if done.is_pending() && self.answer_timeout.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         done
@@ -107,7 +107,9 @@ impl AsyncWrite for Caller {
         let written = pin!(&mut this.stream).poll_write(context, bytes);
         if written.is_ready() {
             // The next request of this caller may take as long again.
-            this.patience.as_mut().reset(Instant::now() + PATIENCE);
+            this.answer_timeout
+                .as_mut()
+                .reset(Instant::now() + ANSWER_TIMEOUT);
         }
         this.bounded(context, written)
     }

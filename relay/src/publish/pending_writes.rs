@@ -75,7 +75,7 @@ pub type Reschedule = Park;
 
 /// Everything that one statement on the lease's connection records.
 #[derive(Debug, Clone, Default)]
-pub struct Write {
+pub struct PendingWrites {
     /// Rows to park.
     pub parks: Vec<Park>,
     /// Parked rows that are delivered.
@@ -86,7 +86,7 @@ pub struct Write {
     pub(super) keys: Vec<(Position, Arc<str>)>,
 }
 
-impl Write {
+impl PendingWrites {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
         self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()

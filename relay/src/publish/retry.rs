@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Disposition, DrainRequest, Hold, Machine, ParkedRow, Settled,
-    drain::{Drain, Next, Pass},
+    Disposition, Hold, KeyRequest, Machine, ParkedRow, Settled,
     key::Origin,
+    key_retry::{KeyRetry, Next, RetryScan},
 };
 
 impl<M> Machine<M> {
@@ -15,8 +15,8 @@ impl<M> Machine<M> {
     }
 
     /// Asks for the parked rows of a key, since one of them is due.
-    pub fn drain(&mut self, key: &Arc<str>) {
-        self.want_drain(key);
+    pub fn retry_key(&mut self, key: &Arc<str>) {
+        self.want_key(key);
     }
 
     /// Takes a parked row that stands for itself: without a key, or outside its order.
@@ -25,7 +25,7 @@ impl<M> Machine<M> {
     pub fn retry(&mut self, parked: ParkedRow<M>) -> Option<Settled> {
         let position = parked.row.position;
         // A frame that is read again may have brought it too.
-        if self.tracks.iter().any(|track| track.is_open(position)) {
+        if self.windows.iter().any(|window| window.is_open(position)) {
             return None;
         }
         if !self.parked_in_hand.insert(position) {
@@ -49,27 +49,27 @@ impl<M> Machine<M> {
     }
 
     /// Returns the next request for a key's parked rows, if one can be made now.
-    pub fn next_drain(&mut self) -> Option<DrainRequest> {
-        for _ in 0..self.wants_drain.len() {
-            let key = self.wants_drain.pop_front()?;
+    pub fn next_key_request(&mut self) -> Option<KeyRequest> {
+        for _ in 0..self.wanted_keys.len() {
+            let key = self.wanted_keys.pop_front()?;
             let Some(state) = self.keys.get_mut(&key) else {
                 continue;
             };
-            let Drain::Wanted { after } = state.drain else {
+            let KeyRetry::Wanted { after } = state.retry else {
                 continue;
             };
             // A page must not reach above rows that are still to be parked.
-            if state.unwritten > 0 || !state.followers.is_empty() {
-                self.wants_drain.push_back(key);
+            if state.unwritten > 0 || !state.pending_parks.is_empty() {
+                self.wanted_keys.push_back(key);
                 continue;
             }
             if after == 0 {
                 // All that was parked before is written, and will be read.
-                state.pass.parked_since = false;
+                state.scan.parked_since = false;
             }
-            state.drain = Drain::Loading;
-            let without = state.pass.failed_topics.to_vec();
-            return Some(DrainRequest {
+            state.retry = KeyRetry::Loading;
+            let without = state.scan.failed_topics.to_vec();
+            return Some(KeyRequest {
                 key,
                 after,
                 without,
@@ -79,7 +79,7 @@ impl<M> Machine<M> {
     }
 
     /// Takes a page of a key's parked rows, in order; `more` if the page was full.
-    pub fn drained(&mut self, key: &Arc<str>, rows: Vec<ParkedRow<M>>, more: bool) -> usize {
+    pub fn take_key_rows(&mut self, key: &Arc<str>, rows: Vec<ParkedRow<M>>, more: bool) -> usize {
         let mut expired = 0;
         let mut last = 0;
         for parked in rows {
@@ -96,51 +96,51 @@ impl<M> Machine<M> {
             if entry.row.disposition == Disposition::Expired {
                 self.release(&entry);
                 self.forget_dropped(last);
-                let pass = &mut self.key(key).pass;
-                pass.in_doubt |= pass.skips(&entry.row.topic);
+                let scan = &mut self.key(key).scan;
+                scan.must_repeat |= scan.skips(&entry.row.topic);
                 expired += 1;
                 continue;
             }
             self.key(key).waiting.push_back(entry);
         }
-        self.key(key).drain = Drain::Feeding { last, more };
+        self.key(key).retry = KeyRetry::Feeding { last, more };
         self.advance(key);
         expired
     }
 
     /// Goes on with a drain when all rows of its page have been tried.
-    pub(super) fn step_drain(&mut self, key: &Arc<str>) {
+    pub(super) fn step_key_retry(&mut self, key: &Arc<str>) {
         let state = self.key(key);
-        match state.drain {
-            Drain::Feeding { last, more } => match state.pass.next(last, more) {
+        match state.retry {
+            KeyRetry::Feeding { last, more } => match state.scan.next(last, more) {
                 Next::Load { after } => {
-                    state.drain = Drain::Wanted { after };
-                    self.wants_drain.push_back(Arc::clone(key));
+                    state.retry = KeyRetry::Wanted { after };
+                    self.wanted_keys.push_back(Arc::clone(key));
                 }
                 Next::End => {
-                    state.drain = Drain::Idle;
-                    let pass = std::mem::take(&mut state.pass);
-                    if !pass.stopped {
-                        state.spilled = false;
+                    state.retry = KeyRetry::Idle;
+                    let scan = std::mem::take(&mut state.scan);
+                    if !scan.stopped {
+                        state.overflowed = false;
                         state.holds.key = false;
-                        state.holds.topics = pass.failed_topics;
+                        state.holds.topics = scan.failed_topics;
                     }
-                    if pass.in_doubt {
-                        self.want_drain(key);
+                    if scan.must_repeat {
+                        self.want_key(key);
                     }
                 }
             },
-            Drain::Idle if state.spilled => self.want_drain(key),
-            Drain::Idle | Drain::Wanted { .. } | Drain::Loading => {}
+            KeyRetry::Idle if state.overflowed => self.want_key(key),
+            KeyRetry::Idle | KeyRetry::Wanted { .. } | KeyRetry::Loading => {}
         }
     }
 
-    fn want_drain(&mut self, key: &Arc<str>) {
+    fn want_key(&mut self, key: &Arc<str>) {
         let state = self.key(key);
-        if state.drain == Drain::Idle {
-            state.pass = Pass::default();
-            state.drain = Drain::Wanted { after: 0 };
-            self.wants_drain.push_back(Arc::clone(key));
+        if state.retry == KeyRetry::Idle {
+            state.scan = RetryScan::default();
+            state.retry = KeyRetry::Wanted { after: 0 };
+            self.wanted_keys.push_back(Arc::clone(key));
         }
     }
 }

@@ -9,13 +9,13 @@ use crate::{
     dedup::{Age, Id},
     delivery::Origin,
     parked,
-    policy::Verdict,
+    policy::ParkDecision,
     sql,
 };
 
 /// The session whose transaction a handler runs in.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
+pub(crate) struct TxIdentity {
     /// The transaction's id.
     pub(crate) xid: String,
     /// The session's process at the server.
@@ -26,20 +26,20 @@ pub(crate) struct Session {
 
 /// What is to happen in the transaction.
 #[derive(Debug)]
-pub(super) enum Entered {
+pub(super) enum RecordResult {
     /// The handler is to run.
-    Run(Session),
+    Run(TxIdentity),
     /// Nothing more; what was done is to be committed.
-    Settled(Outcome),
+    Done(Outcome),
 }
 
-pub(super) async fn enter(
+pub(super) async fn record(
     settings: &Settings,
     link: &mut Link<'_>,
     delivery: &Delivery,
-) -> Result<Entered, TransactionError> {
+) -> Result<RecordResult, TransactionError> {
     match delivery.origin() {
-        Origin::Queue => record(settings, link, delivery).await,
+        Origin::Queue => record_queued(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
             let dated = dated(delivery);
             let hash = dated.map(|(id, _)| id.hash());
@@ -49,17 +49,17 @@ pub(super) async fn enter(
                 .await
                 .map_err(TransactionError::Unavailable)?;
             let Some(locked) = locked else {
-                return Ok(Entered::Settled(Outcome::Gone));
+                return Ok(RecordResult::Done(Outcome::Gone));
             };
             if locked.outside
                 && let Some((dated, made_at)) = dated
                 && is_handled(settings, link, &dated, made_at).await?
             {
-                let leaving = super::within(parked::let_go(link, &settings.consumer, id, delivery));
+                let leaving = super::within(parked::remove(link, &settings.consumer, id, delivery));
                 leaving.await.map_err(TransactionError::Unavailable)?;
-                return Ok(Entered::Settled(Outcome::Gone));
+                return Ok(RecordResult::Done(Outcome::Gone));
             }
-            Ok(Entered::Run(Session {
+            Ok(RecordResult::Run(TxIdentity {
                 xid: locked.xid,
                 pid: locked.pid,
                 role: Some(locked.role),
@@ -99,11 +99,11 @@ async fn is_handled(
     Ok(!recorded.is_new)
 }
 
-async fn record(
+async fn record_queued(
     settings: &Settings,
     link: &mut Link<'_>,
     delivery: &Delivery,
-) -> Result<Entered, TransactionError> {
+) -> Result<RecordResult, TransactionError> {
     let message = delivery.message();
     let message_id = message.message_id.as_deref();
     let message_id = message_id.ok_or(TransactionError::NoId)?;
@@ -115,7 +115,7 @@ async fn record(
     let recorded = settings.recorded(recording).await;
     let recorded = recorded.map_err(TransactionError::Unavailable)?;
     if !recorded.is_new {
-        return Ok(Entered::Settled(Outcome::Duplicate));
+        return Ok(RecordResult::Done(Outcome::Duplicate));
     }
     if let Some(written_at) = id.made_at().or(message.occurred_at) {
         match settings.window.age(written_at, recorded.now) {
@@ -129,10 +129,10 @@ async fn record(
             .await
             .map_err(TransactionError::Unavailable)?;
         if parked {
-            return Ok(Entered::Settled(Outcome::Parked(Reason::Behind)));
+            return Ok(RecordResult::Done(Outcome::Parked(Reason::Behind)));
         }
     }
-    Ok(Entered::Run(Session {
+    Ok(RecordResult::Run(TxIdentity {
         xid: recorded.xid,
         pid: recorded.pid,
         role: None,
@@ -149,7 +149,7 @@ async fn park_behind(
     if !sql::parked::lock_holder(link, &settings.consumer, key).await? {
         return Ok(false);
     }
-    let verdict = Verdict::behind(0, None);
-    parked::insert(link, &settings.consumer, delivery, &verdict).await?;
+    let decision = ParkDecision::behind(0, None);
+    parked::insert(link, &settings.consumer, delivery, &decision).await?;
     Ok(true)
 }

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::{
     Outcome, events,
     handler::chain,
-    policy::{Fault, Meaning, Verdict},
+    policy::{ErrorClass, Fault, ParkDecision},
     sql,
 };
 
@@ -23,9 +23,9 @@ impl Engine {
         .emit();
     }
 
-    pub(crate) fn emit_dead(&self, verdict: &Verdict) {
-        let (consumer, reason) = (self.consumer(), verdict.reason);
-        let error = verdict.error.as_deref();
+    pub(crate) fn emit_dead(&self, decision: &ParkDecision) {
+        let (consumer, reason) = (self.consumer(), decision.reason);
+        let error = decision.error.as_deref();
         events::Dead {
             consumer,
             reason,
@@ -45,23 +45,23 @@ impl Engine {
 
     pub(super) fn emit_fault(&self, fault: Fault, attempt: u32) -> Fault {
         let (consumer, error) = (self.consumer(), fault.text.as_str());
-        match fault.meaning {
-            Meaning::Unavailable => events::DatabaseUnavailable {
+        match fault.class {
+            ErrorClass::Unavailable => events::DatabaseUnavailable {
                 consumer,
                 doing: "handling a message",
                 error,
             }
             .emit(),
-            Meaning::Rerun => events::Rerun { consumer, error }.emit(),
-            Meaning::Alone => events::Alone { error }.emit(),
-            Meaning::Failed | Meaning::Ended => events::AttemptFailed {
+            ErrorClass::Rerun => events::Rerun { consumer, error }.emit(),
+            ErrorClass::Alone => events::Alone { error }.emit(),
+            ErrorClass::Failed | ErrorClass::Ended => events::AttemptFailed {
                 consumer,
                 attempt,
                 error,
             }
             .emit(),
             // Reported when they are parked.
-            Meaning::Deferred(_) | Meaning::Hopeless(_) => {}
+            ErrorClass::Deferred(_) | ErrorClass::Hopeless(_) => {}
         }
         fault
     }

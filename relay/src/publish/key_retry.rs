@@ -21,7 +21,7 @@ pub struct ParkedRow<M> {
 
 /// Asks for the parked rows of a key above a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrainRequest {
+pub struct KeyRequest {
     /// The key.
     pub key: Arc<str>,
     /// Only rows above this position.
@@ -32,7 +32,7 @@ pub struct DrainRequest {
 
 /// Where a key's drain stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Drain {
+pub(super) enum KeyRetry {
     /// No pass is under way.
     #[default]
     Idle,
@@ -46,7 +46,7 @@ pub(super) enum Drain {
 
 /// What a pass has found so far.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct RetryScan {
     /// A row that holds the whole key failed: nothing behind it may be tried.
     pub(super) stopped: bool,
     /// Topics that proved unroutable.
@@ -54,7 +54,7 @@ pub(super) struct Pass {
     /// Rows of the key were parked since the pass began: it must look again.
     pub(super) parked_since: bool,
     /// A row expired that may be the one that failed: another pass must tell what still holds.
-    pub(super) in_doubt: bool,
+    pub(super) must_repeat: bool,
 }
 
 /// What to do once the rows of a page have been tried.
@@ -66,7 +66,7 @@ pub(super) enum Next {
     End,
 }
 
-impl Pass {
+impl RetryScan {
     /// Whether a row of a topic is not to be tried, since one before it failed.
     pub(super) fn skips(&self, topic: &Arc<str>) -> bool {
         self.stopped || self.failed_topics.contains(topic)

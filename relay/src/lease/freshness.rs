@@ -13,7 +13,7 @@ use std::{
 /// A moment counts from *before* the statement that proved it was sent: the server counts silence
 /// from after it, so it ends the session later than this clock says.
 #[derive(Debug, Clone)]
-pub(crate) struct Proof {
+pub(crate) struct LeaseFreshness {
     start: Instant,
     proven: Arc<AtomicU64>,
     timeout: Duration,
@@ -21,9 +21,9 @@ pub(crate) struct Proof {
 
 /// A moment before a statement was sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked(u64);
+pub(crate) struct SentAt(u64);
 
-impl Proof {
+impl LeaseFreshness {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             start: Instant::now(),
@@ -32,11 +32,11 @@ impl Proof {
         }
     }
 
-    pub(crate) fn now(&self) -> Asked {
-        Asked(self.start.elapsed().as_millis() as u64)
+    pub(crate) fn now(&self) -> SentAt {
+        SentAt(self.start.elapsed().as_millis() as u64)
     }
 
-    pub(crate) fn renew(&self, asked: Asked) {
+    pub(crate) fn renew(&self, asked: SentAt) {
         self.proven.fetch_max(asked.0, Ordering::Release);
     }
 
@@ -52,19 +52,19 @@ impl Proof {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Proof;
+    use super::LeaseFreshness;
 
     #[test]
     fn a_proof_counts_from_when_it_was_asked_for() {
-        let mut proof = Proof::new(Duration::from_secs(10));
-        assert!(proof.is_fresh());
-        // Nine and a half seconds ago this proof was made.
-        proof.start = Instant::now()
+        let mut freshness = LeaseFreshness::new(Duration::from_secs(10));
+        assert!(freshness.is_fresh());
+        // Nine and a half seconds ago this freshness was made.
+        freshness.start = Instant::now()
             .checked_sub(Duration::from_millis(9_500))
             .unwrap();
-        assert!(!proof.is_fresh());
-        let asked = proof.now();
-        proof.renew(asked);
-        assert!(proof.is_fresh());
+        assert!(!freshness.is_fresh());
+        let asked = freshness.now();
+        freshness.renew(asked);
+        assert!(freshness.is_fresh());
     }
 }

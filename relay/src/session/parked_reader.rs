@@ -15,7 +15,7 @@ use crate::{
     error::RelayError,
     events,
     message::Message,
-    publish::{DrainRequest, ParkedRow},
+    publish::{KeyRequest, ParkedRow},
     sql::{
         page::PageLimit,
         parked::{self, DueRow},
@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// Look for rows that are due and not in hand.
     Poll { in_hand: HashSet<Position> },
     /// Read the rows of a key.
-    Drain(DrainRequest),
+    ReadKey(KeyRequest),
 }
 
 /// What the task reports.
@@ -59,8 +59,8 @@ pub(super) enum Event {
         more: bool,
     },
     /// Rows of a key.
-    Drained {
-        request: DrainRequest,
+    KeyRows {
+        request: KeyRequest,
         rows: Vec<ParkedRow<Message>>,
         more: bool,
     },
@@ -70,12 +70,12 @@ pub(super) enum Event {
 
 /// Reads `outbox.parked`.
 #[derive(Debug)]
-pub(super) struct Retries {
+pub(super) struct ParkedReader {
     connection: PgConnection,
     lane: i16,
     limit: PageLimit,
     /// Longest wait for an answer.
-    patience: Duration,
+    answer_timeout: Duration,
     /// The database's clock when all rows were last looked at, and how long ago that is.
     began: (DateTime<Utc>, Instant),
     /// Rows due before this have been seen since; none, if it is none.
@@ -84,12 +84,12 @@ pub(super) struct Retries {
     count_at: Instant,
 }
 
-impl Retries {
+impl ParkedReader {
     pub(super) async fn new(
         mut connection: PgConnection,
         lane: i16,
         limit: PageLimit,
-        patience: Duration,
+        answer_timeout: Duration,
     ) -> Result<Self, RelayError> {
         let began = (parked::now(&mut connection).await?, Instant::now());
         let limit = PageLimit::new(limit.rows.min(500), limit.bytes / 2);
@@ -97,7 +97,7 @@ impl Retries {
             connection,
             lane,
             limit,
-            patience,
+            answer_timeout,
             began,
             seen: None,
             count_at: Instant::now(),
@@ -114,11 +114,11 @@ impl Retries {
             let done = tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else { return };
-                    let obeyed = answer::within(self.patience, self.obey(command)).await;
-                    obeyed.map(Some)
+                    let executed = answer::within(self.answer_timeout, self.execute(command)).await;
+                    executed.map(Some)
                 }
                 () = sleep_until(self.count_at) => {
-                    let counted = answer::within(self.patience, self.count()).await;
+                    let counted = answer::within(self.answer_timeout, self.count()).await;
                     counted.map(|()| None)
                 }
             };
@@ -144,10 +144,10 @@ impl Retries {
         Ok(())
     }
 
-    async fn obey(&mut self, command: Command) -> Result<Event, RelayError> {
+    async fn execute(&mut self, command: Command) -> Result<Event, RelayError> {
         match command {
             Command::Poll { in_hand } => self.poll(&in_hand).await,
-            Command::Drain(request) => self.drain(request).await,
+            Command::ReadKey(request) => self.read_key(request).await,
         }
     }
 
@@ -189,10 +189,10 @@ impl Retries {
         })
     }
 
-    async fn drain(&mut self, request: DrainRequest) -> Result<Event, RelayError> {
+    async fn read_key(&mut self, request: KeyRequest) -> Result<Event, RelayError> {
         let (connection, limit) = (&mut self.connection, self.limit);
         let (rows, more) = parked::by_key(connection, self.lane, &request, limit).await?;
-        Ok(Event::Drained {
+        Ok(Event::KeyRows {
             request,
             rows,
             more,

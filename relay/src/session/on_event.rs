@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{
     engine::Engine,
-    retries,
-    work::{Gate, Look},
+    parked_reader,
+    state::{Gate, Look},
 };
 use crate::{
     broker::{self, State},
@@ -25,21 +25,21 @@ const MOST_DROPPED: usize = 5_000;
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
-    pub(super) fn on_keeper(&mut self, event: lease::Event) -> Result<(), RelayError> {
+    pub(super) fn on_lease(&mut self, event: lease::Event) -> Result<(), RelayError> {
         match event {
             lease::Event::Recorded { xid, write, locked } => {
                 events::Checkpointed.emit();
                 self.machine.written(&write, &locked);
-                self.work.locked = !locked.is_empty();
-                if self.work.locked {
-                    self.work.record_after = Instant::now() + LOCKED_PAUSE;
+                self.state.locked = !locked.is_empty();
+                if self.state.locked {
+                    self.state.record_after = Instant::now() + LOCKED_PAUSE;
                 }
-                if let Some(position) = self.work.recording.take() {
+                if let Some(position) = self.state.recording.take() {
                     let floors = self.frames.recorded(xid, position).clone();
                     self.floors.send_replace(floors);
                 }
-                if self.work.gate == Gate::Asked {
-                    self.work.gate = Gate::Open;
+                if self.state.gate == Gate::Asked {
+                    self.state.gate = Gate::Open;
                 }
                 Ok(())
             }
@@ -47,21 +47,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_link(&mut self, event: broker::Event) -> Result<(), RelayError> {
+    pub(super) fn on_connection(&mut self, event: broker::Event) -> Result<(), RelayError> {
         match event {
             broker::Event::State(state) => {
-                self.work.blocked = matches!(state, State::Blocked { .. });
+                self.state.blocked = matches!(state, State::Blocked { .. });
                 if matches!(state, State::Disconnected { .. } | State::Connecting) {
-                    self.work.idle.clear();
-                    self.work.channels.clear();
+                    self.state.idle.clear();
+                    self.state.channels.clear();
                 }
                 self.reporter.broker(&state);
             }
             broker::Event::Channels(channels) => {
-                self.work.idle = (0..channels.len()).collect();
-                self.work.channels = channels;
+                self.state.idle = (0..channels.len()).collect();
+                self.state.channels = channels;
             }
-            broker::Event::Returned(returned) => {
+            broker::Event::BatchDone(returned) => {
                 let outcomes = returned.outcomes.into_iter();
                 let settled =
                     outcomes.filter_map(|(row, outcome)| self.machine.settle(row, outcome));
@@ -70,8 +70,8 @@ impl Engine {
                 if !topics.is_empty() {
                     events::Unbound { topics }.emit();
                 }
-                if returned.channel < self.work.channels.len() {
-                    self.work.idle.push(returned.channel);
+                if returned.channel < self.state.channels.len() {
+                    self.state.idle.push(returned.channel);
                 }
             }
             broker::Event::Refused(error) => return Err(error.into()),
@@ -83,7 +83,7 @@ impl Engine {
         match event {
             reader::Event::Opened(frame) => {
                 if !frame.durable {
-                    self.work.gate = Gate::Wanted;
+                    self.state.gate = Gate::Wanted;
                 }
                 self.machine
                     .open_frame(frame.id, std::mem::take(&mut self.already_parked));
@@ -95,23 +95,26 @@ impl Engine {
                 settled.collect::<MessagesSettled>().emit();
             }
             reader::Event::Closed { frame } => self.machine.close_frame(frame),
-            reader::Event::Fruitless { upper } => self.frames.fruitless(upper),
+            reader::Event::EmptyScan { upper } => self.frames.empty_scan(upper),
             reader::Event::Lost(error) => return Err(error),
         }
         Ok(())
     }
 
-    pub(super) fn on_retries(&mut self, event: retries::Event) -> Result<(), RelayError> {
+    pub(super) fn on_parked_reader(
+        &mut self,
+        event: parked_reader::Event,
+    ) -> Result<(), RelayError> {
         match event {
-            retries::Event::Due {
+            parked_reader::Event::Due {
                 keys,
                 singles,
                 more,
             } => {
-                self.work.look = Look::NotDue;
+                self.state.look = Look::NotDue;
                 let in_hand = self.machine.parked_in_hand().len();
                 for key in keys {
-                    self.machine.drain(&key);
+                    self.machine.retry_key(&key);
                 }
                 let singles = singles.into_iter();
                 let settled = singles.filter_map(|single| self.machine.retry(single));
@@ -119,21 +122,21 @@ impl Engine {
                 // Those of a stuck topic would only be parked again.
                 let found = self.machine.parked_in_hand().len() > in_hand;
                 let few = self.machine.dropped() < MOST_DROPPED;
-                if more && found && few && !self.machine.has_stuck() {
-                    self.work.look = Look::Due;
+                if more && found && few && !self.machine.has_unresponsive() {
+                    self.state.look = Look::Due;
                 }
             }
-            retries::Event::Drained {
+            parked_reader::Event::KeyRows {
                 request,
                 rows,
                 more,
             } => {
-                self.work.draining -= 1;
-                let dropped = self.machine.drained(&request.key, rows, more);
+                self.state.reading_keys -= 1;
+                let dropped = self.machine.take_key_rows(&request.key, rows, more);
                 let settled = std::iter::repeat_n(Settled::Dropped, dropped);
                 settled.collect::<MessagesSettled>().emit();
             }
-            retries::Event::Lost(error) => return Err(error),
+            parked_reader::Event::Lost(error) => return Err(error),
         }
         Ok(())
     }

@@ -16,10 +16,10 @@ use foldhash::fast::RandomState;
 /// Number of a batch, in the order of handing out.
 pub(super) type BatchNumber = u64;
 
-/// Topics that are kept apart.
+/// Topics that are kept isolated.
 #[derive(Debug, Default)]
-pub(super) struct Doubt {
-    topics: HashMap<Arc<str>, Apart, RandomState>,
+pub(super) struct IsolatedTopics {
+    topics: HashMap<Arc<str>, IsolatedTopic, RandomState>,
     /// The last batch that was handed out, of any topics.
     last: BatchNumber,
     /// How many messages were confirmed so far.
@@ -27,12 +27,12 @@ pub(super) struct Doubt {
 }
 
 #[derive(Debug, Default)]
-struct Apart {
+struct IsolatedTopic {
     /// How often a batch of its own was left without confirms.
     times: u32,
     /// That batch, while it is in flight. One of before the doubt may be, too.
     in_flight: Option<Flight>,
-    stuck: bool,
+    unresponsive: bool,
 }
 
 #[derive(Debug)]
@@ -42,14 +42,14 @@ struct Flight {
     confirms: u64,
 }
 
-impl Apart {
+impl IsolatedTopic {
     fn has_in_flight(&self, batch: BatchNumber) -> bool {
         let flight = self.in_flight.as_ref();
         flight.is_some_and(|flight| flight.batch == batch)
     }
 }
 
-impl Doubt {
+impl IsolatedTopics {
     pub(super) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
@@ -73,13 +73,16 @@ impl Doubt {
         most: usize,
     ) -> Option<Arc<str>> {
         let all = self.topics.values();
-        let under_way = all.filter(|apart| apart.in_flight.is_some()).count();
+        let under_way = all.filter(|isolated| isolated.in_flight.is_some()).count();
         if under_way >= most || under_way == self.topics.len() {
             return None;
         }
         let idle = topics.filter_map(|topic| {
-            let apart = self.topics.get(topic)?;
-            apart.in_flight.is_none().then_some((apart.times, topic))
+            let isolated = self.topics.get(topic)?;
+            isolated
+                .in_flight
+                .is_none()
+                .then_some((isolated.times, topic))
         });
         let (_, topic) = idle.min_by_key(|(times, _)| *times)?;
         let confirms = self.confirms;
@@ -88,39 +91,41 @@ impl Doubt {
     }
 
     /// Whether this batch is one of the topic's own.
-    pub(super) fn is_apart(&self, topic: &Arc<str>, batch: BatchNumber) -> bool {
-        let apart = self.topics.get(topic);
-        apart.is_some_and(|apart| apart.has_in_flight(batch))
+    pub(super) fn is_isolated(&self, topic: &Arc<str>, batch: BatchNumber) -> bool {
+        let isolated = self.topics.get(topic);
+        isolated.is_some_and(|isolated| isolated.has_in_flight(batch))
     }
 
     /// Whether a topic has a batch of its own in flight.
     pub(super) fn is_tried(&self, topic: &Arc<str>) -> bool {
-        let apart = self.topics.get(topic);
-        apart.is_some_and(|apart| apart.in_flight.is_some())
+        let isolated = self.topics.get(topic);
+        isolated.is_some_and(|isolated| isolated.in_flight.is_some())
     }
 
-    pub(super) fn is_stuck(&self, topic: &Arc<str>) -> bool {
-        self.topics.get(topic).is_some_and(|apart| apart.stuck)
+    pub(super) fn is_unresponsive(&self, topic: &Arc<str>) -> bool {
+        self.topics
+            .get(topic)
+            .is_some_and(|isolated| isolated.unresponsive)
     }
 
-    pub(super) fn has_stuck(&self) -> bool {
-        self.topics.values().any(|apart| apart.stuck)
+    pub(super) fn has_unresponsive(&self) -> bool {
+        self.topics.values().any(|isolated| isolated.unresponsive)
     }
 
     /// Notes that a message of a batch was left without a confirm.
     pub(super) fn overdue(&mut self, topic: &Arc<str>, batch: BatchNumber) {
-        let apart = self.topics.entry(Arc::clone(topic)).or_default();
+        let isolated = self.topics.entry(Arc::clone(topic)).or_default();
         // Once for all messages of the batch.
-        if let Some(own) = apart.in_flight.take_if(|own| own.batch == batch) {
-            apart.times += 1;
-            apart.stuck |= self.confirms > own.confirms;
+        if let Some(own) = isolated.in_flight.take_if(|own| own.batch == batch) {
+            isolated.times += 1;
+            isolated.unresponsive |= self.confirms > own.confirms;
         }
     }
 
     /// Notes that the broker did not say what it makes of a message.
     pub(super) fn unanswered(&mut self, topic: &Arc<str>, batch: BatchNumber) {
-        if let Some(apart) = self.topics.get_mut(topic) {
-            apart.in_flight.take_if(|own| own.batch == batch);
+        if let Some(isolated) = self.topics.get_mut(topic) {
+            isolated.in_flight.take_if(|own| own.batch == batch);
         }
     }
 
@@ -140,8 +145,8 @@ impl Doubt {
 
     /// Notes that a channel or the connection is gone: whether others are answered is to be seen again.
     pub(super) fn lost(&mut self) {
-        for apart in self.topics.values_mut() {
-            apart.stuck = false;
+        for isolated in self.topics.values_mut() {
+            isolated.unresponsive = false;
         }
     }
 }

@@ -5,7 +5,7 @@ use outbox::link::Link;
 use crate::{Delivery, sql};
 
 /// Deletes the row of a delivery that was parked, and lets the next one of its key go.
-pub(crate) async fn let_go(
+pub(crate) async fn remove(
     link: &mut Link<'_>,
     consumer: &str,
     id: i64,

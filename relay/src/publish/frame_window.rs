@@ -20,7 +20,7 @@ pub struct Progress {
 
 /// The rows of one frame between admission and settlement.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct FrameWindow {
     pub(super) id: FrameId,
     /// Rows not yet below the watermark, by position; true once settled.
     rows: VecDeque<(Position, bool)>,
@@ -28,7 +28,7 @@ pub(super) struct Track {
     closed: bool,
 }
 
-impl Track {
+impl FrameWindow {
     pub(super) const fn new(id: FrameId) -> Self {
         Self {
             id,

@@ -83,7 +83,7 @@ fn topics_in_doubt_leave_channels_for_others() {
     for position in bench.batch() {
         bench.settle(position, Outcome::Overdue);
     }
-    assert_eq!(settings().batches_apart, 3);
+    assert_eq!(settings().isolated_batches, 3);
     assert_eq!(
         [bench.batch(), bench.batch(), bench.batch()],
         [[1], [2], [3]]
@@ -112,11 +112,11 @@ fn g3_g4_what_waits_for_a_stuck_queue_is_parked() {
     bench.admit([row(3, "", "stuck"), row(4, "k", "well"), row(5, "", "well")]);
     assert_eq!(bench.batch(), [5]);
     bench.settle(5, Outcome::Confirmed);
-    assert_eq!(bench.machine.park_stuck(), 0, "its time is not over");
+    assert_eq!(bench.machine.park_unresponsive(), 0, "its time is not over");
     for position in [1, 2] {
         assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
     }
-    assert_eq!(bench.machine.park_stuck(), 3);
+    assert_eq!(bench.machine.park_unresponsive(), 3);
     assert_eq!(bench.machine.rows(), 0);
     let write = bench.commit();
     let parks = write.parks.iter();
@@ -139,7 +139,7 @@ fn while_nothing_is_answered_no_topic_is_stuck() {
     for position in [1, 2, 3] {
         assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
     }
-    assert_eq!(bench.machine.park_stuck(), 0);
+    assert_eq!(bench.machine.park_unresponsive(), 0);
     assert_eq!(bench.batch(), [3]);
     assert_eq!(bench.batch(), [1, 2]);
 }
@@ -161,14 +161,14 @@ fn a_stuck_topic_is_tried_with_what_was_parked_before() {
         let row = row(position, "", "stuck");
         bench.machine.retry(ParkedRow { row, attempts: 1 });
     }
-    assert_eq!(bench.machine.park_stuck(), 4);
+    assert_eq!(bench.machine.park_unresponsive(), 4);
     let rescheduled = bench.commit().reschedules;
     let rescheduled = rescheduled.iter().map(|row| (row.position, row.attempts));
     assert_eq!(rescheduled.collect::<Vec<_>>(), [(8, 2)]);
     assert_eq!(bench.batch(), [7]);
     bench.settle(7, Outcome::Confirmed);
     bench.admit([row(9, "", "stuck")]);
-    assert_eq!(bench.machine.park_stuck(), 0, "it answered");
+    assert_eq!(bench.machine.park_unresponsive(), 0, "it answered");
     assert_eq!(bench.batch(), [9]);
 }
 
@@ -186,7 +186,7 @@ fn what_is_late_from_before_the_doubt_says_nothing_of_the_batch_apart() {
     bench.settle(3, Outcome::Confirmed);
     bench.settle(2, Outcome::Overdue);
     assert_eq!(bench.batch(), [0; 0], "its batch is under way");
-    assert_eq!(bench.machine.park_stuck(), 0);
+    assert_eq!(bench.machine.park_unresponsive(), 0);
     bench.settle(1, Outcome::Confirmed);
     assert_eq!(bench.batch(), [2, 4]);
 }
@@ -209,7 +209,11 @@ fn what_no_queue_takes_is_no_proof_and_neither_is_what_a_lost_connection_knew() 
         if lost {
             bench.settle(4, Outcome::Unknown { blame: None });
         }
-        assert_eq!(bench.machine.park_stuck(), parked, "{outcome:?} {lost}");
+        assert_eq!(
+            bench.machine.park_unresponsive(),
+            parked,
+            "{outcome:?} {lost}"
+        );
     }
 }
 

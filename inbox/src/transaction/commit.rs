@@ -6,7 +6,7 @@ use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
 use tokio::time::timeout;
 
-use super::{Settings, TransactionError, begun, enter::Session, within};
+use super::{Settings, TransactionError, prefetched, record::TxIdentity, within};
 use crate::{
     Delivery,
     delivery::Origin,
@@ -32,26 +32,26 @@ const ABORTED: &str = "25P02";
 pub(crate) async fn commit(
     settings: &Settings,
     mut tx: Transaction<'static, Postgres>,
-    session: &Session,
+    identity: &TxIdentity,
 ) -> Result<(), TransactionError> {
     if settings.statements == Statements::Unprepared {
-        check(&mut settings.link(&mut tx), session).await?;
+        check(&mut settings.link(&mut tx), identity).await?;
         return within(tx.commit()).await.map_err(TransactionError::Commit);
     }
     // The server begins with what it is sent: the commit may take long.
     let began = Instant::now();
     let mut link = settings.link(&mut tx);
-    let committed = within(sql::session::commit_and_begin(&mut link, &session.xid)).await;
+    let committed = within(sql::session::commit_and_begin(&mut link, &identity.xid)).await;
     end_if_lost(&mut link, &committed).await;
     committed.map_err(|error| match sql::state(&error).as_deref() {
         Some(ABORTED) => TransactionError::Aborted(error),
         _ if sql::session::is_ended(&error) => TransactionError::Ended,
         _ => TransactionError::Commit(error),
     })?;
-    if settings.goes_on() {
-        settings.begun.put(tx, began);
+    if settings.keeps_prefetching() {
+        settings.prefetched.put(tx, began);
     } else {
-        begun::end(tx);
+        prefetched::end(tx);
     }
     Ok(())
 }
@@ -64,11 +64,14 @@ async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
 }
 
 /// Checks that a commit would commit.
-pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), TransactionError> {
+pub(crate) async fn check(
+    link: &mut Link<'_>,
+    identity: &TxIdentity,
+) -> Result<(), TransactionError> {
     let transaction = within(sql::session::transaction(link)).await;
     end_if_lost(link, &transaction).await;
     match transaction {
-        Ok(xid) if xid.as_deref() == Some(&session.xid) => Ok(()),
+        Ok(xid) if xid.as_deref() == Some(&identity.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
         // Aborted, or now by a statement that the handler has given up.
         Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
@@ -77,21 +80,21 @@ pub(crate) async fn check(link: &mut Link<'_>, session: &Session) -> Result<(), 
 }
 
 /// Removes a delivery that was parked, and lets the next one of its key go.
-pub(super) async fn settle(
+pub(super) async fn remove_parked(
     settings: &Settings,
     link: &mut Link<'_>,
-    session: &Session,
+    identity: &TxIdentity,
     delivery: &Delivery,
 ) -> Result<(), TransactionError> {
     let Origin::Parked { id, .. } = delivery.origin() else {
         return Ok(());
     };
-    check(link, session).await?;
+    check(link, identity).await?;
     let leave = async {
-        if let Some(role) = &session.role {
+        if let Some(role) = &identity.role {
             sql::session::take_role(link, role).await?;
         }
-        parked::let_go(link, &settings.consumer, id, delivery).await
+        parked::remove(link, &settings.consumer, id, delivery).await
     };
     within(leave).await.map_err(|error| {
         if sql::is_lost(&error) {

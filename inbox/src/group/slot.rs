@@ -10,7 +10,7 @@ use super::ALONE;
 use crate::{
     Context, Delivery, HandlerError, Outcome, TransactionError,
     dedup::{Id, Record},
-    sql::processed::Asked,
+    sql::processed::DedupEntry,
 };
 
 /// Runs the services inside the transaction.
@@ -20,42 +20,45 @@ pub(crate) type Run =
 /// Keeps a delivery's place for its first attempt. Dropped, the place is given up: whoever waits for the
 /// delivery would not know, since a layer may answer itself and keep what it was given.
 #[derive(Debug)]
-pub(crate) struct Seat(Place);
+pub(crate) struct BatchSlot(SlotHandle);
 
-impl Seat {
-    pub(super) const fn new(index: usize, notes: mpsc::UnboundedSender<Note>) -> Self {
-        Self(Place { index, notes })
+impl BatchSlot {
+    pub(super) const fn new(index: usize, slot_events: mpsc::UnboundedSender<SlotEvent>) -> Self {
+        Self(SlotHandle { index, slot_events })
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn handle(&self) -> SlotHandle {
         self.0.clone()
     }
 }
 
-impl Drop for Seat {
+impl Drop for BatchSlot {
     fn drop(&mut self) {
         // Nobody listens any more if the others were not waited for, or have run.
         let index = self.0.index;
-        let _ = self.0.notes.send(Note { index, came: None });
+        let _ = self.0.slot_events.send(SlotEvent {
+            index,
+            member: None,
+        });
     }
 }
 
 /// What a group is told of one of its places.
 #[derive(Debug)]
-pub(super) struct Note {
+pub(super) struct SlotEvent {
     pub(super) index: usize,
     /// The delivery; `None` if it will not come.
-    pub(super) came: Option<Member>,
+    pub(super) member: Option<Member>,
 }
 
 /// A delivery's place in its group, to be taken where its transaction would begin.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct SlotHandle {
     index: usize,
-    notes: mpsc::UnboundedSender<Note>,
+    slot_events: mpsc::UnboundedSender<SlotEvent>,
 }
 
-impl Place {
+impl SlotHandle {
     /// Waits until the group has committed.
     ///
     /// # Errors
@@ -67,7 +70,7 @@ impl Place {
     ) -> Result<Outcome, TransactionError> {
         let (sender, answer) = oneshot::channel();
         let member = Member {
-            work: Work {
+            work: BatchWork {
                 asked: ask(&delivery),
                 delivery,
                 run,
@@ -75,11 +78,11 @@ impl Place {
             },
             reply: Reply(sender),
         };
-        let note = Note {
+        let note = SlotEvent {
             index: self.index,
-            came: Some(member),
+            member: Some(member),
         };
-        self.notes.send(note).map_err(|_| ALONE)?;
+        self.slot_events.send(note).map_err(|_| ALONE)?;
         answer.await.map_err(|_| ALONE)?
     }
 }
@@ -87,7 +90,7 @@ impl Place {
 /// A delivery that has come to its group.
 #[derive(Debug)]
 pub(super) struct Member {
-    work: Work,
+    work: BatchWork,
     reply: Reply,
 }
 
@@ -97,34 +100,34 @@ impl Member {
         self.work.asked.is_some()
     }
 
-    pub(super) fn split(self) -> (Work, Reply) {
+    pub(super) fn split(self) -> (BatchWork, Reply) {
         (self.work, self.reply)
     }
 }
 
 /// What is to be done for a member.
-pub(super) struct Work {
+pub(super) struct BatchWork {
     /// What is to be recorded in the ring.
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<DedupEntry>,
     pub(super) delivery: Delivery,
     pub(super) run: Run,
     /// In which its handler runs.
     pub(super) span: Span,
 }
 
-impl fmt::Debug for Work {
+impl fmt::Debug for BatchWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work")
+        f.debug_struct("BatchWork")
             .field("delivery", &self.delivery)
             .finish_non_exhaustive()
     }
 }
 
-fn ask(delivery: &Delivery) -> Option<Asked> {
+fn ask(delivery: &Delivery) -> Option<DedupEntry> {
     let message = delivery.message();
     let id = Id::new(message.message_id.as_deref()?, message.source.as_deref());
     match id.record() {
-        Record::Ring { uuid, slot } => Some(Asked {
+        Record::Ring { uuid, slot } => Some(DedupEntry {
             uuid,
             slot,
             made_at: id.made_at()?,
