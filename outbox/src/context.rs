@@ -1,8 +1,8 @@
-//! What a message inherits from the work that publishes it.
+//! Correlation, causation and trace ids that published messages inherit from the current work.
 //!
-//! Inside [`scope`] every published message gets the correlation id, the causation id and the
-//! W3C `traceparent` of the context, without being asked. The inbox runs each handler in such a
-//! scope, so that follow-up messages name the message that caused them.
+//! Every message published inside [`scope`] gets the correlation id, the causation id and the W3C
+//! `traceparent` of the context. The inbox runs each handler in such a scope, so that follow-up messages
+//! name the message that caused them.
 
 use std::future::Future;
 
@@ -14,11 +14,11 @@ tokio::task_local! {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageContext {
-    /// Shared by all messages of one business process.
+    /// Id shared by all messages of one business process; `None` if unknown.
     pub correlation_id: Option<String>,
-    /// Id of the message that caused this work.
+    /// Id of the message that caused this work; `None` if no message did.
     pub causation_id: Option<String>,
-    /// Trace and span, as in W3C Trace Context, section 3.2.
+    /// Trace and span in the format of W3C Trace Context, section 3.2; `None` without a trace.
     pub traceparent: Option<String>,
 }
 
@@ -54,9 +54,9 @@ impl MessageContext {
     }
 }
 
-/// Runs a future; messages that it publishes inherit `context`.
+/// Runs a future; messages that the future publishes inherit `context`.
 ///
-/// Tasks that it spawns do not inherit it.
+/// Tasks that the future spawns do not inherit the context.
 pub async fn scope<F: Future>(context: MessageContext, work: F) -> F::Output {
     CURRENT.scope(context, work).await
 }

@@ -2,27 +2,28 @@
 
 use serde::Serialize;
 
-/// A message with a type of its own, serialised as JSON.
+/// A message with its own Rust type, serialised as JSON.
 ///
-/// The consumer's handler takes the same type, where it also implements `Deserialize`.
+/// The consumer's handler takes the same type, which must implement `Deserialize` there.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "implement `outbox::Event` for it: its topic, and the key that orders it",
     note = "raw bytes are published as `outbox::Message::bytes(topic, content_type, payload)`"
 )]
 pub trait Event: Serialize {
-    /// What the event is about; the routing key at the broker.
+    /// Topic of the event; the routing key at the broker.
     const TOPIC: &'static str;
 
     /// Name of the event's type. Defaults to the topic.
     const TYPE: &'static str = Self::TOPIC;
 
-    /// Version of the body's shape. Defaults to 1. Consumers are told; it chooses no handler.
+    /// Version of the body's shape. Defaults to 1. Consumers can read the version; handlers are not chosen
+    /// by it.
     const VERSION: u32 = 1;
 
-    /// What the event is ordered by; `None` for no order.
+    /// Returns the ordering key; `None` if the event is unordered.
     ///
-    /// Events of one key reach every queue in the order in which their transactions committed,
-    /// provided that writers of one key serialise before they publish.
+    /// Events of one key reach every queue in the order in which their transactions committed, provided
+    /// that writers of one key serialise before they publish.
     fn key(&self) -> Option<String>;
 }

@@ -1,4 +1,4 @@
-//! What a header can hold.
+//! Values of headers.
 
 #[cfg(feature = "amqp")]
 use std::borrow::Cow;
@@ -6,21 +6,22 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A header's value: what JSON and an AMQP table both carry without loss.
+/// Value of a header: a type that both JSON and an AMQP table carry without loss.
 ///
-/// A consumer is given the same value, of the same kind. Numbers written in SQL have no kind: one without
-/// a fraction arrives as [`Int`](Self::Int) if that can hold it, any other as the nearest
+/// A consumer receives the same value in the same variant. SQL does not distinguish kinds of numbers: a
+/// number without a fraction arrives as [`Int`](Self::Int) if it fits, any other number as the nearest
 /// [`Float`](Self::Float).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum HeaderValue {
-    /// True or false.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// A number with or without a fraction; publishing refuses one that is not finite.
+    /// A number with or without a fraction; publishing refuses numbers that are not finite.
     ///
-    /// Minus zero arrives as zero. The table writes all digits: [`f64::MAX`] takes 311 bytes of its limit.
+    /// Minus zero arrives as zero. The table stores all digits: [`f64::MAX`] takes 311 bytes of the size
+    /// limit.
     Float(f64),
     /// A text.
     Text(String),
@@ -69,7 +70,7 @@ impl From<String> for HeaderValue {
 }
 
 impl HeaderValue {
-    /// Returns the value as text, for what can be nothing else on the wire.
+    /// Returns the value as text, for AMQP fields that can hold only text.
     #[cfg(feature = "amqp")]
     pub(crate) fn to_text(&self) -> Cow<'_, str> {
         match self {
@@ -81,14 +82,14 @@ impl HeaderValue {
     }
 }
 
-/// Writes a finite number as PostgreSQL's `jsonb` does: with all digits and no exponent.
+/// Formats a finite number as PostgreSQL's `jsonb` does: with all digits and no exponent.
 ///
-/// Always with a fraction, by which it is known for a [`HeaderValue::Float`] when it is read.
+/// The text always has a fraction, so that it is read back as a [`HeaderValue::Float`].
 pub(crate) struct Decimal(pub(crate) f64);
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // PostgreSQL knows no minus zero.
+        // PostgreSQL has no minus zero.
         let number = self.0 + 0.0;
         let fraction = if number.fract() == 0.0 { ".0" } else { "" };
         write!(f, "{number}{fraction}")

@@ -1,4 +1,4 @@
-//! Headers that travel with a message.
+//! Headers of a message.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{HeaderValue, PublishError};
 
 pub(crate) const NUL: &str = "holds a NUL character, which PostgreSQL cannot store";
 
-/// How names begin that RabbitMQ sets or reads: its counters, its dead-lettering, its federation.
+/// Prefixes of header names that RabbitMQ sets or reads for delivery counts, dead-lettering and federation.
 const BROKERS: [&str; 7] = [
     "x-death",
     "x-first-death-",
@@ -19,7 +19,7 @@ const BROKERS: [&str; 7] = [
     "x-shovelled",
 ];
 
-/// Names that Postroom sets itself, stored beside the user's headers.
+/// Header names that Postroom sets itself. They are stored beside the user's headers.
 pub(crate) mod reserved {
     pub(crate) const CORRELATION_ID: &str = "correlation_id";
     pub(crate) const CAUSATION_ID: &str = "causation_id";
@@ -34,14 +34,14 @@ pub(crate) mod reserved {
 pub struct Headers(BTreeMap<String, HeaderValue>);
 
 impl Headers {
-    /// Makes an empty set.
+    /// Makes an empty set of headers.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Reads headers that anybody may have written in SQL.
+    /// Converts a JSON object, which any SQL client may have written, to headers.
     ///
-    /// Null is left out; an array or an object becomes the text of its JSON.
+    /// Null values are left out; an array or object becomes its JSON text.
     pub fn from_json(object: serde_json::Map<String, serde_json::Value>) -> Self {
         let value = |value: serde_json::Value| match value {
             serde_json::Value::Null => None,
@@ -62,12 +62,12 @@ impl Headers {
         )
     }
 
-    /// Returns the value of a header.
+    /// Returns the value of a header; `None` if the header is missing.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         self.0.get(name)
     }
 
-    /// Returns the value of a header that is a text.
+    /// Returns the text of a header; `None` if the header is missing or not a text.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name) {
             Some(HeaderValue::Text(text)) => Some(text),
@@ -75,17 +75,17 @@ impl Headers {
         }
     }
 
-    /// Iterates over the headers, in the order of their names.
+    /// Iterates over the headers in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Sets a header, whatever its name: for the mapping from the wire and for reserved names.
+    /// Sets a header without checking its name: for the mapping from the wire and for reserved names.
     pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Checks a name that a user chose.
+    /// Checks a header name that a user chose.
     pub(crate) fn check_name(name: &str) -> Result<(), PublishError> {
         let problem = if name.is_empty() || name.len() > 128 {
             "must have a name of 1 to 128 bytes"

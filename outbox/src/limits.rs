@@ -1,22 +1,22 @@
-//! Sizes that a message must keep, checked here before the database and the broker do.
+//! Size limits of a message, checked here before the database and the broker check them.
 //!
-//! They are those of AMQP 0-9-1 (a short string holds 255 bytes, section 4.2.5.3; headers must fit
-//! one frame) and of RabbitMQ's default largest message since 4.0.
+//! The limits come from AMQP 0-9-1 (a short string holds 255 bytes, section 4.2.5.3; headers must fit one
+//! frame) and from RabbitMQ's default largest message since 4.0.
 
 /// Longest topic, key, type or content type, in bytes.
 pub const NAME_BYTES: usize = 255;
 
-/// Largest set of headers, in bytes of their JSON text.
+/// Largest set of headers, in bytes of JSON text.
 pub const HEADERS_BYTES: usize = 64 * 1024;
 
 /// Largest payload, in bytes.
 pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most distinct keys that one call may ask to be serialised by locks.
+/// Largest number of distinct keys that one call may serialise with locks.
 ///
-/// Each key takes an advisory lock until the transaction ends; a hundred thousand of them would
-/// exhaust the lock table that all sessions of the server share.
+/// Each key takes an advisory lock until the transaction ends; a hundred thousand locks would exhaust the
+/// lock table that all sessions of the server share.
 pub const SERIALIZED_KEYS: usize = 1_000;
 
-/// Seconds since 1970 of the years 1 to 9999, which RFC 3339 can write and relays take.
+/// Years 1 to 9999 in seconds since 1970: the range that RFC 3339 can write and relays accept.
 pub(crate) const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;

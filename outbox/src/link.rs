@@ -1,6 +1,6 @@
-//! Sending statements, prepared for their next use or not.
+//! Sending SQL statements, prepared or unprepared.
 //!
-//! No part of the public interface: the inbox sends its statements through it too.
+//! Not part of the public interface: the inbox sends its statements through this module too.
 
 use sqlx::{
     Connection as _, FromRow, PgConnection, Postgres, SqlSafeStr,
@@ -8,22 +8,22 @@ use sqlx::{
     query::{Query, QueryAs, QueryScalar},
 };
 
-/// Whether the server keeps statements under a name, for their next use.
+/// Preparation of statements: the server keeps a prepared statement under a name for its next use.
 ///
-/// A pooler in transaction mode gives each transaction another server connection, which knows no
-/// names given on this one. An unnamed statement is safe there within a transaction, and only
-/// there: it is parsed and run in two requests.
+/// A pooler in transaction mode gives each transaction another server connection, which does not have the
+/// names given on this connection. An unnamed statement is safe there within a transaction, and only there:
+/// parsing and running it are two requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Statements {
-    /// Named, and parsed once for each connection.
+    /// Named statements, parsed once for each connection.
     #[default]
     Prepared,
-    /// Unnamed, and parsed each time.
+    /// Unnamed statements, parsed each time.
     Unprepared,
 }
 
 impl Statements {
-    /// Prepared or not.
+    /// Returns `Prepared` if `prepared` is true, else `Unprepared`.
     pub const fn prepared(prepared: bool) -> Self {
         if prepared {
             Self::Prepared
@@ -32,7 +32,7 @@ impl Statements {
         }
     }
 
-    /// Sends statements on a connection.
+    /// Returns a sender of statements on a connection.
     pub const fn on(self, connection: &mut PgConnection) -> Link<'_> {
         Link {
             connection,
@@ -40,7 +40,7 @@ impl Statements {
         }
     }
 
-    /// Sends statements within a transaction of sqlx.
+    /// Returns a sender of statements within a transaction of sqlx.
     pub fn within(self, transaction: &mut PgConnection) -> Link<'_> {
         debug_assert!(
             transaction.is_in_transaction(),
@@ -50,9 +50,9 @@ impl Statements {
     }
 }
 
-/// A connection, and how statements are sent on it.
+/// A connection and the way in which statements are sent on it.
 ///
-/// Every statement of the libraries that has parameters is made here.
+/// All statements with parameters of this crate and the inbox are made here.
 #[derive(Debug)]
 pub struct Link<'c> {
     connection: &'c mut PgConnection,
@@ -60,17 +60,17 @@ pub struct Link<'c> {
 }
 
 impl Link<'_> {
-    /// The connection, to send what was made here.
+    /// Returns the connection, on which the statements made here are executed.
     pub const fn connection(&mut self) -> &mut PgConnection {
         self.connection
     }
 
-    /// Makes a statement.
+    /// Makes a statement without a result.
     pub fn query<'q>(&self, sql: impl SqlSafeStr) -> Query<'q, Postgres, PgArguments> {
         sqlx::query(sql).persistent(self.keeps())
     }
 
-    /// Makes a statement that returns rows of a type.
+    /// Makes a statement that returns rows, each read as a `T`.
     pub fn query_as<'q, T>(&self, sql: impl SqlSafeStr) -> QueryAs<'q, Postgres, T, PgArguments>
     where
         T: for<'r> FromRow<'r, PgRow>,
@@ -78,7 +78,7 @@ impl Link<'_> {
         sqlx::query_as(sql).persistent(self.keeps())
     }
 
-    /// Makes a statement that returns one column.
+    /// Makes a statement that returns rows of one column.
     pub fn query_scalar<'q, T>(
         &self,
         sql: impl SqlSafeStr,

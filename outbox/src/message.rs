@@ -8,7 +8,7 @@ use crate::{
     limits::{PAYLOAD_BYTES, SECONDS},
 };
 
-/// A message to be published: an [`Event`] with extras, or raw bytes.
+/// A message to be published: an [`Event`] with options, or raw bytes.
 ///
 /// ```
 /// use outbox::Message;
@@ -37,7 +37,7 @@ impl Message {
     /// Makes a message from an event, serialised as JSON.
     ///
     /// # Errors
-    /// Fails if the event does not serialise, or if its topic, key, type or size cannot be carried.
+    /// Fails if the event does not serialise, or if its topic, key, type or size is not allowed.
     pub fn event<E: Event + ?Sized>(event: &E) -> Result<Self, PublishError> {
         let payload = serde_json::to_vec(event).map_err(PublishError::Serialize)?;
         let mut message = Self::bytes(E::TOPIC, "application/json", payload)?;
@@ -49,10 +49,10 @@ impl Message {
         Ok(message)
     }
 
-    /// Makes a message from bytes. Its type is the topic unless set.
+    /// Makes a message from bytes. The type is the topic unless set with [`type_name`](Self::type_name).
     ///
     /// # Errors
-    /// Fails if the topic, the content type or the size cannot be carried.
+    /// Fails if the topic, the content type or the size is not allowed.
     pub fn bytes(
         topic: &str,
         content_type: &str,
@@ -84,16 +84,16 @@ impl Message {
 
     /// Sets the id. Defaults to a fresh UUID version 7.
     ///
-    /// Use an id of your own to retry a commit whose outcome is unknown: if both attempts
-    /// committed, consumers handle the message once. An id that is not a UUID version 7 is
-    /// remembered by consumers too, at a higher cost.
+    /// Set your own id to retry a commit whose outcome is unknown: if both attempts committed, consumers
+    /// handle the message once. Consumers also remember ids that are not UUIDs version 7, at a higher cost.
     #[must_use]
     pub fn id(mut self, id: impl Into<MessageId>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// Sets the key, in whose order the message is delivered. Defaults to the event's, or none.
+    /// Sets the ordering key: messages of one key are delivered in commit order. Defaults to the event's
+    /// key, or none.
     ///
     /// # Errors
     /// Fails if the key is empty, longer than 255 bytes or holds control characters.
@@ -102,7 +102,7 @@ impl Message {
         Ok(self)
     }
 
-    /// Sets the type. Defaults to the event's, or to the topic.
+    /// Sets the type. Defaults to the event's type, or to the topic.
     ///
     /// # Errors
     /// Fails if the type is empty, longer than 255 bytes or holds control characters.
@@ -111,12 +111,12 @@ impl Message {
         Ok(self)
     }
 
-    /// Adds a header.
+    /// Adds a header, or replaces the header of the same name.
     ///
     /// # Errors
-    /// Fails if the name is longer than 128 bytes, one that Postroom sets itself, one that RabbitMQ
-    /// sets or reads (`x-death` and the like), or `CC` or `BCC`, by which it would route the message
-    /// elsewhere. A number that is not finite is found when the message is published.
+    /// Fails if the name is empty or longer than 128 bytes, is set by Postroom itself, or is set or read by
+    /// RabbitMQ (`x-death` and the like; `CC` and `BCC`, which would route the message elsewhere). Numbers
+    /// that are not finite are refused only when the message is published.
     pub fn header(
         mut self,
         name: &str,
@@ -127,38 +127,40 @@ impl Message {
         Ok(self)
     }
 
-    /// Holds the message back until a time, by the database's clock. Defaults to none.
+    /// Holds the message back until a time of the database's clock. By default a message is published at
+    /// once.
     ///
-    /// A message held back leaves the order of its key. Consumers take one that is older than their dedup
-    /// window, by default 30 days, for stale, and do not handle it. Publishing refuses a time outside
-    /// of the years 1 to 9999.
+    /// A message held back leaves the order of its key. Consumers treat a message older than their dedup
+    /// window, by default 30 days, as stale and do not handle it. Publishing refuses times outside the
+    /// years 1 to 9999.
     #[must_use]
     pub fn deliver_after(mut self, time: DateTime<Utc>) -> Self {
         self.deliver_after = Some(time);
         self
     }
 
-    /// Drops the message, and counts it, if it was not published by then. Defaults to never.
+    /// Sets the time after which a message that is still unpublished is dropped and counted. By default
+    /// messages never expire.
     ///
-    /// Publishing refuses a time outside of the years 1 to 9999.
+    /// Publishing refuses times outside the years 1 to 9999.
     #[must_use]
     pub fn expires_at(mut self, time: DateTime<Utc>) -> Self {
         self.expires_at = Some(time);
         self
     }
 
-    /// Takes a lock on the key until the transaction ends, before the message is written.
+    /// Locks the key until the transaction ends, before the message is written.
     ///
-    /// For writers that do not lock or update a row of the key's aggregate first. Without either,
-    /// two transactions can commit in another order than that of their messages.
+    /// Use it where writers do not lock or update a row of the key's aggregate first. Without either lock,
+    /// two transactions can commit in another order than their messages have.
     #[must_use]
     pub fn serialize_key(mut self) -> Self {
         self.serialize_key = true;
         self
     }
 
-    /// Sets correlation, causation and trace, as far as the context has them. Default to those of the
-    /// surrounding [`scope`](crate::context::scope).
+    /// Sets those of the correlation id, causation id and trace that the context has. Defaults to the
+    /// context of the surrounding [`scope`](crate::context::scope).
     #[must_use]
     pub fn context(mut self, context: &MessageContext) -> Self {
         for (name, value) in carried(context) {
@@ -169,12 +171,12 @@ impl Message {
         self
     }
 
-    /// Returns the id that the message will have.
+    /// Returns the message's id.
     pub const fn message_id(&self) -> MessageId {
         self.id
     }
 
-    /// Checks that relays take the message's times.
+    /// Checks that the message's times lie in the range that relays accept.
     pub(crate) fn check_times(&self) -> Result<(), PublishError> {
         let times = [
             ("deliver_after", self.deliver_after),
@@ -188,7 +190,7 @@ impl Message {
         Ok(())
     }
 
-    /// Fills in what the message inherits, where it does not say so itself.
+    /// Copies from the context every id that the message has not set itself.
     pub(crate) fn inherit(&mut self, context: &MessageContext) {
         for (name, value) in carried(context) {
             if let (Some(value), None) = (value, self.headers.text(name)) {
@@ -198,7 +200,7 @@ impl Message {
     }
 }
 
-/// What a context has for a message, by the names of headers.
+/// Returns the fields of a context with the names of the headers that carry them.
 const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 3] {
     [
         (reserved::CORRELATION_ID, &context.correlation_id),
@@ -207,13 +209,13 @@ const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 
     ]
 }
 
-/// What can be published: a [`Message`], or a reference to an [`Event`].
+/// A value that can be published: a [`Message`], or a reference to an [`Event`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be published",
     label = "expected an `outbox::Message` or a reference to an `outbox::Event`"
 )]
 pub trait IntoMessage {
-    /// Makes the message.
+    /// Converts the value to a message.
     ///
     /// # Errors
     /// Fails as [`Message::event`] does.
@@ -238,18 +240,18 @@ mod tests {
     use crate::{MessageContext, headers::reserved};
 
     #[test]
-    fn of_a_context_that_is_said_the_last_word_counts_and_one_that_is_inherited_fills_gaps() {
-        let said = MessageContext::new()
+    fn the_last_explicit_context_wins_and_the_inherited_context_fills_gaps() {
+        let explicit = MessageContext::new()
             .correlation_id("order-1")
             .causation_id("click");
         let message = Message::bytes("orders.placed", "text/plain", *b"1")
             .unwrap()
-            .context(&said);
+            .context(&explicit);
         let mut message = message.context(&MessageContext::new().causation_id("retry"));
-        let around = MessageContext::new()
+        let inherited = MessageContext::new()
             .causation_id("job")
             .traceparent("00-1-2-01");
-        message.inherit(&around);
+        message.inherit(&inherited);
         let text = |name| message.headers.text(name);
         assert_eq!(text(reserved::CORRELATION_ID), Some("order-1"));
         assert_eq!(text(reserved::CAUSATION_ID), Some("retry"));

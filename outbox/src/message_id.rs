@@ -4,10 +4,10 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-/// Identifies a message; consumers drop a second delivery with the same id.
+/// Id of a message; consumers drop a second delivery with the same id.
 ///
-/// A fresh id is a UUID version 7 (RFC 9562, section 5.7), whose time decides for how long a
-/// consumer remembers it. Give an id of your own to retry a commit whose outcome is unknown.
+/// A new id is a UUID version 7 (RFC 9562, section 5.7), whose time determines how long a consumer
+/// remembers the id. Use your own id to retry a commit whose outcome is unknown.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]

@@ -1,10 +1,10 @@
-//! Names that travel as AMQP short strings, validated once when they are made.
+//! Topic, key and type names: AMQP short strings, validated when they are made.
 
 use std::fmt;
 
 use crate::limits::NAME_BYTES;
 
-/// Why a name was refused.
+/// Error of a name that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {problem}; use 1 to {NAME_BYTES} bytes without control characters{hint}")]
 pub struct InvalidName {
@@ -14,7 +14,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// The kind of name that was refused: `topic`, `key` or `type`.
+    /// Returns the kind of name that was refused: `topic`, `key` or `type`.
     pub fn field(&self) -> &'static str {
         self.what
     }
@@ -49,8 +49,8 @@ macro_rules! name {
             #[doc = concat!("Validates a ", $what, ".")]
             ///
             /// # Errors
-            /// Returns [`InvalidName`] if it is empty, longer than 255 bytes, or holds a
-            /// character that has no place in it.
+            /// Returns [`InvalidName`] if the text is empty, longer than 255 bytes, or holds a forbidden
+            /// character.
             pub fn new(value: impl Into<String>) -> Result<Self, InvalidName> {
                 let value = value.into();
                 check($what, &value, $hint)?;
@@ -72,17 +72,17 @@ macro_rules! name {
 }
 
 name! {
-    /// What a message is about; its routing key at the broker, for example `orders.placed`.
+    /// Subject of a message and its routing key at the broker, for example `orders.placed`.
     Topic, "topic", ", and no * or #"
 }
 
 name! {
-    /// What a message is ordered by: messages of one key stay in commit order.
+    /// Ordering key of a message: messages of one key stay in commit order.
     Key, "key", ""
 }
 
 name! {
-    /// The type of a message's body, for example `orders.placed`.
+    /// Type of a message's body, for example `orders.placed`.
     TypeName, "type", ""
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::{Key, Topic};
 
     #[test]
-    fn names_keep_to_what_a_short_string_carries() {
+    fn a_name_must_fit_an_amqp_short_string() {
         assert!(Topic::new("orders.placed").is_ok());
         assert!(Topic::new("ä".repeat(127)).is_ok());
         assert!(Topic::new("ä".repeat(128)).is_err());
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_field_and_what_to_do() {
+    fn an_error_names_the_field_and_the_remedy() {
         let error = Topic::new("x".repeat(300)).unwrap_err();
         assert_eq!(error.field(), "topic");
         assert_eq!(

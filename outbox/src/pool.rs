@@ -1,24 +1,24 @@
-//! Pools whose connections do not outlast their server.
+//! Connection pools that close connections whose server no longer answers.
 
 use std::{io, time::Duration};
 
 use sqlx::{Connection as _, postgres::PgPoolOptions};
 use tokio::time::timeout;
 
-/// Longest wait for a sign of life of a connection that is returned.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the answer to the ping of a connection that is returned to the pool.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Options of a pool that gives a connection up if its server has gone without a word.
+/// Returns pool options that close a connection whose server no longer answers.
 ///
-/// A host that loses its power or its network closes no connection. sqlx tests a connection when it
-/// is returned, and keeps its place in the pool meanwhile, but sets that test no time: it ends when
-/// the kernel gives up, after 15 minutes by default, and until then a pool may be full of such
-/// connections while another server has long taken over the address. Here the test ends after five
-/// seconds, and the connection with it.
+/// A host that loses its power or its network closes no connection. sqlx tests a connection when it is
+/// returned to the pool, and counts it among the pool's connections meanwhile, but sets no deadline for the
+/// test: it ends with the kernel's timeout, after 15 minutes by default. Until then a pool may be full of
+/// dead connections although another server has taken over the address. With these options the test ends
+/// after five seconds, and the connection is closed.
 ///
-/// Everything else is as sqlx has it. Add to these what you need, but an `after_release` of your
-/// own, which would take the place of this one. Leave `test_before_acquire` on, which does the same
-/// for connections that lay idle. It costs a round trip for each connection that is returned.
+/// All other options have sqlx's defaults. Set what you need, except `after_release`, which would replace
+/// this test. Leave `test_before_acquire` on: it does the same for idle connections. The test costs one
+/// round trip for each returned connection.
 ///
 /// ```
 /// # fn pool() -> Result<sqlx::PgPool, sqlx::Error> {
@@ -31,8 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn options() -> PgPoolOptions {
     PgPoolOptions::new().after_release(|connection, _| {
         Box::pin(async {
-            // An error ends the connection at once; `false` would say goodbye to the server first.
-            match timeout(PATIENCE, connection.ping()).await {
+            // An error closes the connection at once; `false` would first send a terminate message to the
+            // server.
+            match timeout(PING_TIMEOUT, connection.ping()).await {
                 Ok(answer) => answer.map(|()| true),
                 Err(_) => Err(sqlx::Error::Io(io::Error::new(
                     io::ErrorKind::TimedOut,

@@ -1,4 +1,4 @@
-//! Writing messages into the outbox.
+//! Publishing: writing messages into the outbox table.
 
 use std::collections::HashSet;
 
@@ -12,9 +12,9 @@ use crate::{
     sql,
 };
 
-/// Publishes messages with the transactions that they announce.
+/// Publishes messages within the transactions whose changes they announce.
 ///
-/// Holds no connection and costs nothing to make or copy.
+/// Holds no connection; making or copying an outbox costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outbox {
     traceparent: Option<fn() -> Option<String>>,
@@ -30,38 +30,37 @@ impl Outbox {
         }
     }
 
-    /// Asks `source` for the W3C `traceparent` of the current span at each call.
+    /// Sets a function that returns the W3C `traceparent` of the current span, called for each publish.
     ///
-    /// Defaults to the one of [`context::scope`]. Use it to connect a tracing library.
+    /// Defaults to the `traceparent` of [`context::scope`]. Use the function to connect a tracing library.
     #[must_use]
     pub const fn traceparent_from(mut self, source: fn() -> Option<String>) -> Self {
         self.traceparent = Some(source);
         self
     }
 
-    /// Sends statements unprepared, for poolers in transaction mode that know none.
+    /// Sends statements unprepared, for poolers in transaction mode that do not support prepared ones.
     ///
-    /// By default the server keeps each statement under a name, and parses it once for a
-    /// connection. PgBouncer in transaction mode fails on such names before its version 1.21, and
-    /// in later ones without `max_prepared_statements`. Without names each publishing costs one
-    /// round trip more and the parsing, about a quarter of its time; so leave this alone where
-    /// connections are direct, or pooled in session mode.
+    /// By default the server keeps each statement under a name and parses it once for each connection.
+    /// PgBouncer in transaction mode fails on such names before version 1.21, and in later versions without
+    /// `max_prepared_statements`. Without names each publish costs one more round trip and the parsing,
+    /// about a quarter of its time; so keep the default where connections are direct, or pooled in session
+    /// mode.
     ///
-    /// It concerns the statements of this library. Those of your own need `persistent(false)` and a
-    /// transaction, and the pooler needs `ignore_startup_parameters = extra_float_digits`, which
-    /// sqlx sends.
+    /// The setting applies to the statements of this library only. Your own statements need
+    /// `persistent(false)` and a transaction, and the pooler needs `ignore_startup_parameters =
+    /// extra_float_digits`, because sqlx sends that parameter.
     #[must_use]
     pub const fn without_prepared_statements(mut self) -> Self {
         self.statements = Statements::Unprepared;
         self
     }
 
-    /// Publishes a message with a transaction: it is delivered if and only if that commits.
+    /// Publishes a message within a transaction: it is delivered if and only if the transaction commits.
     ///
     /// Returns the message's id.
     ///
-    /// Without a transaction there is nothing that the message could be one with, so this does not
-    /// compile:
+    /// A call without a transaction, to which the message could belong, does not compile:
     ///
     /// ```compile_fail,E0308
     /// # use outbox::{Message, Outbox, PublishError};
@@ -72,13 +71,13 @@ impl Outbox {
     /// ```
     ///
     /// # Errors
-    /// Fails if a field cannot be carried, which leaves the transaction usable, or if the
-    /// database refuses, which aborts it.
+    /// Fails if a field is not allowed, which leaves the transaction usable, or if the database refuses the
+    /// statement, which aborts the transaction.
     ///
     /// # Cancellation
-    /// A future that is dropped midway, by a timeout or in `select!`, may have written the message
-    /// or not: the server finishes a statement that it was sent. Roll the transaction back. One that
-    /// is committed nevertheless mostly takes the message with it.
+    /// Dropping the future midway, by a timeout or in `select!`, may leave the message written or not: the
+    /// server finishes a statement that it has received. Roll the transaction back. If you commit it
+    /// nevertheless, the message is mostly committed too.
     pub async fn publish(
         &self,
         tx: &mut Transaction<'_, Postgres>,
@@ -87,16 +86,16 @@ impl Outbox {
         self.publish_without_transaction_check(tx, message).await
     }
 
-    /// Publishes many messages with a transaction, in order and in one statement.
+    /// Publishes many messages within a transaction, in order and in one statement.
     ///
-    /// Returns their ids, in the same order.
+    /// Returns the messages' ids in the same order.
     ///
     /// # Errors
     /// As [`Outbox::publish`]; none of the messages is written.
     ///
     /// # Cancellation
-    /// As [`Outbox::publish`]: roll the transaction back. All of the messages may have been written,
-    /// or none.
+    /// As [`Outbox::publish`]: roll the transaction back. Either all messages or none may have been
+    /// written.
     pub async fn publish_all<I>(
         &self,
         tx: &mut Transaction<'_, Postgres>,
@@ -109,14 +108,14 @@ impl Outbox {
             .await
     }
 
-    /// Publishes a message on a connection, whether or not a transaction is open on it.
+    /// Publishes a message on a connection, without checking that a transaction is open.
     ///
-    /// For transactions that another library wraps. Without an open transaction the message is
-    /// committed by itself: it no longer depends on the work that it announces.
+    /// Use it for transactions that another library wraps. Without an open transaction the message commits
+    /// alone and no longer depends on the change that it announces.
     ///
     /// # Errors
-    /// As [`Outbox::publish`]. After [`Outbox::without_prepared_statements`] it also fails if no
-    /// transaction is open: statements without a name need one.
+    /// As [`Outbox::publish`]. After [`Outbox::without_prepared_statements`] the call also fails if no
+    /// transaction is open, because unprepared statements need one.
     pub async fn publish_without_transaction_check(
         &self,
         connection: &mut PgConnection,
@@ -133,7 +132,7 @@ impl Outbox {
         Ok(id)
     }
 
-    /// Publishes many messages on a connection, whether or not a transaction is open on it.
+    /// Publishes many messages on a connection, without checking that a transaction is open.
     ///
     /// # Errors
     /// As [`Outbox::publish_without_transaction_check`].
@@ -179,7 +178,7 @@ impl Outbox {
     }
 }
 
-/// Keys that ask for a lock, each once.
+/// Returns the distinct keys to lock.
 fn keys_to_lock(rows: &[Row]) -> Result<Vec<String>, PublishError> {
     let keys: HashSet<&str> = rows
         .iter()

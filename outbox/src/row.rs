@@ -5,14 +5,14 @@ use sqlx::types::Json;
 
 use crate::{Message, MessageContext, MessageId, PublishError, stored};
 
-/// A message as it is written. Made before the database is asked for anything, its locks included.
+/// A message with its headers in stored form. Made before any statement, even a lock, is sent.
 pub(crate) struct Row {
     pub(crate) message: Message,
     pub(crate) headers: Json<Box<RawValue>>,
 }
 
 impl Row {
-    /// Completes a message from its context, and checks what could not be checked part by part.
+    /// Completes a message from its context, and checks the rules that concern the whole message.
     pub(crate) fn new(
         mut message: Message,
         context: &MessageContext,

@@ -1,11 +1,11 @@
-//! Every statement of this crate, for the test that prepares them against a real schema, as the
-//! unprivileged role.
+//! All statements of this crate, for the test that prepares them against a real schema as the unprivileged
+//! role.
 //!
-//! No part of the public interface.
+//! Not part of the public interface.
 
 use crate::{schema, sql};
 
-/// All statements, with their names.
+/// All statements with their names.
 pub const ALL: &[(&str, &str)] = &[
     ("schema::VERSION", schema::VERSION),
     ("sql::INSERT_ALL", sql::INSERT_ALL),

@@ -1,4 +1,4 @@
-//! Headers as the table stores them.
+//! Headers in the form that the table stores.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::{
     limits::{HEADERS_BYTES, NAME_BYTES},
 };
 
-/// Returns the JSON text to write, which is as long as the table will find it.
+/// Returns the headers' JSON text, whose length equals the length that the table's check measures.
 ///
 /// # Errors
-/// Fails if the table would refuse the headers, or a consumer would be given others.
+/// Fails if the table would refuse the headers, or if a consumer would receive different values.
 pub(crate) fn headers(headers: &Headers) -> Result<Box<RawValue>, PublishError> {
     check_values(headers)?;
     let text = jsonb(headers).map_err(PublishError::Serialize)?;
@@ -29,11 +29,11 @@ pub(crate) fn headers(headers: &Headers) -> Result<Box<RawValue>, PublishError> 
     Ok(text)
 }
 
-/// Returns the text of a value as `jsonb` shows it. No part of the public interface: the inbox stores headers,
+/// Returns a value's text as `jsonb` prints it. Not part of the public interface: the inbox stores headers
 /// too.
 ///
 /// # Errors
-/// Fails if the value is not one of JSON.
+/// Fails if the value does not serialise to JSON.
 pub fn jsonb(value: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
     let mut text = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut text, Jsonb))?;
@@ -41,7 +41,7 @@ pub fn jsonb(value: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
     RawValue::from_string(text)
 }
 
-/// Checks what neither the table nor the broker could carry as it is.
+/// Refuses values that the table or the broker could not carry unchanged.
 fn check_values(headers: &Headers) -> Result<(), PublishError> {
     for (name, value) in headers.iter() {
         let problem = match value {
@@ -65,7 +65,7 @@ fn check_values(headers: &Headers) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// Writes what `jsonb` shows: a space after each colon and comma, numbers with all their digits.
+/// JSON formatter that prints as `jsonb` does: a space after each colon and comma, all digits of numbers.
 struct Jsonb;
 
 impl Formatter for Jsonb {
@@ -91,7 +91,7 @@ mod tests {
     use crate::Headers;
 
     #[test]
-    fn headers_are_written_as_jsonb_shows_them() {
+    fn headers_are_written_as_jsonb_prints_them() {
         let mut headers = Headers::new();
         headers.set("a", 1_i64);
         headers.set("b", 1e21);

@@ -1,4 +1,4 @@
-//! From AMQP to what a consumer handles.
+//! Mapping from AMQP properties to a received message.
 
 use chrono::{DateTime, Utc};
 use lapin::{
@@ -9,19 +9,19 @@ use lapin::{
 use super::names;
 use crate::Headers;
 
-/// A message as it arrived, apart from its body.
+/// A received message without its body.
 ///
-/// Every field may be missing: anybody can publish to a queue.
+/// Every field but the topic may be missing, because any program can publish to a queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// Id of the message, unique within its source; a UUID version 7 whatever its source.
+    /// Id of the message, unique within its source; a UUID version 7 is unique across all sources.
     pub message_id: Option<String>,
-    /// The service that published it.
+    /// Name of the service that published the message.
     pub source: Option<String>,
-    /// Its routing key.
+    /// Routing key.
     pub topic: String,
-    /// What it is ordered by.
+    /// Ordering key; `None` if unordered.
     pub key: Option<String>,
     /// Type of the body.
     pub type_name: Option<String>,
@@ -29,24 +29,25 @@ pub struct Incoming {
     pub version: Option<i64>,
     /// Content type of the body.
     pub content_type: Option<String>,
-    /// Shared by all messages of one business process.
+    /// Id shared by all messages of one business process.
     pub correlation_id: Option<String>,
     /// Id of the message that caused this one.
     pub causation_id: Option<String>,
     /// Trace and span of the publisher.
     pub traceparent: Option<String>,
-    /// When it was written, by the publisher's database.
+    /// Time of writing by the clock of the publisher's database.
     pub occurred_at: Option<DateTime<Utc>>,
-    /// Other headers. Values that are no text, number or truth value are left out.
+    /// Other headers. Values other than texts, numbers and booleans are left out.
     pub headers: Headers,
-    /// How often the broker delivered it before, where the queue counts.
+    /// Number of earlier deliveries; 0 if the queue does not count them.
     pub delivery_count: u64,
-    /// Why the message cannot be handled as it was sent: a property that is not UTF-8, a header that is
-    /// nested too deeply. The fields above hold whatever could be read.
+    /// Reason why the message cannot be handled as it was sent, such as a property that is not UTF-8 or a
+    /// header that is nested too deeply; `None` if the message is readable. The other fields hold all that
+    /// could be read.
     pub unreadable: Option<String>,
 }
 
-/// Reads a message's properties.
+/// Reads a message from its routing key and properties.
 pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     let empty = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&empty);
@@ -88,15 +89,16 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     }
 }
 
-/// The headers in which Postroom's own attributes stand.
+/// Reader of the headers that hold Postroom's attributes.
 struct Attributes<'a> {
     table: &'a FieldTable,
-    /// The first of them that cannot be read.
+    /// Problem of the first unreadable attribute; `None` if all were readable.
     unreadable: Option<String>,
 }
 
 impl Attributes<'_> {
-    /// Returns an attribute that is a text. Replacing what is not UTF-8 in it would make two ids one.
+    /// Returns an attribute that is a text; `None` if it is not UTF-8: replacing the bad bytes could make
+    /// two different ids equal.
     fn text(&mut self, name: &str) -> Option<String> {
         let text = match self.table.inner().get(name)? {
             AMQPValue::LongString(text) => text,
@@ -144,7 +146,7 @@ fn user_headers(table: &FieldTable) -> Headers {
     headers
 }
 
-/// Returns a text, with U+FFFD for what is not UTF-8 in it.
+/// Returns a text in which U+FFFD replaces bytes that are not UTF-8.
 fn lossy_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => Some(text.to_string()),

@@ -1,4 +1,4 @@
-//! From a row of the outbox to AMQP.
+//! Mapping from a row of the outbox to AMQP properties.
 
 use std::collections::BTreeMap;
 
@@ -12,38 +12,38 @@ use uuid::Uuid;
 use super::names;
 use crate::{HeaderValue, Headers, headers::reserved};
 
-/// Persistent, as AMQP 0-9-1 numbers delivery modes.
+/// Delivery mode for persistent messages (AMQP 0-9-1).
 const PERSISTENT: u8 = 2;
 
-/// Most bytes of encoded headers. One frame of RabbitMQ's default 128 KiB must hold them all,
-/// with the other properties; headers beyond it would close the connection.
+/// Largest size of the encoded headers, in bytes. One frame of RabbitMQ's default 128 KiB must hold them
+/// all, with the other properties; larger headers would close the connection.
 const ENCODED_HEADERS_BYTES: usize = 96 * 1024;
 
-/// Most headers that are set from columns.
+/// Largest number of headers that are made from columns.
 const ATTRIBUTES: usize = 6;
 
-/// A message as the outbox holds it.
+/// A message as the outbox table stores it.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// Id of the message.
     pub message_id: Uuid,
-    /// What it is about.
+    /// Topic.
     pub topic: &'a str,
-    /// What it is ordered by.
+    /// Ordering key; `None` if unordered.
     pub key: Option<&'a str>,
     /// Type of the body.
     pub type_name: &'a str,
     /// Content type of the body.
     pub content_type: &'a str,
-    /// Headers, those that Postroom sets included.
+    /// User headers and the reserved headers of Postroom.
     pub headers: &'a Headers,
-    /// When it was written, by the database's clock.
+    /// Time of writing by the database's clock.
     pub occurred_at: DateTime<Utc>,
-    /// The service that wrote it.
+    /// Name of the service that wrote the message.
     pub source: &'a str,
 }
 
-/// A message as it is handed to the AMQP client, apart from its body.
+/// Routing key and properties of a message, ready for the AMQP client.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// Routing key.
@@ -52,16 +52,16 @@ pub struct Published {
     pub properties: BasicProperties,
 }
 
-/// Why a message can never be carried by the broker.
+/// Reason why the broker can never carry a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Uncarriable {
     /// A text is longer than an AMQP short string.
     #[error("{field} has {bytes} bytes, AMQP carries at most 255")]
     TooLong {
-        /// The field or header.
+        /// Name of the field or header.
         field: String,
-        /// Its length in bytes.
+        /// Length in bytes.
         bytes: usize,
     },
     /// The headers do not fit one frame.
@@ -69,7 +69,7 @@ pub enum Uncarriable {
         "the headers take {bytes} bytes on the wire, at most {ENCODED_HEADERS_BYTES} fit a frame"
     )]
     Headers {
-        /// Their size in bytes.
+        /// Encoded size in bytes.
         bytes: usize,
     },
 }
@@ -77,7 +77,7 @@ pub enum Uncarriable {
 /// Maps a message to its routing key and properties.
 ///
 /// # Errors
-/// Returns why the broker can never carry the message; trying again cannot help.
+/// Returns the reason if the broker can never carry the message; a retry cannot help.
 pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
     let mut buffer = Uuid::encode_buffer();
     let id: &str = message.message_id.hyphenated().encode_lower(&mut buffer);
@@ -113,7 +113,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 Some(version) => table.value(names::EVENT_VERSION, &version.into())?,
                 None => table.value(names::EVENT_VERSION, value)?,
             },
-            // Written in SQL under a name that is set above.
+            // A header written in SQL under a name that Postroom sets itself is left out.
             name if name.starts_with(names::PREFIX) || name == amqp::UNREADABLE => {}
             _ => table.value(name, value)?,
         }
@@ -124,7 +124,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
     })
 }
 
-/// A whole number, or a text that is one: in SQL either may be written.
+/// Returns an integer, also if it is stored as a text: SQL writers may use either.
 fn whole(value: &HeaderValue) -> Option<i64> {
     match value {
         HeaderValue::Int(number) => Some(*number),
@@ -140,9 +140,10 @@ fn short(field: &str, text: &str) -> Result<ShortString, Uncarriable> {
     })
 }
 
-/// A field table that knows its size on the wire (AMQP 0-9-1, section 4.2.5.5).
+/// An AMQP field table that counts its encoded size (AMQP 0-9-1, section 4.2.5.5).
 struct Table {
-    /// Made a table at once, which is the faster the less they are out of order.
+    /// Fields in insertion order. They become a sorted table only at the end, which is faster when they are
+    /// nearly sorted.
     fields: Vec<(ShortString, AMQPValue)>,
     bytes: usize,
 }

@@ -1,4 +1,4 @@
-//! How a message looks in AMQP 0-9-1, in both directions.
+//! Mapping of messages to AMQP 0-9-1, in both directions.
 //!
 //! | message | AMQP |
 //! |---|---|

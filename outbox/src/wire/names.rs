@@ -13,5 +13,5 @@ pub(super) const CAUSATION_ID: &str = "cloudEvents_causationid";
 pub(super) const EVENT_VERSION: &str = "cloudEvents_eventversion";
 pub(super) const TRACEPARENT: &str = "traceparent";
 
-/// Number of redeliveries, kept by quorum queues (RabbitMQ documentation, "Quorum Queues").
+/// Number of redeliveries, counted by quorum queues (RabbitMQ documentation, "Quorum Queues").
 pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";

@@ -20,7 +20,7 @@ fn header_value() -> impl Strategy<Value = HeaderValue> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(
+    fn an_encoded_message_decodes_to_itself(
         id in any::<u128>(),
         topic in "[a-z.]{1,255}",
         key in proptest::option::of("[a-zA-Z0-9 äß-]{1,60}"),
@@ -64,7 +64,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_broker_cannot_carry_is_named() {
+fn an_error_names_the_field_that_the_broker_cannot_carry() {
     let mut headers = Headers::new();
     let mut message = Outgoing {
         message_id: Uuid::nil(),
