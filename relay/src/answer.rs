@@ -1,4 +1,4 @@
-//! Answers of the database, for which nobody waits for ever.
+//! A deadline for every answer of the database.
 
 use std::{future::Future, time::Duration};
 
@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use crate::{database::DatabaseError, error::RelayError};
 
-/// Waits for an answer as long as `answer_timeout`: a client has nothing else by which to notice that a connection
-/// fell silent.
+/// Waits for an answer for at most `answer_timeout`: a client cannot notice a silent connection without a
+/// deadline.
 pub(crate) async fn within<T, E>(
     answer_timeout: Duration,
     answer: impl Future<Output = Result<T, E>>,

@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! Waiting times between attempts.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,10 +15,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns the wait after `attempts` failures: doubled each time, up to a fifth shorter or
-    /// longer.
+    /// Returns the wait after `attempts` failures: doubled each time, and up to a fifth shorter or longer.
     ///
-    /// The jitter is a function of `seed` and attempt, so that a run can be repeated.
+    /// The jitter is a function of `seed` and `attempts`, so that a run can be repeated.
     pub fn wait(&self, attempts: u32, seed: u64) -> Duration {
         let doubled = self
             .first
@@ -34,14 +33,14 @@ impl Backoff {
     }
 }
 
-/// Attempts at a connection that is to be kept.
+/// Attempts to keep a connection open.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
-    /// What lasted so long was a success: its loss is retried quickly.
-    lasts: Duration,
-    /// In a row.
+    /// Age at which a connection counts as stable; its loss is retried with the shortest wait.
+    stable_after: Duration,
+    /// Number of failures in a row.
     failures: u32,
-    /// Others that lost theirs at the same moment wait for another time.
+    /// Random seed, so that clients disconnected at the same time reconnect at different times.
     seed: u64,
 }
 
@@ -51,17 +50,18 @@ impl Reconnect {
         longest: Duration::from_secs(5),
     };
 
-    pub(crate) fn new(lasts: Duration) -> Self {
+    pub(crate) fn new(stable_after: Duration) -> Self {
         Self {
-            lasts,
+            stable_after,
             failures: 0,
             seed: RandomState::new().hash_one(0),
         }
     }
 
-    /// Notes a failure, after so long a time; returns how long to wait.
+    /// Records a failure of a connection that lasted for `lasted`, and returns the wait before the next
+    /// attempt.
     pub(crate) fn failed(&mut self, lasted: Duration) -> Duration {
-        if lasted >= self.lasts {
+        if lasted >= self.stable_after {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
@@ -76,7 +76,7 @@ mod tests {
     use super::{Backoff, Reconnect};
 
     #[test]
-    fn it_doubles_up_to_its_longest_with_jitter_of_a_fifth() {
+    fn the_wait_doubles_up_to_the_longest_with_jitter_of_a_fifth() {
         let backoff = Backoff {
             first: Duration::from_secs(1),
             longest: Duration::from_mins(1),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_lasted_is_retried_quickly() {
+    fn the_loss_of_a_stable_connection_is_retried_quickly() {
         let mut attempts = Reconnect::new(Duration::from_secs(5));
         let first = Duration::from_millis(120);
         assert!(attempts.failed(Duration::ZERO) <= first);

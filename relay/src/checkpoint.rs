@@ -1,38 +1,39 @@
-//! How far the relay has come.
+//! Checkpoints: the record of how far the outbox is delivered.
 
 use crate::{
     capture::{Floors, Position, Snapshot},
     identity::{Identity, Recognised},
 };
 
-/// A frame of which only a part is delivered.
+/// A partly delivered frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unfinished {
-    /// Its snapshot.
+    /// Snapshot at the frame's end.
     pub(crate) to: Snapshot,
-    /// Highest position that it can hold.
+    /// Highest position that the frame can hold.
     pub(crate) upper: Position,
-    /// Rows up to here are delivered or parked.
+    /// Position up to which all rows of the frame are delivered or parked.
     pub(crate) watermark: Position,
 }
 
 /// A row of `outbox.checkpoint`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// The database that it was made on.
+    /// Database on which the checkpoint was recorded.
     pub(crate) identity: Identity,
-    /// Whatever this snapshot sees is delivered or parked.
+    /// Snapshot whose visible rows are all delivered or parked.
     pub(crate) delivered: Snapshot,
-    /// The frame under way.
+    /// The frame under way; `None` if no frame is partly delivered.
     pub(crate) unfinished: Option<Unfinished>,
-    /// After a rebase: rows up to the first position are walked, those up to the second are done.
+    /// Walk after a rebase: rows up to the first position (the anchor) are walked, rows up to the second
+    /// are settled.
     pub(crate) walk: Option<(Position, Position)>,
-    /// Below which positions nothing can be new.
+    /// Floors, below which no undelivered row can appear.
     pub(crate) floors: Floors,
 }
 
 impl Checkpoint {
-    /// The checkpoint before the first message.
+    /// Returns the checkpoint before the first message.
     pub(crate) fn beginning(identity: Identity) -> Self {
         Self {
             identity,
@@ -43,9 +44,9 @@ impl Checkpoint {
         }
     }
 
-    /// What it says about the server at hand, whose snapshot is `now`.
+    /// Compares the checkpoint with the server, whose current snapshot is `now`.
     ///
-    /// One from the server's future is foreign, too: the server went back to an earlier time.
+    /// A checkpoint from the server's future is foreign too: the server was set back to an earlier time.
     pub(crate) fn recognise(&self, server: &Identity, now: &Snapshot) -> Recognised {
         if self.delivered.xmax() > now.xmax() {
             Recognised::Foreign
@@ -54,14 +55,15 @@ impl Checkpoint {
         }
     }
 
-    /// The highest position that is known to have been handed out.
+    /// Returns the highest position known to be allocated by the sequence.
     pub(crate) fn highest_position(&self) -> Position {
         let frame = self.unfinished.as_ref().map_or(0, |frame| frame.upper);
         let walk = self.walk.map_or(0, |(anchor, _)| anchor);
         self.floors.highest().max(frame).max(walk)
     }
 
-    /// Above this position a row may have been parked although the watermark has not passed it.
+    /// Returns the position above which rows may already be parked although the watermark has not passed
+    /// them.
     pub(crate) fn resumes_above(&self) -> Position {
         let frame = self.unfinished.as_ref().map(|frame| frame.watermark);
         frame
@@ -69,8 +71,8 @@ impl Checkpoint {
             .unwrap_or(Position::MAX)
     }
 
-    /// Every row at or below this position is delivered or parked, however old its transaction:
-    /// leaves that end here may be expired.
+    /// Returns the position at or below which every row is delivered or parked, however old its
+    /// transaction. Leaves that end there may be expired.
     pub(crate) fn settled_below(&self) -> Position {
         let floor = self.floors.below(self.delivered.xmin());
         self.walk.map_or(floor, |(_, walked)| walked.min(floor))
@@ -82,7 +84,7 @@ mod tests {
     use super::{Checkpoint, Identity, Recognised, Snapshot};
 
     #[test]
-    fn what_the_server_has_not_reached_is_another_history() {
+    fn a_checkpoint_ahead_of_the_server_is_foreign() {
         let here = Identity {
             system_identifier: 7,
             database_oid: 5,

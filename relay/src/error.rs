@@ -1,4 +1,4 @@
-//! Why a relay stops.
+//! Errors that end a relay or a session.
 
 use std::{error::Error, fmt::Write as _};
 
@@ -6,43 +6,43 @@ use crate::{
     broker::BrokerError, config::ConfigError, database::DatabaseError, sequence::SequenceError,
 };
 
-/// Why a relay stopped, or lost a session.
+/// Error that ends a relay or a session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The database cannot be used.
+    /// The database is unusable.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The schema is not one that this release knows.
+    /// This release does not support the schema's version.
     #[error(transparent)]
     Schema(#[from] outbox::schema::SchemaError),
-    /// The broker refuses for good.
+    /// The broker refuses the relay permanently.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The checkpoint or, without one, the rows belong to another database.
+    /// The checkpoint, or the rows if there is no checkpoint, belong to another database.
     #[error(
         "the outbox's checkpoint, or its rows if there is none, are of another database (restored, copied or moved): going on could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
     )]
     Foreign,
-    /// Positions are not handed out as they must be.
+    /// The sequence does not allocate positions in order.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
-    /// A reader reached another server than the lease's.
+    /// A reader connection reached another server than the lease's.
     #[error(
         "a reader connection reached a server on which this relay does not hold the lease; the URL must lead to one primary"
     )]
     Elsewhere,
-    /// The address for health and metrics is taken.
+    /// The address for health and metrics is not free.
     #[error(
         "listening on {address} for health and metrics: {source}; set admin.listen to a free address"
     )]
     Listen {
-        /// The address.
+        /// Configured address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// A task of the relay panicked.
@@ -57,7 +57,7 @@ impl From<sqlx::Error> for RelayError {
 }
 
 impl RelayError {
-    /// Whether trying again cannot help before somebody changes something.
+    /// Returns `true` if a retry cannot succeed before a person changes something.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Config(_) | Self::Foreign | Self::Sequence(_) | Self::Listen { .. } => true,
@@ -69,7 +69,7 @@ impl RelayError {
     }
 }
 
-/// An error with all its causes, on one line.
+/// Returns an error with all its causes on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

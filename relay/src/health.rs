@@ -1,4 +1,4 @@
-//! What this relay is doing, for health checks.
+//! Role and readiness of this relay, for health checks.
 
 use std::sync::{
     Arc,
@@ -8,45 +8,45 @@ use std::sync::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// Whether this relay publishes.
+/// Role of this relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It has not reached the database yet, or lost it.
+    /// The relay has not reached the database yet, or has lost it.
     #[default]
     Starting,
-    /// Another relay holds the lease; this one would take over.
+    /// Another relay holds the lease; this relay would take over.
     Standby,
-    /// It holds the lease.
+    /// This relay holds the lease.
     Active,
 }
 
-/// What this relay is doing.
+/// Health of this relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether it publishes.
+    /// Current role.
     pub role: Role,
-    /// State of its connection to the broker: `disconnected`, `connecting`, `ready`, `blocked`,
-    /// `unconfirmed` (connected again, and nothing confirmed yet). While it stands by: `disconnected` or
-    /// `refused` if it could not connect when it last tried, or nothing.
+    /// State of the broker connection: `disconnected`, `connecting`, `ready`, `blocked` or `unconfirmed`
+    /// (reconnected, with nothing confirmed yet). Of a standby: `disconnected` or `refused` if its last
+    /// connection attempt failed, else empty.
     pub broker: &'static str,
-    /// What is wrong, if anything is.
+    /// Description of the current problem; `None` if there is none.
     pub problem: Option<String>,
 }
 
 impl Health {
-    /// Whether it does what it is there for: stand by, or publish.
+    /// Returns `true` if the relay fulfils its role: publishing, or standing by.
     pub fn is_ready(&self) -> bool {
         match self.role {
             Role::Starting => false,
-            // One that is refused could not take over; a broker that is away is so for all.
+            // A refused standby could not take over. An unreachable broker is unreachable for all relays.
             Role::Standby => self.broker != "refused",
             Role::Active => self.broker == "ready",
         }
     }
 }
 
-/// Tells what this relay is doing.
+/// Sender of this relay's health.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
     health: watch::Sender<Health>,
@@ -65,7 +65,7 @@ impl Reporter {
         self.health.subscribe()
     }
 
-    /// Whether the broker has ever been ready: then its configuration is right.
+    /// Returns `true` if the broker has ever been ready, so that its configuration must be right.
     pub(crate) fn was_ready(&self) -> bool {
         self.was_ready.load(Ordering::Relaxed)
     }
@@ -92,14 +92,14 @@ impl Reporter {
         });
     }
 
-    /// Something holds it up that will pass.
+    /// Reports a temporary problem.
     pub(crate) fn problem(&self, problem: String) {
         self.health
             .send_modify(|health| health.problem = Some(problem));
     }
 
-    /// What a relay that stands by found at the broker.
-    pub(crate) fn visited(&self, is_refused: bool, problem: Option<String>) {
+    /// Reports the result of a standby's connection attempt to the broker.
+    pub(crate) fn standby_broker(&self, is_refused: bool, problem: Option<String>) {
         self.health.send_modify(|health| {
             health.broker = match (is_refused, &problem) {
                 (true, _) => "refused",
@@ -123,7 +123,7 @@ impl Reporter {
             .fetch_or(matches!(state, State::Ready), Ordering::Relaxed);
         self.health.send_modify(|health| {
             health.broker = name;
-            // While it tries again, the reason of the last loss is still what to know.
+            // While the relay reconnects, the reason of the last loss remains the problem shown.
             if !matches!(name, "connecting" | "unconfirmed") {
                 health.problem = problem;
             }

@@ -1,32 +1,32 @@
-//! Which database this is.
+//! Identity of the outbox's database.
 
-/// What the names of all fences begin with.
+/// Prefix of the names of all fence queues.
 pub(crate) const FENCES: &str = "postroom.fence.";
 
-/// Tells one database from another, and one history of it from another.
+/// Identity of a database and of its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Of the cluster, made by `initdb`. A physical copy shares it.
+    /// Identifier of the cluster, made by `initdb`. A physical copy has the same identifier.
     pub(crate) system_identifier: i64,
-    /// Of the database within the cluster.
+    /// Oid of the database within the cluster.
     pub(crate) database_oid: i64,
-    /// Counts promotions.
+    /// Timeline, which counts promotions.
     pub(crate) timeline: i32,
 }
 
-/// What a recorded identity says about the server at hand.
+/// Result of comparing a recorded identity with the current server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recognised {
-    /// The same history: go on.
+    /// The history is the same: continue.
     Same,
-    /// A standby was promoted since: go on from the checkpoint, and tell.
+    /// A standby was promoted since: continue from the checkpoint, and report the promotion.
     Promoted,
-    /// Another database: what the checkpoint says means nothing here.
+    /// The database is another one: the checkpoint has no meaning there.
     Foreign,
 }
 
 impl Identity {
-    /// Compares the identity that a checkpoint recorded with that of the server.
+    /// Compares the identity recorded in a checkpoint with the server's.
     pub(crate) const fn recognise(&self, server: &Self) -> Recognised {
         if self.system_identifier != server.system_identifier
             || self.database_oid != server.database_oid
@@ -40,9 +40,9 @@ impl Identity {
         }
     }
 
-    /// Name of the exclusive queue that fences the lane at the broker.
+    /// Returns the name of the exclusive queue that fences the lane at the broker.
     ///
-    /// The timeline is left out on purpose: an old primary that stays up must meet the fence.
+    /// The timeline is left out on purpose, so that an old primary that stays up meets the same fence.
     pub(crate) fn fence(&self, lane: i16) -> String {
         format!(
             "{FENCES}{:x}.{}.{lane}",

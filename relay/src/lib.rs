@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //!
-//! The crate's folders are the stages of a message's way: [`capture`] finds the rows, [`publish`]
-//! decides what is sent and what becomes of it, `broker` sends, `lease` records.
+//! The folders of the crate are the stages of a message's way: [`capture`] finds the rows, [`publish`]
+//! decides which messages are sent and handles their outcomes, `broker` sends, `lease` records.
 
 mod answer;
 mod backoff;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// A message is some forty small allocations on its way, made and freed by different tasks: the
-/// allocator of the C library spent a third of the relay's time on them.
+/// Global allocator. Each message makes some forty small allocations in different tasks: the C
+/// library's allocator spent a third of the relay's time on them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

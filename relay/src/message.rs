@@ -1,4 +1,4 @@
-//! A row of the outbox on its way to the broker.
+//! A message in the relay's memory, between the outbox and the broker.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,48 +8,49 @@ use uuid::Uuid;
 
 use crate::{capture::Position, row_decode::Unreadable};
 
-/// A message as the relay holds it in memory.
+/// A message in the relay's memory.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Position of its row.
+    /// Position of the message's row.
     pub position: Position,
-    /// Its id.
+    /// Id of the message.
     pub message_id: Uuid,
-    /// What it is about.
+    /// Topic.
     pub topic: Arc<str>,
-    /// What it is ordered by.
+    /// Ordering key; `None` if unordered.
     pub key: Option<Arc<str>>,
-    /// Type of its body.
+    /// Type of the body.
     pub type_name: Arc<str>,
-    /// Content type of its body.
+    /// Content type of the body.
     pub content_type: Arc<str>,
-    /// Its headers.
+    /// Headers.
     pub headers: Headers,
-    /// When it was written.
+    /// Time of writing, by the database's clock.
     pub occurred_at: DateTime<Utc>,
-    /// When it may be published, if it has a time of its own.
+    /// Earliest time of publication; `None` for a message that is not scheduled.
     pub deliver_after: Option<DateTime<Utc>>,
-    /// When it is to be dropped, if it has not been published by then.
+    /// Time after which the unpublished message is dropped; `None` if it never expires.
     pub(crate) expires: Option<Instant>,
-    /// Its body.
+    /// Body.
     pub payload: Vec<u8>,
-    /// Why it can never be one; some of the above is made up then.
+    /// Reason why the row can never be published; some other fields then hold replacement values. `None` if
+    /// the row is readable.
     pub(crate) unreadable: Option<Unreadable>,
 }
 
-/// Why a row can never be published; trying again cannot help.
+/// Reason why a row can never be published; a retry cannot help.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unpublishable {
-    /// Something in it cannot be read.
+    /// A column cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// The broker cannot carry it.
+    /// The broker cannot carry the message.
     #[error(transparent)]
     Uncarriable(#[from] wire::Uncarriable),
 }
 
 impl Message {
-    /// Memory that it takes, in bytes, roughly.
+    /// Returns the approximate memory of the message, in bytes.
     pub fn bytes(&self) -> usize {
         let names = self.topic.len() + self.key.as_ref().map_or(0, |key| key.len());
         let header = |(name, value): (&str, &HeaderValue)| match value {
@@ -60,21 +61,21 @@ impl Message {
         self.payload.len() + names + headers + 256
     }
 
-    /// When it could first be published.
+    /// Returns the time at which the message could first be published.
     pub(crate) fn due_at(&self) -> DateTime<Utc> {
         let after = self.deliver_after.unwrap_or(self.occurred_at);
         after.max(self.occurred_at)
     }
 
-    /// Whether its time is over.
+    /// Returns `true` if the message has expired.
     pub(crate) fn has_expired(&self) -> bool {
         self.expires.is_some_and(|time| time <= Instant::now())
     }
 
-    /// Maps it to AMQP.
+    /// Maps the message to AMQP.
     ///
     /// # Errors
-    /// Returns why it can never go.
+    /// Returns the reason if the message can never be published.
     pub(crate) fn encode(&self, source: &str) -> Result<wire::Published, Unpublishable> {
         if let Some(unreadable) = &self.unreadable {
             return Err(unreadable.clone().into());
@@ -100,7 +101,7 @@ pub(crate) mod tests {
 
     use super::Message;
 
-    /// A message with a body of a size.
+    /// Makes a message with a body of `body` bytes.
     pub(crate) fn message(body: usize) -> Message {
         Message {
             position: 1,
@@ -119,7 +120,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_its_headers_say_counts_as_memory() {
+    fn header_texts_count_as_memory() {
         let mut message = message(100);
         let without = message.bytes();
         assert!(without > 100);

@@ -1,4 +1,4 @@
-//! Times as the database has them.
+//! Timestamps of the database, with values that chrono cannot hold.
 
 use std::fmt;
 
@@ -10,21 +10,20 @@ use sqlx::{
     postgres::{PgTypeInfo, PgValueRef},
 };
 
-/// From the Unix epoch to the server's, the beginning of 2000, in microseconds.
+/// Time from the Unix epoch to PostgreSQL's epoch, the beginning of 2000, in microseconds.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// Beginning of the year 1 and end of the year 9999, in microseconds of Unix time: RFC 3339 can write
-/// what lies between.
+/// First and last microsecond of the years 1 to 9999, in Unix time: the range that RFC 3339 can write.
 const FIRST: i64 = -62_135_596_800_000_000;
 const LAST: i64 = 253_402_300_799_999_999;
 
-/// A `timestamptz`: any that the server knows, `infinity` included, of which chrono's types hold only
-/// some and panic at the others.
+/// A `timestamptz` with any value of the server, including `infinity`. chrono's types hold only some of the
+/// values and panic at the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PgTimestamp(i64);
 
 impl PgTimestamp {
-    /// The time, if it lies in the years 1 to 9999.
+    /// Returns the time; `None` if it lies outside the years 1 to 9999.
     pub(crate) fn utc(self) -> Option<DateTime<Utc>> {
         let micros = self.0.checked_add(EPOCH)?;
         if !(FIRST..=LAST).contains(&micros) {
@@ -33,13 +32,13 @@ impl PgTimestamp {
         DateTime::from_timestamp_micros(micros)
     }
 
-    /// The time, or the nearest that lies in those years.
+    /// Returns the time, or the nearest time within the years 1 to 9999.
     pub(crate) fn clamped(self) -> DateTime<Utc> {
         let micros = self.0.saturating_add(EPOCH).clamp(FIRST, LAST);
         DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// Whether it lies after those years.
+    /// Returns `true` if the time lies after the year 9999.
     pub(crate) const fn is_too_late(self) -> bool {
         self.0 > LAST - EPOCH
     }
@@ -74,7 +73,7 @@ impl Type<Postgres> for PgTimestamp {
 
 impl<'r> Decode<'r, Postgres> for PgTimestamp {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        // The eight bytes of the binary format (PostgreSQL's `timestamptz_send`).
+        // The binary format has eight bytes (PostgreSQL's `timestamptz_send`).
         <i64 as Decode<Postgres>>::decode(value).map(Self)
     }
 }
@@ -88,35 +87,35 @@ pub(crate) mod tests {
     pub(crate) const INFINITY: PgTimestamp = PgTimestamp(i64::MAX);
     pub(crate) const MINUS_INFINITY: PgTimestamp = PgTimestamp(i64::MIN);
 
-    /// A moment so many microseconds after the beginning of 1970.
+    /// Makes a timestamp from microseconds since the beginning of 1970.
     pub(crate) const fn unix(micros: i64) -> PgTimestamp {
         PgTimestamp(micros - EPOCH)
     }
 
     #[test]
-    fn the_servers_times_are_read_as_they_are() {
+    fn times_of_the_server_are_read_exactly() {
         let time = PgTimestamp(1).utc().unwrap().to_rfc3339();
         assert_eq!(time, "2000-01-01T00:00:00.000001+00:00");
         assert_eq!(unix(0).utc(), Some(DateTime::UNIX_EPOCH));
     }
 
     #[test]
-    fn no_moment_is_too_much() {
+    fn times_out_of_range_are_named_and_clamped() {
         let last = unix(LAST).utc().unwrap().to_rfc3339();
         assert_eq!(last, "9999-12-31T23:59:59.999999+00:00");
         let first = unix(FIRST).utc().unwrap().to_rfc3339();
         assert_eq!(first, "0001-01-01T00:00:00+00:00");
-        for (moment, said) in [
+        for (time, text) in [
             (INFINITY, "infinity"),
             (MINUS_INFINITY, "-infinity"),
             (unix(LAST + 1), "after the year 9999"),
             (unix(FIRST - 1), "before the year 1"),
         ] {
-            assert_eq!(moment.utc(), None);
-            assert_eq!(moment.to_string(), said);
-            assert_eq!(serde_json::to_value(moment).unwrap(), said);
-            let nearest = if moment.is_too_late() { LAST } else { FIRST };
-            assert_eq!(moment.clamped().timestamp_micros(), nearest);
+            assert_eq!(time.utc(), None);
+            assert_eq!(time.to_string(), text);
+            assert_eq!(serde_json::to_value(time).unwrap(), text);
+            let nearest = if time.is_too_late() { LAST } else { FIRST };
+            assert_eq!(time.clamped().timestamp_micros(), nearest);
         }
     }
 }

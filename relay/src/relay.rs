@@ -1,4 +1,4 @@
-//! The relay as a whole: stand by, become active, lose it, begin again.
+//! The relay as a whole: it stands by, becomes active, loses its session and begins again.
 
 use std::{future::Future, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     session, standby,
 };
 
-/// A session that lasted so long was a success: the next loss is retried quickly again.
-const LASTED: Duration = Duration::from_secs(30);
+/// Age at which a session counts as stable: its loss is retried with the shortest wait again.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// Brings messages from an outbox to a broker.
+/// Publishes the messages of an outbox to a broker.
 ///
 /// Of several relays for one outbox, one is active; the others stand by and take over.
 ///
@@ -40,7 +40,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Makes a relay; nothing is connected yet.
+    /// Makes a relay without connecting.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -48,17 +48,17 @@ impl Relay {
         }
     }
 
-    /// Tells what the relay is doing, as it changes.
+    /// Returns a receiver of the relay's health, which changes with it.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.reporter.subscribe()
     }
 
-    /// Runs until `shutdown` completes: then what is in flight is confirmed and recorded.
+    /// Runs until `shutdown` completes and everything in flight is confirmed and recorded.
     ///
-    /// Servers that cannot be reached are tried again for ever, so services may start in any order.
+    /// Unreachable servers are retried for ever, so services may start in any order.
     ///
     /// # Errors
-    /// Returns what only a person can mend: a wrong configuration, schema, credential or pooler,
+    /// Returns errors that only a person can resolve: a wrong configuration, schema, credential or pooler,
     /// or a checkpoint of another database.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
         self.config.read_url_files()?;
@@ -77,10 +77,10 @@ impl Relay {
     async fn serve(&self, stop: &CancellationToken) -> Result<(), RelayError> {
         self.config.check()?;
         self.config.amqp_url()?;
-        let mut attempts = Reconnect::new(LASTED);
+        let mut attempts = Reconnect::new(STABLE_AFTER);
         while !stop.is_cancelled() {
             let began = Instant::now();
-            let Err(lost) = self.term(stop).await else {
+            let Err(lost) = self.run_session(stop).await else {
                 return Ok(());
             };
             let was_active = self.reporter.is_active();
@@ -100,8 +100,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Stands by until the lease is free, then is active until it is lost.
-    async fn term(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+    /// Stands by until the lease is free, then is active until the session ends.
+    async fn run_session(&self, stop: &CancellationToken) -> Result<(), RelayError> {
         let connecting = LeaseConnection::connect(&self.config, LANE);
         let Some(lease) = stop.run_until_cancelled(connecting).await else {
             return Ok(());

@@ -1,7 +1,7 @@
-//! What of a row can be read.
+//! Decoding of the columns of a row that may hold values which no message can carry.
 //!
-//! Anybody may write a row in SQL, and the server holds more than a message can carry: numbers of any
-//! length, times without end. Such a row can never go, and must not keep the others from going.
+//! Any SQL client may write a row, and the server stores more than a message can carry, such as numbers of
+//! any length and infinite times. Such a row can never be published, and must not stop other rows.
 
 use std::sync::Arc;
 
@@ -10,35 +10,36 @@ use outbox::Headers;
 
 use crate::pg_timestamp::PgTimestamp;
 
-/// The version of `jsonb` that begins its binary format (PostgreSQL's `jsonb_send`).
+/// Version byte at the start of the binary format of `jsonb` (PostgreSQL's `jsonb_send`).
 const JSONB: u8 = 1;
 
-/// Why a row can never be a message.
+/// Reason why a row can never become a message.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Unreadable {
-    /// A number or a nesting that JSON has and this program has not.
+    /// The headers hold a number or a nesting that JSON allows and the parser does not.
     #[error("its headers cannot be read: {0}")]
     Headers(Arc<serde_json::Error>),
-    /// No time that could be written on a message, or that ever comes.
-    #[error("its {column} is {moment}; a message has a time of the years 1 to 9999")]
+    /// A time lies outside the range that a message can carry.
+    #[error("its {column} is {time}; a message has a time of the years 1 to 9999")]
     Time {
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// What it holds.
-        moment: PgTimestamp,
+        /// Value of the column.
+        time: PgTimestamp,
     },
 }
 
-/// What was read; of what could not be, something of the kind.
+/// Decoded columns of a row. Unreadable values are replaced by default or nearest values.
 #[derive(Debug)]
 pub(crate) struct DecodedRow {
     pub(crate) headers: Headers,
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) deliver_after: Option<DateTime<Utc>>,
+    /// Reason why the row can never be published; `None` if all columns are readable.
     pub(crate) unreadable: Option<Unreadable>,
 }
 
-/// Reads those columns of a row in which anything may stand. `headers` is `jsonb`, as it is sent.
+/// Decodes the columns of a row that may hold unreadable values. `headers` is `jsonb` in the binary format.
 pub(crate) fn read(
     headers: &[u8],
     occurred_at: PgTimestamp,
@@ -49,11 +50,11 @@ pub(crate) fn read(
         unreadable = Some(Unreadable::Headers(Arc::new(error)));
         Headers::new()
     });
-    let column = |column, moment| Some(Unreadable::Time { column, moment });
+    let column = |column, time| Some(Unreadable::Time { column, time });
     if occurred_at.utc().is_none() {
         unreadable = column("occurred_at", occurred_at);
     }
-    // One from before the year 1 is past, whatever it is.
+    // A `deliver_after` before the year 1 is simply past, so it is no error.
     if let Some(after) = deliver_after.filter(|after| after.is_too_late()) {
         unreadable = column("deliver_after", after);
     }
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_is() {
+    fn readable_columns_are_decoded() {
         let row = read(&jsonb(r#"{"a": 1}"#), unix(5), Some(unix(7)));
         assert!(row.unreadable.is_none());
         assert_eq!(row.headers.get("a"), Some(&HeaderValue::Int(1)));
@@ -98,27 +99,27 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_and_nothing_else() {
+    fn an_unreadable_column_is_named() {
         let nested = format!("{{\"a\": {}{}}}", "[".repeat(130), "]".repeat(130));
-        for (headers, says) in [
+        for (headers, expected) in [
             (r#"{"a": 1e400}"#, "number out of range"),
             (&*format!("{{\"a\": {}}}", "9".repeat(65_000)), "number"),
             (&*nested, "recursion limit"),
             ("", "headers"),
         ] {
             let row = read(&jsonb(headers), unix(0), None);
-            let said = row.unreadable.unwrap().to_string();
-            assert!(said.contains(says) && said.len() < 200, "{said}");
+            let error = row.unreadable.unwrap().to_string();
+            assert!(error.contains(expected) && error.len() < 200, "{error}");
         }
-        for moment in [INFINITY, MINUS_INFINITY] {
-            let row = read(&jsonb("{}"), moment, None);
-            let said = row.unreadable.unwrap().to_string();
-            assert!(said.contains("occurred_at"), "{said}");
+        for time in [INFINITY, MINUS_INFINITY] {
+            let row = read(&jsonb("{}"), time, None);
+            let error = row.unreadable.unwrap().to_string();
+            assert!(error.contains("occurred_at"), "{error}");
         }
-        // It is still one with a time of its own, which leaves the order of its key.
+        // The row still counts as scheduled, so it leaves the order of its key.
         let never = read(&jsonb("{}"), unix(0), Some(INFINITY));
-        let said = never.unreadable.unwrap().to_string();
-        assert!(said.contains("deliver_after is infinity"), "{said}");
+        let error = never.unreadable.unwrap().to_string();
+        assert!(error.contains("deliver_after is infinity"), "{error}");
         assert!(never.deliver_after.is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Standing by: waiting for the lease, and knowing that it could be put to use.
+//! Standing by: waiting for the lease, and checking that this relay could use the broker.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::{
     lease::{LANE, LeaseConnection},
 };
 
-/// From one visit at the broker to the next.
-const VISITS: Duration = Duration::from_mins(1);
+/// Interval between two connection attempts to the broker.
+const PROBE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Waits until the lease is taken; false if `stop` comes first.
+/// Waits until the lease is taken. Returns `false` if `stop` is cancelled before.
 pub(crate) async fn take_lease(
     config: &Config,
     lease: &mut LeaseConnection,
     reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Result<bool, RelayError> {
-    let mut visiting = None;
-    // Tried again and again rather than waited for: a waiting statement would hold a snapshot,
-    // and with it back vacuum, for as long as this relay stands by.
+    let mut probing = None;
+    // The lock is polled rather than waited for: a waiting statement would hold a snapshot, and thereby
+    // hold back vacuum, for as long as this relay stands by.
     loop {
         let trying = stop.run_until_cancelled(lease.try_take()).await;
         match trying.transpose()? {
@@ -34,16 +34,12 @@ pub(crate) async fn take_lease(
             Some(true) => return Ok(true),
             Some(false) => {}
         }
-        visiting.get_or_insert_with(|| {
+        probing.get_or_insert_with(|| {
             reporter.role(Role::Standby);
             events::StandingBy { lane: LANE }.emit();
             let over = CancellationToken::new();
-            // Of its own, and never dropped midway: lapin may keep a connection that is half made.
-            tokio::spawn(visit_again_and_again(
-                config.clone(),
-                reporter.clone(),
-                over.clone(),
-            ));
+            // A separate task, which is never cancelled midway: lapin may keep a half-opened connection.
+            tokio::spawn(probe_broker(config.clone(), reporter.clone(), over.clone()));
             over.drop_guard()
         });
         let wait = config.lease.timeout / 20;
@@ -53,31 +49,35 @@ pub(crate) async fn take_lease(
     }
 }
 
-/// Connects to the broker now and then. A password that was changed would be found at the take-over only, when
-/// nobody else publishes.
-async fn visit_again_and_again(config: Config, reporter: Reporter, over: CancellationToken) {
-    let mut told = None;
+/// Connects to the broker at intervals. Without these attempts, a changed password would be found only at
+/// the take-over, when no other relay publishes.
+async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToken) {
+    let mut reported = None;
     loop {
-        let visited = visit(&config).await;
+        let probed = probe(&config).await;
         if over.is_cancelled() {
             return;
         }
-        let is_refused = visited.as_ref().is_err_and(BrokerError::is_permanent);
-        let problem = visited.err().map(|error| error::chain(&error));
-        if problem != told {
+        let is_refused = probed.as_ref().is_err_and(BrokerError::is_permanent);
+        let problem = probed.err().map(|error| error::chain(&error));
+        if problem != reported {
             if let Some(problem) = &problem {
-                events::VisitFailed { problem }.emit();
+                events::StandbyProbeFailed { problem }.emit();
             }
-            reporter.visited(is_refused, problem.clone());
-            told = problem;
+            reporter.standby_broker(is_refused, problem.clone());
+            reported = problem;
         }
-        if over.run_until_cancelled(sleep(VISITS)).await.is_none() {
+        if over
+            .run_until_cancelled(sleep(PROBE_INTERVAL))
+            .await
+            .is_none()
+        {
             return;
         }
     }
 }
 
-async fn visit(config: &Config) -> Result<(), BrokerError> {
+async fn probe(config: &Config) -> Result<(), BrokerError> {
     let Ok(url) = config.amqp_url() else {
         return Ok(());
     };

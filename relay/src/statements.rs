@@ -1,7 +1,7 @@
-//! Every statement of the relay, for tests: they are prepared against a real schema, as the
-//! unprivileged role, and plans are looked at under the settings that they run with.
+//! All statements of the relay, for tests: they are prepared against a real schema as the unprivileged
+//! role, and their plans are checked under the settings with which they run.
 //!
-//! No part of the public interface.
+//! Not part of the public interface.
 
 use crate::{
     database::{self, Purpose},
@@ -12,7 +12,7 @@ use crate::{
     sql::{checkpoint, message, page, parked, segment, server},
 };
 
-/// All statements, with their names.
+/// All statements with their names.
 pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::CLEAR", checkpoint::CLEAR),
     ("checkpoint::LATEST", checkpoint::LATEST),
@@ -68,47 +68,46 @@ pub const ALL: &[(&str, &str)] = &[
     ("status::PARKED", status::PARKED),
 ];
 
-/// The statements that empty one leaf each.
+/// Statements that truncate one leaf each.
 pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
 
-/// The statements that lock one leaf each.
+/// Statements that lock one leaf each.
 pub const LOCK: &[&str] = &segment::LOCK;
 
-/// The statements that look for rows of later segments in one leaf each.
+/// Statements that check one leaf each for rows of later segments.
 pub const HOLDS_ABOVE: &[&str] = &segment::HOLDS_ABOVE;
 
-/// The statements that read a page of a frame without stragglers, of a leaf each.
+/// Statements that read a page of a frame without stragglers, one for each leaf.
 pub const NEW_PAGE: &[&str] = &page::NEW_PAGE;
 
-/// The statements that read a page of a frame, of a leaf each.
+/// Statements that read a page of a frame, one for each leaf.
 pub const FRAME_PAGE: &[&str] = &page::FRAME_PAGE;
 
-/// The statements that take a snapshot and read the first page of its frame, if the last snapshot that was
-/// delivered saw no transaction running, of a leaf each.
+/// Statements that take a snapshot and read the first page of its frame if no transaction was running in
+/// the last delivered snapshot, one for each leaf.
 pub const LOOK_AND_NEW_PAGE: &[&str] = &page::LOOK_AND_NEW_PAGE;
 
-/// The statements that take a snapshot and read the first page of its frame, of a leaf each.
+/// Statements that take a snapshot and read the first page of its frame, one for each leaf.
 pub const LOOK_AND_PAGE: &[&str] = &page::LOOK_AND_PAGE;
 
-/// The statements that read a page of the walk after a rebase, of a leaf each.
+/// Statements that read a page of the walk after a rebase, one for each leaf.
 pub const WALK_PAGE: &[&str] = &page::WALK_PAGE;
 
-/// The statements that fetch the bodies of some rows of a leaf.
+/// Statements that fetch the bodies of some rows, one for each leaf.
 pub const BODIES: &[&str] = &page::BODIES;
 
-/// The statement that asks for parked rows that are due.
+/// Statement that finds parked rows that are due.
 pub const DUE: &str = parked::DUE;
 
-/// The statement that takes a snapshot and asks for the highest position handed out, which is its
-/// fourth column.
+/// Statement that takes a snapshot and returns the highest allocated position, which is the fourth column.
 pub const LOOK: &str = server::LOOK;
 
-/// Settings of the connection that reads frames.
+/// Returns the settings of the connection that reads frames.
 pub fn frames_settings() -> Vec<(&'static str, String)> {
     database::settings(Purpose::Frames)
 }
 
-/// Settings of the connection that reads parked rows.
+/// Returns the settings of the connection that reads parked rows.
 pub fn reader_settings() -> Vec<(&'static str, String)> {
     database::settings(Purpose::Reader)
 }

@@ -1,8 +1,9 @@
-//! One batch on one channel: issued together, confirmed together, judged together.
+//! Publishing one batch on one channel: all messages are issued, then all are confirmed, then each gets its
+//! outcome.
 //!
-//! lapin hands a returned message to whichever confirm completes next, so a single confirm says
-//! nothing about its own message. Once *all* confirms of a batch are in and nothing else is in
-//! flight on the channel, all its returns are in too, and each names its message id.
+//! lapin attaches a returned message to whichever confirm completes next, so a single confirm says nothing
+//! about its own message. Once *all* confirms of a batch have arrived and nothing else is in flight on the
+//! channel, all returns of the batch have arrived too. Each return names its message id.
 
 use std::{collections::HashSet, pin::Pin};
 
@@ -19,12 +20,12 @@ use crate::{
     publish::{Batch, Outcome},
 };
 
-/// Why nothing is known of a batch.
+/// Error after which the outcome of every message of a batch is unknown.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// The connection or the channel is gone.
+    /// The connection or the channel was lost.
     Client(lapin::Error),
-    /// The client does not say what became of each message.
+    /// The client's answers cannot be matched to the messages.
     Unmatched(&'static str),
 }
 
@@ -34,18 +35,17 @@ impl From<lapin::Error> for Error {
     }
 }
 
-/// A message that the client has been given.
+/// A message handed to the client.
 enum Issued<F> {
-    /// It may not be written to the socket yet.
+    /// The client may not have written the message to the socket yet.
     Sending(Pin<Box<F>>),
     Sent(lapin::Result<PublisherConfirm>),
 }
 
-/// Publishes a batch on a channel on which nothing else is in flight, and waits for what became of
-/// each message.
+/// Publishes a batch on a channel on which nothing else is in flight, and returns each message's outcome.
 ///
 /// # Errors
-/// Nothing is known of any of them.
+/// Fails if the outcome of the whole batch is unknown.
 pub(super) async fn publish(
     channel: &Channel,
     exchange: &ShortString,
@@ -73,23 +73,23 @@ pub(super) async fn publish(
             Err(error) => outcomes.push((row.position, Outcome::Rejected(error.to_string()))),
         }
     }
-    mostly_confirmed(channel).await?;
-    outcomes.extend(judge(&sent, &confirmed(issued).await?)?);
+    wait_for_last_confirm(channel).await?;
+    outcomes.extend(outcomes_of(&sent, &confirmed(issued).await?)?);
     Ok(outcomes)
 }
 
-/// Waits for the confirm of the last message that the client has, which is mostly the last one to come:
-/// whoever awaits each, or the writing of each, is woken for many of them. A connection that is lost in
-/// the wrong moment may leave this waiting; the caller's deadline ends it.
+/// Waits for the confirm of the last message issued, which is mostly the last confirm to arrive. Awaiting
+/// each confirm, or each write, would wake the task for many of them. If the connection is lost at the
+/// wrong moment, this wait may not end; the caller's deadline ends it.
 #[allow(
     clippy::disallowed_methods,
-    reason = "what it returns is not looked at, and every confirm is awaited after it"
+    reason = "the returned messages are ignored, and every confirm is awaited afterwards"
 )]
-async fn mostly_confirmed(channel: &Channel) -> lapin::Result<()> {
+async fn wait_for_last_confirm(channel: &Channel) -> lapin::Result<()> {
     channel.wait_for_confirms().await.map(drop)
 }
 
-/// Hands a message to the client, which has it before this returns.
+/// Hands a message to the client. The client holds the message when this function returns.
 fn issue<'a>(
     channel: &'a Channel,
     exchange: &ShortString,
@@ -132,8 +132,8 @@ where
     Ok(confirmations)
 }
 
-/// A message of the batch, and by what it is known when it comes back. Two may share an id: somebody may
-/// write a message again for another topic.
+/// A message of the batch with the fields that identify its return. Two messages may share an id, because a
+/// writer may repeat an id for another topic.
 #[derive(Debug, Clone, Copy)]
 struct Sent<'a> {
     position: Position,
@@ -141,9 +141,9 @@ struct Sent<'a> {
     topic: &'a str,
 }
 
-/// What became of each message. Nothing is taken for delivered but an acknowledged message that is not
-/// among the returned ones, all of which are known.
-fn judge(
+/// Returns the outcome of each message. A message counts as confirmed only if it was acknowledged and is
+/// not among the returned messages, all of which must be known.
+fn outcomes_of(
     sent: &[Sent<'_>],
     confirmations: &[Confirmation],
 ) -> Result<Vec<(Position, Outcome)>, Error> {
@@ -158,16 +158,16 @@ fn judge(
                 return Err(Error::Unmatched("the channel does not confirm"));
             }
         };
-        // With whichever confirm it came.
+        // The confirm that carries a return may belong to another message.
         if let Some(message) = message {
             let id = message.delivery.properties.message_id().as_ref();
             let id = id.and_then(|id| Uuid::try_parse(id.as_str()).ok());
             let topic = message.delivery.routing_key.as_str();
-            let is_it = |sent: &&Sent<'_>| Some(sent.id) == id && sent.topic == topic;
-            let ours = sent.iter().find(is_it);
-            let stranger = Error::Unmatched("a message came back that was not in flight");
-            let ours = ours.ok_or(stranger)?;
-            returned.insert((ours.id, ours.topic));
+            let is_returned = |sent: &&Sent<'_>| Some(sent.id) == id && sent.topic == topic;
+            let found = sent.iter().find(is_returned);
+            let unknown = Error::Unmatched("a message came back that was not in flight");
+            let message = found.ok_or(unknown)?;
+            returned.insert((message.id, message.topic));
         }
     }
     let outcome = |(sent, confirmation): (&Sent<'_>, &Confirmation)| {
@@ -188,22 +188,25 @@ mod tests {
     use lapin::Confirmation;
     use uuid::Uuid;
 
-    use super::{Error, Sent, judge};
+    use super::{Error, Sent, outcomes_of};
     use crate::publish::Outcome;
 
     #[test]
-    fn each_message_needs_a_confirm_of_its_own() {
+    fn every_message_needs_its_own_confirm() {
         let sent = [1, 2].map(|position| Sent {
             position,
             id: Uuid::now_v7(),
             topic: "t",
         });
-        let judged = judge(&sent, &[Confirmation::Ack(None), Confirmation::Nack(None)]);
+        let outcomes = outcomes_of(&sent, &[Confirmation::Ack(None), Confirmation::Nack(None)]);
         let expected = vec![(1, Outcome::Confirmed), (2, Outcome::Nacked)];
-        assert_eq!(judged.unwrap(), expected);
-        let too_few = judge(&sent, &[Confirmation::Ack(None)]);
+        assert_eq!(outcomes.unwrap(), expected);
+        let too_few = outcomes_of(&sent, &[Confirmation::Ack(None)]);
         assert!(matches!(too_few, Err(Error::Unmatched(_))));
-        let unasked = [Confirmation::Ack(None), Confirmation::NotRequested];
-        assert!(matches!(judge(&sent, &unasked), Err(Error::Unmatched(_))));
+        let unrequested = [Confirmation::Ack(None), Confirmation::NotRequested];
+        assert!(matches!(
+            outcomes_of(&sent, &unrequested),
+            Err(Error::Unmatched(_))
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! A channel with confirms.
+//! A channel with publisher confirms.
 
 use std::{
     sync::Arc,
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::BrokerError;
 
-/// How long to wait for the farewell of a channel that is given up.
+/// Longest wait for the broker to confirm the closing of a channel.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A channel with confirms, and what it takes to open another in its place.
+/// A channel with publisher confirms, which can be replaced by a new one.
 #[derive(Debug)]
 pub(super) struct Confirming {
     connection: Arc<Connection>,
@@ -42,21 +42,22 @@ impl Confirming {
         &self.channel
     }
 
-    /// Opens another in its place, unless it is younger than this. What is in flight on it is given up.
+    /// Replaces the channel by a new one and closes the old one, unless the old one is younger than
+    /// `least_age`. Messages in flight on the old channel are abandoned.
     ///
-    /// For a channel with messages that are not confirmed, and for one that has refused messages: the
-    /// broker's end of it remembers who led a quorum queue when it was first published to. If that
-    /// node was dead just then, the channel refuses everything for that queue until the node is back,
-    /// long after another has taken the lead (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new
-    /// channel asks again.
+    /// Use it after an overdue confirm or a refused message. The broker's side of a channel remembers which
+    /// node led a quorum queue when the channel first published to the queue. If that node was dead at that
+    /// time, the channel refuses every message for the queue until the node is back, long after another
+    /// node has become leader (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new channel looks the leader
+    /// up again.
     pub(super) async fn renew(&mut self, least_age: Duration) -> Result<(), BrokerError> {
         if self.opened.elapsed() < least_age {
             return Ok(());
         }
         let fresh = Self::open(&self.connection).await?;
         let old = std::mem::replace(self, fresh);
-        let farewell = old.channel.close(200, ShortString::default());
-        drop(timeout(CLOSE_TIMEOUT, farewell).await);
+        let closing = old.channel.close(200, ShortString::default());
+        drop(timeout(CLOSE_TIMEOUT, closing).await);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The task that owns the connection.
+//! The task that owns the connection to the broker and reconnects after a loss.
 
 use std::{
     sync::Arc,
@@ -21,24 +21,24 @@ use super::{
 };
 use crate::{backoff::Reconnect, events};
 
-/// A connection that lasted so long was a success: the next loss is retried quickly again.
-const LASTED: Duration = Duration::from_secs(5);
+/// Age at which a connection counts as stable: its loss is retried with the shortest backoff again.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// What the link needs to know.
+/// Settings of the connection task.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionTask {
     pub(crate) target: Target,
-    /// Whether an earlier session has used this broker: then a refusal will pass.
+    /// `true` if an earlier session has used this broker: a refusal is then treated as temporary.
     pub(crate) was_ready: bool,
 }
 
 impl ConnectionTask {
-    /// Keeps a connection until `stop`; reports to `events`.
+    /// Keeps the relay connected until `stop`, and reports to `events`.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
-        let mut attempts = Reconnect::new(LASTED);
+        let mut attempts = Reconnect::new(STABLE_AFTER);
         let mut was_ready = self.was_ready;
-        // Whether the broker left confirms overdue and has confirmed nothing since.
-        let mut doubtful = false;
+        // `true` while the broker has confirmed nothing since it left confirms overdue.
+        let mut unconfirmed = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
             let Some(opened) = self.target.open(&stop).await else {
@@ -49,12 +49,12 @@ impl ConnectionTask {
                 Ok(open) => {
                     was_ready = true;
                     let opened = Instant::now();
-                    match self.serve(open, &mut doubtful, &events, &stop).await {
-                        // Without a report: the session ends, and what was in flight with it.
+                    match self.serve(open, &mut unconfirmed, &events, &stop).await {
+                        // No report is needed: the session ends, and everything in flight with it.
                         Ok(()) | Err(BrokerError::Task) => return,
                         Err(error) => {
-                            doubtful |= matches!(error, BrokerError::ConfirmOverdue { .. });
-                            if !doubtful {
+                            unconfirmed |= matches!(error, BrokerError::ConfirmOverdue { .. });
+                            if !unconfirmed {
                                 lasted = opened.elapsed();
                             }
                             error
@@ -83,11 +83,11 @@ impl ConnectionTask {
         }
     }
 
-    /// Publishes until the connection is lost, or `stop`.
+    /// Publishes until the connection is lost or `stop` is cancelled.
     async fn serve(
         &self,
         open: Open,
-        doubtful: &mut bool,
+        unconfirmed: &mut bool,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
@@ -97,10 +97,10 @@ impl ConnectionTask {
             fence,
         } = open;
         let target = &self.target;
-        let guard = fence.keep(target.lease_timeout / 4);
-        tokio::pin!(guard);
-        // One listener, always drained: its queue is unbounded.
-        let mut notices = Box::pin(connection.events_listener());
+        let fence_lost = fence.keep(target.lease_timeout / 4);
+        tokio::pin!(fence_lost);
+        // The only events listener. It is polled all the time, because its queue is unbounded.
+        let mut connection_events = Box::pin(connection.events_listener());
         let mut shortage = None;
         if connection.status().blocked() {
             shortage = Some("the broker takes no messages".to_owned());
@@ -109,10 +109,10 @@ impl ConnectionTask {
         let (confirmed, mut seen_confirmed) = watch::channel(None::<Instant>);
         let lost = CancellationToken::new();
         let mut publishers = JoinSet::new();
-        let mut orders = Vec::with_capacity(channels.len());
+        let mut requests = Vec::with_capacity(channels.len());
         for (number, channel) in channels.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(1);
-            orders.push(sender);
+            requests.push(sender);
             let publisher = Publisher {
                 number,
                 channel,
@@ -125,23 +125,23 @@ impl ConnectionTask {
             };
             publishers.spawn(publisher.run(receiver, events.clone()));
         }
-        report(events, connected(shortage.as_ref(), *doubtful)).await;
-        drop(events.send(Event::Channels(orders)).await);
+        report(events, connected(shortage.as_ref(), *unconfirmed)).await;
+        drop(events.send(Event::Channels(requests)).await);
         let ended = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                notice = notices.next() => match notice {
+                event = connection_events.next() => match event {
                     Some(lapin::Event::ConnectionBlocked(reason)) => {
                         shortage = Some(reason);
                         blocked.send_replace(true);
-                        report(events, connected(shortage.as_ref(), *doubtful)).await;
+                        report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
                     Some(lapin::Event::ConnectionUnblocked) => {
                         shortage = None;
                         blocked.send_replace(false);
-                        report(events, connected(shortage.as_ref(), *doubtful)).await;
+                        report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
-                    // What closes a channel alone is its user's.
+                    // An error that closes only a channel is handled by the channel's publisher.
                     Some(lapin::Event::Error(error))
                         if !error.is_amqp_soft_error() || !connection.status().connected() =>
                     {
@@ -150,18 +150,18 @@ impl ConnectionTask {
                     Some(_) => {}
                     None => break Err(BrokerError::Closed),
                 },
-                Ok(()) = seen_confirmed.changed(), if *doubtful => {
-                    *doubtful = false;
+                Ok(()) = seen_confirmed.changed(), if *unconfirmed => {
+                    *unconfirmed = false;
                     report(events, connected(shortage.as_ref(), false)).await;
                 }
                 Some(ended) = publishers.join_next() => match ended {
                     Ok(Err(error)) => break Err(error),
-                    // Orders ended: the engine is gone.
+                    // The engine has dropped its senders and ended.
                     Ok(Ok(())) => break Ok(()),
-                    // It panicked, and what it had in flight is known to nobody.
+                    // The publisher panicked, so the outcomes of its batch are unknown.
                     Err(_) => break Err(BrokerError::Task),
                 },
-                error = &mut guard => break Err(error),
+                error = &mut fence_lost => break Err(error),
             }
         };
         lost.cancel();
@@ -171,19 +171,20 @@ impl ConnectionTask {
     }
 }
 
-/// Where a connection stands whose broker is short of something, or left confirms overdue.
-fn connected(shortage: Option<&String>, doubtful: bool) -> State {
+/// Returns the state of an open connection whose broker may be short of a resource, or may have left
+/// confirms overdue.
+fn connected(shortage: Option<&String>, unconfirmed: bool) -> State {
     match shortage {
         Some(reason) => State::Blocked {
             reason: reason.clone(),
         },
-        None if doubtful => State::Unconfirmed,
+        None if unconfirmed => State::Unconfirmed,
         None => State::Ready,
     }
 }
 
 async fn report(events: &mpsc::Sender<Event>, state: State) {
     events::BrokerState { state: &state }.emit();
-    // If the engine is gone, the link is about to be stopped.
+    // If the engine has ended, this task is about to be stopped.
     drop(events.send(Event::State(state)).await);
 }

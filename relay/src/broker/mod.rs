@@ -7,13 +7,13 @@
 //!                                          └─────▶ Unconfirmed ─▶ Ready
 //! ```
 //!
-//! *Unconfirmed*: connected again after confirms were overdue, and nothing has been confirmed since. A
-//! confirm that is overdue while others come ends its channel only.
+//! *Unconfirmed*: reconnected after confirms were overdue, with nothing confirmed since. A confirm that is
+//! overdue while other messages are confirmed closes only its channel.
 //!
-//! [`link`] owns the connection and walks through these states, [`open`] makes it with what [`requests`]
-//! asks for, and takes the [`fence`]; [`publisher`] owns one channel.
-//! lapin's own recovery stays off: after a loss nothing is known of what was in flight, and only
-//! the state machine in `crate::publish` may decide what is sent again.
+//! [`connection`] owns the connection and runs through these states. [`open`] opens it with the requests of
+//! [`requests`] and takes the [`fence`]. [`publisher`] owns one channel. lapin's own recovery stays off:
+//! after a loss the outcome of everything in flight is unknown, and only the state machine in
+//! `crate::publish` may decide which messages are sent again.
 
 mod batch;
 mod channel;
@@ -31,39 +31,39 @@ pub(crate) use publisher::{BatchRequest, BatchResult};
 
 use tokio::sync::mpsc;
 
-/// Where the connection stands.
+/// State of the connection to the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// There is none; the next attempt follows after a while.
+    /// Not connected; the next attempt follows after `retry_in`.
     Disconnected {
-        /// Why.
+        /// Reason of the loss.
         reason: String,
         /// Wait until the next attempt.
         retry_in: Duration,
     },
-    /// It is being made.
+    /// The connection is being opened.
     Connecting,
     /// Messages can be published.
     Ready,
-    /// Messages are sent, but the broker left confirms overdue and has confirmed nothing since: a
-    /// quorum queue without a majority does so.
+    /// Messages are sent, but the broker has left confirms overdue and has confirmed nothing since, as a
+    /// quorum queue without a majority does.
     Unconfirmed,
-    /// The broker takes no messages for now: it is short of memory or disk.
+    /// The broker accepts no messages for now, because it is short of memory or disk.
     Blocked {
-        /// The broker's words.
+        /// Reason given by the broker.
         reason: String,
     },
 }
 
-/// What the link reports.
+/// Report of the connection task.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// Its state changed.
+    /// The connection's state changed.
     State(State),
-    /// Channels are open: each takes one order at a time.
+    /// Channels were opened; each takes one batch at a time.
     Channels(Vec<mpsc::Sender<BatchRequest>>),
-    /// An order came back. Every order does, exactly once.
+    /// A batch was answered. Every batch is answered exactly once.
     BatchDone(BatchResult),
-    /// The broker refuses for good.
+    /// The broker refuses the relay permanently.
     Refused(BrokerError),
 }

@@ -1,4 +1,4 @@
-//! Making a connection: the fence is taken, the exchange declared, the channels opened.
+//! Opening a connection: take the fence, declare the exchange, open the channels.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,21 +14,21 @@ use super::{
 };
 use crate::config::{Amqp, Secret};
 
-/// How long to wait for the broker's farewell.
+/// Longest wait for the broker to confirm the closing of a connection.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What to connect to, and as whom.
+/// Address, credentials and settings of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) url: Secret,
     pub(crate) amqp: Amqp,
-    /// Name of the exclusive queue that keeps others of the same outbox and lane away.
+    /// Name of the exclusive queue that only one relay of an outbox and lane can hold.
     pub(crate) fence: String,
-    /// A silent connection is given up, by either side, within the lease.
+    /// Lease timeout. Either side closes a silent connection within this time.
     pub(crate) lease_timeout: Duration,
 }
 
-/// An open connection with what was opened on it.
+/// An open connection with its channels and fence.
 pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
     pub(super) channels: Vec<Confirming>,
@@ -36,22 +36,24 @@ pub(super) struct Open {
 }
 
 impl Target {
-    /// Connects, takes the fence, declares the exchange and opens the channels; none if `stop` comes first.
+    /// Connects, takes the fence, declares the exchange and opens the channels. Returns `None` if `stop` is
+    /// cancelled before.
     pub(super) async fn open(&self, stop: &CancellationToken) -> Option<Result<Open, BrokerError>> {
         let mut connected = None;
         let opening = self.try_open(&mut connected);
         let opened = stop.run_until_cancelled(opening).await;
-        // lapin may keep a connection whose request was cut short; it would keep the fence too.
+        // lapin may keep a connection whose opening was cancelled, and the broker would keep its fence.
         if !matches!(opened, Some(Ok(_)))
             && let Some(connection) = connected
         {
-            let farewell = connection.close(200, ShortString::default());
-            drop(timeout(CLOSE_TIMEOUT, farewell).await);
+            let closing = connection.close(200, ShortString::default());
+            drop(timeout(CLOSE_TIMEOUT, closing).await);
         }
         opened
     }
 
-    /// Tells of the connection as soon as there is one.
+    /// Opens the connection. Stores it in `connected` as soon as it exists, so that the caller can close
+    /// it.
     async fn try_open(&self, connected: &mut Option<Arc<Connection>>) -> Result<Open, BrokerError> {
         let connecting = connect(&self.url, self.lease_timeout / 2);
         let connection = Arc::new(self.in_time(connecting).await?);

@@ -1,5 +1,5 @@
-//! The task that owns one channel, and has one batch in flight at a time: what `batch` finds out
-//! rests on that. Several channels keep the broker busy.
+//! The task that owns one channel and has one batch in flight at a time, on which the outcomes found by
+//! `batch` depend. Several channels keep the broker busy.
 
 use std::{
     collections::HashSet,
@@ -23,20 +23,21 @@ use crate::{
     publish::{Batch, Outcome},
 };
 
-/// A queue that is really full refuses for long; opening channels more often would only cost.
+/// Least age of a channel that is reopened after a nack. A queue that is really full refuses for long, and
+/// opening channels more often would only cost time.
 const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// A batch to publish.
 #[derive(Debug)]
 pub(crate) struct BatchRequest {
     pub(crate) batch: Batch<Message>,
-    /// Whether its topic is in doubt, and has it for itself.
-    pub(crate) apart: bool,
+    /// `true` if the batch holds only messages of one isolated topic.
+    pub(crate) isolated: bool,
 }
 
 impl BatchRequest {
-    /// How long its oldest message that a queue took might have been there, by this machine's clock: for
-    /// the metric only.
+    /// Returns the age of the oldest confirmed message since it was due, by this machine's clock; `None` if
+    /// no message was confirmed. Used for the metric only.
     fn delay(&self, outcomes: &[(Position, Outcome)]) -> Option<Duration> {
         let others = outcomes.iter();
         let others = others.filter(|(_, outcome)| *outcome != Outcome::Confirmed);
@@ -48,7 +49,7 @@ impl BatchRequest {
     }
 }
 
-/// What became of a batch.
+/// Outcomes of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchResult {
     /// The channel, as numbered by [`Event::Channels`].
@@ -56,7 +57,7 @@ pub(crate) struct BatchResult {
     pub(crate) outcomes: Vec<(Position, Outcome)>,
 }
 
-/// What a publisher needs to know.
+/// A task that publishes on one channel.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) number: usize,
@@ -64,38 +65,40 @@ pub(super) struct Publisher {
     pub(super) exchange: ShortString,
     pub(super) source: Arc<str>,
     pub(super) confirm_timeout: Duration,
-    /// Whether the broker takes no messages for now; no confirm is overdue then.
+    /// `true` while the broker accepts no messages; no confirm is overdue then.
     pub(super) blocked: watch::Receiver<bool>,
-    /// The connection is being given up.
+    /// Cancelled when the connection is about to be closed.
     pub(super) lost: CancellationToken,
-    /// When a batch was last confirmed, on any of the connection's channels.
+    /// Time of the last confirmed batch on any channel of the connection; `None` before the first.
     pub(super) confirmed: watch::Sender<Option<Instant>>,
 }
 
 impl Publisher {
-    /// Publishes one order after another, until the connection is lost or the orders end.
+    /// Publishes one batch after another, until the connection is lost or the requests end.
     pub(super) async fn run(
         mut self,
-        mut orders: mpsc::Receiver<BatchRequest>,
+        mut requests: mpsc::Receiver<BatchRequest>,
         events: mpsc::Sender<Event>,
     ) -> Result<(), BrokerError> {
         loop {
-            let order = tokio::select! {
-                order = orders.recv() => order,
+            let request = tokio::select! {
+                request = requests.recv() => request,
                 () = self.lost.cancelled() => {
-                    self.report_unsent(orders, &events).await;
+                    self.report_unsent(requests, &events).await;
                     return Ok(());
                 }
             };
-            let Some(order) = order else { return Ok(()) };
+            let Some(request) = request else {
+                return Ok(());
+            };
             let started = Instant::now();
-            let (outcomes, mut error) = self.publish(&order).await;
+            let (outcomes, mut error) = self.publish(&request).await;
             let any = |which: Outcome| outcomes.iter().any(|(_, outcome)| *outcome == which);
             if self.lost.is_cancelled() {
                 // The connection ends.
             } else if let Some(closed) = error.take_if(|_| any_blamed(&outcomes)) {
-                // Over a message that it does not take, mostly the channel alone.
-                let renewed = self.open_anew(Duration::ZERO).await;
+                // The broker refused a message; mostly it closed only the channel.
+                let renewed = self.reopen_channel(Duration::ZERO).await;
                 if renewed.is_ok() {
                     events::ChannelClosed { error: &closed }.emit();
                 }
@@ -103,33 +106,34 @@ impl Publisher {
             } else if error.is_some() {
                 // The connection ends.
             } else if any(Outcome::Overdue) {
-                // What is in flight on it cannot be taken back.
-                error = self.open_anew(Duration::ZERO).await.err();
+                // Messages in flight on the channel cannot be withdrawn.
+                error = self.reopen_channel(Duration::ZERO).await.err();
             } else {
-                // What no queue took is confirmed even while a disk hangs.
+                // Messages that no queue took are confirmed even while a disk hangs, so they are not
+                // counted.
                 if any(Outcome::Confirmed) {
                     self.confirmed.send_replace(Some(Instant::now()));
                 }
                 events::BatchConfirmed {
                     took: started.elapsed(),
-                    delay: order.delay(&outcomes),
+                    delay: request.delay(&outcomes),
                 }
                 .emit();
                 if any(Outcome::Nacked) {
-                    // It may be stuck; a young one has been opened for this reason already.
-                    error = self.open_anew(LEAST_AGE).await.err();
+                    // The channel may be stuck. A young channel has been reopened for this reason already.
+                    error = self.reopen_channel(LEAST_AGE).await.err();
                 }
             }
             self.report(&events, outcomes).await;
             if let Some(error) = error {
-                self.report_unsent(orders, &events).await;
+                self.report_unsent(requests, &events).await;
                 return Err(error);
             }
         }
     }
 
-    /// Opens the channel anew if it is of an age.
-    async fn open_anew(&mut self, least_age: Duration) -> Result<(), BrokerError> {
+    /// Reopens the channel if it is at least `least_age` old.
+    async fn reopen_channel(&mut self, least_age: Duration) -> Result<(), BrokerError> {
         let (blocked, after) = (self.blocked.clone(), self.confirm_timeout);
         tokio::select! {
             renewed = self.channel.renew(least_age) => renewed,
@@ -141,45 +145,45 @@ impl Publisher {
         }
     }
 
-    /// What the engine has sent before it knew comes back unpublished.
+    /// Returns the batches that the engine sent before it knew of the loss, as unsent.
     async fn report_unsent(
         &self,
-        mut orders: mpsc::Receiver<BatchRequest>,
+        mut requests: mpsc::Receiver<BatchRequest>,
         events: &mpsc::Sender<Event>,
     ) {
-        orders.close();
-        while let Some(order) = orders.recv().await {
-            self.report(events, all(&order, &Outcome::Unsent)).await;
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            self.report(events, all(&request, &Outcome::Unsent)).await;
         }
     }
 
     async fn report(&self, events: &mpsc::Sender<Event>, outcomes: Vec<(Position, Outcome)>) {
-        let returned = BatchResult {
+        let result = BatchResult {
             channel: self.number,
             outcomes,
         };
-        // If the engine is gone, so is everything that could be done about it.
-        drop(events.send(Event::BatchDone(returned)).await);
+        // If the engine has ended, the outcomes are of no use to anybody.
+        drop(events.send(Event::BatchDone(result)).await);
     }
 
     async fn publish(
         &self,
-        order: &BatchRequest,
+        request: &BatchRequest,
     ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
         let channel = self.channel.channel();
         let published = tokio::select! {
-            // What ended the connection may have told the batch why: that is heard first.
+            // The batch may have received the error that ended the connection, so it is polled first.
             biased;
-            published = batch::publish(channel, &self.exchange, &self.source, &order.batch) => {
+            published = batch::publish(channel, &self.exchange, &self.source, &request.batch) => {
                 published.map_err(Some)
             }
             () = overdue(self.blocked.clone(), self.confirm_timeout) => Err(None),
-            () = self.lost.cancelled() => return (unknown(order, None), None),
+            () = self.lost.cancelled() => return (unknown(request, None), None),
         };
         match published {
             Ok(outcomes) => (outcomes, None),
             Err(Some(batch::Error::Unmatched(why))) => {
-                (unknown(order, None), Some(BrokerError::Unmatched(why)))
+                (unknown(request, None), Some(BrokerError::Unmatched(why)))
             }
             Err(Some(batch::Error::Client(error))) => {
                 let blame = blame(&error);
@@ -190,33 +194,33 @@ impl Publisher {
                     },
                     _ => BrokerError::Lost(error),
                 };
-                (unknown(order, blame.as_deref()), Some(error))
+                (unknown(request, blame.as_deref()), Some(error))
             }
             Err(None) => {
                 let after = self.confirm_timeout;
-                // If it confirms what others sent, it is not the connection. If it did until a while
-                // ago it may be, unless this was sent because the topic is in doubt.
-                let recently = if order.apart { after } else { after / 2 };
+                // If messages of other batches are confirmed, the connection works. If they were confirmed
+                // until a while ago, the connection may be at fault, unless the topic is isolated already.
+                let recently = if request.isolated { after } else { after / 2 };
                 if self.confirmed_within(recently) {
-                    let topics = order.batch.iter().map(|row| &*row.topic).collect();
+                    let topics = request.batch.iter().map(|row| &*row.topic).collect();
                     events::Unconfirmed { after, topics }.emit();
-                    (all(order, &Outcome::Overdue), None)
+                    (all(request, &Outcome::Overdue), None)
                 } else {
                     let error = BrokerError::ConfirmOverdue { after };
-                    (all(order, &Outcome::Overdue), Some(error))
+                    (all(request, &Outcome::Overdue), Some(error))
                 }
             }
         }
     }
 
-    /// Whether the broker confirmed a batch, on any channel, so recently.
+    /// Returns `true` if the broker confirmed a batch on any channel within the last `time`.
     fn confirmed_within(&self, time: Duration) -> bool {
         let last = *self.confirmed.borrow();
         last.is_some_and(|last| last.elapsed() < time)
     }
 }
 
-/// Ends once an answer is overdue. While the broker blocks, none is.
+/// Waits until an answer is overdue. The time does not run while the broker blocks.
 async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
     loop {
         tokio::select! {
@@ -230,15 +234,15 @@ async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
     }
 }
 
-/// Nothing is known of a batch: not even its acknowledged messages can be trusted, since their
-/// returns may not have come.
-fn unknown(order: &BatchRequest, blame: Option<&str>) -> Vec<(Position, Outcome)> {
+/// Returns the outcome `Unknown` for each message of a batch. Even acknowledged messages are unknown,
+/// because their returns may not have arrived.
+fn unknown(request: &BatchRequest, blame: Option<&str>) -> Vec<(Position, Outcome)> {
     let blame = blame.map(str::to_owned);
-    all(order, &Outcome::Unknown { blame })
+    all(request, &Outcome::Unknown { blame })
 }
 
-fn all(order: &BatchRequest, outcome: &Outcome) -> Vec<(Position, Outcome)> {
-    let positions = order.batch.iter().map(|row| row.position);
+fn all(request: &BatchRequest, outcome: &Outcome) -> Vec<(Position, Outcome)> {
+    let positions = request.batch.iter().map(|row| row.position);
     positions
         .map(|position| (position, outcome.clone()))
         .collect()
@@ -249,13 +253,14 @@ fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
     outcomes.iter().any(|(_, outcome)| is_blamed(outcome))
 }
 
-/// The broker's words, if it closed the channel or connection over what was published: not for a
-/// missing or refused exchange (404, 403), nor when an operator or a shutdown closed it (320).
+/// Returns the broker's error text if the broker closed the channel or connection because of a published
+/// message. Returns `None` for a missing or refused exchange (404, 403) and for a connection closed by an
+/// operator or a shutdown (320).
 fn blame(error: &lapin::Error) -> Option<String> {
     match reply_code(error) {
-        // The user may write others (RabbitMQ's topic permissions).
+        // The user may be allowed to write other topics (RabbitMQ's topic permissions).
         Some(403) if error.to_string().contains("access to topic") => Some(error.to_string()),
-        // Closed by an operator, refused, missing, or an error of the broker's own.
+        // Closed by an operator, refused, missing, or an internal error of the broker.
         None | Some(320 | 403 | 404 | 541) => None,
         Some(_) => Some(error.to_string()),
     }

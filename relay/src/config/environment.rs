@@ -1,8 +1,8 @@
 //! Configuration by environment variables.
 
-/// Environment variables and the keys that they set, over the file's.
+/// Environment variables with the section and key that each sets. They override the file.
 ///
-/// A later one goes before an earlier one of the same meaning.
+/// Of two variables that set the same value, the later one in this list wins.
 pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_DATABASE_URL_FILE", "database", "url_file"),
     ("POSTROOM_DATABASE_URL", "database", "url"),
@@ -53,7 +53,7 @@ pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_LOG_FILTER", "log", "filter"),
 ];
 
-/// Variables that look like settings of the relay and are others'.
+/// Variables with the relay's prefix that other programs read.
 const OTHERS: &[&str] = &[
     "POSTROOM_CONFIG",
     "POSTROOM_AMQP_ADMIN_URL",
@@ -61,8 +61,8 @@ const OTHERS: &[&str] = &[
     "POSTROOM_SEED",
 ];
 
-/// Those of the environment's variables that look like settings and are none: nothing else would tell of
-/// a name that is spelt wrong.
+/// Returns the variables that have the prefix of settings but are unknown, so that misspelt names are
+/// reported.
 pub(crate) fn unknown(variables: impl Iterator<Item = String>) -> Vec<String> {
     let is_known = |variable: &str| {
         let mut known = ENVIRONMENT.iter().map(|(variable, ..)| variable);
@@ -100,7 +100,7 @@ pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str)
     }
 }
 
-/// Texts divided by commas, or a list as the file would have it.
+/// Parses texts separated by commas, or a list as in the file.
 fn list(text: &str) -> toml::Value {
     if text.trim_start().starts_with('[') {
         let table = toml::from_str::<toml::Table>(&format!("list = {text}"));

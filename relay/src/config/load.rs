@@ -10,24 +10,24 @@ use super::{
     environment::{ENVIRONMENT, set},
 };
 
-/// Why the configuration was refused.
+/// Error of the configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("reading the configuration {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// The text is no configuration.
+    /// The text is not a valid configuration.
     #[error("configuration {origin}: {message}")]
     Invalid {
-        /// The file and the line, or the environment variable.
+        /// File and line, or environment variable.
         origin: String,
-        /// What is wrong.
+        /// Description of the error.
         message: String,
     },
     /// A URL is missing.
@@ -35,29 +35,29 @@ pub enum ConfigError {
         "no {section}.url: set it in the file, or set {variable}, or {variable}_FILE to a file that holds it"
     )]
     MissingUrl {
-        /// Section of the file.
+        /// Section of the configuration file.
         section: &'static str,
-        /// Environment variable.
+        /// Environment variable that sets the URL.
         variable: &'static str,
     },
     /// A value is out of its range.
     #[error("configuration {key} = {value}: must be {range}")]
     OutOfRange {
-        /// The key.
+        /// Key in the form `section.key`.
         key: &'static str,
-        /// Its value.
+        /// The refused value.
         value: String,
-        /// What it may be.
+        /// The allowed range.
         range: &'static str,
     },
 }
 
 impl Config {
-    /// Reads a file, if one is given, and lets `environment` override it.
+    /// Reads a file, if one is given, and overrides its values by `environment`.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, holds an unknown key or a value of the wrong kind, or if
-    /// a URL is missing.
+    /// Fails if the file cannot be read, holds an unknown key, a value of the wrong kind or a value out of
+    /// range, or if a URL file cannot be read.
     pub fn load(
         file: Option<&Path>,
         environment: impl Fn(&str) -> Option<String>,
@@ -68,10 +68,10 @@ impl Config {
                     path: path.to_owned(),
                     source,
                 })?;
-                // Once by itself, so that an error names the line in the file. The line itself is
-                // not shown: it may hold a password.
+                // The file is parsed alone first, so that an error names the line in the file. The line is
+                // not shown, because it may hold a password.
                 let invalid = |error: toml::de::Error| ConfigError::Invalid {
-                    origin: place(path, &text, &error),
+                    origin: location(path, &text, &error),
                     message: one_line(&error),
                 };
                 toml::from_str::<Self>(&text).map_err(invalid)?;
@@ -102,10 +102,10 @@ impl Config {
         Ok(config)
     }
 
-    /// The database's URL.
+    /// Returns the database's URL.
     ///
     /// # Errors
-    /// Fails if none is set.
+    /// Fails if no URL is set.
     pub fn database_url(&self) -> Result<&Secret, ConfigError> {
         let missing = ConfigError::MissingUrl {
             section: "database",
@@ -114,10 +114,10 @@ impl Config {
         self.database.url.as_ref().ok_or(missing)
     }
 
-    /// The broker's URL.
+    /// Returns the broker's URL.
     ///
     /// # Errors
-    /// Fails if none is set.
+    /// Fails if no URL is set.
     pub fn amqp_url(&self) -> Result<&Secret, ConfigError> {
         let missing = ConfigError::MissingUrl {
             section: "amqp",
@@ -144,8 +144,8 @@ impl Config {
     }
 }
 
-/// The file and the line that an error points to.
-fn place(path: &Path, text: &str, error: &toml::de::Error) -> String {
+/// Returns the file and the line of an error.
+fn location(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let path = path.display();
     let before = error.span().and_then(|span| text.get(..span.start));
     match before {

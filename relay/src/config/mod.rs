@@ -14,63 +14,64 @@ pub(crate) use environment::unknown;
 pub use load::ConfigError;
 pub use secret::Secret;
 
-/// Everything that `relay run` can be told. Unknown keys are refused.
+/// Configuration of `relay run`. Unknown keys are refused.
 ///
 /// `docs/operations.md` lists all keys with defaults and units.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The outbox's database.
+    /// Database of the outbox.
     pub database: Database,
-    /// The broker.
+    /// Connection to the broker, and its exchange.
     pub amqp: Amqp,
-    /// Reading the outbox.
+    /// Reading of the outbox.
     pub capture: Capture,
-    /// Publishing and trying again.
+    /// Publishing and retrying.
     pub publish: Publish,
-    /// Being the one active relay.
+    /// Lease, which makes one relay the active one.
     pub lease: Lease,
-    /// Keeping delivered messages, and letting them go.
+    /// Retention and expiry of delivered messages.
     pub retention: Retention,
-    /// Health and metrics.
+    /// HTTP server for health and metrics.
     pub admin: Admin,
-    /// Logs.
+    /// Format and filter of logs.
     pub log: Log,
 }
 
-/// The outbox's database.
+/// Database of the outbox.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
-    /// `postgres://user:password@host/database`. Must reach the primary itself, not a pooler.
+    /// URL, `postgres://user:password@host/database`. It must lead to the primary itself, not to a pooler.
     pub url: Option<Secret>,
-    /// File that holds the URL, instead of `url`.
+    /// File that holds the URL; used if `url` is unset.
     pub url_file: Option<PathBuf>,
 }
 
-/// The broker.
+/// Connection to the broker, and its exchange.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Amqp {
-    /// `amqp://user:password@host/vhost`, or `amqps`.
+    /// URL, `amqp://user:password@host/vhost`, or `amqps`.
     pub url: Option<Secret>,
-    /// File that holds the URL, instead of `url`.
+    /// File that holds the URL; used if `url` is unset.
     pub url_file: Option<PathBuf>,
-    /// Topic exchange that messages go to. Default: `postroom`.
+    /// Topic exchange to which messages are published. Default: `postroom`.
     pub exchange: String,
-    /// Whether to declare the exchange (durable, topic) on connecting. Default: true.
+    /// `true` to declare the exchange (durable, topic) on connecting. Default: true.
     pub declare_exchange: bool,
-    /// Name of the service that writes the outbox: `app_id` and CloudEvents `source`. Default: `postroom`.
+    /// Name of the service that writes the outbox; sent as `app_id` and CloudEvents `source`. Default:
+    /// `postroom`.
     pub source: String,
-    /// Channels that publish at the same time. Default: 8.
+    /// Number of channels that publish at the same time. Default: 8.
     pub channels: usize,
-    /// Messages issued together on one channel. Default: 128.
+    /// Largest number of messages issued together on one channel. Default: 128.
     pub batch: usize,
-    /// A confirm later than this does not count: the message is sent again, on a new channel if others
-    /// are confirmed meanwhile, else on a new connection. Default: 30 s.
+    /// Longest wait for a confirm. After this time the message is sent again, on a new channel if other
+    /// messages are confirmed meanwhile, else on a new connection. Default: 30 s.
     #[serde(with = "humantime_serde")]
     pub confirm_timeout: Duration,
-    /// Longest wait for connecting, and then for declaring. Default: 10 s.
+    /// Longest wait for connecting, and again for declaring. Default: 10 s.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
 }
@@ -91,20 +92,22 @@ impl Default for Amqp {
     }
 }
 
-/// Reading the outbox.
+/// Reading of the outbox.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// Shortest time from one look to the next; reading what was found counts. A look that took longer
-    /// is followed by a wait as long, at most twice this. Default: 2 ms.
+    /// Shortest time from the start of one poll to the start of the next; reading the rows found counts. A
+    /// poll that took longer is followed by a wait as long as the poll, at most twice this value. Default:
+    /// 2 ms.
     #[serde(with = "humantime_serde")]
     pub poll_shortest: Duration,
-    /// Longest wait between two looks, when there is nothing to do. Default: 50 ms.
+    /// Longest wait between two polls of an idle outbox. Default: 50 ms.
     #[serde(with = "humantime_serde")]
     pub poll_longest: Duration,
-    /// Rows read at once. Default: 1000.
+    /// Largest number of rows read at once. Default: 1000.
     pub page_rows: u32,
-    /// Bytes of messages read at once, at least 1 KiB; one message more may be. Default: 4 MiB.
+    /// Largest number of message bytes read at once, at least 1 KiB; may be exceeded by one message.
+    /// Default: 4 MiB.
     pub page_bytes: u32,
 }
 
@@ -119,26 +122,27 @@ impl Default for Capture {
     }
 }
 
-/// Publishing and trying again.
+/// Publishing and retrying.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
-    /// Most messages in memory. Default: 8192.
+    /// Largest number of messages in memory. Default: 8192.
     pub window_rows: usize,
-    /// Most bytes of messages in memory; one page more may be. Default: 12 MiB.
+    /// Largest number of message bytes in memory; may be exceeded by one page. Default: 12 MiB.
     pub window_bytes: usize,
-    /// Most messages of one key in memory; what comes above is parked behind them. Default: 256.
+    /// Largest number of messages of one key in memory; further messages are parked behind them. Default:
+    /// 256.
     pub key_rows: usize,
-    /// Wait before a parked message is tried again the first time; doubles. Default: 1 s.
+    /// Wait before the first retry of a parked message; doubles with each retry. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub retry_first: Duration,
-    /// Longest wait between two tries. Default: 1 min.
+    /// Longest wait between two retries. Default: 1 min.
     #[serde(with = "humantime_serde")]
     pub retry_longest: Duration,
-    /// Topics, with `*` and `#` as in bindings, whose messages are dropped, and counted, when no
-    /// queue is bound to them. Default: none, they are parked.
+    /// Topic patterns, with `*` and `#` as in bindings, whose unroutable messages are dropped and counted.
+    /// By default none are dropped: unroutable messages are parked.
     pub drop_unroutable: Vec<String>,
-    /// Least time between two checkpoints. Default: 50 ms.
+    /// Shortest time between two checkpoints. Default: 50 ms.
     #[serde(with = "humantime_serde")]
     pub checkpoint_interval: Duration,
 }
@@ -157,14 +161,14 @@ impl Default for Publish {
     }
 }
 
-/// Being the one active relay.
+/// Lease, which makes one relay the active one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lease {
-    /// A relay that was not heard of for this long has lost its lease. Default: 10 s; at least 1 s.
+    /// Time after which a silent relay loses its lease. Default: 10 s; at least 1 s.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// How long to go on confirming what is in flight when asked to stop. Default: 20 s.
+    /// Longest time that a graceful stop waits for outstanding confirms. Default: 20 s.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
 }
@@ -178,19 +182,19 @@ impl Default for Lease {
     }
 }
 
-/// Keeping delivered messages, and letting them go.
+/// Retention and expiry of delivered messages.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// How long delivered messages are kept at least. Default: 1 day.
+    /// Shortest time for which delivered messages are kept. Default: 1 day.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
-    /// A segment of the ring is left for the next one at this age. Default: 3 h.
+    /// Age at which a segment of the ring is closed and the next one begun. Default: 3 h.
     #[serde(with = "humantime_serde")]
     pub segment_age: Duration,
-    /// Or at this number of messages. Default: 20 million.
+    /// Number of messages at which a segment is closed before that age. Default: 20 million.
     pub segment_rows: i64,
-    /// How often to look. Default: 1 min.
+    /// Interval between checks for segments to begin or to empty. Default: 1 min.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
 }
@@ -206,11 +210,11 @@ impl Default for Retention {
     }
 }
 
-/// Health and metrics.
+/// HTTP server for health and metrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Address of `/health/live`, `/health/ready` and `/metrics`. Default: `127.0.0.1:9187`.
+    /// Address that serves `/health/live`, `/health/ready` and `/metrics`. Default: `127.0.0.1:9187`.
     pub listen: SocketAddr,
 }
 
@@ -222,13 +226,13 @@ impl Default for Admin {
     }
 }
 
-/// Logs.
+/// Format and filter of logs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `text` or `json`. Default: `text`.
+    /// Log format, `text` or `json`. Default: `text`.
     pub format: LogFormat,
-    /// Filter in the syntax of `tracing-subscriber`. Default: `info`.
+    /// Log filter in the syntax of `tracing-subscriber`. Default: `info`.
     pub filter: String,
 }
 
@@ -241,11 +245,11 @@ impl Default for Log {
     }
 }
 
-/// How logs are written.
+/// Format of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for human readers.
     #[default]
     Text,
     /// One JSON object per line.

@@ -1,4 +1,4 @@
-//! What values may be.
+//! Allowed ranges of configuration values.
 
 use std::{fmt::Display, time::Duration};
 
@@ -7,7 +7,7 @@ use super::{Config, ConfigError};
 const DAY: Duration = Duration::from_hours(24);
 
 impl Config {
-    /// Refuses what would do harm.
+    /// Refuses values that would break the relay or its database.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
         self.check_durations()?;
@@ -121,7 +121,8 @@ impl Config {
             let shown = humantime::format_duration(value);
             within(value >= least, key, shown, range)?;
         }
-        // Long before what the server counts in milliseconds and the clocks of this machine end.
+        // The limit is far below the largest timeout in milliseconds of the server and the range of this
+        // machine's clocks.
         for (key, value) in [
             ("amqp.confirm_timeout", amqp.confirm_timeout),
             ("amqp.connect_timeout", amqp.connect_timeout),
@@ -137,7 +138,7 @@ impl Config {
             let shown = humantime::format_duration(value);
             within(value <= 7 * DAY, key, shown, "at most 7days")?;
         }
-        // PostgreSQL's clock ends somewhere.
+        // The limit keeps times within the range of PostgreSQL's timestamps.
         for (key, value) in [
             ("retention.keep", retention.keep),
             ("retention.segment_age", retention.segment_age),
@@ -147,14 +148,14 @@ impl Config {
         }
         let keep = retention.keep;
         let shown = humantime::format_duration(keep);
-        // A segment is emptied for the sixteenth after it.
+        // A segment's leaf is emptied when the sixteenth segment after it begins.
         let fits = keep < retention.segment_age.saturating_mul(15);
         let range = "less than fifteen times retention.segment_age: the ring has sixteen segments";
         within(fits, "retention.keep", shown, range)
     }
 }
 
-/// Refuses a value unless it is within its range.
+/// Returns an error unless the value is within its range.
 fn within(
     is_within: bool,
     key: &'static str,

@@ -1,4 +1,4 @@
-//! A URL that never shows its password.
+//! A URL whose password is never printed.
 
 use std::fmt;
 
@@ -29,14 +29,14 @@ impl From<&str> for Secret {
 }
 
 impl fmt::Display for Secret {
-    /// By the text alone, whatever a parser takes for user, host and query: passwords that should have been
-    /// escaped end a host or begin a query for it.
+    /// Redacts the text itself instead of a parsed URL: to a parser, an unescaped character of a password
+    /// may end the host or begin the query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return f.write_str("(not a URL)");
         };
-        let (login, place) = match rest.rsplit_once('@') {
-            Some((login, place)) => (Some(login), place),
+        let (login, address) = match rest.rsplit_once('@') {
+            Some((login, address)) => (Some(login), address),
             None => (None, rest),
         };
         write!(f, "{scheme}://")?;
@@ -46,10 +46,10 @@ impl fmt::Display for Secret {
                 None => write!(f, "{login}@")?,
             }
         }
-        // libpq takes the password as a parameter too, and its name with escapes.
-        match place.split_once(['?', '#', '&']) {
-            Some((place, _)) => write!(f, "{place}?***"),
-            None => f.write_str(place),
+        // libpq accepts the password as a query parameter too, whose name may contain escapes.
+        match address.split_once(['?', '#', '&']) {
+            Some((address, _)) => write!(f, "{address}?***"),
+            None => f.write_str(address),
         }
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn the_password_is_never_shown() {
+    fn the_password_is_never_printed() {
         for url in [
             "postgres://anna:secret@db/shop",
             "amqp://anna:secret@mq:5672/%2f",

@@ -1,4 +1,4 @@
-//! The broker and its confirms.
+//! Events of the broker connection and its confirms.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     error,
 };
 
-/// State of the connection to the broker.
+/// The state of the broker connection changed.
 #[derive(Debug)]
 pub(crate) struct BrokerState<'a> {
     pub(crate) state: &'a State,
@@ -41,20 +41,20 @@ impl BrokerState<'_> {
     }
 }
 
-/// A relay that stands by could not use the broker.
+/// A standby could not use the broker.
 #[derive(Debug)]
-pub(crate) struct VisitFailed<'a> {
+pub(crate) struct StandbyProbeFailed<'a> {
     pub(crate) problem: &'a str,
 }
 
-impl VisitFailed<'_> {
+impl StandbyProbeFailed<'_> {
     pub(crate) fn emit(&self) {
         counter!("postroom_relay_broker_losses_total").increment(1);
         warn!("broker: this standby could not take over: {}", self.problem);
     }
 }
 
-/// The fence is of a node that is down or cut off: nobody can take it.
+/// The fence belongs to a node that is down or cut off, so no relay can take it.
 #[derive(Debug)]
 pub(crate) struct FenceLeftOver<'a> {
     pub(crate) queue: &'a str,
@@ -69,7 +69,7 @@ impl FenceLeftOver<'_> {
     }
 }
 
-/// A left-over fence is tried again.
+/// The relay tries to take a left-over fence.
 #[derive(Debug)]
 pub(crate) struct FenceTried;
 
@@ -79,7 +79,7 @@ impl FenceTried {
     }
 }
 
-/// The broker left a batch without its confirms, and confirmed others meanwhile.
+/// A batch was not confirmed in time, while other batches were.
 #[derive(Debug)]
 pub(crate) struct Unconfirmed<'a> {
     pub(crate) after: Duration,
@@ -96,7 +96,7 @@ impl Unconfirmed<'_> {
     }
 }
 
-/// The broker closed a channel over a message, and another was opened.
+/// The broker closed a channel because of a message, and a new channel was opened.
 #[derive(Debug)]
 pub(crate) struct ChannelClosed<'a> {
     pub(crate) error: &'a BrokerError,
@@ -109,7 +109,7 @@ impl ChannelClosed<'_> {
     }
 }
 
-/// No queue is bound to these topics; told once of each until one is.
+/// No queue is bound to these topics. Logged once for each topic until a queue is bound.
 #[derive(Debug)]
 pub(crate) struct Unbound {
     pub(crate) topics: Vec<Arc<str>>,
@@ -125,11 +125,12 @@ impl Unbound {
     }
 }
 
-/// A batch came back.
+/// The broker answered every message of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchConfirmed {
+    /// Time from issuing the batch to its last confirm.
     pub(crate) took: Duration,
-    /// None if no queue took any of it.
+    /// Age of the oldest message that a queue took, since it was due; `None` if no queue took any.
     pub(crate) delay: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Messages, from the frame to how they were settled.
+//! Events of messages, from their frame to their settlement.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ impl FrameRead {
     }
 }
 
-/// A frame had to wait for a commit.
+/// A frame had to wait for a durable commit.
 #[derive(Debug)]
 pub(crate) struct GateCommit;
 
@@ -30,12 +30,12 @@ impl GateCommit {
     }
 }
 
-/// The window and what is held back.
+/// Current size of the window, and number of held keys.
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) rows: usize,
     pub(crate) held_keys: usize,
-    /// When the oldest message that waits for a queue could first be published.
+    /// Time when the oldest message in memory that waits for a queue was due; `None` if none waits.
     pub(crate) oldest: Option<DateTime<Utc>>,
 }
 
@@ -43,7 +43,7 @@ impl Window {
     pub(crate) fn emit(&self) {
         gauge!("postroom_relay_window_rows").set(self.rows as f64);
         gauge!("postroom_relay_held_keys").set(self.held_keys as f64);
-        // By this machine's clock, which may be behind the database's.
+        // This machine's clock may be behind the database's.
         let lag = self
             .oldest
             .map_or(TimeDelta::zero(), |oldest| Utc::now() - oldest);
@@ -54,7 +54,7 @@ impl Window {
 /// All parked messages were counted.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
-    /// By the name of their reason.
+    /// Number of parked messages by the name of their reason.
     pub(crate) counts: HashMap<String, i64>,
 }
 
@@ -67,7 +67,7 @@ impl Parked {
     }
 }
 
-/// Messages were settled: how many in each way.
+/// Messages were settled; the number for each kind of settlement.
 #[derive(Debug)]
 pub(crate) struct MessagesSettled(Vec<(Settled, u64)>);
 

@@ -1,6 +1,6 @@
-//! What happens, each fact once: its log line and its metric together.
+//! Events of the relay: each type emits the log line and the metric of one fact.
 //!
-//! Every metric is listed in `docs/operations.md`; a test holds the two against each other.
+//! All metrics are listed in `docs/operations.md`, and a test compares the two lists.
 
 mod broker;
 #[cfg(test)]
@@ -13,8 +13,8 @@ mod session;
 pub use self::names::METRICS;
 pub(crate) use self::{
     broker::{
-        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, Unbound,
-        Unconfirmed, VisitFailed,
+        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, StandbyProbeFailed,
+        Unbound, Unconfirmed,
     },
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,

@@ -1,10 +1,10 @@
-//! What the metrics are called and mean.
+//! Names and descriptions of the metrics.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::publish::Reason;
 
-/// Names of all metrics, with what they mean.
+/// All metrics, each with its description.
 pub const METRICS: &[(&str, &str)] = &[
     (
         "postroom_relay_active",
@@ -78,14 +78,14 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Those with quantiles.
+/// Metrics with quantiles.
 const SUMMARIES: [&str; 3] = [
     "postroom_relay_frame_rows",
     "postroom_relay_confirm_seconds",
     "postroom_relay_delay_seconds",
 ];
 
-/// Tells the recorder of all metrics, what they mean, and that they begin at zero: the first event is an
+/// Describes all metrics to the recorder and sets them to zero, so that the first event appears as an
 /// increase.
 pub(crate) fn register() {
     for &(name, meaning) in METRICS {

@@ -1,4 +1,4 @@
-//! The ring of leaves.
+//! Events of the ring of leaves.
 
 use metrics::counter;
 use tracing::{info, warn};
@@ -55,7 +55,7 @@ impl RingFull {
     }
 }
 
-/// The server refused what keeps the ring going.
+/// The server refused a statement that rotates or empties the ring's segments.
 #[derive(Debug)]
 pub(crate) struct UpkeepRefused {
     pub(crate) error: DatabaseError,

@@ -1,4 +1,4 @@
-//! The lease, the database and what is recorded in it.
+//! Events of the lease, the database session and its checkpoints.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl StandingBy {
     }
 }
 
-/// What an active relay had, another may have now.
+/// Resets the gauges that only an active relay sets: another relay may be active now.
 fn inactive() {
     for gauge in [
         "postroom_relay_active",
@@ -48,11 +48,11 @@ fn inactive() {
     super::Parked::default().emit();
 }
 
-/// The session ended.
+/// The database session ended.
 #[derive(Debug)]
 pub(crate) struct SessionLost<'a> {
     pub(crate) error: &'a crate::RelayError,
-    /// Whether the relay held the lease.
+    /// `true` if the relay held the lease.
     pub(crate) was_active: bool,
     pub(crate) retry_in: Duration,
 }
@@ -68,7 +68,7 @@ impl SessionLost<'_> {
     }
 }
 
-/// The database does not answer what a session begins with.
+/// The database has not answered the queries of a new session for a while.
 #[derive(Debug)]
 pub(crate) struct SlowlyPreparing {
     pub(crate) waited: Duration,

@@ -1,4 +1,4 @@
-//! Health and metrics over HTTP.
+//! HTTP server for health and metrics.
 
 use std::net::SocketAddr;
 

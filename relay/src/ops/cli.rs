@@ -46,7 +46,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command; errors are printed as one line.
+    /// Runs the command; an error is printed as one line.
     pub async fn run(self) -> ExitCode {
         let result = match &self.command {
             Command::Run => run::run(&self.source).await,
@@ -73,7 +73,7 @@ impl Cli {
     }
 }
 
-/// Says what to do, where the server says only what is wrong: of a command that the relay's user runs.
+/// Adds the remedy to errors of commands that the relay's user runs, where the server names only the error.
 fn explained(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     result.map_err(|error| match error.downcast::<sqlx::Error>() {
         Ok(error) => DatabaseError::from(error).into(),

@@ -1,7 +1,7 @@
-//! Who asks over HTTP: some dozens at a time, each for so long.
+//! HTTP listener with a limit on the number of connections and on the time of each request.
 //!
-//! Whoever connects and says nothing, or half of it, would keep a file descriptor for good; when these run out
-//! the relay can reach neither database nor broker again.
+//! A client that connects and sends nothing, or half a request, would occupy a file descriptor for ever.
+//! Without free descriptors the relay could no longer reconnect to the database or the broker.
 
 use std::{
     io::{self, ErrorKind},
@@ -20,42 +20,43 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Most that are listened to at a time. Others wait in the kernel's queue, where they cost the relay nothing.
-const MOST: usize = 32;
+/// Largest number of open connections. Further clients wait in the kernel's queue at no cost to the relay.
+const MAX_CONNECTIONS: usize = 32;
 
-/// So long after connecting, or after the last answer, a request must have come and its answer been taken.
+/// Longest time from connecting, or from the last answer, until a request has arrived and its answer is
+/// written.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Accepts callers.
+/// Listener that accepts a limited number of connections.
 #[derive(Debug)]
 pub(super) struct LimitedListener {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl LimitedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
         Self {
             listener,
-            places: Arc::new(Semaphore::new(MOST)),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         }
     }
 }
 
 impl Listener for LimitedListener {
-    type Io = Caller;
+    type Io = LimitedConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Caller, SocketAddr) {
-        // Nobody closes the semaphore; without a place the caller would be served all the same.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+    async fn accept(&mut self) -> (LimitedConnection, SocketAddr) {
+        // The semaphore is never closed. Without a permit the connection would be served all the same.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        let caller = Caller {
+        let connection = LimitedConnection {
             stream,
-            answer_timeout: Box::pin(sleep(ANSWER_TIMEOUT)),
-            _place: place,
+            deadline: Box::pin(sleep(ANSWER_TIMEOUT)),
+            _permit: permit,
         };
-        (caller, address)
+        (connection, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -63,29 +64,29 @@ impl Listener for LimitedListener {
     }
 }
 
-/// A connection that fails when its time is over, and its place.
+/// A connection that fails after its deadline and holds a permit of the listener.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct LimitedConnection {
     stream: TcpStream,
-    answer_timeout: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    deadline: Pin<Box<Sleep>>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Caller {
-    /// Fails what would have to wait if the time is over; or wakes then.
-    fn bounded<T>(
+impl LimitedConnection {
+    /// Fails a pending operation if the deadline has passed; else the task is woken at the deadline.
+    fn fail_if_late<T>(
         &mut self,
         context: &mut Context<'_>,
         done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if done.is_pending() && self.answer_timeout.as_mut().poll(context).is_ready() {
+        if done.is_pending() && self.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         done
     }
 }
 
-impl AsyncRead for Caller {
+impl AsyncRead for LimitedConnection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,11 +94,11 @@ impl AsyncRead for Caller {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = pin!(&mut this.stream).poll_read(context, buffer);
-        this.bounded(context, read)
+        this.fail_if_late(context, read)
     }
 }
 
-impl AsyncWrite for Caller {
+impl AsyncWrite for LimitedConnection {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,12 +107,12 @@ impl AsyncWrite for Caller {
         let this = self.get_mut();
         let written = pin!(&mut this.stream).poll_write(context, bytes);
         if written.is_ready() {
-            // The next request of this caller may take as long again.
-            this.answer_timeout
+            // The next request on this connection gets a new deadline.
+            this.deadline
                 .as_mut()
                 .reset(Instant::now() + ANSWER_TIMEOUT);
         }
-        this.bounded(context, written)
+        this.fail_if_late(context, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! Logs.
+//! Logging to standard error.
 
 use std::{
     backtrace::Backtrace,
@@ -12,9 +12,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 use crate::config::{Log, LogFormat};
 
-/// Writes logs to standard error as configured, panics among them.
+/// Writes logs and panics to standard error as configured.
 ///
-/// lapin logs every returned message with its body, and every lost connection a second time.
+/// lapin's logs are turned off: it logs every returned message with its body, and every lost connection a
+/// second time.
 pub(super) fn init(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.filter)
         .with_context(|| format!("configuration log.filter = {:?}", log.filter))?
@@ -38,14 +39,14 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A panic ends its task only, and whoever waits for that knows no more than that. Here is why; as a log line,
-/// since what collects them as JSON would not read anything else.
+/// Logs a panic. A panic ends only its task, and the code that awaits the task learns no reason. The reason
+/// is a log line, because a collector of JSON logs would not read any other text.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     error!(
         thread = thread.name(),
         at = panic.location().map(tracing::field::display),
-        // With RUST_BACKTRACE=1.
+        // Captured only with RUST_BACKTRACE=1.
         backtrace = %Backtrace::capture(),
         "panicked, please report this: {}",
         panic.payload_as_str().unwrap_or("no message")
@@ -64,7 +65,7 @@ mod tests {
 
     use super::log_panic;
 
-    /// What was logged.
+    /// Buffer of the written log lines.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 

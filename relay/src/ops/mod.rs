@@ -1,4 +1,4 @@
-//! What operators use: the command line, health and metrics.
+//! Interfaces for operators: the command line, health and metrics.
 
 mod admin;
 pub(crate) mod check;

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{answer, error::RelayError, pg_timestamp::PgTimestamp, publish::Reason};
 
-/// Very much may be parked, and all of it marked by one statement.
-const MARKING: Duration = Duration::from_mins(10);
+/// Longest wait for a statement that marks parked messages: one statement may mark very many.
+const MARK_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// What to do with parked messages.
+/// Actions on parked messages.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// List them, oldest first
@@ -26,12 +26,12 @@ pub(super) enum Action {
         position: i64,
     },
     /// Try them again at once
-    Retry(Which),
+    Retry(Selection),
     /// Give them up for good; what waits behind them goes on
-    Discard(Which),
+    Discard(Selection),
 }
 
-/// Which ones to list.
+/// Options of `relay parked list`.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only those with this reason
@@ -48,10 +48,10 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Which ones to act on.
+/// Selection of parked messages.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
-pub(super) struct Which {
+pub(super) struct Selection {
     /// Positions of messages
     positions: Vec<i64>,
     /// All with this reason, besides those at the positions
@@ -59,7 +59,7 @@ pub(super) struct Which {
     reason: Option<String>,
 }
 
-impl Which {
+impl Selection {
     /// Fails if nothing is parked at one of the positions.
     fn found(&self, rows: i64) -> anyhow::Result<()> {
         let asked = self.positions.iter().collect::<HashSet<_>>().len();
@@ -99,8 +99,8 @@ SELECT jsonb_pretty(to_jsonb(p) - 'payload'
                     || jsonb_build_object('payload', outbox.payload_as_json(payload, content_type)))
 FROM outbox.parked AS p WHERE position = $1";
 
-// Of a key, the first row alone is made due: the others follow it in order, and as long as it fails
-// nothing would ever put their time off again.
+// Of a key, only the first row is made due: the others follow in order. If they were due too, they would
+// stay due for as long as the first row fails.
 pub(crate) const RETRY: &str = "
 WITH chosen AS (
     SELECT p.position, p.lane, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL AS waits
@@ -116,9 +116,9 @@ WITH chosen AS (
 )
 SELECT count(*) FROM chosen";
 
-// Not deleted here: as long as its frame may be read again, the parked row alone says that it has been
-// settled; and if it holds its key, the relay calls what stands behind it only when the row passes through its
-// own hands. It drops an expired one.
+// The row is not deleted here: as long as its frame may be read again, only the parked row records that the
+// message is settled. If the row holds its key, the relay goes on with the rows behind it only after it has
+// processed the row itself. The relay drops the row as expired.
 pub(crate) const DISCARD: &str = "
 WITH marked AS (
     UPDATE outbox.parked
@@ -155,31 +155,31 @@ pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<Exit
                 ),
             }
         }
-        Action::Retry(which) => {
-            let chosen = mark(&mut connection, RETRY, which).await?;
-            which.found(chosen)?;
+        Action::Retry(selection) => {
+            let chosen = mark(&mut connection, RETRY, selection).await?;
+            selection.found(chosen)?;
             say(format!("{chosen} to be tried again at once"))?;
         }
-        Action::Discard(which) => {
-            let gone = mark(&mut connection, DISCARD, which).await?;
-            which.found(gone)?;
-            say(format!("{gone} discarded"))?;
+        Action::Discard(selection) => {
+            let discarded = mark(&mut connection, DISCARD, selection).await?;
+            selection.found(discarded)?;
+            say(format!("{discarded} discarded"))?;
         }
     }
     connection.close().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a statement that marks some of them; returns how many.
+/// Runs a statement that marks the selected messages, and returns their number.
 async fn mark(
     connection: &mut PgConnection,
     statement: &'static str,
-    which: &Which,
+    selection: &Selection,
 ) -> Result<i64, RelayError> {
     let query = sqlx::query_scalar(statement)
-        .bind(&which.positions)
-        .bind(&which.reason);
-    answer::within(MARKING, query.fetch_one(connection)).await
+        .bind(&selection.positions)
+        .bind(&selection.reason);
+    answer::within(MARK_TIMEOUT, query.fetch_one(connection)).await
 }
 
 async fn show_list(connection: &mut PgConnection, list: &List) -> anyhow::Result<()> {

@@ -1,15 +1,15 @@
-//! `relay rebase`.
+//! `relay rebase`: accepts that the database is another one.
 //!
-//! The rows of a restored database carry transaction ids of the old one, and positions that still
-//! hold. So everything up to an *anchor* is walked by position, and frames begin above it:
+//! The rows of a restored database carry transaction ids of the old server, and positions that are still
+//! valid. So everything up to an *anchor* is walked by position, and frames begin above it:
 //!
-//! 1. take a snapshot; transactions below its `xmin` have finished;
-//! 2. read the sequence: the anchor; what they wrote lies at or below it. Where rows came without it, as
-//!    by logical replication, it is moved beyond them first;
-//! 3. have a transaction id assigned and wait until all lower ones have finished: whatever lies at
-//!    or below the anchor is now decided;
-//! 4. record a checkpoint: walk to the anchor, then deliver whatever transactions from that `xmin`
-//!    on wrote above it.
+//! 1. Take a snapshot; transactions below its `xmin` have finished.
+//! 2. Read the sequence, which gives the anchor: all rows of those transactions lie at or below it. If rows
+//!    came without the sequence, as by logical replication, the sequence is first moved above them.
+//! 3. Have a transaction id assigned and wait until all lower ones have finished: every row at or below the
+//!    anchor is then committed or rolled back.
+//! 4. Record a checkpoint: walk to the anchor, then deliver the rows above it that transactions from that
+//!    `xmin` on wrote.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -29,16 +29,16 @@ use crate::{
     sql::{checkpoint, message, segment, server},
 };
 
-/// So long the server may take to notice that a relay has ended.
-const LETTING_GO: Duration = Duration::from_secs(1);
+/// Longest time for the server to notice that a relay has ended and to release its lease.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
-/// So long nothing is said of what is waited for.
-const SILENT_START: Duration = Duration::from_secs(1);
+/// Wait before the transactions that are waited for are printed.
+const HINT_AFTER: Duration = Duration::from_secs(1);
 
-/// So long it may take to look for positions that are taken twice, which is to walk the whole table.
-const WALK: Duration = Duration::from_hours(1);
+/// Longest time for finding positions that are used twice, which reads the whole table.
+const WALK_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// How to rebase.
+/// Options of `relay rebase`.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Rebase although the database is the one that the checkpoint was recorded on: everything
@@ -61,7 +61,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     let began = Instant::now();
     while !answer::within(ANSWER_TIMEOUT, server::try_lock(&mut connection, LANE)).await? {
-        if began.elapsed() >= LETTING_GO {
+        if began.elapsed() >= RELEASE_WAIT {
             bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
         }
         sleep(Duration::from_millis(50)).await;
@@ -101,11 +101,11 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     let xid = answer::within(ANSWER_TIMEOUT, server::assign_xid(&mut connection)).await?;
     let xid: u64 = xid.parse().context("reading a transaction id")?;
     wait_for_older(&mut connection, xid, options.wait).await?;
-    let twice = answer::within(WALK, segment::taken_twice(&mut connection));
+    let twice = answer::within(WALK_TIMEOUT, segment::taken_twice(&mut connection));
     let (twice, lowest) = twice.await?;
     if twice > 0 {
         bail!(
-            "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. PendingWrites the later ones again (docs/operations.md, \"By hand\") and run this again",
+            "{twice} positions from {} on are taken twice: messages were written before the sequence was moved beyond copied ones. Write the later ones again (docs/operations.md, \"By hand\") and run this again",
             lowest.unwrap_or(0)
         );
     }
@@ -115,7 +115,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
         delivered: Snapshot::before(before.xmin()),
         unfinished: None,
         walk: Some((anchor, done)),
-        // All that the frames after the walk may deliver lies above the anchor.
+        // All rows that the frames after the walk may deliver lie above the anchor.
         floors: Floors::from_pairs(vec![Pair {
             xid: 0,
             position: anchor,
@@ -129,17 +129,17 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a rebase begins with.
+/// State of the database at the beginning of a rebase.
 struct Found {
     identity: Identity,
     before: Snapshot,
     recorded: Option<Checkpoint>,
     highest: Position,
-    /// Whether the sequence is below the highest row.
+    /// `true` if the sequence is below the highest row.
     is_behind: bool,
-    /// Whether rows are there that this server cannot have written.
+    /// `true` if there are rows that this server cannot have written.
     is_from_ahead: bool,
-    /// Those that bring rows of the outbox.
+    /// Logical replication subscriptions that write rows of the outbox.
     subscriptions: Vec<String>,
 }
 
@@ -159,25 +159,25 @@ async fn find(connection: &mut sqlx::PgConnection) -> Result<Found, sqlx::Error>
     })
 }
 
-/// Moves the sequence beyond rows that came without it: what is written next must lie above them.
+/// Moves the sequence above rows that came without it, so that new rows lie above them.
 async fn advance(connection: &mut sqlx::PgConnection, highest: Position) -> anyhow::Result<()> {
     let next_is_empty = segment::next_is_empty(connection, highest);
     let next_is_empty = answer::within(ANSWER_TIMEOUT, next_is_empty).await?;
-    let position = sequence::beyond(highest, next_is_empty);
+    let position = sequence::restart_position(highest, next_is_empty);
     answer::within(ANSWER_TIMEOUT, segment::advance(connection, position)).await?;
     say(format!(
         "the sequence outbox.message_position stood below the highest row, {highest}: moved to {position}"
     ))
 }
 
-/// Waits until the transactions that began before one have ended; says for which if it takes long.
+/// Waits until the transactions that began before `xid` have ended, and prints them if the wait is long.
 async fn wait_for_older(
     connection: &mut sqlx::PgConnection,
     xid: u64,
-    answer_timeout: Duration,
+    longest: Duration,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while answer::within(ANSWER_TIMEOUT, server::look(connection))
         .await?
         .snapshot
@@ -185,25 +185,25 @@ async fn wait_for_older(
         <= xid
     {
         let waited = began.elapsed();
-        if waited >= SILENT_START.min(answer_timeout) {
+        if waited >= HINT_AFTER.min(longest) {
             let open = answer::within(ANSWER_TIMEOUT, server::open_before(connection, xid)).await?;
             let list = match open[..] {
-                // The last has ended since, or is nobody's to see.
+                // The last transaction has just ended, or is invisible to this user.
                 [] => "see pg_stat_activity and pg_prepared_xacts".to_owned(),
                 _ => open.join(", "),
             };
-            if waited >= answer_timeout {
+            if waited >= longest {
                 bail!(
-                    "transactions that began earlier are still open after {answer_timeout:?}: {list}; \
+                    "transactions that began earlier are still open after {longest:?}: {list}; \
                      end them (pg_terminate_backend, ROLLBACK PREPARED) and run this again"
                 );
             }
-            if open != told && !open.is_empty() {
-                let left = answer_timeout.saturating_sub(waited).as_secs();
+            if open != reported && !open.is_empty() {
+                let left = longest.saturating_sub(waited).as_secs();
                 hint(format!(
                     "waiting, at most {left} s, for transactions that began earlier: {list}"
                 ))?;
-                told = open;
+                reported = open;
             }
         }
         sleep(Duration::from_millis(50)).await;

@@ -13,15 +13,15 @@ use tracing::{info, warn};
 use super::{admin, logs, source::Source};
 use crate::relay::Relay;
 
-/// How often samples are folded in.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// Interval between compactions of the metrics' samples.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     logs::init(&config.log)?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     crate::events::register();
-    tokio::spawn(keep_up(metrics.clone()));
+    tokio::spawn(run_upkeep(metrics.clone()));
     info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database_url()?,
@@ -32,8 +32,8 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     for problem in Source::unknown_variables() {
         warn!("{problem}");
     }
-    let (asked, shutdown) = oneshot::channel();
-    watch_signals(asked)?;
+    let (stop, shutdown) = oneshot::channel();
+    watch_signals(stop)?;
     let listen = config.admin.listen;
     let relay = Relay::new(config);
     let serving = admin::serve(listen, relay.health(), metrics).await?;
@@ -50,28 +50,28 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Folds the samples of histograms in again and again: otherwise each waits for a scrape, which may never come,
-/// and all of them for the first one.
-async fn keep_up(metrics: PrometheusHandle) {
+/// Compacts the samples of histograms at intervals. Without it, all samples would be kept until a scrape,
+/// which may never come, and be compacted during the first one.
+async fn run_upkeep(metrics: PrometheusHandle) {
     loop {
-        sleep(UPKEEP).await;
+        sleep(UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
     }
 }
 
-/// The first signal asks for a graceful stop, the second ends the process.
-fn watch_signals(asked: oneshot::Sender<()>) -> std::io::Result<()> {
+/// Requests a graceful stop at the first signal, and ends the process at the second.
+fn watch_signals(stop: oneshot::Sender<()>) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        let mut asked = Some(asked);
+        let mut stop = Some(stop);
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            match asked.take() {
-                Some(asked) => drop(asked.send(())),
+            match stop.take() {
+                Some(stop) => drop(stop.send(())),
                 None => std::process::exit(130),
             }
         }

@@ -1,4 +1,4 @@
-//! What every command shares: its configuration, a connection, and a place to print.
+//! Shared parts of the commands: configuration, database connection and printing.
 
 use std::{
     io::{ErrorKind, Write},
@@ -14,13 +14,13 @@ use crate::{
     database::{self, Purpose},
 };
 
-/// So long a command waits for what it asks the database. Longer than for somebody's lock: of that there is more
-/// to tell.
+/// Longest wait of a command for an answer of the database. Longer than the lock timeout, whose error says
+/// more.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 pub(crate) const GIVE_UP: &str = "SET lock_timeout = '10s'";
 
-/// Where the configuration comes from.
+/// Sources of the configuration.
 #[derive(Debug, Args)]
 pub(super) struct Source {
     /// Configuration file (TOML); the environment overrides it
@@ -34,7 +34,7 @@ pub(super) struct Source {
     amqp_url: Option<String>,
 }
 
-/// How results are shown.
+/// Output format of a result.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Json {
     /// Print JSON instead of tables
@@ -50,7 +50,7 @@ impl Source {
             _ => std::env::var(name).ok().filter(|value| !value.is_empty()),
         };
         Config::load(self.config.as_deref(), lookup).map_err(|error| {
-            // What is missing may be there under another name.
+            // A missing value may be set under a misspelt name.
             let problems: Vec<String> = Self::unknown_variables().collect();
             if problems.is_empty() {
                 error.into()
@@ -60,7 +60,7 @@ impl Source {
         })
     }
 
-    /// What of the environment looks like a setting and is none, one line each.
+    /// Returns one line for each environment variable that looks like a setting but is unknown.
     pub(super) fn unknown_variables() -> impl Iterator<Item = String> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let unknown = config::unknown(names).into_iter();
@@ -75,24 +75,24 @@ impl Source {
     }
 }
 
-/// Makes a session that could hold the lease give up, as every command does, where somebody's lock stands in
-/// the way.
+/// Sets the lock timeout of every command on a session that can hold the lease.
 pub(super) async fn give_up_on_locks(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let set = sqlx::query(GIVE_UP).execute(connection);
     set.await.map(drop)
 }
 
-/// Prints a line of a result.
+/// Prints a line of the result to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
     print(std::io::stdout(), line)
 }
 
-/// Tells, beside the result, what takes time.
+/// Prints a remark to standard error, for example about a long wait.
 pub(super) fn hint(line: impl std::fmt::Display) -> anyhow::Result<()> {
     print(std::io::stderr(), line)
 }
 
-/// Prints a line. A reader who has had enough, as `head` has, changes neither what is done nor how it ends.
+/// Prints a line. A reader that closed the pipe, as `head` does, changes neither the command's work nor its
+/// result.
 fn print(mut to: impl Write, line: impl std::fmt::Display) -> anyhow::Result<()> {
     match writeln!(to, "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -39,17 +39,17 @@ SELECT key, count(*) AS messages, min(position) AS first_position FROM outbox.pa
 WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
 GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
 
-/// So many are counted, no more.
-const MOST: i64 = 100_000;
+/// Largest number of undelivered messages that are counted.
+const MAX_COUNTED: i64 = 100_000;
 
-/// How the outbox is doing.
+/// State of the outbox.
 #[derive(Debug, Serialize)]
 struct Status {
-    /// The relay that holds the lease.
+    /// Relay that holds the lease; `None` if no relay does.
     active: Option<Active>,
-    /// Why none can publish before somebody changes something.
+    /// Reason why no relay can publish before an operator acts; `None` if there is none.
     problem: Option<&'static str>,
-    /// Undelivered messages; counted up to 100,000.
+    /// Number of undelivered messages, counted up to 100,000.
     waiting: i64,
     oldest_waiting: Option<PgTimestamp>,
     oldest_waiting_seconds: Option<i64>,
@@ -61,7 +61,7 @@ struct Status {
 struct Active {
     name: String,
     address: Option<String>,
-    /// Known to the relay's own user, and to members of `pg_read_all_stats`.
+    /// Start of the relay's session; visible to the relay's own user and to members of `pg_read_all_stats`.
     since: Option<DateTime<Utc>>,
 }
 
@@ -108,8 +108,8 @@ impl Active {
     }
 }
 
-/// Number of undelivered rows and the time of the oldest. Where transaction ids mean nothing, everything
-/// above what is settled counts.
+/// Returns the number of undelivered rows and the time of the oldest. If the checkpoint's transaction ids
+/// mean nothing on this database, every row above the settled position counts.
 async fn waiting(
     connection: &mut PgConnection,
     checkpoint: Option<&Checkpoint>,
@@ -135,7 +135,7 @@ async fn waiting(
         message::waiting(connection, LANE, frame.watermark, xmax, running).await?;
     let (below, older) = message::waiting_below(connection, LANE, frame).await?;
     let oldest = oldest.into_iter().chain(older).min();
-    Ok(((above + below).min(MOST), oldest))
+    Ok(((above + below).min(MAX_COUNTED), oldest))
 }
 
 impl Status {
@@ -190,7 +190,11 @@ impl Status {
         if let Some(problem) = self.problem {
             say(format!("problem  {problem}"))?;
         }
-        let more = if self.waiting >= MOST { " or more" } else { "" };
+        let more = if self.waiting >= MAX_COUNTED {
+            " or more"
+        } else {
+            ""
+        };
         let oldest = self
             .oldest_waiting_seconds
             .map_or(String::new(), |seconds| {

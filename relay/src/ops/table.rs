@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Tables and texts for the terminal.
 
 use std::fmt::Write as _;
 
@@ -11,17 +11,17 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// A text of somebody else's for a terminal, and for JSON: what would move the cursor, hide or turn around
-/// what is beside it is escaped as JSON does.
+/// Escapes a text of unknown origin for a terminal and for JSON: characters that would move the cursor,
+/// hide their neighbours or reverse them are escaped as in JSON.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // What `Debug` escapes, apart from what it escapes for its quotes.
+        // The characters that `Debug` escapes, except those escaped only for its quotes.
         if matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1 {
             shown.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // A String takes everything.
+                // Writing to a String cannot fail.
                 let _ = write!(shown, "\\u{unit:04x}");
             }
         }
@@ -29,21 +29,21 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// The same of a text with lines.
+/// Escapes a text like [`printable`], but keeps its line breaks.
 pub(super) fn printable_lines(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(printable).collect();
     lines.join("\n")
 }
 
-/// An age in words: the two largest units.
+/// Formats an age in its two largest units.
 pub(super) fn age(seconds: i64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
-    let mut left = seconds.max(0);
+    let mut rest = seconds.max(0);
     let mut words = Vec::new();
     for (unit, size) in units {
-        if left >= size && words.len() < 2 {
-            words.push(format!("{} {unit}", left / size));
-            left %= size;
+        if rest >= size && words.len() < 2 {
+            words.push(format!("{} {unit}", rest / size));
+            rest %= size;
         }
     }
     if words.is_empty() {
@@ -58,7 +58,7 @@ mod tests {
     use super::{age, printable};
 
     #[test]
-    fn what_is_printed_stays_in_its_place() {
+    fn printed_text_cannot_change_its_surroundings() {
         assert_eq!(
             printable("orders.placed \"é\" 'x' \\ 漢"),
             "orders.placed \"é\" 'x' \\ 漢"
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_in_two_units() {
+    fn an_age_is_printed_in_two_units() {
         assert_eq!(age(0), "0 s");
         assert_eq!(age(61), "1 min 1 s");
         assert_eq!(age(90_061), "1 d 1 h");

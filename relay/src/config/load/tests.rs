@@ -1,4 +1,4 @@
-//! Files and environments, right and wrong.
+//! Configuration files and environments, valid and invalid.
 
 use std::{fs, time::Duration};
 
@@ -41,7 +41,7 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
-fn a_list_may_be_written_as_in_the_file() {
+fn a_list_in_the_environment_may_have_the_files_syntax() {
     let dropped = |text| {
         let loaded = load("", &[("POSTROOM_PUBLISH_DROP_UNROUTABLE", text)]);
         loaded.map(|config| config.publish.drop_unroutable)
@@ -55,7 +55,7 @@ fn a_list_may_be_written_as_in_the_file() {
 }
 
 #[test]
-fn what_the_environment_says_of_a_url_goes_before_the_file() {
+fn a_url_of_the_environment_overrides_the_file() {
     let secret = std::env::temp_dir().join(format!("postroom-url-{}", std::process::id()));
     fs::write(&secret, "amqp://from-a-secret\n").unwrap();
     let name = secret.to_str().unwrap();
@@ -73,7 +73,7 @@ fn what_the_environment_says_of_a_url_goes_before_the_file() {
 }
 
 #[test]
-fn variables_that_are_spelt_wrong_are_found() {
+fn misspelt_variables_are_found() {
     let variables = [
         "POSTROOM_LEASE_TIMEOOT",
         "POSTROOM_LEASE_TIMEOUT",
@@ -86,7 +86,7 @@ fn variables_that_are_spelt_wrong_are_found() {
     assert_eq!(unknown, ["POSTROOM_LEASE_TIMEOOT", "POSTROOM_LEASES"]);
 }
 
-/// `packaging/relay.toml` with all that is commented out.
+/// Reads `packaging/relay.toml` with every commented-out key made active.
 #[test]
 fn the_packaged_file_names_every_key_and_its_default() {
     let packaged = include_str!("../../../../packaging/relay.toml");
@@ -112,7 +112,7 @@ fn the_packaged_file_names_every_key_and_its_default() {
 }
 
 #[test]
-fn mistakes_are_named_with_their_place() {
+fn an_error_names_its_line_variable_or_key() {
     let error = load("[amqp]\nexchnge = 'shop'", &[]).unwrap_err();
     assert!(
         error.contains("exchnge") && error.contains("line 2"),
@@ -153,7 +153,7 @@ fn mistakes_are_named_with_their_place() {
 }
 
 #[test]
-fn every_variable_sets_a_key_that_exists() {
+fn every_variable_sets_an_existing_key() {
     for (variable, section, key) in ENVIRONMENT {
         let value = match *key {
             "url" | "exchange" | "source" | "filter" | "url_file" | "drop_unroutable" => "x",
