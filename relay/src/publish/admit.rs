@@ -1,4 +1,4 @@
-//! Taking rows in and giving each its place.
+//! Admission of rows: each row is made ready, waits for its key, or is parked.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,28 +11,30 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Begins a frame. `already_parked` are rows that an earlier session parked above the watermark of the
-    /// first frame; they are met again, in that one or in one of those after it, and passed over.
+    /// Begins a frame. `already_parked` are rows that an earlier session parked above the watermark
+    /// of the first frame: that frame or a later one brings them again, and they are skipped.
     pub fn open_frame(&mut self, id: FrameId, already_parked: HashSet<Position>) {
         debug_assert!(self.windows.back().is_none_or(|window| window.id < id));
         self.already_parked.extend(already_parked);
         self.windows.push_back(FrameWindow::new(id));
     }
 
-    /// Takes the next row of a frame, in the order of positions.
+    /// Takes the next row of a frame, in the order of positions. Returns the decision if the row is
+    /// dropped or parked at once.
     pub fn admit(&mut self, frame: FrameId, row: Row<M>) -> Option<Settled> {
         let Some(window) = self.windows.iter_mut().find(|window| window.id == frame) else {
             debug_assert!(false, "frame {frame} was never opened");
             return None;
         };
         window.admit(row.position);
-        // An earlier session parked it out of a frame that is read again.
-        if self.already_parked.remove(&row.position) || self.parked_in_hand.contains(&row.position)
+        // The row was parked by an earlier session, whose frame is read again.
+        if self.already_parked.remove(&row.position)
+            || self.parked_in_progress.contains(&row.position)
         {
             window.settle(row.position);
             return None;
         }
-        let entry = self.take_in(row, Origin::Frame(frame));
+        let entry = self.new_entry(row, Origin::Frame(frame));
         match entry.row.disposition {
             Disposition::Expired => {
                 self.release(&entry);
@@ -49,18 +51,19 @@ impl<M> Machine<M> {
                 );
                 Some(Settled::Parked(Reason::Scheduled))
             }
-            Disposition::Due => self.line_up(entry),
+            Disposition::Due => self.enqueue(entry),
         }
     }
 
-    /// Ends a frame: no more of its rows will come.
+    /// Ends a frame: it has no more rows.
     pub fn close_frame(&mut self, id: FrameId) {
         if let Some(window) = self.windows.iter_mut().find(|window| window.id == id) {
             window.close();
         }
     }
 
-    pub(super) fn take_in(&mut self, row: Row<M>, origin: Origin) -> Entry<M> {
+    /// Counts a row as in memory, and returns its entry.
+    pub(super) fn new_entry(&mut self, row: Row<M>, origin: Origin) -> Entry<M> {
         self.rows += 1;
         self.bytes += row.bytes;
         Entry {
@@ -71,16 +74,16 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Gives a row its place: ready, waiting for its key, or parked behind it.
-    fn line_up(&mut self, entry: Entry<M>) -> Option<Settled> {
+    /// Makes a row ready, lets it wait for its key, or parks it behind its key.
+    fn enqueue(&mut self, entry: Entry<M>) -> Option<Settled> {
         let Some(key) = entry.row.key.clone() else {
             self.make_ready(entry);
             return None;
         };
-        let most = self.settings.key_rows;
+        let max = self.settings.key_rows;
         let state = self.key(&key);
-        let mut hold = state.holds.over(&entry.row.topic);
-        if hold.is_none() && state.waiting.len() >= most {
+        let mut hold = state.holds.hold_for(&entry.row.topic);
+        if hold.is_none() && state.waiting.len() >= max {
             state.overflowed = true;
             hold = Some(Hold::Key);
         }
@@ -104,7 +107,8 @@ impl<M> Machine<M> {
         Some(Settled::Parked(Reason::Behind))
     }
 
-    /// Makes the next row of a key ready, if none is under way, and steps its drain.
+    /// Makes the next row of a key ready, if none is ready or in flight, and continues the key's
+    /// retry scan.
     pub(super) fn advance(&mut self, key: &Arc<str>) {
         loop {
             let state = self.key(key);
@@ -117,18 +121,18 @@ impl<M> Machine<M> {
             match entry.origin {
                 Origin::Parked { .. } => {
                     if state.scan.skips(&entry.row.topic) {
-                        // It stays parked as it is.
-                        self.parked_in_hand.remove(&entry.row.position);
+                        // The row stays in the table unchanged.
+                        self.parked_in_progress.remove(&entry.row.position);
                         self.release(&entry);
                         continue;
                     }
                 }
                 Origin::Frame(_) => {
-                    // Rows that overflowed lie behind what is in memory, and do not hold it.
+                    // Rows parked by an overflow follow the rows in memory, and do not hold them.
                     let hold = if state.overflowed {
-                        state.holds.over_topic(&entry.row.topic)
+                        state.holds.topic_hold_for(&entry.row.topic)
                     } else {
-                        state.holds.over(&entry.row.topic)
+                        state.holds.hold_for(&entry.row.topic)
                     };
                     if let Some(hold) = hold {
                         state.from_frames -= 1;

@@ -1,4 +1,4 @@
-//! How far each frame is done.
+//! Settlement of each frame's rows, and the watermark below them.
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,14 @@ use crate::capture::Position;
 /// Number of a frame, counted within a session.
 pub type FrameId = u64;
 
-/// How far frames are done, for a checkpoint.
+/// Progress of the frames, for a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Last frame that is done, as are all before it.
+    /// Last frame that is finished, as are all before it.
     pub finished: Option<FrameId>,
-    /// The frame after it, if it has been opened.
+    /// The frame after `finished`, if it has been opened.
     pub current: Option<FrameId>,
-    /// Every row of the current frame up to here is delivered or parked.
+    /// Highest position up to which every row of the current frame is delivered, dropped or parked.
     pub watermark: Option<Position>,
 }
 
@@ -22,7 +22,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub(super) struct FrameWindow {
     pub(super) id: FrameId,
-    /// Rows not yet below the watermark, by position; true once settled.
+    /// Rows above the watermark, by position; `true` once settled.
     rows: VecDeque<(Position, bool)>,
     watermark: Option<Position>,
     closed: bool,
@@ -38,7 +38,7 @@ impl FrameWindow {
         }
     }
 
-    /// Notes a row.
+    /// Adds a row.
     pub(super) fn admit(&mut self, position: Position) {
         debug_assert!(self.rows.back().is_none_or(|(last, _)| *last < position));
         self.rows.push_back((position, false));
@@ -56,7 +56,7 @@ impl FrameWindow {
 
     fn find(&self, position: Position) -> Option<usize> {
         let (first, _) = self.rows.front()?;
-        // Mostly no position is missing.
+        // Positions mostly follow each other without a gap.
         let guess = usize::try_from(position - first).unwrap_or(usize::MAX);
         let is_there = |(row, _): &(Position, bool)| *row == position;
         if self.rows.get(guess).is_some_and(is_there) {
@@ -66,8 +66,8 @@ impl FrameWindow {
         found.ok()
     }
 
-    /// Whether it has a row that is not settled.
-    pub(super) fn is_open(&self, position: Position) -> bool {
+    /// Returns `true` if the frame has this row and it is not settled.
+    pub(super) fn has_unsettled(&self, position: Position) -> bool {
         self.find(position).is_some_and(|index| !self.rows[index].1)
     }
 
@@ -83,18 +83,18 @@ impl FrameWindow {
         self.watermark
     }
 
-    /// The last row that is settled.
+    /// Returns the position of the last settled row.
     pub(super) fn last_settled(&self) -> Option<Position> {
         let settled = self.rows.iter().rfind(|(_, settled)| *settled);
         settled.map(|(position, _)| *position).or(self.watermark)
     }
 
     #[cfg(test)]
-    pub(super) fn open_rows(&self) -> usize {
+    pub(super) fn unsettled_rows(&self) -> usize {
         self.rows.iter().filter(|(_, settled)| !settled).count()
     }
 
-    /// Rows between the watermark and the last row read.
+    /// Number of rows between the watermark and the last row read.
     pub(super) fn span(&self) -> usize {
         self.rows.len()
     }

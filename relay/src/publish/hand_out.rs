@@ -1,4 +1,4 @@
-//! Handing messages out.
+//! Choice of the messages for the next batch.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use super::{Machine, key::Entry, machine::Batch};
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Lets a row be handed out.
+    /// Makes a row ready to be handed out.
     pub(super) fn make_ready(&mut self, entry: Entry<M>) {
         if self.stays_parked(&entry) {
-            return self.leave_parked(&entry);
+            return self.unload_parked(&entry);
         }
         self.unresponsive_ready |= self.isolation.is_unresponsive(&entry.row.topic);
         self.ready.insert(entry.row.position, entry);
     }
 
-    /// Takes up to `most` messages to publish, oldest first. One under suspicion goes alone, and topics
-    /// in doubt have batches of their own.
-    pub fn next_batch(&mut self, most: usize) -> Batch<M> {
-        let mut batch = Vec::with_capacity(most.min(self.ready.len()));
+    /// Takes up to `max` messages to publish, oldest first. A suspect message goes alone, and
+    /// isolated topics have separate batches.
+    pub fn next_batch(&mut self, max: usize) -> Batch<M> {
+        let mut batch = Vec::with_capacity(max.min(self.ready.len()));
         if self.suspect.is_some() {
             return batch;
         }
         if !self.isolation.is_empty() || self.winding_down.is_some() {
-            return self.next_restricted_batch(most);
+            return self.next_restricted_batch(max);
         }
         let number = self.isolation.number();
-        while batch.len() < most {
+        while batch.len() < max {
             let Some(first) = self.ready.first_entry() else {
                 break;
             };
@@ -45,23 +45,24 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// As [`Machine::next_batch`], while not all may go together: messages of one topic in doubt, or of none,
-    /// and only those within the scope.
-    fn next_restricted_batch(&mut self, most: usize) -> Batch<M> {
-        if let Some(position) = self.suspect_in_turn() {
+    /// Like [`Machine::next_batch`], while topics are isolated or a graceful stop is in progress:
+    /// the batch holds messages of one isolated topic, or of topics that are not isolated, and only
+    /// those within the scope.
+    fn next_restricted_batch(&mut self, max: usize) -> Batch<M> {
+        if let Some(position) = self.sendable_suspect() {
             return self.next_suspect(position);
         }
-        let within = self.scope().of(&self.ready);
-        let innocents = within.take_while(|(_, entry)| entry.closures == 0);
-        let topics = innocents.clone().map(|(_, entry)| &entry.row.topic);
+        let in_scope = self.scope().select(&self.ready);
+        let before_suspect = in_scope.take_while(|(_, entry)| entry.closures == 0);
+        let topics = before_suspect.clone().map(|(_, entry)| &entry.row.topic);
         let number = self.isolation.number();
-        let most_isolated = self.settings.isolated_batches;
-        let apart = self.isolation.next(number, topics, most_isolated);
-        let goes = |entry: &Entry<M>| match &apart {
+        let max_isolated = self.settings.isolated_batches;
+        let isolated_topic = self.isolation.assign(number, topics, max_isolated);
+        let belongs = |entry: &Entry<M>| match &isolated_topic {
             Some(topic) => entry.row.topic == *topic,
             None => !self.isolation.contains(&entry.row.topic),
         };
-        let rows = innocents.filter(|(_, entry)| goes(entry)).take(most);
+        let rows = before_suspect.filter(|(_, entry)| belongs(entry)).take(max);
         let positions: Vec<Position> = rows.map(|(position, _)| *position).collect();
         let hand_out = |position| {
             let mut entry = self.ready.remove(&position)?;
@@ -73,26 +74,27 @@ impl<M> Machine<M> {
         positions.into_iter().filter_map(hand_out).collect()
     }
 
-    /// The first message under suspicion, once it may go.
-    fn suspect_in_turn(&self) -> Option<Position> {
-        let within = self.scope().of(&self.ready);
-        let suspect = within.clone().find(|(_, entry)| entry.closures > 0);
+    /// Returns the first suspect message, once it may be sent.
+    fn sendable_suspect(&self) -> Option<Position> {
+        let in_scope = self.scope().select(&self.ready);
+        let suspect = in_scope.clone().find(|(_, entry)| entry.closures > 0);
         let (&position, _) = suspect?;
-        // Messages of topics in doubt may come back before it again and again.
-        let must_repeat = |(_, entry): (_, &Entry<M>)| self.isolation.contains(&entry.row.topic);
-        let mut before = within.take_while(|(row, _)| **row < position);
+        // Messages of isolated topics may be requeued again and again: the suspect does not wait
+        // for them.
+        let is_isolated = |(_, entry): (_, &Entry<M>)| self.isolation.contains(&entry.row.topic);
+        let mut before = in_scope.take_while(|(row, _)| **row < position);
         let is_first = before.clone().next().is_none();
-        (is_first || (self.in_flight.is_empty() && before.all(must_repeat))).then_some(position)
+        (is_first || (self.in_flight.is_empty() && before.all(is_isolated))).then_some(position)
     }
 
-    /// Whether a batch, just handed out, is one that a topic in doubt has for itself.
+    /// Returns `true` if a batch, just handed out, holds messages of one isolated topic only.
     pub fn is_isolated(&self, batch: &Batch<M>) -> bool {
         let first = batch.first();
         let first = first.and_then(|row| self.in_flight.get(&row.position));
         first.is_some_and(|entry| self.isolation.is_isolated(&entry.row.topic, entry.batch))
     }
 
-    /// Takes a message that is under suspicion, as soon as nothing else is in flight.
+    /// Takes a suspect message, as soon as nothing else is in flight.
     fn next_suspect(&mut self, position: Position) -> Batch<M> {
         let mut batch = Batch::new();
         if self.in_flight.is_empty()
@@ -106,9 +108,9 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// Whether there are messages that may be handed out. [`Machine::next_batch`] may hold them back until
-    /// others are settled.
+    /// Returns `true` if there are messages that may be handed out. [`Machine::next_batch`] may
+    /// hold them back until others are settled.
     pub fn has_ready(&self) -> bool {
-        self.scope().of(&self.ready).next().is_some()
+        self.scope().select(&self.ready).next().is_some()
     }
 }

@@ -1,13 +1,13 @@
-//! Topics whose messages are kept apart from others.
+//! Topics that are sent in separate batches because a confirm was overdue.
 //!
 //! A quorum queue without a majority answers nothing, and RabbitMQ 3.10 reads no further on a new
-//! channel that publishes to one: what shares a batch with such messages waits with them. So a topic
-//! of which a message was left without a confirm has batches of its own from then on, one at a time,
-//! until the broker answers one, whatever it answers.
+//! channel that publishes to such a queue: all other messages of the batch wait too. So once a
+//! message is left without a confirm, its topic is *isolated*: its messages go in batches without
+//! other topics, one batch at a time, until the broker gives any answer to a message of the topic.
 //!
-//! If messages of others were confirmed while a batch of its own waited in vain, the topic is *stuck*: its
-//! messages are parked. Not so while nothing is confirmed, as when a disk hangs: then all wait for the
-//! same.
+//! An isolated topic is *unresponsive* if messages of others were confirmed while its batch became
+//! overdue. Its messages are then parked. While nothing is confirmed, as when a disk hangs, no
+//! topic is unresponsive: all wait for the same cause.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,36 +16,36 @@ use foldhash::fast::RandomState;
 /// Number of a batch, in the order of handing out.
 pub(super) type BatchNumber = u64;
 
-/// Topics that are kept isolated.
+/// The topics that are isolated.
 #[derive(Debug, Default)]
 pub(super) struct IsolatedTopics {
     topics: HashMap<Arc<str>, IsolatedTopic, RandomState>,
-    /// The last batch that was handed out, of any topics.
+    /// Number of the last batch that was handed out, isolated or not.
     last: BatchNumber,
-    /// How many messages were confirmed so far.
+    /// Number of messages confirmed so far.
     confirms: u64,
 }
 
 #[derive(Debug, Default)]
 struct IsolatedTopic {
-    /// How often a batch of its own was left without confirms.
-    times: u32,
-    /// That batch, while it is in flight. One of before the doubt may be, too.
-    in_flight: Option<Flight>,
+    /// Number of isolated batches that became overdue.
+    timeouts: u32,
+    /// The isolated batch in flight. A batch from before the isolation may be in flight too.
+    in_flight: Option<IsolatedBatch>,
     unresponsive: bool,
 }
 
 #[derive(Debug)]
-struct Flight {
-    batch: BatchNumber,
-    /// How many messages had been confirmed when it was handed out.
+struct IsolatedBatch {
+    number: BatchNumber,
+    /// Number of messages confirmed before the batch was handed out.
     confirms: u64,
 }
 
 impl IsolatedTopic {
     fn has_in_flight(&self, batch: BatchNumber) -> bool {
-        let flight = self.in_flight.as_ref();
-        flight.is_some_and(|flight| flight.batch == batch)
+        let in_flight = self.in_flight.as_ref();
+        in_flight.is_some_and(|in_flight| in_flight.number == batch)
     }
 }
 
@@ -58,23 +58,24 @@ impl IsolatedTopics {
         self.topics.contains_key(topic)
     }
 
-    /// Numbers the next batch.
+    /// Returns the number of the next batch.
     pub(super) const fn number(&mut self) -> BatchNumber {
         self.last += 1;
         self.last
     }
 
-    /// The topic that has this batch of messages of these topics: of those that failed least often, the
-    /// first. None if no topic may have one now, or if `most` have one in flight.
-    pub(super) fn next<'a>(
+    /// Assigns the batch to one of `topics`: of the isolated ones without a batch in flight, to the
+    /// first among those with the fewest overdue batches. Returns `None` if there is no such topic,
+    /// or if `max` isolated batches are in flight.
+    pub(super) fn assign<'a>(
         &mut self,
         batch: BatchNumber,
         topics: impl Iterator<Item = &'a Arc<str>>,
-        most: usize,
+        max: usize,
     ) -> Option<Arc<str>> {
         let all = self.topics.values();
-        let under_way = all.filter(|isolated| isolated.in_flight.is_some()).count();
-        if under_way >= most || under_way == self.topics.len() {
+        let in_flight = all.filter(|isolated| isolated.in_flight.is_some()).count();
+        if in_flight >= max || in_flight == self.topics.len() {
             return None;
         }
         let idle = topics.filter_map(|topic| {
@@ -82,22 +83,25 @@ impl IsolatedTopics {
             isolated
                 .in_flight
                 .is_none()
-                .then_some((isolated.times, topic))
+                .then_some((isolated.timeouts, topic))
         });
-        let (_, topic) = idle.min_by_key(|(times, _)| *times)?;
+        let (_, topic) = idle.min_by_key(|(timeouts, _)| *timeouts)?;
         let confirms = self.confirms;
-        self.topics.get_mut(topic)?.in_flight = Some(Flight { batch, confirms });
+        self.topics.get_mut(topic)?.in_flight = Some(IsolatedBatch {
+            number: batch,
+            confirms,
+        });
         Some(Arc::clone(topic))
     }
 
-    /// Whether this batch is one of the topic's own.
+    /// Returns `true` if the batch is the topic's isolated batch.
     pub(super) fn is_isolated(&self, topic: &Arc<str>, batch: BatchNumber) -> bool {
         let isolated = self.topics.get(topic);
         isolated.is_some_and(|isolated| isolated.has_in_flight(batch))
     }
 
-    /// Whether a topic has a batch of its own in flight.
-    pub(super) fn is_tried(&self, topic: &Arc<str>) -> bool {
+    /// Returns `true` while an isolated batch of the topic is in flight.
+    pub(super) fn has_batch_in_flight(&self, topic: &Arc<str>) -> bool {
         let isolated = self.topics.get(topic);
         isolated.is_some_and(|isolated| isolated.in_flight.is_some())
     }
@@ -112,39 +116,42 @@ impl IsolatedTopics {
         self.topics.values().any(|isolated| isolated.unresponsive)
     }
 
-    /// Notes that a message of a batch was left without a confirm.
+    /// Records that a message of the batch was left without a confirm.
     pub(super) fn overdue(&mut self, topic: &Arc<str>, batch: BatchNumber) {
         let isolated = self.topics.entry(Arc::clone(topic)).or_default();
-        // Once for all messages of the batch.
-        if let Some(own) = isolated.in_flight.take_if(|own| own.batch == batch) {
-            isolated.times += 1;
-            isolated.unresponsive |= self.confirms > own.confirms;
+        // Counts the batch once: its other messages find no batch in flight.
+        let in_flight = &mut isolated.in_flight;
+        if let Some(overdue) = in_flight.take_if(|in_flight| in_flight.number == batch) {
+            isolated.timeouts += 1;
+            isolated.unresponsive |= self.confirms > overdue.confirms;
         }
     }
 
-    /// Notes that the broker did not say what it makes of a message.
+    /// Records that a message of the batch ended without an answer of the broker.
     pub(super) fn unanswered(&mut self, topic: &Arc<str>, batch: BatchNumber) {
         if let Some(isolated) = self.topics.get_mut(topic) {
-            isolated.in_flight.take_if(|own| own.batch == batch);
+            let in_flight = &mut isolated.in_flight;
+            in_flight.take_if(|in_flight| in_flight.number == batch);
         }
     }
 
-    /// Notes that the broker said what it makes of a message.
+    /// Records an answer of the broker to a message: its topic is no longer isolated.
     pub(super) fn answered(&mut self, topic: &Arc<str>) {
         if !self.topics.is_empty() {
             self.topics.remove(topic);
         }
     }
 
-    /// Notes that the broker confirmed a message that a queue took. Of one that none took, it would even
-    /// while its disk hangs.
+    /// Records the confirm of a message that a queue took. Confirms of unroutable messages do not
+    /// count: the broker sends them even while its disk hangs.
     pub(super) fn confirmed(&mut self, topic: &Arc<str>) {
         self.confirms += 1;
         self.answered(topic);
     }
 
-    /// Notes that a channel or the connection is gone: whether others are answered is to be seen again.
-    pub(super) fn lost(&mut self) {
+    /// Records the loss of a channel or the connection: no topic counts as unresponsive until
+    /// others are answered again.
+    pub(super) fn channel_lost(&mut self) {
         for isolated in self.topics.values_mut() {
             isolated.unresponsive = false;
         }

@@ -1,4 +1,4 @@
-//! What is known of one key.
+//! State of one key: its rows in memory, and what its parked rows hold back.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,19 +11,20 @@ use super::{
 };
 use crate::capture::Position;
 
-/// What waits behind a parked row.
+/// The rows that must wait behind a parked row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hold {
-    /// Nothing: it has no key, or left its order.
+    /// No rows: the parked row has no key, or has left its key's order.
     Nothing,
-    /// Messages of its key and topic. No queue is bound to the topic, so others may pass.
+    /// Rows of the same key and topic. No queue is bound to the topic, so rows of other topics go
+    /// on.
     Topic,
-    /// All messages of its key.
+    /// All rows of the key.
     Key,
 }
 
 impl Hold {
-    /// Name in the table.
+    /// Name in `outbox.parked`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -33,15 +34,15 @@ impl Hold {
     }
 }
 
-/// Where a row stands in the order of the outbox.
+/// Order of a row in the outbox: frame, then position.
 pub(super) type RowOrder = (FrameId, Position);
 
-/// Where a row in memory came from.
+/// Source of a row in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A frame.
     Frame(FrameId),
-    /// `outbox.parked`, with so many failed attempts.
+    /// `outbox.parked`, after this many failed attempts.
     Parked { attempts: u32 },
 }
 
@@ -50,9 +51,10 @@ pub(super) enum Origin {
 pub(super) struct Entry<M> {
     pub(super) row: Arc<Row<M>>,
     pub(super) origin: Origin,
-    /// Times that its batch ended in an error of the broker; above zero it is sent alone.
+    /// Times that the broker closed a channel or connection over the row's batch. Above zero, the
+    /// row is *suspect* and sent alone.
     pub(super) closures: u8,
-    /// The batch that it was last handed out with.
+    /// Number of the last batch that held the row.
     pub(super) batch: BatchNumber,
 }
 
@@ -61,7 +63,7 @@ impl<M> Entry<M> {
         matches!(self.origin, Origin::Parked { .. })
     }
 
-    /// Where it stands; nowhere if it was parked.
+    /// Order of the row in the outbox; `None` if the row was parked.
     pub(super) fn order(&self) -> Option<RowOrder> {
         match self.origin {
             Origin::Frame(frame) => Some((frame, self.row.position)),
@@ -70,8 +72,7 @@ impl<M> Entry<M> {
     }
 }
 
-/// A row that is to be parked once the rows before it are out of memory, and whose message is
-/// dropped already.
+/// A row to park once the rows before it have left memory. Its message is dropped already.
 #[derive(Debug)]
 pub(super) struct PendingPark {
     pub(super) position: Position,
@@ -86,10 +87,12 @@ impl PendingPark {
     }
 }
 
-/// Parked rows that stand before whatever comes next.
+/// Combined hold of a key's parked rows on the rows that follow.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
+    /// `true` if all rows of the key must wait.
     pub(super) key: bool,
+    /// Topics whose rows must wait.
     pub(super) topics: Topics,
 }
 
@@ -104,8 +107,8 @@ impl Holds {
         }
     }
 
-    /// What a new row of a topic must wait behind.
-    pub(super) fn over(&self, topic: &Arc<str>) -> Option<Hold> {
+    /// Returns the hold that a new row of the topic must wait for, if any.
+    pub(super) fn hold_for(&self, topic: &Arc<str>) -> Option<Hold> {
         if self.key {
             Some(Hold::Key)
         } else if self.topics.contains(topic) {
@@ -115,8 +118,8 @@ impl Holds {
         }
     }
 
-    /// As [`Holds::over`], looking at the row's own topic only.
-    pub(super) fn over_topic(&self, topic: &Arc<str>) -> Option<Hold> {
+    /// Like [`Holds::hold_for`], but ignores a hold on the whole key.
+    pub(super) fn topic_hold_for(&self, topic: &Arc<str>) -> Option<Hold> {
         self.topics.contains(topic).then_some(Hold::Topic)
     }
 
@@ -125,22 +128,24 @@ impl Holds {
     }
 }
 
-/// The rows of one key: at most one is ready or in flight, the others wait in order.
+/// Rows of one key: at most one is ready or in flight, the others wait in order.
 #[derive(Debug)]
 pub(super) struct KeyState<M> {
+    /// `true` while a row of the key is ready or in flight.
     pub(super) active: bool,
     pub(super) waiting: VecDeque<Entry<M>>,
-    /// How many of them, and of the active one, came from frames.
+    /// Number of waiting and active rows that came from frames.
     pub(super) from_frames: usize,
-    /// Parked ahead of those from frames, they would overtake them after a crash.
+    /// Rows to park after the frame rows before them. Parked earlier, they would overtake those
+    /// rows after a crash.
     pub(super) pending_parks: VecDeque<PendingPark>,
     pub(super) holds: Holds,
-    /// Rows were parked only because the window was full of this key: nothing failed, so they are
-    /// fetched as soon as the window has none of it.
+    /// `true` if rows were parked only because the key filled its share of the window. None of them
+    /// failed, so they are fetched as soon as the window holds no row of the key.
     pub(super) overflowed: bool,
     pub(super) retry: KeyRetry,
     pub(super) scan: RetryScan,
-    /// Records about its parked rows that are not written yet.
+    /// Number of records about the key's parked rows that are not written yet.
     pub(super) unwritten: usize,
 }
 
@@ -159,7 +164,7 @@ impl<M> KeyState<M> {
         }
     }
 
-    /// Whether nothing needs to be remembered of it.
+    /// Returns `true` if the key has no state to remember.
     pub(super) fn is_idle(&self) -> bool {
         !self.active
             && self.waiting.is_empty()

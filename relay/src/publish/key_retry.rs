@@ -1,9 +1,10 @@
-//! Fetching the parked rows of a key, in order.
+//! Retry scans: the parked rows of a key are read again, in order.
 //!
-//! A *pass* reads the key's parked rows from the lowest position on and tries each. It ends at the
-//! first row that holds the whole key and fails, or when no row is left; rows of a topic that
-//! proved unroutable are skipped. What the pass leaves is what the key still waits for. Only the
-//! table is believed, never a count: operators delete and revive rows beside the relay.
+//! A *scan* reads the key's parked rows from the lowest position on and tries each. The scan ends
+//! at the first row that fails and holds the whole key, or when no row is left; rows of a topic
+//! that proved unroutable are skipped. The rows that remain parked are those for which the key
+//! still waits. The machine relies on the table alone, never on a count, because operators delete
+//! and revive rows beside the relay.
 
 use std::sync::Arc;
 
@@ -19,67 +20,68 @@ pub struct ParkedRow<M> {
     pub attempts: u32,
 }
 
-/// Asks for the parked rows of a key above a position.
+/// Request for the parked rows of a key above a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRequest {
     /// The key.
     pub key: Arc<str>,
-    /// Only rows above this position.
+    /// Lower bound: only rows above this position.
     pub after: Position,
-    /// No rows of these topics, which would not be tried; but those that have expired.
+    /// Topics that the scan skips. Of their rows, only expired ones are read.
     pub without: Vec<Arc<str>>,
 }
 
-/// Where a key's drain stands.
+/// State of a key's retry scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum KeyRetry {
-    /// No pass is under way.
+    /// No scan is in progress.
     #[default]
     Idle,
-    /// A page is wanted, once all rows behind others are parked and all records are written.
+    /// A page is to be requested, once all pending rows are parked and all records are written.
     Wanted { after: Position },
-    /// A page has been asked for.
+    /// A page has been requested.
     Loading,
-    /// The rows of a page are being tried; `more` if rows may follow above `last`.
-    Feeding { last: Position, more: bool },
+    /// The rows of a page are being tried; `more` is `true` if rows may follow above `last`.
+    Trying { last: Position, more: bool },
 }
 
-/// What a pass has found so far.
+/// Findings of a scan so far.
 #[derive(Debug, Default)]
 pub(super) struct RetryScan {
-    /// A row that holds the whole key failed: nothing behind it may be tried.
+    /// `true` once a row that holds the whole key has failed: no row behind it may be tried.
     pub(super) stopped: bool,
     /// Topics that proved unroutable.
     pub(super) failed_topics: Topics,
-    /// Rows of the key were parked since the pass began: it must look again.
+    /// `true` if rows of the key were parked since the scan began: the scan must start again.
     pub(super) parked_since: bool,
-    /// A row expired that may be the one that failed: another pass must tell what still holds.
+    /// `true` if a skipped row expired. It may be the row that failed, so only another scan can
+    /// tell what is still held.
     pub(super) must_repeat: bool,
 }
 
-/// What to do once the rows of a page have been tried.
+/// Step that follows once the rows of a page have been tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Ask for more rows above a position.
+    /// Request rows above a position.
     Load { after: Position },
-    /// The pass is over.
+    /// End the scan.
     End,
 }
 
 impl RetryScan {
-    /// Whether a row of a topic is not to be tried, since one before it failed.
+    /// Returns `true` if rows of the topic are not tried, because a row before them failed.
     pub(super) fn skips(&self, topic: &Arc<str>) -> bool {
         self.stopped || self.failed_topics.contains(topic)
     }
 
-    /// Decides what follows a page.
+    /// Decides the step that follows a page.
     pub(super) fn next(&self, last: Position, more: bool) -> Next {
         if self.stopped {
             Next::End
         } else if more {
             Next::Load { after: last }
         } else if self.parked_since {
-            // From the lowest position again: late commits may lie below what was read.
+            // From the lowest position again: late commits may lie below the rows already read.
             Next::Load { after: 0 }
         } else {
             Next::End

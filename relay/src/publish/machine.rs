@@ -1,4 +1,4 @@
-//! The state machine's state, and what it reports.
+//! State of the publishing machine, and what it reports.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -17,61 +17,63 @@ use super::{
 };
 use crate::capture::Position;
 
-/// Room for parked rows beyond the window.
+/// Room for parked rows beyond the window, in rows and in bytes.
 const PARKED_ROWS: usize = 500;
 const PARKED_BYTES: usize = 2 << 20;
 
-/// Bounds of the machine.
+/// Limits and policies of the machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Most rows in memory; those of one page more may be admitted.
+    /// Most rows in memory; up to one page more may be admitted.
     pub window_rows: usize,
-    /// Most bytes of messages in memory; one page more may be admitted.
+    /// Most bytes of messages in memory; up to one page more may be admitted.
     pub window_bytes: usize,
-    /// Most rows of one key in memory; what comes above is parked behind them.
+    /// Most rows of one key in memory; further rows are parked behind them.
     pub key_rows: usize,
-    /// Most rows above the watermark of a frame.
+    /// Most rows above the watermarks of all frames together.
     pub span: usize,
-    /// Most batches in flight together that hold topics in doubt: others must find a channel.
+    /// Most isolated batches in flight at once, so that channels remain for other topics.
     pub isolated_batches: usize,
-    /// Waits between attempts of parked rows.
+    /// Waits between attempts of a parked row.
     pub backoff: Backoff,
-    /// Drops what no queue takes, by topic, instead of parking it.
+    /// Topics whose unroutable messages are dropped instead of parked.
     pub drop_unroutable: TopicPatterns,
 }
 
 /// Messages to publish together.
 pub type Batch<M> = Vec<Arc<Row<M>>>;
 
-/// Decides what is published, parked and passed by the watermark.
+/// Decides which rows are published or parked, and how far the watermark may go.
 #[derive(Debug)]
 pub struct Machine<M> {
     pub(super) settings: Settings,
     pub(super) windows: VecDeque<FrameWindow>,
     pub(super) finished: Option<FrameId>,
-    /// Hashed fast rather than safe from strangers: keys are the service's own.
+    /// Uses a fast hash function without protection against chosen keys: keys are the service's
+    /// own.
     pub(super) keys: HashMap<Arc<str>, KeyState<M>, RandomState>,
     pub(super) ready: BTreeMap<Position, Entry<M>>,
     pub(super) in_flight: HashMap<Position, Entry<M>, RandomState>,
-    /// The row in flight that is under suspicion, and alone.
+    /// The suspect row in flight, which is sent alone.
     pub(super) suspect: Option<Position>,
     pub(super) isolation: IsolatedTopics,
-    /// A graceful stop is under way.
+    /// The graceful stop, if one is in progress.
     pub(super) winding_down: Option<WindDown>,
     pub(super) unbound: Unbound,
-    /// Messages of stuck topics may be ready.
+    /// `true` if messages of unresponsive topics may be ready.
     pub(super) unresponsive_ready: bool,
     pub(super) rows: usize,
     pub(super) bytes: usize,
-    /// Rows of frames to come that an earlier session parked.
+    /// Rows of frames still to be read that an earlier session parked.
     pub(super) already_parked: HashSet<Position>,
-    /// Parked rows that are in memory, or whose fate is not written yet.
-    pub(super) parked_in_hand: HashSet<Position>,
+    /// Parked rows that are in memory, or whose outcome is not written yet.
+    pub(super) parked_in_progress: HashSet<Position>,
+    /// Keys whose parked rows are to be requested.
     pub(super) wanted_keys: VecDeque<Arc<str>>,
-    /// Rows that were parked since somebody asked, because one before them of their key was.
+    /// Number of rows parked behind an earlier row of their key, since the last report.
     pub(super) parked_behind: usize,
     pub(super) writes: PendingWrites,
-    /// Parked rows that were dropped, each with the last frame that had been opened by then.
+    /// Parked rows that were dropped, each with the last frame opened by then.
     pub(super) dropped: VecDeque<(FrameId, Position)>,
 }
 
@@ -93,7 +95,7 @@ impl<M> Machine<M> {
             rows: 0,
             bytes: 0,
             already_parked: HashSet::new(),
-            parked_in_hand: HashSet::new(),
+            parked_in_progress: HashSet::new(),
             wanted_keys: VecDeque::new(),
             parked_behind: 0,
             writes: PendingWrites::default(),
@@ -101,54 +103,55 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Whether more rows may be admitted.
+    /// Returns `true` if more rows of frames may be admitted.
     pub fn has_room(&self) -> bool {
         self.rows < self.settings.window_rows
             && self.bytes < self.settings.window_bytes
             && self.windows.iter().map(FrameWindow::span).sum::<usize>() < self.settings.span
     }
 
-    /// Whether more parked rows may be taken. They find room where rows of frames find none: as long as
-    /// those wait in the outbox they fill every gap, and what is parked would wait for all of them.
+    /// Returns `true` if more parked rows may be taken. They have room beyond the window: as long
+    /// as rows wait in the outbox, frames fill every gap, and parked rows would wait for all of
+    /// them.
     pub const fn has_room_for_parked(&self) -> bool {
         self.rows < self.settings.window_rows.saturating_add(PARKED_ROWS)
             && self.bytes < self.settings.window_bytes.saturating_add(PARKED_BYTES)
     }
 
-    /// Rows in memory.
+    /// Number of rows in memory.
     pub const fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Positions of parked rows that are in memory, or whose fate is not written yet.
-    pub const fn parked_in_hand(&self) -> &HashSet<Position> {
-        &self.parked_in_hand
+    /// Positions of parked rows that are in memory, or whose outcome is not written yet.
+    pub const fn parked_in_progress(&self) -> &HashSet<Position> {
+        &self.parked_in_progress
     }
 
-    /// Parked rows that are dropped, and cannot be forgotten yet.
+    /// Number of parked rows that are dropped but cannot be forgotten yet.
     pub fn dropped(&self) -> usize {
         self.dropped.len()
     }
 
-    /// Rows that have been handed out and not settled.
+    /// Number of rows that have been handed out and not settled.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Whether nothing is in memory and nothing is left to record.
+    /// Returns `true` if no row is in memory and nothing is left to record.
     pub fn is_idle(&self) -> bool {
         self.rows == 0 && self.writes.is_empty() && self.dropped.is_empty()
     }
 
-    /// The least that `of` says of a message in memory that was not parked. Asks those that may go or are
-    /// in flight: of each key they are the first.
+    /// Returns the least value of `of` over the messages in memory that were not parked. Only
+    /// messages that are ready or in flight are compared: each is the first of its key.
     pub fn min_by<T: Ord>(&self, of: impl Fn(&M) -> T) -> Option<T> {
         let first = self.ready.values().chain(self.in_flight.values());
         let first = first.filter(|entry| matches!(entry.origin, Origin::Frame(_)));
         first.map(|entry| of(&entry.row.message)).min()
     }
 
-    /// Keys that parked rows hold back, wholly or for some topics.
+    /// Number of keys that parked rows hold back, wholly or for some topics.
     pub fn held_keys(&self) -> usize {
         self.keys
             .values()
@@ -156,17 +159,18 @@ impl<M> Machine<M> {
             .count()
     }
 
-    /// Takes the number of rows that were in memory and were parked behind one of their key.
+    /// Takes the number of rows that were in memory and were parked behind an earlier row of their
+    /// key.
     pub const fn take_parked_behind(&mut self) -> usize {
         std::mem::replace(&mut self.parked_behind, 0)
     }
 
-    /// Takes the topics of parked messages that no queue is bound to, each once until one is.
+    /// Takes the topics of parked messages to which no queue is bound, each once until one is.
     pub fn unbound_topics(&mut self) -> Vec<Arc<str>> {
-        self.unbound.news()
+        self.unbound.take_new()
     }
 
-    /// How far frames are done.
+    /// Returns how far the frames are settled.
     pub fn progress(&mut self) -> Progress {
         while self.windows.front().is_some_and(FrameWindow::is_finished) {
             self.finished = self.windows.pop_front().map(|window| window.id);
@@ -178,29 +182,30 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Whether there are records besides the progress.
+    /// Returns `true` if there is something to record besides the progress.
     pub fn has_records(&self) -> bool {
-        !self.writes.is_empty() || self.has_dropped()
+        !self.writes.is_empty() || self.may_forget_dropped()
     }
 
-    /// Whether a dropped row may be forgotten.
-    fn has_dropped(&self) -> bool {
+    /// Returns `true` if the oldest dropped row may be forgotten.
+    fn may_forget_dropped(&self) -> bool {
         let first = self.dropped.front();
         first.is_some_and(|(frame, _)| self.finished >= Some(*frame))
     }
 
-    /// Takes all records that wait to be written, together with [`Machine::progress`] of the same
-    /// moment: the watermark passes parked rows because they are written with it.
+    /// Takes all pending writes. They must be recorded together with the [`Machine::progress`] of
+    /// the same moment: the watermark passes parked rows because they are written with it.
     pub fn take_writes(&mut self) -> PendingWrites {
-        while self.has_dropped() {
+        while self.may_forget_dropped() {
             let position = self.dropped.pop_front().map(|(_, position)| position);
             self.writes.forgets.extend(position);
         }
         std::mem::take(&mut self.writes)
     }
 
-    /// Forgets a parked row that was dropped, which an operator may have wanted. Read again after a crash, its
-    /// frame would bring it back as it was: so not before every frame is done that may hold it.
+    /// Forgets a parked row that was dropped, perhaps by an operator, once every frame that may
+    /// hold the row is finished: read again after a crash, such a frame would bring the row back as
+    /// it was.
     pub(super) fn forget_dropped(&mut self, position: Position) {
         match self.windows.back() {
             Some(window) => self.dropped.push_back((window.id, position)),
@@ -208,18 +213,19 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Notes that a write is durable, but for what it says of parked rows that somebody has `locked`. That is
-    /// to be written again, until it can be.
+    /// Records that a write is durable, except for its parked rows that another transaction had
+    /// `locked`. Their records are written again, until they succeed.
     pub fn written(&mut self, write: &PendingWrites, locked: &[Position]) {
         for position in write.parked_positions() {
             if !locked.contains(&position) {
-                self.parked_in_hand.remove(&position);
+                self.parked_in_progress.remove(&position);
             }
         }
         if !locked.is_empty() {
-            self.writes.again(write, locked);
+            self.writes.add_locked(write, locked);
         }
-        // A key whose row is still as it was must not be read.
+        // A key is not read while one of its rows is locked: the table still shows the row as it
+        // was.
         let done = write.keys.iter();
         for (_, key) in done.filter(|(position, _)| !locked.contains(position)) {
             if let Some(state) = self.keys.get_mut(key) {
@@ -235,7 +241,7 @@ impl<M> Machine<M> {
             .or_insert_with(KeyState::new)
     }
 
-    /// Forgets a key of which nothing needs to be remembered; returns whether it did.
+    /// Forgets a key without state; returns `true` if it did.
     pub(super) fn forget_idle(&mut self, key: &Arc<str>) -> bool {
         let idle = self.keys.get(key).is_some_and(KeyState::is_idle);
         if idle {
@@ -244,7 +250,7 @@ impl<M> Machine<M> {
         idle
     }
 
-    /// Drops a row from memory; the watermark may pass it.
+    /// Removes a row from memory; the watermark may pass it.
     pub(super) fn release(&mut self, entry: &Entry<M>) {
         self.rows -= 1;
         self.bytes -= entry.row.bytes;
@@ -253,7 +259,7 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Lets the watermark of a frame pass a row.
+    /// Marks a row of a frame as settled, so that the watermark may pass it.
     pub(super) fn pass_watermark(&mut self, frame: FrameId, position: Position) {
         if let Some(window) = self.windows.iter_mut().find(|window| window.id == frame) {
             window.settle(position);

@@ -1,8 +1,9 @@
-//! What to publish next, and what became of it: a state machine without I/O.
+//! Publishing state machine: decides which messages are sent next, and what follows from their
+//! outcomes.
 //!
-//! Rows, confirms, returns and errors go in; batches to publish, rows to park and watermarks come
-//! out. [`Machine`] holds no clock, no connection and no task, so property tests drive it through
-//! any order of events. The shells around it are `crate::session` and `crate::broker`.
+//! Rows, confirms, returns and errors go in; batches to publish, rows to park and watermarks go
+//! out. [`Machine`] has no clock, no connection and no task, so property tests drive it through any
+//! order of events. `crate::session` and `crate::broker` do the I/O around it.
 
 mod admit;
 mod frame_window;
@@ -34,20 +35,20 @@ pub use pending_writes::{Due, Park, PendingWrites, Reason, Reschedule};
 pub use crate::backoff::Backoff;
 use crate::capture::Position;
 
-/// A row handed to the machine. `M` is the message's body and is never looked at.
+/// An outbox row in the machine. `M` is the message, which the machine never reads.
 #[derive(Debug, Clone)]
 pub struct Row<M> {
-    /// Position of the row.
+    /// Position in the outbox.
     pub position: Position,
-    /// What it is ordered by. None for a scheduled row, also once its time has come: when a frame
-    /// is read again after a crash, such a row may stand in `outbox.parked` as one that holds
-    /// nothing, and must not hold its key here.
+    /// Ordering key; `None` if unordered. Scheduled rows have none, even after their time has come:
+    /// when a frame is read again after a crash, such a row may stand in `outbox.parked` as one
+    /// that holds nothing, and must not hold its key here.
     pub key: Option<std::sync::Arc<str>>,
-    /// What it is about.
+    /// Topic of the message.
     pub topic: std::sync::Arc<str>,
-    /// Memory that it takes, in bytes.
+    /// Memory used by the row, in bytes.
     pub bytes: usize,
-    /// Whether it may go now.
+    /// Decision to send, hold back or drop the row now.
     pub disposition: Disposition,
     /// The message.
     pub message: M,

@@ -1,52 +1,53 @@
-//! What can become of a message.
+//! Outcomes of published messages, and the machine's decisions about them.
 
 use super::Reason;
 
-/// Whether a row may go now, by the database's clock when it was read.
+/// Timing of a row, by the database's clock when the row was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// It may.
+    /// The row may be sent now.
     Due,
-    /// It is to be held back until a later time.
+    /// The row is held back until a later time.
     Scheduled,
-    /// Its time is over: it is dropped, and counted.
+    /// The row has expired; it is dropped, and counted.
     Expired,
 }
 
-/// What the broker made of a published message.
+/// Outcome of a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Confirmed, and routed to a queue at least.
+    /// Confirmed, and routed to at least one queue.
     Confirmed,
     /// Confirmed, but returned: no queue was bound.
     Unroutable,
-    /// Refused for now: a queue is full, or could not take it.
+    /// Refused for now: a queue is full, or could not take the message.
     Nacked,
-    /// Its confirm did not come in time. Neither success nor failure; its topic is kept isolated.
+    /// Not confirmed in time: neither success nor failure. The topic is isolated from now on.
     Overdue,
-    /// It can never go.
+    /// Can never be published; the text says why.
     Rejected(String),
-    /// Its time was over before it was sent.
+    /// Expired before it was sent.
     Expired,
-    /// It was handed out, and never given to the client: nobody has judged it.
+    /// Handed out, but never given to the AMQP client: the broker has not judged the message.
     Unsent,
-    /// Neither success nor failure: the connection or channel is gone.
+    /// Neither success nor failure: the connection or channel was lost.
     Unknown {
-        /// The broker's words, if it closed the channel or connection over a message of the batch.
+        /// The broker's error text if it closed the channel or connection over a message of the
+        /// batch.
         blame: Option<String>,
     },
 }
 
-/// What the machine did with a message upon its outcome.
+/// The machine's decision about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// It is delivered.
+    /// The message is delivered.
     Delivered,
-    /// It was dropped as it was meant to be: it had expired, an operator discarded it, or a policy drops what no
-    /// queue takes.
+    /// The message was dropped on purpose: it had expired, an operator discarded it, or a policy
+    /// drops unroutable messages of its topic.
     Dropped,
-    /// It is parked.
+    /// The message is parked.
     Parked(Reason),
-    /// It will be sent again.
+    /// The message will be sent again.
     Requeued,
 }

@@ -1,4 +1,4 @@
-//! Parking rows, and what that means for their key.
+//! Parking of rows, and its effect on their keys.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Parks a row, or parks it again.
+    /// Parks a row from a frame, or reschedules a row that was parked before.
     pub(super) fn park(
         &mut self,
         entry: &Entry<M>,
@@ -40,7 +40,8 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Takes a row's message out of memory; it is parked when the rows before it are out too.
+    /// Removes a row's message from memory now; the row is parked once the rows before it have left
+    /// memory.
     pub(super) fn park_later(&mut self, key: &Arc<str>, entry: &Entry<M>, hold: Hold) {
         let Origin::Frame(frame) = entry.origin else {
             debug_assert!(false, "it is parked already");
@@ -58,7 +59,8 @@ impl<M> Machine<M> {
         });
     }
 
-    /// Parks those that no row from a frame stands before; `first` is the key's first one in memory.
+    /// Parks the pending rows that no frame row in memory precedes; `first` is the key's first such
+    /// row.
     pub(super) fn park_pending(&mut self, key: &Arc<str>, first: Option<RowOrder>) {
         let pending_parks = &mut self.key(key).pending_parks;
         let before = |pending: &PendingPark| first.is_none_or(|first| pending.order() < first);
@@ -104,8 +106,8 @@ impl<M> Machine<M> {
         match (reason, hold) {
             (Reason::Behind, Hold::Topic) if state.scan.failed_topics.contains(topic) => {}
             (Reason::Behind, _) => state.scan.parked_since = true,
-            // Something failed, new or parked before: a pass that is under way must not try it
-            // again before its time.
+            // A row failed, from a frame or parked before: a scan in progress must not try it again
+            // before it is due.
             (_, Hold::Key) => {
                 state.scan.stopped = true;
                 state.overflowed = false;

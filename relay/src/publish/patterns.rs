@@ -1,7 +1,7 @@
-//! Topics by pattern.
+//! Sets of topics, given by patterns.
 
-/// Patterns of topics as in bindings of a topic exchange (AMQP 0-9-1, section 3.1.3.3): words are
-/// divided by dots, `*` stands for one word, `#` for any number of them.
+/// Patterns of topics as in bindings of a topic exchange (AMQP 0-9-1, section 3.1.3.3): dots
+/// separate words, `*` stands for one word, `#` for any number of words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPatterns(Vec<String>);
 
@@ -11,7 +11,7 @@ impl TopicPatterns {
         Self(patterns)
     }
 
-    /// Whether any of them matches a topic.
+    /// Returns `true` if any pattern matches the topic.
     pub fn matches(&self, topic: &str) -> bool {
         let words: Vec<&str> = topic.split('.').collect();
         self.0.iter().any(|pattern| {

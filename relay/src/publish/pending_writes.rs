@@ -1,22 +1,22 @@
-//! What must be written through the lease's connection.
+//! Writes that wait to be recorded through the lease's connection.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::Hold;
 use crate::capture::Position;
 
-/// Why a row is parked.
+/// Reason for which a row is parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Its time has not come.
+    /// Its delivery time has not come.
     Scheduled,
-    /// No queue was bound.
+    /// No queue is bound to its topic.
     Unroutable,
-    /// The broker refused it for now, or answers others and nothing of its topic.
+    /// The broker refused it for now, or leaves its topic unanswered while it answers others.
     Nacked,
-    /// It can never go; an operator decides.
+    /// It can never be published; an operator decides.
     Rejected,
-    /// A row before it, of the same key, is parked.
+    /// An earlier row of its key is parked.
     Behind,
 }
 
@@ -30,7 +30,7 @@ impl Reason {
         Self::Behind,
     ];
 
-    /// Name in the table, in metrics and in what people read.
+    /// Name in the table, in metrics and in output for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -42,31 +42,31 @@ impl Reason {
     }
 }
 
-/// When a parked row is due.
+/// Time of a parked row's next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// At its `deliver_after`.
     AsScheduled,
-    /// After this time.
+    /// After this wait.
     In(Duration),
-    /// When the row before it has gone, or when an operator says so.
+    /// At no time; only when the row before it has gone, or when an operator says so.
     Never,
 }
 
-/// A row to be copied into `outbox.parked`.
+/// A row to copy into `outbox.parked`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Park {
     /// Position of the row.
     pub position: Position,
-    /// Why.
+    /// Reason for parking.
     pub reason: Reason,
-    /// What waits behind it.
+    /// Rows that must wait behind it.
     pub hold: Hold,
     /// Failed attempts.
     pub attempts: u32,
-    /// When to try again.
+    /// Time of the next attempt.
     pub due: Due,
-    /// What was wrong, for people.
+    /// Description of the failure, for people.
     pub detail: Option<String>,
 }
 
@@ -78,22 +78,22 @@ pub type Reschedule = Park;
 pub struct PendingWrites {
     /// Rows to park.
     pub parks: Vec<Park>,
-    /// Parked rows that are delivered.
+    /// Parked rows to delete: they are delivered or dropped.
     pub forgets: Vec<Position>,
     /// Parked rows to try again later.
     pub reschedules: Vec<Reschedule>,
-    /// Keys that wait for it, each with the row that is recorded.
+    /// Keys with records in this write, each with the position of the recorded row.
     pub(super) keys: Vec<(Position, Arc<str>)>,
 }
 
 impl PendingWrites {
-    /// Whether there is nothing to record.
+    /// Returns `true` if there is nothing to record.
     pub fn is_empty(&self) -> bool {
         self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
     }
 
-    /// Adds what another says of these parked rows.
-    pub(super) fn again(&mut self, write: &Self, locked: &[Position]) {
+    /// Adds the part of another write that concerns these locked rows.
+    pub(super) fn add_locked(&mut self, write: &Self, locked: &[Position]) {
         let forgets = write.forgets.iter();
         self.forgets
             .extend(forgets.filter(|position| locked.contains(position)));
@@ -105,7 +105,7 @@ impl PendingWrites {
         self.keys.extend(keys.cloned());
     }
 
-    /// Positions of parked rows that it settles.
+    /// Returns the positions of the parked rows that the write deletes or reschedules.
     pub(super) fn parked_positions(&self) -> HashSet<Position> {
         let rescheduled = self.reschedules.iter().map(|row| row.position);
         self.forgets.iter().copied().chain(rescheduled).collect()

@@ -1,4 +1,4 @@
-//! Trying parked rows again.
+//! Retries of parked rows.
 
 use std::sync::Arc;
 
@@ -9,31 +9,36 @@ use super::{
 };
 
 impl<M> Machine<M> {
-    /// Notes parked rows found at the start of a session: what they hold.
+    /// Records what a parked row holds back; called for the parked rows found when a session
+    /// begins.
     pub fn hold(&mut self, key: &Arc<str>, topic: &Arc<str>, hold: Hold) {
         self.key(key).holds.add(hold, topic);
     }
 
-    /// Asks for the parked rows of a key, since one of them is due.
+    /// Starts a retry scan of a key, since one of its parked rows is due.
     pub fn retry_key(&mut self, key: &Arc<str>) {
-        self.want_key(key);
+        self.start_scan(key);
     }
 
-    /// Takes a parked row that stands for itself: without a key, or outside its order.
+    /// Takes a parked row that holds nothing: it has no key, or has left its key's order.
     ///
-    /// A row that is in hand already is ignored.
+    /// Ignores a row that is being retried already.
     pub fn retry(&mut self, parked: ParkedRow<M>) -> Option<Settled> {
         let position = parked.row.position;
-        // A frame that is read again may have brought it too.
-        if self.windows.iter().any(|window| window.is_open(position)) {
+        // A frame that is read again may have brought the row too.
+        if self
+            .windows
+            .iter()
+            .any(|window| window.has_unsettled(position))
+        {
             return None;
         }
-        if !self.parked_in_hand.insert(position) {
+        if !self.parked_in_progress.insert(position) {
             return None;
         }
         let mut row = parked.row;
         row.key = None;
-        let entry = self.take_in(
+        let entry = self.new_entry(
             row,
             Origin::Parked {
                 attempts: parked.attempts,
@@ -64,7 +69,7 @@ impl<M> Machine<M> {
                 continue;
             }
             if after == 0 {
-                // All that was parked before is written, and will be read.
+                // All rows parked so far are written, so the scan reads them.
                 state.scan.parked_since = false;
             }
             state.retry = KeyRetry::Loading;
@@ -78,16 +83,17 @@ impl<M> Machine<M> {
         None
     }
 
-    /// Takes a page of a key's parked rows, in order; `more` if the page was full.
+    /// Takes a page of a key's parked rows, in order; `more` is `true` if the page was full.
+    /// Returns the number of expired rows.
     pub fn take_key_rows(&mut self, key: &Arc<str>, rows: Vec<ParkedRow<M>>, more: bool) -> usize {
         let mut expired = 0;
         let mut last = 0;
         for parked in rows {
             last = parked.row.position;
-            if !self.parked_in_hand.insert(last) {
+            if !self.parked_in_progress.insert(last) {
                 continue;
             }
-            let entry = self.take_in(
+            let entry = self.new_entry(
                 parked.row,
                 Origin::Parked {
                     attempts: parked.attempts,
@@ -103,16 +109,16 @@ impl<M> Machine<M> {
             }
             self.key(key).waiting.push_back(entry);
         }
-        self.key(key).retry = KeyRetry::Feeding { last, more };
+        self.key(key).retry = KeyRetry::Trying { last, more };
         self.advance(key);
         expired
     }
 
-    /// Goes on with a drain when all rows of its page have been tried.
+    /// Continues a scan once all rows of its page have been tried.
     pub(super) fn step_key_retry(&mut self, key: &Arc<str>) {
         let state = self.key(key);
         match state.retry {
-            KeyRetry::Feeding { last, more } => match state.scan.next(last, more) {
+            KeyRetry::Trying { last, more } => match state.scan.next(last, more) {
                 Next::Load { after } => {
                     state.retry = KeyRetry::Wanted { after };
                     self.wanted_keys.push_back(Arc::clone(key));
@@ -126,16 +132,17 @@ impl<M> Machine<M> {
                         state.holds.topics = scan.failed_topics;
                     }
                     if scan.must_repeat {
-                        self.want_key(key);
+                        self.start_scan(key);
                     }
                 }
             },
-            KeyRetry::Idle if state.overflowed => self.want_key(key),
+            KeyRetry::Idle if state.overflowed => self.start_scan(key),
             KeyRetry::Idle | KeyRetry::Wanted { .. } | KeyRetry::Loading => {}
         }
     }
 
-    fn want_key(&mut self, key: &Arc<str>) {
+    /// Starts a retry scan of a key, unless one is in progress.
+    fn start_scan(&mut self, key: &Arc<str>) {
         let state = self.key(key);
         if state.retry == KeyRetry::Idle {
             state.scan = RetryScan::default();

@@ -1,29 +1,29 @@
-//! What of that which is ready may be handed out.
+//! Limits on the ready rows that may be handed out.
 
 use std::collections::BTreeMap;
 
 use super::key::{Entry, RowOrder};
 use crate::capture::Position;
 
-/// A stop that is under way.
+/// A graceful stop in progress.
 #[derive(Debug)]
 pub(super) struct WindDown {
-    /// The last row that is settled.
+    /// The last settled row, in outbox order; `None` if no row is settled.
     pub(super) settled: Option<RowOrder>,
 }
 
-/// What may be handed out.
+/// The ready rows that may be handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Everything.
+    /// All rows.
     All,
-    /// Rows that stand before this one.
+    /// Rows before this one in outbox order; no rows if `None`.
     Before(Option<RowOrder>),
 }
 
 impl Scope {
-    /// Those of the rows that may be handed out, oldest first.
-    pub(super) fn of<M>(
+    /// Selects the rows that may be handed out, oldest first.
+    pub(super) fn select<M>(
         self,
         ready: &BTreeMap<Position, Entry<M>>,
     ) -> impl Iterator<Item = (&Position, &Entry<M>)> + Clone {

@@ -1,4 +1,4 @@
-//! What becomes of messages that were handed out.
+//! Settlement of messages that were handed out.
 
 use std::sync::Arc;
 
@@ -9,19 +9,20 @@ use super::{
 };
 use crate::capture::Position;
 
-/// Times that the broker may close a channel or connection over a message: once in company, then
-/// alone. After that it is the message.
+/// Times that the broker closes a channel or connection over a message before the message is
+/// rejected: once in a batch with others, then alone.
 const MAX_CLOSURES: u8 = 3;
 
 impl<M> Machine<M> {
-    /// Notes what became of a message that was handed out.
+    /// Applies the outcome of a message that was handed out. Returns the decision; `None` if the
+    /// message was not in flight, or was not sent.
     pub fn settle(&mut self, position: Position, outcome: Outcome) -> Option<Settled> {
         let mut entry = self.in_flight.remove(&position)?;
         self.suspect = self.suspect.filter(|suspect| *suspect != position);
         self.update_isolation(&entry, &outcome);
         let settled = match outcome {
             Outcome::Confirmed => {
-                self.unbound.taken(&entry.row.topic);
+                self.unbound.routed(&entry.row.topic);
                 self.finish(&entry);
                 Settled::Delivered
             }
@@ -44,7 +45,7 @@ impl<M> Machine<M> {
             }
             Outcome::Rejected(detail) => self.fail(&entry, Reason::Rejected, detail),
             Outcome::Unsent => {
-                // What it is suspected of remains.
+                // The entry keeps its closures: nothing new is known of the message.
                 self.make_ready(entry);
                 return None;
             }
@@ -64,7 +65,7 @@ impl<M> Machine<M> {
                 self.fail(&entry, Reason::Rejected, detail)
             }
         };
-        self.pass_on(&entry);
+        self.release_key(&entry);
         Some(settled)
     }
 
@@ -79,13 +80,13 @@ impl<M> Machine<M> {
             }
             Outcome::Unknown { .. } => {
                 isolation.unanswered(topic, batch);
-                isolation.lost();
+                isolation.channel_lost();
             }
         }
     }
 
-    /// Clears the messages of a topic of suspicion: one by one they would wait for a queue that does not
-    /// answer, and everything else with each.
+    /// Clears the suspicion of a topic's ready messages. Sent one by one, they would wait for a
+    /// queue that does not answer, and everything else with each of them.
     fn clear_closures(&mut self, topic: &Arc<str>) {
         let all = self.ready.values_mut();
         for entry in all.filter(|entry| entry.row.topic == *topic) {
@@ -93,8 +94,8 @@ impl<M> Machine<M> {
         }
     }
 
-    /// Gives the turn of a row, which is done or parked, to the next of its key.
-    pub(super) fn pass_on(&mut self, entry: &Entry<M>) {
+    /// Frees the key of a row that is settled, and makes the next row of the key ready.
+    pub(super) fn release_key(&mut self, entry: &Entry<M>) {
         let Some(key) = &entry.row.key else {
             return;
         };
@@ -106,7 +107,8 @@ impl<M> Machine<M> {
         self.advance(key);
     }
 
-    /// Parks a row that cannot go now: until its next attempt, or until an operator decides.
+    /// Parks a row that cannot be delivered now, until its next attempt or until an operator
+    /// decides.
     pub(super) fn fail(&mut self, entry: &Entry<M>, reason: Reason, detail: String) -> Settled {
         let attempts = match entry.origin {
             Origin::Frame(_) => 1,
@@ -130,7 +132,7 @@ impl<M> Machine<M> {
         Settled::Parked(reason)
     }
 
-    /// A row is done for good.
+    /// Removes a row that is delivered or dropped.
     fn finish(&mut self, entry: &Entry<M>) {
         self.note_done(entry);
         self.release(entry);

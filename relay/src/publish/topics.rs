@@ -1,9 +1,9 @@
-//! A few topics.
+//! A small set of topics.
 
 use std::sync::Arc;
 
-/// Topics, each once. Mostly of one or none, and there is one for each key that is held: a set would take
-/// twice the memory.
+/// Set of topics, kept as a vector. Each held key has one, mostly with one topic or none: a hash
+/// set would take twice the memory.
 #[derive(Debug, Default)]
 pub(super) struct Topics(Vec<Arc<str>>);
 

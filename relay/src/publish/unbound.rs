@@ -1,37 +1,39 @@
-//! Topics that no queue is bound to: told once, until a queue takes one of their messages.
+//! Topics to which no queue is bound. Each is reported once, until a queue takes one of its
+//! messages.
 
 use std::{collections::HashSet, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-/// Most topics that are remembered. What comes above is not told, but counted and parked like the rest.
-const MOST: usize = 1_000;
+/// Most topics remembered. Messages of further topics are counted and parked like the rest, but not
+/// reported.
+const MAX_TOPICS: usize = 1_000;
 
-/// Topics whose messages came back.
+/// Topics whose messages were returned.
 #[derive(Debug, Default)]
 pub(super) struct Unbound {
     known: HashSet<Arc<str>, RandomState>,
-    news: Vec<Arc<str>>,
+    unreported: Vec<Arc<str>>,
 }
 
 impl Unbound {
-    /// Notes that no queue took a message.
+    /// Records that no queue took a message.
     pub(super) fn returned(&mut self, topic: &Arc<str>) {
-        if self.known.len() < MOST && self.known.insert(Arc::clone(topic)) {
-            self.news.push(Arc::clone(topic));
+        if self.known.len() < MAX_TOPICS && self.known.insert(Arc::clone(topic)) {
+            self.unreported.push(Arc::clone(topic));
         }
     }
 
-    /// Notes that a queue took one.
-    pub(super) fn taken(&mut self, topic: &Arc<str>) {
+    /// Records that a queue took a message.
+    pub(super) fn routed(&mut self, topic: &Arc<str>) {
         if !self.known.is_empty() {
             self.known.remove(topic);
         }
     }
 
-    /// Takes what has not been told yet.
-    pub(super) fn news(&mut self) -> Vec<Arc<str>> {
-        std::mem::take(&mut self.news)
+    /// Takes the topics that have not been reported yet.
+    pub(super) fn take_new(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.unreported)
     }
 }
 
@@ -39,30 +41,30 @@ impl Unbound {
 mod tests {
     use std::sync::Arc;
 
-    use super::{MOST, Unbound};
+    use super::{MAX_TOPICS, Unbound};
 
     #[test]
-    fn a_topic_is_told_once_until_a_queue_takes_one_of_it() {
+    fn a_topic_is_reported_once_until_a_queue_takes_its_message() {
         let mut unbound = Unbound::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         unbound.returned(&a);
         unbound.returned(&a);
-        assert_eq!(unbound.news(), [Arc::clone(&a)]);
+        assert_eq!(unbound.take_new(), [Arc::clone(&a)]);
         unbound.returned(&a);
-        unbound.taken(&b);
-        assert_eq!(unbound.news(), []);
-        unbound.taken(&a);
+        unbound.routed(&b);
+        assert_eq!(unbound.take_new(), []);
+        unbound.routed(&a);
         unbound.returned(&b);
         unbound.returned(&a);
-        assert_eq!(unbound.news(), [b, a]);
+        assert_eq!(unbound.take_new(), [b, a]);
     }
 
     #[test]
-    fn very_many_topics_are_not_remembered() {
+    fn topics_beyond_the_limit_are_not_remembered() {
         let mut unbound = Unbound::default();
-        for number in 0..2 * MOST {
+        for number in 0..2 * MAX_TOPICS {
             unbound.returned(&number.to_string().into());
         }
-        assert_eq!(unbound.news().len(), MOST);
+        assert_eq!(unbound.take_new().len(), MAX_TOPICS);
     }
 }

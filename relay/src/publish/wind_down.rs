@@ -1,4 +1,4 @@
-//! A graceful stop: what is still sent.
+//! Graceful stop: a limit on the rows that are still sent.
 
 use super::{
     key::Entry,
@@ -8,16 +8,17 @@ use super::{
 use crate::capture::Position;
 
 impl<M> Machine<M> {
-    /// Hands out, from now on, only what stands before something that is settled or in flight.
+    /// Begins a graceful stop: from now on, only rows before one that is settled or in flight are
+    /// handed out.
     ///
-    /// The watermark cannot pass a row that is neither delivered nor parked: whoever takes over from it
-    /// would publish again what was delivered above. With one key slow, that may be thousands. Parked
-    /// rows in memory hold nothing up, and stay in the table as they are.
+    /// The watermark cannot pass a row that is neither delivered nor parked, so the next relay
+    /// would publish again all that was delivered above such a row. With one slow key, these may be
+    /// thousands. Parked rows in memory do not hold the watermark, and stay in the table unchanged.
     pub fn wind_down(&mut self) {
         let mut windows = self.windows.iter().rev();
         let settled = windows.find_map(|window| Some((window.id, window.last_settled()?)));
         self.winding_down = Some(WindDown { settled });
-        // Pages under way are left as they are, also those that are still to come.
+        // Scans in progress leave their rows unchanged, also those of pages still to arrive.
         for state in self.keys.values_mut() {
             state.scan.stopped = true;
         }
@@ -25,38 +26,39 @@ impl<M> Machine<M> {
         let parked: Vec<Position> = parked.map(|(position, _)| *position).collect();
         for position in parked {
             if let Some(entry) = self.ready.remove(&position) {
-                self.leave_parked(&entry);
+                self.unload_parked(&entry);
             }
         }
     }
 
-    /// What may be handed out now. A row that came back unanswered no longer counts as in flight.
+    /// Returns the rows that may be handed out now. A row that was requeued no longer counts as in
+    /// flight.
     pub(super) fn scope(&self) -> Scope {
         match &self.winding_down {
             None => Scope::All,
-            Some(under_way) => {
+            Some(wind_down) => {
                 let in_flight = self.in_flight.values().filter_map(Entry::order).max();
-                Scope::Before(under_way.settled.max(in_flight))
+                Scope::Before(wind_down.settled.max(in_flight))
             }
         }
     }
 
-    /// Whether a row stays in the table for the next session, if it is to be handed out.
+    /// Returns `true` if a row stays in the table for the next session instead of being handed out.
     pub(super) fn stays_parked(&self, entry: &Entry<M>) -> bool {
         self.winding_down.is_some() && entry.was_parked()
     }
 
-    /// Lets go of a parked row, which stays in the table as it is.
-    pub(super) fn leave_parked(&mut self, entry: &Entry<M>) {
-        self.parked_in_hand.remove(&entry.row.position);
+    /// Removes a parked row from memory; it stays in the table unchanged.
+    pub(super) fn unload_parked(&mut self, entry: &Entry<M>) {
+        self.parked_in_progress.remove(&entry.row.position);
         self.release(entry);
-        self.pass_on(entry);
+        self.release_key(entry);
     }
 
-    /// Notes that a row is done.
+    /// Records that a row is delivered or dropped: rows before it may still be sent.
     pub(super) fn note_done(&mut self, entry: &Entry<M>) {
-        if let Some(under_way) = &mut self.winding_down {
-            under_way.settled = under_way.settled.max(entry.order());
+        if let Some(wind_down) = &mut self.winding_down {
+            wind_down.settled = wind_down.settled.max(entry.order());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The loop between the machine and the tasks that do its I/O. It decides nothing itself.
+//! Loop between the publishing machine and the tasks that do its I/O. The loop itself decides
+//! nothing.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     frames::Frames,
     parked_reader,
-    state::{Gate, Look, SessionState},
+    state::{Gate, PollState, SessionState},
 };
 use crate::{
     broker::{self, BatchRequest},
@@ -25,13 +26,14 @@ use crate::{
     publish::{Machine, Outcome, Reason, Settled},
 };
 
-/// Most drains that are read at a time: their rows are taken however little room is left.
+/// Most keys whose parked rows are read at a time. Their rows are taken however little room is
+/// left.
 const KEYS_AT_ONCE: usize = 4;
 
-/// How often parked rows are looked at.
+/// Interval between polls for parked rows that are due.
 const DUE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the tasks report.
+/// Events of the session's tasks.
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) reader: mpsc::Receiver<reader::Event>,
@@ -40,7 +42,7 @@ pub(super) struct Inputs {
     pub(super) connection: mpsc::Receiver<broker::Event>,
 }
 
-/// Feeds the machine and carries out what it decides.
+/// Feeds the machine and carries out its decisions.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) machine: Machine<Message>,
@@ -56,7 +58,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Runs until everything that was sent is recorded after `shutdown`, or until something is lost.
+    /// Runs until a graceful stop is complete, or until a connection or a task is lost. `shutdown`
+    /// begins the stop, which is complete once everything that was sent is recorded.
     pub(super) async fn run(
         mut self,
         mut inputs: Inputs,
@@ -68,7 +71,7 @@ impl Engine {
         maintenance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.park_unresponsive();
-            self.order();
+            self.hand_out();
             self.record();
             self.poll();
             self.request_parked_keys();
@@ -94,8 +97,8 @@ impl Engine {
                     self.machine.wind_down();
                 }
                 _ = due.tick() => {
-                    if self.state.look == Look::NotDue {
-                        self.state.look = Look::Due;
+                    if self.state.poll_state == PollState::NotDue {
+                        self.state.poll_state = PollState::Due;
                     }
                     let (rows, held_keys) = (self.machine.rows(), self.machine.held_keys());
                     let oldest = self.machine.min_by(Message::due_at);
@@ -103,7 +106,7 @@ impl Engine {
                 }
                 _ = maintenance.tick() => {
                     let settled_below = self.frames.settled_below();
-                    // If the lease_task is busy, another time will do.
+                    // While the lease task is busy, the next tick will do.
                     drop(self.to_lease.try_send(lease::Command::Maintain { settled_below }));
                 }
                 () = sleep_until(wake) => {}
@@ -112,15 +115,16 @@ impl Engine {
     }
 
     fn park_unresponsive(&mut self) {
-        let stuck = self.machine.park_unresponsive();
-        let stuck = std::iter::repeat_n(Settled::Parked(Reason::Nacked), stuck);
+        let unresponsive = self.machine.park_unresponsive();
+        let unresponsive = std::iter::repeat_n(Settled::Parked(Reason::Nacked), unresponsive);
         let behind = self.machine.take_parked_behind();
         let behind = std::iter::repeat_n(Settled::Parked(Reason::Behind), behind);
-        stuck.chain(behind).collect::<MessagesSettled>().emit();
+        let settled = unresponsive.chain(behind);
+        settled.collect::<MessagesSettled>().emit();
     }
 
-    /// Hands batches to channels that wait for one.
-    fn order(&mut self) {
+    /// Hands batches to idle channels.
+    fn hand_out(&mut self) {
         while !self.state.blocked
             && self.machine.has_ready()
             && let Some(&channel) = self.state.idle.last()
@@ -134,14 +138,14 @@ impl Engine {
                 return;
             }
             self.state.idle.pop();
-            let apart = self.machine.is_isolated(&batch);
+            let isolated = self.machine.is_isolated(&batch);
             if let Err(refused) =
-                self.state.channels[channel].try_send(BatchRequest { batch, apart })
+                self.state.channels[channel].try_send(BatchRequest { batch, isolated })
             {
-                // The link gave the connection up a moment ago.
-                let (mpsc::error::TrySendError::Full(order)
-                | mpsc::error::TrySendError::Closed(order)) = refused;
-                for row in order.batch {
+                // The broker's connection was closed a moment ago.
+                let (mpsc::error::TrySendError::Full(request)
+                | mpsc::error::TrySendError::Closed(request)) = refused;
+                for row in request.batch {
                     self.machine.settle(row.position, Outcome::Unsent);
                 }
                 return;
@@ -149,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// Records progress, parked rows and the gate's commit, all in one statement.
+    /// Records progress, parked rows and the gate's commit in one statement.
     fn record(&mut self) {
         if self.state.recording.is_some() {
             return;
@@ -157,9 +161,10 @@ impl Engine {
         let progress = self.machine.progress();
         let changed = self.machine.has_records()
             || self.state.recorded != Some(progress)
-            || self.frames.want_a_floor();
-        let hurries = self.state.stopping.is_some() && !self.state.locked && self.has_sent_all();
-        let due = hurries || Instant::now() >= self.state.record_after;
+            || self.frames.wants_floor();
+        let final_record =
+            self.state.stopping.is_some() && !self.state.locked && self.has_sent_all();
+        let due = final_record || Instant::now() >= self.state.record_after;
         self.state.record_wanted = changed;
         if self.state.gate != Gate::Wanted && !(changed && due) {
             return;
@@ -171,7 +176,7 @@ impl Engine {
         let write = self.machine.take_writes();
         permit.send(lease::Command::Record { checkpoint, write });
         if self.state.gate == Gate::Wanted {
-            self.state.gate = Gate::Asked;
+            self.state.gate = Gate::Requested;
             events::GateCommit.emit();
         }
         self.state.recording = Some(self.frames.upper());
@@ -194,15 +199,15 @@ impl Engine {
     }
 
     fn poll(&mut self) {
-        if self.state.look == Look::Due
+        if self.state.poll_state == PollState::Due
             && self.state.can_publish()
             && self.machine.has_room_for_parked()
             && self.state.stopping.is_none()
             && let Ok(permit) = self.to_parked_reader.try_reserve()
         {
-            let in_hand = self.machine.parked_in_hand().clone();
-            permit.send(parked_reader::Command::Poll { in_hand });
-            self.state.look = Look::UnderWay;
+            let in_progress = self.machine.parked_in_progress().clone();
+            permit.send(parked_reader::Command::Poll { in_progress });
+            self.state.poll_state = PollState::InProgress;
         }
     }
 
@@ -210,22 +215,23 @@ impl Engine {
         self.machine.has_room() && self.state.gate == Gate::Open && self.state.stopping.is_none()
     }
 
-    /// Whether a graceful stop is complete, or has taken too long.
+    /// Returns `true` if a graceful stop is complete, or has reached its deadline.
     fn is_done(&mut self) -> bool {
         let Some(deadline) = self.state.stopping else {
             return false;
         };
         let settled = self.has_sent_all();
         let progress = self.machine.progress();
-        // What concerns rows that somebody has locked would cost a repetition: nobody waits for that.
+        // The stop does not wait for records of rows that another transaction has locked: without
+        // them, messages are only sent again.
         let recorded = self.state.recording.is_none()
             && (self.state.locked || !self.machine.has_records())
             && self.state.recorded == Some(progress);
         (settled && recorded) || Instant::now() >= deadline
     }
 
-    /// Whether nothing is in flight, and nothing may go that still could. While the broker is away or takes
-    /// nothing, nobody waits for it.
+    /// Returns `true` if nothing is in flight, and nothing is ready that could be sent now. A stop
+    /// does not wait for a broker that is disconnected or takes no messages.
     fn has_sent_all(&self) -> bool {
         let may_go = self.state.can_publish() && self.machine.has_ready();
         self.machine.in_flight() == 0 && !may_go

@@ -1,4 +1,4 @@
-//! Which frames are open, and the checkpoint that follows from how far they are done.
+//! Open frames of a session, and the checkpoint that follows from their progress.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::{
     publish::Progress,
 };
 
-/// The frames of a session. Pure.
+/// The frames of a session. Does no I/O.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// The checkpoint as of the last finished frame.
@@ -16,6 +16,7 @@ pub(super) struct Frames {
     open: VecDeque<Opened>,
     /// Highest position known to have been handed out.
     upper: Position,
+    /// `true` if a checkpoint is wanted for the floor that it makes.
     wants_floor: bool,
 }
 
@@ -34,18 +35,18 @@ impl Frames {
         self.open.push_back(frame);
     }
 
-    /// Notes that a look read many positions, up to this one, in vain.
+    /// Records that a poll read many positions, up to this one, and found no new row.
     pub(super) fn empty_scan(&mut self, upper: Position) {
         self.upper = self.upper.max(upper);
         self.wants_floor = true;
     }
 
-    /// Whether a checkpoint is wanted for the sake of the floor that it makes.
-    pub(super) const fn want_a_floor(&self) -> bool {
+    /// Returns `true` if a checkpoint is wanted for the floor that it makes.
+    pub(super) const fn wants_floor(&self) -> bool {
         self.wants_floor
     }
 
-    /// Returns what to record, given how far the frames are done.
+    /// Returns the checkpoint to record, given the progress of the frames.
     pub(super) fn checkpoint(&mut self, progress: Progress) -> Checkpoint {
         self.wants_floor = false;
         while let Some(frame) = self
@@ -77,12 +78,13 @@ impl Frames {
         checkpoint
     }
 
-    /// The position to pair with the id of a transaction that is about to begin.
+    /// Returns the position to pair with the id of a transaction that is about to begin.
     pub(super) const fn upper(&self) -> Position {
         self.upper
     }
 
-    /// Notes that a transaction recorded a checkpoint after `position` had been handed out.
+    /// Records that a transaction wrote a checkpoint after `position` had been handed out; returns
+    /// the floors.
     pub(super) fn recorded(&mut self, xid: u64, position: Position) -> &Floors {
         let xmin = self.checkpoint.delivered.xmin();
         self.checkpoint.floors.add(Pair { xid, position }, xmin);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_session_knows_what_the_last_one_knew() {
+    fn a_new_session_keeps_the_recorded_floors() {
         let identity = Identity {
             system_identifier: 1,
             database_oid: 2,

@@ -1,9 +1,9 @@
-//! One term as the active relay: from taking the lease to losing or giving it up.
+//! One session as the active relay: from taking the lease to losing or releasing it.
 //!
-//! A session owns everything that may not outlive a connection: snapshots, floors, the machine's
+//! A session owns all state that must not outlive a connection: snapshots, floors, the machine's
 //! memory. After any loss all of it is forgotten, and the next session begins at the durable
-//! checkpoint: transaction ids that left no trace on disk are handed out again after a crash, and
-//! what was remembered would hide new rows.
+//! checkpoint: after a crash, the database hands out again transaction ids that left no trace on
+//! disk, and a remembered snapshot would hide the new rows.
 
 mod engine;
 mod frames;
@@ -33,11 +33,11 @@ use frames::Frames;
 use prepare::{Prepared, prepare};
 use state::SessionState;
 
-/// How long to wait for the lease's connection to be closed.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Longest wait for the lease's connection to be closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled
-/// and everything in flight is recorded, or with the error that ended it.
+/// Runs one session with a lease that has just been taken. Returns when `shutdown` is cancelled and
+/// everything in flight is recorded, or with the error that ended the session.
 pub(crate) async fn run(
     config: &Config,
     mut lease: LeaseConnection,
@@ -60,10 +60,11 @@ pub(crate) async fn run(
         parked_reader,
     } = prepared?;
 
-    // Tasks end when the engine drops its ends of their channels, or at `over`.
-    let over = CancellationToken::new();
-    let _ends_with_the_session = over.clone().drop_guard();
-    let (floors, floors_seen) = watch::channel(start.floors.clone());
+    // Tasks end when the engine drops its ends of their channels, or when `stop_tasks` is
+    // cancelled.
+    let stop_tasks = CancellationToken::new();
+    let _stop_on_drop = stop_tasks.clone().drop_guard();
+    let (floors, floors_receiver) = watch::channel(start.floors.clone());
     let (reader_events, from_reader) = mpsc::channel(2);
     let reader = Reader {
         connection: reading,
@@ -71,7 +72,7 @@ pub(crate) async fn run(
         limit,
         interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
         timer: Timer::new(),
-        floors: floors_seen,
+        floors: floors_receiver,
         events: reader_events,
     };
     let (to_parked_reader, retry_commands) = mpsc::channel(64);
@@ -97,18 +98,21 @@ pub(crate) async fn run(
         was_ready: reporter.was_ready(),
     };
 
-    let reading = tokio::spawn(
-        over.clone()
+    let reader_handle = tokio::spawn(
+        stop_tasks
+            .clone()
             .run_until_cancelled_owned(reader.run(start.clone())),
     );
-    let retrying = tokio::spawn(
-        over.clone()
+    let parked_reader_handle = tokio::spawn(
+        stop_tasks
+            .clone()
             .run_until_cancelled_owned(parked_reader.run(retry_commands, retry_events)),
     );
-    let mut holding = tokio::spawn(lease_task.run(lease_commands, lease_events));
-    let connecting = tokio::spawn(connection.run(connection_events, over.clone()));
+    let mut lease_handle = tokio::spawn(lease_task.run(lease_commands, lease_events));
+    let connection_handle = tokio::spawn(connection.run(connection_events, stop_tasks.clone()));
 
-    // Until the broker's connection is closed, nobody else may publish: the lease goes last.
+    // The lease is released last: no other relay may publish until the broker's connection is
+    // closed.
     let lease = to_lease.clone();
     let inputs = Inputs {
         reader: from_reader,
@@ -130,14 +134,14 @@ pub(crate) async fn run(
     };
     let ended = engine.run(inputs, shutdown).await;
 
-    over.cancel();
-    drop(connecting.await);
+    stop_tasks.cancel();
+    drop(connection_handle.await);
     drop(lease);
-    // What it has asked for may take long, as a commit that waits for a standby does.
-    if timeout(FAREWELL, &mut holding).await.is_err() {
-        holding.abort();
+    // The request in progress may take long, as a commit that waits for a standby does.
+    if timeout(CLOSE_TIMEOUT, &mut lease_handle).await.is_err() {
+        lease_handle.abort();
     }
-    drop(reading.await);
-    drop(retrying.await);
+    drop(reader_handle.await);
+    drop(parked_reader_handle.await);
     ended
 }

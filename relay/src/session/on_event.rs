@@ -1,4 +1,4 @@
-//! What the tasks report, brought to the machine.
+//! Handling of the events that the session's tasks report.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     engine::Engine,
     parked_reader,
-    state::{Gate, Look},
+    state::{Gate, PollState},
 };
 use crate::{
     broker::{self, State},
@@ -18,10 +18,11 @@ use crate::{
     publish::Settled,
 };
 
-/// Above so many rows that are dropped and still in the table, looks take their time: each meets all of them.
-const MOST_DROPPED: usize = 5_000;
+/// Number of dropped rows still in the table above which polls no longer follow one another at
+/// once: each poll reads all of these rows.
+const MAX_DROPPED: usize = 5_000;
 
-/// Before rows that somebody has locked are tried again.
+/// Wait before locked rows are recorded again.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -38,7 +39,7 @@ impl Engine {
                     let floors = self.frames.recorded(xid, position).clone();
                     self.floors.send_replace(floors);
                 }
-                if self.state.gate == Gate::Asked {
+                if self.state.gate == Gate::Requested {
                     self.state.gate = Gate::Open;
                 }
                 Ok(())
@@ -111,19 +112,19 @@ impl Engine {
                 singles,
                 more,
             } => {
-                self.state.look = Look::NotDue;
-                let in_hand = self.machine.parked_in_hand().len();
+                self.state.poll_state = PollState::NotDue;
+                let in_progress = self.machine.parked_in_progress().len();
                 for key in keys {
                     self.machine.retry_key(&key);
                 }
                 let singles = singles.into_iter();
                 let settled = singles.filter_map(|single| self.machine.retry(single));
                 settled.collect::<MessagesSettled>().emit();
-                // Those of a stuck topic would only be parked again.
-                let found = self.machine.parked_in_hand().len() > in_hand;
-                let few = self.machine.dropped() < MOST_DROPPED;
+                // Rows of an unresponsive topic would only be parked again.
+                let found = self.machine.parked_in_progress().len() > in_progress;
+                let few = self.machine.dropped() < MAX_DROPPED;
                 if more && found && few && !self.machine.has_unresponsive() {
-                    self.state.look = Look::Due;
+                    self.state.poll_state = PollState::Due;
                 }
             }
             parked_reader::Event::KeyRows {

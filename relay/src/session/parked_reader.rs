@@ -1,4 +1,4 @@
-//! The task that reads parked rows.
+//! Task that reads parked rows.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -22,49 +22,51 @@ use crate::{
     },
 };
 
-/// Most due rows looked at together.
+/// Most due rows in the answer to a poll.
 const DUE_ROWS: usize = 500;
 
-/// Rows that became due so long ago have been seen: what makes them due mostly commits within this.
-const SLACK: Duration = Duration::from_mins(1);
+/// Rows that became due longer ago than this count as seen: changes that make a row due mostly
+/// commit within this time.
+const COMMIT_LAG: Duration = Duration::from_mins(1);
 
-/// How often all are looked at nevertheless: a commit may have taken longer, or the database's clock may
-/// have gone back.
-const ALL_AGAIN: Duration = Duration::from_secs(30);
+/// Interval between polls that read all due rows again: a commit may have taken longer, or the
+/// database's clock may have gone back.
+const FULL_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often all are counted. It takes a hundredth of the time at most.
-const COUNT_AGAIN: Duration = Duration::from_secs(30);
+/// Shortest interval between counts of all parked rows. Counting takes at most a hundredth of the
+/// time.
+const COUNT_INTERVAL: Duration = Duration::from_secs(30);
 const COUNT_SHARE: u32 = 100;
 
-/// Most looks for one answer. A key many of whose rows are due fills the first.
-const LOOKS: usize = 8;
+/// Most queries for one poll. A key with many due rows may fill the first.
+const MAX_QUERIES: usize = 8;
 
-/// What is asked of the task.
+/// A request to the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Look for rows that are due and not in hand.
-    Poll { in_hand: HashSet<Position> },
-    /// Read the rows of a key.
+    /// Find rows that are due and not in progress.
+    Poll { in_progress: HashSet<Position> },
+    /// Read the parked rows of a key.
     ReadKey(KeyRequest),
 }
 
-/// What the task reports.
+/// An event of the task.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Rows that are due: keys to be drained, and rows that stand for themselves.
+    /// Rows that are due: keys to scan, and rows that hold nothing.
     Due {
         keys: Vec<Arc<str>>,
         singles: Vec<ParkedRow<Message>>,
-        /// Whether there are more.
+        /// `true` if more rows are due.
         more: bool,
     },
-    /// Rows of a key.
+    /// A page of a key's parked rows.
     KeyRows {
         request: KeyRequest,
         rows: Vec<ParkedRow<Message>>,
         more: bool,
     },
-    /// Reading failed; nothing more will come.
+    /// Reading failed; no events follow.
     Lost(RelayError),
 }
 
@@ -76,11 +78,11 @@ pub(super) struct ParkedReader {
     limit: PageLimit,
     /// Longest wait for an answer.
     answer_timeout: Duration,
-    /// The database's clock when all rows were last looked at, and how long ago that is.
+    /// Database clock and local clock when all due rows were last read.
     began: (DateTime<Utc>, Instant),
-    /// Rows due before this have been seen since; none, if it is none.
+    /// Rows due before this time have been seen since then; `None` if there is no such time.
     seen: Option<DateTime<Utc>>,
-    /// When all are to be counted.
+    /// Time of the next count.
     count_at: Instant,
 }
 
@@ -132,40 +134,40 @@ impl ParkedReader {
         }
     }
 
-    /// Tells how many rows are parked, if they can be counted in time.
+    /// Reports the number of parked rows, if they can be counted in time.
     async fn count(&mut self) -> Result<(), RelayError> {
         let began = Instant::now();
         let counted = parked::count(&mut self.connection, self.lane).await?;
         if let Some(counts) = counted {
             events::Parked { counts }.emit();
         }
-        let wait = COUNT_AGAIN.max(began.elapsed() * COUNT_SHARE);
+        let wait = COUNT_INTERVAL.max(began.elapsed() * COUNT_SHARE);
         self.count_at = Instant::now() + wait;
         Ok(())
     }
 
     async fn execute(&mut self, command: Command) -> Result<Event, RelayError> {
         match command {
-            Command::Poll { in_hand } => self.poll(&in_hand).await,
+            Command::Poll { in_progress } => self.poll(&in_progress).await,
             Command::ReadKey(request) => self.read_key(request).await,
         }
     }
 
-    async fn poll(&mut self, in_hand: &HashSet<Position>) -> Result<Event, RelayError> {
-        if self.began.1.elapsed() >= ALL_AGAIN {
+    async fn poll(&mut self, in_progress: &HashSet<Position>) -> Result<Event, RelayError> {
+        if self.began.1.elapsed() >= FULL_POLL_INTERVAL {
             self.began = (parked::now(&mut self.connection).await?, Instant::now());
             self.seen = None;
         }
         let now = self.began.0 + self.began.1.elapsed();
-        // Those in hand are due as long as they are: they must not hide the others.
-        let most = (DUE_ROWS + in_hand.len()) as i64;
+        // Rows in progress remain due in the table: they must not hide the others.
+        let max = (DUE_ROWS + in_progress.len()) as i64;
         let mut found = Found::default();
         let mut all = false;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_QUERIES {
             let (connection, keys) = (&mut self.connection, found.keys.as_slice());
-            let due = parked::due(connection, self.lane, self.seen, keys, most).await?;
-            let few = (due.len() as i64) < most;
-            all = found.add(due, in_hand) && few;
+            let due = parked::due(connection, self.lane, self.seen, keys, max).await?;
+            let few = (due.len() as i64) < max;
+            all = found.add(due, in_progress) && few;
             if few || found.len() >= DUE_ROWS {
                 break;
             }
@@ -176,10 +178,10 @@ impl ParkedReader {
         } else {
             parked::by_position(&mut self.connection, &positions, self.limit.bytes).await?
         };
-        // A page that its bytes cut short leaves rows for the next look.
+        // A page that was cut short by its bytes leaves rows for the next poll.
         all &= singles.len() == positions.len();
         if all {
-            self.seen = self.seen.max(Some(now - SLACK));
+            self.seen = self.seen.max(Some(now - COMMIT_LAG));
         }
         let more = !all;
         Ok(Event::Due {
@@ -200,7 +202,7 @@ impl ParkedReader {
     }
 }
 
-/// What is to be fetched: keys, each once, and rows that stand for themselves.
+/// Rows to fetch: keys, each once, and rows that hold nothing.
 #[derive(Debug, Default)]
 struct Found {
     keys: Vec<Arc<str>>,
@@ -212,9 +214,9 @@ impl Found {
         self.keys.len() + self.positions.len()
     }
 
-    /// Adds rows that are due: not the ones in hand, and no more than a page altogether. Tells whether
-    /// that is all of them.
-    fn add(&mut self, due: Vec<DueRow>, in_hand: &HashSet<Position>) -> bool {
+    /// Adds due rows that are not in progress, up to a page in total. Returns `true` if all were
+    /// added.
+    fn add(&mut self, due: Vec<DueRow>, in_progress: &HashSet<Position>) -> bool {
         let mut known: HashSet<Arc<str>> = self.keys.iter().cloned().collect();
         for row in due {
             if self.len() == DUE_ROWS {
@@ -222,7 +224,7 @@ impl Found {
             }
             match row {
                 DueRow::Key(position, _) | DueRow::Single(position)
-                    if in_hand.contains(&position) => {}
+                    if in_progress.contains(&position) => {}
                 DueRow::Single(position) => self.positions.push(position),
                 DueRow::Key(_, key) => {
                     if known.insert(Arc::clone(&key)) {
@@ -243,15 +245,15 @@ mod tests {
     use crate::sql::parked::DueRow;
 
     #[test]
-    fn rows_in_hand_do_not_hide_those_that_are_due_after_them() {
+    fn rows_in_progress_do_not_hide_later_due_rows() {
         let page = DUE_ROWS as i64;
-        let in_hand: HashSet<_> = (0..page).collect();
+        let in_progress: HashSet<_> = (0..page).collect();
         let due = |last| (0..last).map(DueRow::Single).collect();
         let mut found = Found::default();
-        assert!(found.add(due(page + 3), &in_hand));
+        assert!(found.add(due(page + 3), &in_progress));
         assert_eq!(found.positions, (page..page + 3).collect::<Vec<_>>());
         let mut found = Found::default();
-        assert!(!found.add(due(2 * page + 1), &in_hand));
+        assert!(!found.add(due(2 * page + 1), &in_progress));
         assert_eq!(found.len(), DUE_ROWS);
     }
 

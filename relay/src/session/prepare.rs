@@ -1,4 +1,4 @@
-//! What a session begins with: what the last one left, and connections to read with.
+//! Preparation of a session: the state that the last session left, and connections to read with.
 
 use std::{
     collections::HashSet,
@@ -32,44 +32,47 @@ use crate::{
     },
 };
 
-/// Most rows that a frame may hold settled above one that is not.
+/// Most rows above the watermarks of all frames together.
 const SPAN: usize = 100_000;
 
-/// How often to tell that preparing takes long.
-const SLOW: Duration = Duration::from_secs(5);
+/// Interval between reports that the preparation takes long.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a session begins with.
+/// Everything that a session begins with.
 pub(super) struct Prepared {
-    /// Where the last session left off, and the id of the checkpoint that says so.
+    /// Checkpoint at which the last session ended.
     pub(super) start: Checkpoint,
+    /// Id of the checkpoint; 0 if none was recorded.
     pub(super) latest: i64,
+    /// Parked rows above the position at which reading resumes.
     pub(super) already_parked: HashSet<Position>,
     pub(super) machine: Machine<Message>,
     pub(super) same_server: SameServerProof,
     pub(super) limit: PageLimit,
-    /// Connection of the reader.
+    /// Connection of the frame reader.
     pub(super) reading: PgConnection,
     pub(super) parked_reader: ParkedReader,
 }
 
-/// Reads what the last session left, and connects. Tells what it waits for if that takes long.
+/// Reads the state that the last session left, and connects. If that takes long, reports why.
 pub(super) async fn prepare(
     config: &Config,
     connection: &mut PgConnection,
     lane: i16,
     reporter: &Reporter,
 ) -> Result<Prepared, RelayError> {
-    // Very much may be parked, and is looked through.
+    // Reading all parked rows may take long.
     let answer_timeout = config.lease.timeout * 60;
     let preparing = Box::pin(read_and_connect(config, connection, lane));
-    telling(reporter, answer::within(answer_timeout, preparing)).await
+    report_if_slow(reporter, answer::within(answer_timeout, preparing)).await
 }
 
-/// Waits, and tells what for if it takes long: the broker has not been asked for anything yet.
-async fn telling<T>(reporter: &Reporter, preparing: impl Future<Output = T>) -> T {
+/// Waits for the preparation, and reports slow progress. The database is the cause: the broker has
+/// not been asked for anything yet.
+async fn report_if_slow<T>(reporter: &Reporter, preparing: impl Future<Output = T>) -> T {
     let (mut preparing, began) = (pin!(preparing), Instant::now());
     loop {
-        if let Ok(prepared) = timeout(SLOW, &mut preparing).await {
+        if let Ok(prepared) = timeout(REPORT_INTERVAL, &mut preparing).await {
             return prepared;
         }
         let waited = began.elapsed();
@@ -115,7 +118,8 @@ async fn read_and_connect(
         let parking = proven(Purpose::Reader, "postroom-relay parked");
         tokio::try_join!(reading, parking)
     };
-    let (reading, parking) = beside(connection, same_server, Box::pin(connecting)).await?;
+    let (reading, parking) =
+        while_keeping_alive(connection, same_server, Box::pin(connecting)).await?;
     let parked_reader = ParkedReader::new(parking, lane, limit, same_server.answer_timeout).await?;
     Ok(Prepared {
         start,
@@ -129,8 +133,9 @@ async fn read_and_connect(
     })
 }
 
-/// Waits for something else while the lease's connection is kept alive: its silence would end it.
-async fn beside<T>(
+/// Waits for another future and keeps the lease's connection alive meanwhile: the server would end
+/// a silent connection.
+async fn while_keeping_alive<T>(
     connection: &mut PgConnection,
     same_server: SameServerProof,
     other: impl Future<Output = Result<T, RelayError>>,
@@ -138,7 +143,8 @@ async fn beside<T>(
     let mut other = pin!(other);
     loop {
         let waited = timeout(same_server.every, &mut other).await;
-        // Nobody holds the lease that it was to prove, if this one is gone.
+        // If the lease's connection is lost, the other future fails too, because the lease is no
+        // longer held. The loss is then the error to return.
         if !matches!(waited, Ok(Ok(_))) {
             answer::within(same_server.answer_timeout, connection.ping()).await?;
         }
@@ -148,7 +154,7 @@ async fn beside<T>(
     }
 }
 
-/// Where the last session left off, if this is still its database.
+/// Returns the latest checkpoint and its id, if the checkpoint belongs to this database.
 async fn starting_point(
     connection: &mut PgConnection,
     identity: Identity,
@@ -178,7 +184,7 @@ async fn starting_point(
     ))
 }
 
-/// A machine that knows what parked rows hold back: before the first message is published.
+/// Makes a machine that knows the holds of all parked rows, before the first message is published.
 async fn machine(
     config: &Config,
     connection: &mut PgConnection,
@@ -186,13 +192,13 @@ async fn machine(
 ) -> Result<Machine<Message>, RelayError> {
     let mut machine = Machine::new(settings(config));
     let mut orphaned = Vec::new();
-    let note = |held: Held| {
+    let add_hold = |held: Held| {
         machine.hold(&held.key, &held.topic, held.hold);
         if held.orphaned {
             orphaned.push(held.key);
         }
     };
-    parked::held(connection, lane, note).await?;
+    parked::held(connection, lane, add_hold).await?;
     for key in orphaned {
         machine.retry_key(&key);
     }

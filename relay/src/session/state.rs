@@ -1,50 +1,54 @@
-//! The engine's own state.
+//! State of the engine, besides the machine.
 
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{broker::BatchRequest, capture::Position, publish::Progress};
 
-/// Whether rows may be taken from the reader.
+/// Permission to take rows from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// What is visible is durable.
+    /// Granted: visible rows are durable.
     Open,
-    /// A commit must be recorded first.
+    /// Refused until a commit is recorded, which is still to be requested.
     Wanted,
-    /// It has been asked for.
-    Asked,
+    /// Refused until the requested commit is recorded.
+    Requested,
 }
 
-/// A look at parked rows that are due.
+/// State of the poll for parked rows that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// Its time has not come.
+pub(super) enum PollState {
+    /// The time of the next poll has not come.
     NotDue,
-    /// It waits until there is room.
+    /// The poll waits until there is room.
     Due,
-    /// It is under way.
-    UnderWay,
+    /// The poll is in progress.
+    InProgress,
 }
 
-/// What is under way.
+/// State of the broker's channels and of the work in progress.
 #[derive(Debug)]
 pub(super) struct SessionState {
-    /// Channels of the broker's connection that wait for an order, and all of them.
+    /// Channels of the broker's connection that wait for a batch, as indexes into `channels`.
     pub(super) idle: Vec<usize>,
     pub(super) channels: Vec<mpsc::Sender<BatchRequest>>,
+    /// `true` while the broker takes no messages.
     pub(super) blocked: bool,
     pub(super) gate: Gate,
-    /// A record is under way: the position to pair with its transaction.
+    /// Position to pair with the transaction of the record in progress; `None` if there is none.
     pub(super) recording: Option<Position>,
+    /// Progress in the last record.
     pub(super) recorded: Option<Progress>,
+    /// Earliest time of the next record.
     pub(super) record_after: Instant,
-    /// What was recorded last left out rows that somebody had locked.
+    /// `true` if the last record left out rows that another transaction had locked.
     pub(super) locked: bool,
-    /// There is something to record, and it waits for its time.
+    /// `true` if there is something to record.
     pub(super) record_wanted: bool,
-    pub(super) look: Look,
-    /// Drains that are being read.
+    pub(super) poll_state: PollState,
+    /// Number of keys whose parked rows are being read.
     pub(super) reading_keys: usize,
+    /// Deadline of the graceful stop, once it has begun.
     pub(super) stopping: Option<Instant>,
 }
 
@@ -60,13 +64,13 @@ impl SessionState {
             record_after: Instant::now(),
             locked: false,
             record_wanted: false,
-            look: Look::NotDue,
+            poll_state: PollState::NotDue,
             reading_keys: 0,
             stopping: None,
         }
     }
 
-    /// Whether the broker is there, and takes messages.
+    /// Returns `true` if the broker is connected and takes messages.
     pub(super) const fn can_publish(&self) -> bool {
         !self.channels.is_empty() && !self.blocked
     }

@@ -1,4 +1,4 @@
-//! A machine on the bench, for single cases.
+//! Test bench for single cases: one machine that reads one frame.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -81,7 +81,8 @@ impl Bench {
         settled.expect("it was in flight")
     }
 
-    /// Publishes what is ready, and confirms it, until nothing is; in the order of publishing.
+    /// Hands out and confirms messages until none is ready; returns them in the order of
+    /// publishing.
     pub(super) fn deliver_all(&mut self) -> Vec<Position> {
         let mut delivered = Vec::new();
         loop {
@@ -96,14 +97,14 @@ impl Bench {
         }
     }
 
-    /// Commits what is to be recorded.
+    /// Commits the pending writes, and returns them.
     pub(super) fn commit(&mut self) -> PendingWrites {
         let write = self.machine.take_writes();
         self.machine.written(&write, &[]);
         write
     }
 
-    /// The positions that a commit parks.
+    /// Commits the pending writes, and returns the positions that they park.
     pub(super) fn parked(&mut self) -> Vec<Position> {
         let write = self.commit();
         write.parks.iter().map(|park| park.position).collect()
@@ -113,12 +114,13 @@ impl Bench {
         self.machine.progress().watermark
     }
 
-    /// Answers a request for the rows of key `k`, and asserts where the page begins.
+    /// Answers a request for the rows of key `k`, and asserts the position at which the page
+    /// begins.
     pub(super) fn page(&mut self, after: Position, rows: Vec<Row<Position>>, more: bool) {
         self.page_without(&[], after, rows, more);
     }
 
-    /// As [`Bench::page`], and asserts which topics are not asked for.
+    /// Like [`Bench::page`], and asserts the topics that are not asked for.
     pub(super) fn page_without(
         &mut self,
         topics: &[&str],
@@ -137,7 +139,7 @@ impl Bench {
             .take_key_rows(&request.key, rows.collect(), more);
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(super) fn retry_key(&mut self) {
         self.machine.retry_key(&"k".into());
     }
 }

@@ -1,4 +1,4 @@
-//! A broker: queues, bindings that come and go, messages that close channels.
+//! Simulated broker: queues, bindings that change, and messages that close channels.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +13,10 @@ use crate::{
 
 pub(super) const QUEUES: usize = 3;
 
-/// Queues that have been bound to a topic ever since it was bound at all.
+/// Queues that have been bound to a topic ever since its first binding.
 #[derive(Debug, Clone)]
-pub(super) struct Anchor {
-    /// Before the first message.
+pub(super) struct StableBindings {
+    /// `true` if the topic was bound before the first message.
     pub(super) from_start: bool,
     pub(super) queues: BTreeSet<usize>,
 }
@@ -25,11 +25,11 @@ pub(super) struct Anchor {
 pub(super) struct Broker {
     bound: BTreeSet<(Arc<str>, usize)>,
     full: BTreeSet<usize>,
-    /// Queues that do not answer, with what was sent to them since.
-    stuck: BTreeMap<usize, Vec<Position>>,
-    /// Everything that each queue has seen, in order.
+    /// Queues that do not answer, with the messages sent to them since.
+    silent: BTreeMap<usize, Vec<Position>>,
+    /// Messages that each queue has received, in order.
     pub(super) queues: [Vec<Position>; QUEUES],
-    pub(super) anchors: BTreeMap<Arc<str>, Anchor>,
+    pub(super) stable_bindings: BTreeMap<Arc<str>, StableBindings>,
     started: bool,
 }
 
@@ -38,31 +38,31 @@ impl Broker {
         let mut broker = Self::default();
         for (topic, queue) in bindings {
             broker.bound.insert((Arc::clone(topic), *queue));
-            let anchor = broker.anchor(topic, true);
-            anchor.queues.insert(*queue);
+            let stable = broker.stable(topic, true);
+            stable.queues.insert(*queue);
         }
         broker.started = true;
         broker
     }
 
-    fn anchor(&mut self, topic: &Arc<str>, from_start: bool) -> &mut Anchor {
+    fn stable(&mut self, topic: &Arc<str>, from_start: bool) -> &mut StableBindings {
         let queues = BTreeSet::new();
-        self.anchors
+        self.stable_bindings
             .entry(Arc::clone(topic))
-            .or_insert(Anchor { from_start, queues })
+            .or_insert(StableBindings { from_start, queues })
     }
 
     pub(super) fn bind(&mut self, topic: &Arc<str>, queue: usize) {
-        let first = !self.anchors.contains_key(topic);
+        let first = !self.stable_bindings.contains_key(topic);
         self.bound.insert((Arc::clone(topic), queue));
         if first {
-            self.anchor(topic, false).queues.insert(queue);
+            self.stable(topic, false).queues.insert(queue);
         }
     }
 
     pub(super) fn unbind(&mut self, topic: &Arc<str>, queue: usize) {
         if self.bound.remove(&(Arc::clone(topic), queue)) {
-            self.anchor(topic, false).queues.remove(&queue);
+            self.stable(topic, false).queues.remove(&queue);
         }
     }
 
@@ -74,28 +74,29 @@ impl Broker {
         }
     }
 
-    /// Lets a queue fall silent.
-    pub(super) fn stick(&mut self, queue: usize) {
-        self.stuck.entry(queue).or_default();
+    /// Makes a queue stop answering.
+    pub(super) fn silence(&mut self, queue: usize) {
+        self.silent.entry(queue).or_default();
     }
 
-    pub(super) fn has_unresponsive(&self) -> bool {
-        !self.stuck.is_empty()
+    pub(super) fn has_silent_queue(&self) -> bool {
+        !self.silent.is_empty()
     }
 
-    /// Lets a queue answer again; by bits, what had been sent to it meanwhile is there.
-    pub(super) fn unstick(&mut self, queue: usize, kept: u8) {
-        let waiting = self.stuck.remove(&queue).unwrap_or_default();
+    /// Makes a queue answer again. The bits of `kept` choose the messages sent meanwhile that it
+    /// received.
+    pub(super) fn resume(&mut self, queue: usize, kept: u8) {
+        let waiting = self.silent.remove(&queue).unwrap_or_default();
         let kept = |(index, _): &(usize, Position)| (kept >> (index % 8)) & 1 == 1;
         let waiting = waiting.into_iter().enumerate().filter(kept);
         self.queues[queue].extend(waiting.map(|(_, position)| position));
     }
 
-    /// Routes a message, and tells what the broker answers.
+    /// Routes a message, and returns the broker's answer.
     pub(super) fn publish(&mut self, message: &Message) -> Outcome {
         match message.harm {
             Harm::TooLarge => return Outcome::Rejected("too large".to_owned()),
-            Harm::Closes => unreachable!("its batch has no outcomes of its own"),
+            Harm::Closes => unreachable!("the outcome is that of its batch"),
             Harm::None => {}
         }
         let mut outcome = Outcome::Unroutable;
@@ -103,7 +104,7 @@ impl Broker {
             if !self.bound.contains(&(Arc::clone(&message.topic), queue)) {
                 continue;
             }
-            if let Some(waiting) = self.stuck.get_mut(&queue) {
+            if let Some(waiting) = self.silent.get_mut(&queue) {
                 waiting.push(message.position);
                 outcome = Outcome::Overdue;
             } else if self.full.contains(&queue) {
@@ -120,14 +121,14 @@ impl Broker {
         outcome
     }
 
-    /// What becomes of a batch; `lost` names those that reached their queues before the channel
-    /// was gone, by bits.
+    /// Takes a batch, and returns its outcomes. If the channel is lost, the bits of `lost` choose
+    /// the messages that reached their queues before.
     pub(super) fn take(&mut self, batch: &[Message], lost: Option<u8>) -> Vec<Outcome> {
         let closes = batch.iter().any(|message| message.harm == Harm::Closes);
         if !closes && lost.is_none() {
             let outcomes: Vec<_> = batch.iter().map(|message| self.publish(message)).collect();
             if outcomes.contains(&Outcome::Overdue) {
-                // Nothing is known of their company either.
+                // The other messages of the batch count as overdue too.
                 return vec![Outcome::Overdue; batch.len()];
             }
             return outcomes;
@@ -143,7 +144,7 @@ impl Broker {
     }
 }
 
-/// Which of a session's answers fit an outcome.
+/// Returns `true` if the machine's decision fits the outcome.
 pub(super) fn fits(outcome: &Outcome, settled: Settled) -> bool {
     match outcome {
         Outcome::Confirmed => settled == Settled::Delivered,

@@ -1,12 +1,12 @@
-//! Topics whose messages are left without confirms.
+//! Isolated topics, and suspect messages among them.
 
 use super::bench::{Bench, blame, row, settings};
 use crate::publish::{Hold, Outcome, ParkedRow, Reason, Settled};
 
-/// Messages 1 and 2 of two topics shared a batch that was not confirmed.
-fn with_topics_in_doubt() -> Bench {
+/// Isolates two topics: messages 1 and 2 shared a batch that was not confirmed.
+fn with_isolated_topics() -> Bench {
     let mut bench = Bench::new(settings());
-    bench.admit([row(1, "", "stuck"), row(2, "", "well")]);
+    bench.admit([row(1, "", "silent"), row(2, "", "healthy")]);
     assert_eq!(bench.batch(), [1, 2]);
     for position in [1, 2] {
         assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
@@ -15,16 +15,24 @@ fn with_topics_in_doubt() -> Bench {
 }
 
 #[test]
-fn topics_in_doubt_have_one_batch_each_of_their_own() {
-    let mut bench = with_topics_in_doubt();
-    bench.admit([row(3, "", "third"), row(4, "", "stuck"), row(5, "", "well")]);
+fn each_isolated_topic_has_one_separate_batch() {
+    let mut bench = with_isolated_topics();
+    bench.admit([
+        row(3, "", "third"),
+        row(4, "", "silent"),
+        row(5, "", "healthy"),
+    ]);
     assert_eq!(bench.batch(), [1, 4]);
     assert_eq!(bench.batch(), [2, 5]);
     assert_eq!(bench.batch(), [3]);
     bench.settle(2, Outcome::Confirmed);
     bench.settle(5, Outcome::Confirmed);
-    bench.admit([row(6, "", "stuck"), row(7, "", "well"), row(8, "", "third")]);
-    assert_eq!(bench.batch(), [7, 8], "no longer in doubt");
+    bench.admit([
+        row(6, "", "silent"),
+        row(7, "", "healthy"),
+        row(8, "", "third"),
+    ]);
+    assert_eq!(bench.batch(), [7, 8], "no longer isolated");
     assert_eq!(bench.batch(), [0; 0], "one batch at a time");
     bench.settle(1, Outcome::Overdue);
     bench.settle(4, Outcome::Overdue);
@@ -33,7 +41,7 @@ fn topics_in_doubt_have_one_batch_each_of_their_own() {
 
 #[test]
 fn a_topic_that_failed_less_often_comes_first() {
-    let mut bench = with_topics_in_doubt();
+    let mut bench = with_isolated_topics();
     assert_eq!(bench.batch(), [1]);
     bench.settle(1, Outcome::Overdue);
     assert_eq!(bench.batch(), [2]);
@@ -41,7 +49,7 @@ fn a_topic_that_failed_less_often_comes_first() {
 }
 
 #[test]
-fn any_answer_ends_the_doubt_and_a_lost_connection_does_not() {
+fn any_answer_ends_the_isolation_and_a_lost_connection_does_not() {
     let unknown = Outcome::Unknown { blame: None };
     for (outcome, ends) in [
         (Outcome::Confirmed, true),
@@ -50,19 +58,19 @@ fn any_answer_ends_the_doubt_and_a_lost_connection_does_not() {
         (Outcome::Overdue, false),
         (unknown, false),
     ] {
-        let mut bench = with_topics_in_doubt();
+        let mut bench = with_isolated_topics();
         assert_eq!([bench.batch(), bench.batch()], [[1], [2]]);
         bench.settle(1, outcome.clone());
         bench.settle(2, Outcome::Confirmed);
-        bench.admit([row(3, "", "stuck"), row(4, "", "well")]);
+        bench.admit([row(3, "", "silent"), row(4, "", "healthy")]);
         let expected: &[_] = if ends { &[3, 4] } else { &[1, 3] };
         assert_eq!(bench.batch(), expected, "{outcome:?}");
     }
 }
 
 #[test]
-fn a_message_under_suspicion_goes_alone_in_times_of_doubt_too() {
-    let mut bench = with_topics_in_doubt();
+fn a_suspect_message_goes_alone_while_topics_are_isolated_too() {
+    let mut bench = with_isolated_topics();
     assert_eq!(bench.batch(), [1]);
     assert_eq!(bench.settle(1, blame()), Settled::Requeued);
     assert_eq!(bench.batch(), [1]);
@@ -72,7 +80,7 @@ fn a_message_under_suspicion_goes_alone_in_times_of_doubt_too() {
 }
 
 #[test]
-fn topics_in_doubt_leave_channels_for_others() {
+fn isolated_topics_leave_channels_for_others() {
     let mut bench = Bench::new(settings());
     let topics = ["a", "b", "c", "d"];
     bench.admit(
@@ -95,10 +103,10 @@ fn topics_in_doubt_leave_channels_for_others() {
     assert_eq!(bench.batch(), [4]);
 }
 
-/// Two messages of a topic are in flight in a batch of its own.
-fn with_a_batch_apart() -> Bench {
+/// Puts two messages of a topic in flight, in an isolated batch.
+fn with_isolated_batch() -> Bench {
     let mut bench = Bench::new(settings());
-    bench.admit([row(1, "", "stuck"), row(2, "k", "stuck")]);
+    bench.admit([row(1, "", "silent"), row(2, "k", "silent")]);
     assert_eq!(bench.batch(), [1, 2]);
     bench.settle(1, Outcome::Overdue);
     bench.settle(2, Outcome::Overdue);
@@ -107,12 +115,16 @@ fn with_a_batch_apart() -> Bench {
 }
 
 #[test]
-fn g3_g4_what_waits_for_a_stuck_queue_is_parked() {
-    let mut bench = with_a_batch_apart();
-    bench.admit([row(3, "", "stuck"), row(4, "k", "well"), row(5, "", "well")]);
+fn g3_g4_messages_of_an_unresponsive_topic_are_parked() {
+    let mut bench = with_isolated_batch();
+    bench.admit([
+        row(3, "", "silent"),
+        row(4, "k", "healthy"),
+        row(5, "", "healthy"),
+    ]);
     assert_eq!(bench.batch(), [5]);
     bench.settle(5, Outcome::Confirmed);
-    assert_eq!(bench.machine.park_unresponsive(), 0, "its time is not over");
+    assert_eq!(bench.machine.park_unresponsive(), 0, "it is not overdue");
     for position in [1, 2] {
         assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
     }
@@ -132,9 +144,9 @@ fn g3_g4_what_waits_for_a_stuck_queue_is_parked() {
 }
 
 #[test]
-fn while_nothing_is_answered_no_topic_is_stuck() {
-    let mut bench = with_a_batch_apart();
-    bench.admit([row(3, "", "well")]);
+fn while_nothing_is_answered_no_topic_is_unresponsive() {
+    let mut bench = with_isolated_batch();
+    bench.admit([row(3, "", "healthy")]);
     assert_eq!(bench.batch(), [3]);
     for position in [1, 2, 3] {
         assert_eq!(bench.settle(position, Outcome::Overdue), Settled::Requeued);
@@ -145,9 +157,9 @@ fn while_nothing_is_answered_no_topic_is_stuck() {
 }
 
 #[test]
-fn a_stuck_topic_is_tried_with_what_was_parked_before() {
-    let mut bench = with_a_batch_apart();
-    bench.admit([row(3, "", "well")]);
+fn an_unresponsive_topic_is_tried_with_a_message_parked_before() {
+    let mut bench = with_isolated_batch();
+    bench.admit([row(3, "", "healthy")]);
     assert_eq!(bench.batch(), [3]);
     for (position, outcome) in [
         (3, Outcome::Confirmed),
@@ -156,9 +168,9 @@ fn a_stuck_topic_is_tried_with_what_was_parked_before() {
     ] {
         bench.settle(position, outcome);
     }
-    bench.admit([row(4, "", "stuck")]);
+    bench.admit([row(4, "", "silent")]);
     for position in [7, 8] {
-        let row = row(position, "", "stuck");
+        let row = row(position, "", "silent");
         bench.machine.retry(ParkedRow { row, attempts: 1 });
     }
     assert_eq!(bench.machine.park_unresponsive(), 4);
@@ -167,40 +179,40 @@ fn a_stuck_topic_is_tried_with_what_was_parked_before() {
     assert_eq!(rescheduled.collect::<Vec<_>>(), [(8, 2)]);
     assert_eq!(bench.batch(), [7]);
     bench.settle(7, Outcome::Confirmed);
-    bench.admit([row(9, "", "stuck")]);
+    bench.admit([row(9, "", "silent")]);
     assert_eq!(bench.machine.park_unresponsive(), 0, "it answered");
     assert_eq!(bench.batch(), [9]);
 }
 
 #[test]
-fn what_is_late_from_before_the_doubt_says_nothing_of_the_batch_apart() {
+fn an_overdue_batch_from_before_the_isolation_does_not_count_for_the_isolated_batch() {
     let mut bench = Bench::new(settings());
     bench.admit([row(1, "", "slow")]);
     assert_eq!(bench.batch(), [1]);
     bench.admit([row(2, "", "slow")]);
     assert_eq!(bench.batch(), [2]);
     bench.settle(1, Outcome::Overdue);
-    assert_eq!(bench.batch(), [1], "apart");
-    bench.admit([row(3, "", "well"), row(4, "", "slow")]);
+    assert_eq!(bench.batch(), [1], "isolated");
+    bench.admit([row(3, "", "healthy"), row(4, "", "slow")]);
     assert_eq!(bench.batch(), [3]);
     bench.settle(3, Outcome::Confirmed);
     bench.settle(2, Outcome::Overdue);
-    assert_eq!(bench.batch(), [0; 0], "its batch is under way");
+    assert_eq!(bench.batch(), [0; 0], "its batch is in flight");
     assert_eq!(bench.machine.park_unresponsive(), 0);
     bench.settle(1, Outcome::Confirmed);
     assert_eq!(bench.batch(), [2, 4]);
 }
 
 #[test]
-fn what_no_queue_takes_is_no_proof_and_neither_is_what_a_lost_connection_knew() {
+fn unroutable_messages_and_confirms_before_a_lost_connection_make_no_topic_unresponsive() {
     for (outcome, lost, parked) in [
         (Outcome::Unroutable, false, 0),
         (Outcome::Nacked, false, 0),
         (Outcome::Confirmed, false, 2),
         (Outcome::Confirmed, true, 0),
     ] {
-        let mut bench = with_a_batch_apart();
-        bench.admit([row(3, "", "well"), row(4, "", "another")]);
+        let mut bench = with_isolated_batch();
+        bench.admit([row(3, "", "healthy"), row(4, "", "another")]);
         assert_eq!(bench.batch(), [3, 4]);
         bench.settle(3, outcome.clone());
         for position in [1, 2] {
@@ -218,9 +230,9 @@ fn what_no_queue_takes_is_no_proof_and_neither_is_what_a_lost_connection_knew() 
 }
 
 #[test]
-fn suspects_of_a_silent_topic_do_not_wait_one_by_one() {
+fn suspect_messages_of_an_overdue_topic_do_not_wait_one_by_one() {
     let mut bench = Bench::new(settings());
-    bench.admit((1..=3).map(|position| row(position, "", "stuck")));
+    bench.admit((1..=3).map(|position| row(position, "", "silent")));
     for position in bench.batch() {
         bench.settle(position, blame());
     }
@@ -230,16 +242,17 @@ fn suspects_of_a_silent_topic_do_not_wait_one_by_one() {
 }
 
 #[test]
-fn a_suspect_behind_a_topic_that_is_not_answered_has_its_turn() {
+fn a_suspect_message_behind_an_overdue_topic_is_sent() {
     let mut bench = Bench::new(settings());
-    let topics = [(1, "stuck"), (2, "bad"), (3, "well")];
+    let topics = [(1, "silent"), (2, "bad"), (3, "healthy")];
     bench.admit(topics.map(|(position, topic)| row(position, "", topic)));
     assert_eq!(bench.batch(), [1, 2, 3]);
     for position in [1, 2, 3] {
         bench.settle(position, blame());
     }
     assert_eq!(bench.batch(), [1]);
-    // Cleared, and back at once; nothing is confirmed meanwhile that would tell it from the others.
+    // Message 1 is no longer suspect, and is ready again at once. No confirm makes its topic
+    // unresponsive.
     bench.settle(1, Outcome::Overdue);
     assert_eq!(bench.batch(), [2]);
     bench.settle(2, blame());
@@ -252,9 +265,9 @@ fn a_suspect_behind_a_topic_that_is_not_answered_has_its_turn() {
 }
 
 #[test]
-fn what_was_never_sent_stays_under_suspicion() {
+fn a_message_that_was_never_sent_stays_suspect() {
     let mut bench = Bench::new(settings());
-    bench.admit([row(1, "", "bad"), row(2, "", "well")]);
+    bench.admit([row(1, "", "bad"), row(2, "", "healthy")]);
     assert_eq!(bench.batch(), [1, 2]);
     bench.settle(1, blame());
     bench.settle(2, blame());

@@ -1,4 +1,4 @@
-//! Committed messages, as the outbox holds them.
+//! Committed messages in the simulated outbox.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use crate::{
     publish::{Disposition, ParkedRow, Row},
 };
 
-/// What a message does to the broker.
+/// Effect of a message on the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Harm {
     None,
     /// The broker closes the channel over it.
     Closes,
-    /// It is refused for good.
+    /// The broker refuses the message for good.
     TooLarge,
 }
 
-/// When a message may go.
+/// Time at which a message may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Time {
     Any,
@@ -52,7 +52,7 @@ impl Message {
         }
     }
 
-    /// The row as it is read from `outbox.parked`.
+    /// Returns the row as read from `outbox.parked`.
     pub(super) fn parked(&self, now: u64, attempts: u32, discarded: bool) -> ParkedRow<Position> {
         let mut row = self.row(now);
         if discarded {
@@ -67,7 +67,7 @@ impl Message {
         matches!(self.time, Time::Until(at) if at <= now)
     }
 
-    /// Whether G4 speaks of it.
+    /// Returns `true` if guarantee G4 (order) covers the message.
     pub(super) fn is_ordered(&self) -> bool {
         self.key.is_some() && !matches!(self.time, Time::After(_))
     }

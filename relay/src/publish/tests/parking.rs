@@ -1,4 +1,4 @@
-//! What a parked row holds back, and how its key goes on.
+//! Holds of parked rows, and the retries of their keys.
 
 use super::bench::{Bench, FRAME, expired, row, settings};
 use crate::publish::{Due, Hold, Outcome, Reason, Settings};
@@ -35,7 +35,7 @@ fn g4_a_nacked_message_holds_its_key() {
     assert_eq!(
         bench.machine.take_parked_behind(),
         0,
-        "4 was told when it came"
+        "row 4 was reported by `admit`"
     );
     assert!(bench.batch().is_empty());
     let write = bench.commit();
@@ -48,7 +48,7 @@ fn g4_a_nacked_message_holds_its_key() {
     assert_eq!(due, [true, false, false]);
 }
 
-/// Row 1 is nacked, 2 and 3 wait behind it.
+/// Row 1 is nacked; rows 2 and 3 wait behind it.
 fn held() -> Bench {
     let mut bench = Bench::new(settings());
     bench.admit([row(1, "k", "a")]);
@@ -63,7 +63,7 @@ fn held() -> Bench {
 fn the_oldest_message_is_one_that_was_never_parked() {
     let mut bench = held();
     bench.commit();
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
     let oldest = |bench: &Bench| bench.machine.min_by(|position| *position);
     assert_eq!(oldest(&bench), None);
@@ -79,12 +79,12 @@ fn the_oldest_message_is_one_that_was_never_parked() {
 }
 
 #[test]
-fn g4_rows_behind_drain_in_order_after_the_head() {
+fn g4_rows_parked_behind_follow_the_first_in_order() {
     let mut bench = held();
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], true);
     assert_eq!(bench.batch(), [1]);
-    // What comes meanwhile goes behind, and is found by looking again.
+    // Row 4 is parked behind the others, and the scan reads it later.
     bench.admit([row(4, "k", "a")]);
     bench.settle(1, Outcome::Confirmed);
     assert_eq!(bench.deliver_all(), [2]);
@@ -104,9 +104,9 @@ fn g4_rows_behind_drain_in_order_after_the_head() {
 }
 
 #[test]
-fn g4_a_head_that_fails_again_keeps_the_others_and_waits_for_its_time() {
+fn g4_a_first_row_that_fails_again_holds_the_others_until_it_is_due() {
     let mut bench = held();
-    bench.drain();
+    bench.retry_key();
     let rows = vec![row(1, "k", "a"), row(2, "k", "a"), row(3, "k", "b")];
     bench.page(0, rows, false);
     assert_eq!(bench.batch(), [1]);
@@ -120,10 +120,10 @@ fn g4_a_head_that_fails_again_keeps_the_others_and_waits_for_its_time() {
 }
 
 #[test]
-fn g4_a_late_commit_below_the_cursor_of_a_drain_is_found() {
+fn g4_a_late_commit_below_the_rows_already_scanned_is_found() {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"a".into(), Hold::Key);
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(10, "k", "a")], false);
     assert_eq!(bench.batch(), [10]);
     bench.admit([row(5, "k", "a")]);
@@ -135,15 +135,19 @@ fn g4_a_late_commit_below_the_cursor_of_a_drain_is_found() {
 }
 
 #[test]
-fn g4_a_hot_key_spills_and_its_rows_follow_in_order() {
+fn g4_a_hot_key_overflows_and_its_rows_follow_in_order() {
     let key_rows = 1;
     let mut bench = Bench::new(Settings {
         key_rows,
         ..settings()
     });
     bench.admit((1..=4).map(|position| row(position, "k", "t")));
-    assert_eq!(bench.machine.rows(), 2, "it fills no more of the window");
-    // Recorded before 1 and 2 are out, rows 3 and 4 would overtake them after a crash.
+    assert_eq!(
+        bench.machine.rows(),
+        2,
+        "the key fills no more of the window"
+    );
+    // Parked before rows 1 and 2 are sent, rows 3 and 4 would overtake them after a crash.
     assert_eq!(bench.parked(), [0; 0]);
     assert_eq!(bench.deliver_all(), [1, 2]);
     assert_eq!(bench.watermark(), Some(4));
@@ -154,12 +158,12 @@ fn g4_a_hot_key_spills_and_its_rows_follow_in_order() {
 }
 
 #[test]
-fn a_new_failure_is_not_tried_again_by_the_drain_that_it_meets() {
+fn a_new_failure_is_not_retried_by_the_scan_in_progress() {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"a".into(), Hold::Topic);
     bench.admit([row(5, "k", "b")]);
     assert_eq!(bench.batch(), [5]);
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a")], false);
     bench.settle(5, Outcome::Nacked);
     assert!(bench.batch().is_empty());
@@ -178,11 +182,11 @@ fn g4_no_page_is_read_above_rows_that_are_still_to_be_parked() {
     bench.machine.hold(&"k".into(), &"a".into(), Hold::Topic);
     bench.admit([row(4, "k", "b"), row(5, "k", "a"), row(6, "k", "c")]);
     assert_eq!(bench.batch(), [4]);
-    bench.drain();
+    bench.retry_key();
     assert_eq!(
         bench.machine.next_key_request(),
         None,
-        "row 5 would be passed by"
+        "row 5 would be skipped"
     );
     assert!(
         bench.parked().is_empty(),
@@ -190,7 +194,7 @@ fn g4_no_page_is_read_above_rows_that_are_still_to_be_parked() {
     );
     bench.settle(4, Outcome::Unroutable);
     assert_eq!(bench.batch(), [6]);
-    assert_eq!(bench.parked(), [4, 5], "row 6 comes after them");
+    assert_eq!(bench.parked(), [4, 5], "row 6 follows them");
     bench.page_without(&["b"], 0, vec![row(5, "k", "a")], false);
     assert!(bench.batch().is_empty());
     bench.settle(6, Outcome::Confirmed);
@@ -198,7 +202,7 @@ fn g4_no_page_is_read_above_rows_that_are_still_to_be_parked() {
 }
 
 #[test]
-fn a_rejected_head_that_an_operator_gives_up_lets_its_key_go_on() {
+fn a_rejected_row_that_an_operator_discards_no_longer_holds_its_key() {
     let mut bench = Bench::new(settings());
     bench.admit([row(1, "k", "t")]);
     bench.batch();
@@ -206,12 +210,12 @@ fn a_rejected_head_that_an_operator_gives_up_lets_its_key_go_on() {
     bench.commit();
     bench.admit([row(2, "k", "t")]);
     bench.commit();
-    // Given up, it expires at once, and is due.
-    bench.drain();
+    // The discarded row is due, and has expired.
+    bench.retry_key();
     bench.page(0, vec![expired(row(1, "k", "t")), row(2, "k", "t")], false);
     assert_eq!(bench.deliver_all(), [2]);
     assert_eq!(bench.commit().forgets, [2]);
-    // Read again after a crash, its frame would bring back what was given up.
+    // Read again after a crash, the frame would bring the discarded row back.
     assert!(!bench.machine.has_records() && !bench.machine.is_idle());
     bench.machine.close_frame(FRAME);
     bench.machine.progress();
@@ -222,9 +226,9 @@ fn a_rejected_head_that_an_operator_gives_up_lets_its_key_go_on() {
 }
 
 #[test]
-fn a_failed_row_that_expires_within_the_drain_holds_nothing_for_ever() {
+fn a_failed_row_that_expires_during_the_scan_does_not_hold_its_key_for_ever() {
     let mut bench = held();
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a")], true);
     bench.batch();
     bench.admit([row(4, "k", "b")]);
@@ -241,9 +245,9 @@ fn a_failed_row_that_expires_within_the_drain_holds_nothing_for_ever() {
 }
 
 #[test]
-fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
+fn the_writes_of_a_locked_row_stay_pending() {
     let mut bench = held();
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], true);
     assert_eq!(bench.batch(), [1]);
     bench.settle(1, Outcome::Confirmed);
@@ -257,26 +261,30 @@ fn what_is_to_be_written_of_a_locked_row_stays_to_be_written() {
     assert_eq!(again.reschedules, write.reschedules);
     bench.machine.written(&again, &[2]);
     assert_eq!(
-        bench.machine.parked_in_hand().iter().collect::<Vec<_>>(),
+        bench
+            .machine
+            .parked_in_progress()
+            .iter()
+            .collect::<Vec<_>>(),
         [&2]
     );
     let last = bench.machine.take_writes();
     assert_eq!((last.forgets.len(), last.reschedules.len()), (0, 1));
     bench.machine.written(&last, &[]);
-    assert!(bench.machine.parked_in_hand().is_empty() && bench.machine.is_idle());
+    assert!(bench.machine.parked_in_progress().is_empty() && bench.machine.is_idle());
 }
 
-/// It still says that it is due; read again, the key would go on without it.
+/// The locked row still shows the old due time; read again, the key would go on without it.
 #[test]
 fn g4_a_key_whose_failed_row_is_locked_is_not_read() {
     let mut bench = held();
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(1, "k", "a"), row(2, "k", "a")], false);
     assert_eq!(bench.batch(), [1]);
     bench.settle(1, Outcome::Nacked);
     let write = bench.machine.take_writes();
     bench.machine.written(&write, &[1]);
-    bench.drain();
+    bench.retry_key();
     assert_eq!(bench.machine.next_key_request(), None);
     let again = bench.machine.take_writes();
     bench.machine.written(&again, &[]);

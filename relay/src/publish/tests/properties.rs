@@ -1,4 +1,4 @@
-//! Any order of events.
+//! Property test: random orders of events.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn key(number: u8) -> Arc<str> {
 impl World {
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::PendingWrites {
+            Step::Write {
                 key: number,
                 topic,
                 time,
@@ -49,8 +49,8 @@ impl World {
             Step::Bind(topic, queue) => self.broker.bind(&TOPICS[topic].into(), queue),
             Step::Unbind(topic, queue) => self.broker.unbind(&TOPICS[topic].into(), queue),
             Step::Fill(queue, full) => self.broker.fill(queue, full),
-            Step::Stick(queue) => self.broker.stick(queue),
-            Step::Unstick(queue, kept) => self.broker.unstick(queue, kept),
+            Step::Silence(queue) => self.broker.silence(queue),
+            Step::Resume(queue, kept) => self.broker.resume(queue, kept),
             Step::Lock(which) => self.lock(which),
             Step::Revive(which) => {
                 if let Some(position) = self.table.nth(which) {
@@ -66,17 +66,18 @@ impl World {
             Step::WindDown => self.wind_down(),
             Step::Stop(merge) => self.stop(merge),
         }
-        self.check_accounts();
+        self.check_counters();
     }
 
-    fn heal(&mut self) {
+    /// Unlocks all rows, makes every queue answer, and commits all transactions.
+    fn restore(&mut self) {
         self.locked.clear();
         for topic in TOPICS {
             self.broker.bind(&topic.into(), 0);
         }
         for queue in 0..QUEUES {
             self.broker.fill(queue, false);
-            self.broker.unstick(queue, 0b0101_0101);
+            self.broker.resume(queue, 0b0101_0101);
         }
         let open: Vec<_> = self.open.keys().cloned().collect();
         for key in &open {
@@ -89,11 +90,12 @@ impl World {
         let recorded = matches!(self.recording, Recording::None);
         let delivered = self.checkpoint.finished == self.frames.len();
         let nothing_asked = self.pages.is_empty() && self.machine.wanted_keys.is_empty();
-        let empty = self.table.rows.is_empty() && self.flying.is_empty();
+        let empty = self.table.rows.is_empty() && self.batches.is_empty();
         recorded && delivered && nothing_asked && empty && self.machine.is_idle()
     }
 
-    /// Runs until all is done; an operator gives up what can never go.
+    /// Runs until nothing is left to do; an operator discards the messages that can never be
+    /// published.
     fn run_to_quiescence(&mut self) {
         let rounds = 40 + 30 * self.outbox.len();
         for _ in 0..rounds {
@@ -138,7 +140,7 @@ proptest! {
         if world.stopping {
             world.stop(false);
         }
-        world.heal();
+        world.restore();
         world.run_to_quiescence();
         world.check_in_the_end();
     }

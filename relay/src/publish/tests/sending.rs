@@ -1,4 +1,4 @@
-//! What goes when, and what becomes of it.
+//! Order of sending, and the effect of outcomes.
 
 use super::bench::{Bench, FRAME, blame, expired, row, settings, unkeyed};
 use crate::publish::{Disposition, Due, Hold, Outcome, ParkedRow, Reason, Row, Settings, Settled};
@@ -32,14 +32,14 @@ fn the_window_stops_the_reader() {
     });
     bench.admit([unkeyed(1), unkeyed(2)]);
     assert!(!bench.machine.has_room());
-    // As long as frames fill every gap, they must not keep out what is parked.
+    // Frames that fill every gap must not keep parked rows out.
     assert!(bench.machine.has_room_for_parked());
     bench.deliver_all();
     assert!(bench.machine.has_room());
 }
 
 #[test]
-fn g3_what_is_unknown_is_sent_again_oldest_first() {
+fn g3_messages_with_unknown_outcome_are_sent_again_oldest_first() {
     let mut bench = Bench::new(settings());
     bench.admit((1..=3).map(unkeyed));
     assert_eq!(bench.batch(), [1, 2, 3]);
@@ -51,13 +51,13 @@ fn g3_what_is_unknown_is_sent_again_oldest_first() {
 }
 
 #[test]
-fn a_message_that_closes_channels_is_found_and_its_company_goes() {
+fn a_message_that_closes_channels_is_rejected_and_the_rest_of_its_batch_is_sent() {
     let mut bench = Bench::new(settings());
     bench.admit((1..=3).map(unkeyed));
     for position in bench.batch() {
         bench.settle(position, blame());
     }
-    // Each alone from now on.
+    // From now on, each message is sent alone.
     assert_eq!(bench.batch(), [1]);
     assert_eq!(bench.batch(), [0; 0]);
     bench.settle(1, Outcome::Confirmed);
@@ -74,7 +74,7 @@ fn a_message_that_closes_channels_is_found_and_its_company_goes() {
 }
 
 #[test]
-fn a_lost_connection_acquits_what_was_blamed_before() {
+fn a_lost_connection_clears_the_suspicion_of_a_message() {
     let mut bench = Bench::new(settings());
     bench.admit([unkeyed(1)]);
     for outcome in [blame(), blame(), Outcome::Unknown { blame: None }, blame()] {
@@ -106,7 +106,7 @@ fn expired_rows_are_dropped_and_scheduled_ones_hold_nothing() {
 }
 
 #[test]
-fn what_an_earlier_session_parked_is_passed_over() {
+fn rows_parked_by_an_earlier_session_are_skipped() {
     let mut bench = Bench::new(settings());
     bench.machine.open_frame(FRAME + 1, [1].into());
     assert_eq!(bench.machine.admit(FRAME + 1, unkeyed(1)), None);
@@ -116,13 +116,13 @@ fn what_an_earlier_session_parked_is_passed_over() {
 }
 
 #[test]
-fn g3_what_a_frame_brings_again_is_not_sent_beside_its_parked_copy() {
+fn g3_a_row_that_a_frame_brings_again_is_not_sent_beside_its_parked_copy() {
     let mut bench = Bench::new(settings());
     let parked = |position| ParkedRow {
         row: unkeyed(position),
         attempts: 1,
     };
-    // The frame's copy comes first, or the parked one.
+    // The frame's copy of row 1 comes first, and the parked copy of row 2.
     bench.admit([unkeyed(1)]);
     assert_eq!(bench.machine.retry(parked(1)), None);
     bench.machine.retry(parked(2));

@@ -1,4 +1,4 @@
-//! What the relay's shell does between the machine, the broker and the table.
+//! Simulated relay around the machine: its traffic with the broker and the table.
 
 use super::{
     broker,
@@ -23,17 +23,17 @@ impl World {
             })
             .collect();
         if !batch.is_empty() {
-            self.flying.push(batch);
+            self.batches.push(batch);
         }
         self.check_one_in_flight_per_key();
     }
 
-    /// The broker answers a batch, or its channel is lost.
+    /// Settles a batch: the broker answers it, or its channel is lost.
     pub(super) fn settle(&mut self, which: usize, lost: Option<u8>) {
-        if self.flying.is_empty() {
+        if self.batches.is_empty() {
             return;
         }
-        let batch = self.flying.remove(which % self.flying.len());
+        let batch = self.batches.remove(which % self.batches.len());
         let outcomes = self.broker.take(&self.messages(&batch), lost);
         for (position, outcome) in batch.into_iter().zip(outcomes) {
             let was_parked = self.machine.in_flight[&position].was_parked();
@@ -50,7 +50,7 @@ impl World {
                 }
                 Settled::Parked(Reason::Rejected) => {
                     let harm = self.outbox[&position].harm;
-                    assert_ne!(harm, Harm::None, "{position} is innocent");
+                    assert_ne!(harm, Harm::None, "{position} is harmless");
                     self.rejected.insert(position);
                 }
                 Settled::Parked(_) | Settled::Requeued => {}
@@ -58,18 +58,18 @@ impl World {
         }
     }
 
-    /// A batch comes back that was never given to the client: its channel had been closed.
+    /// Returns a batch that was never given to the client, because its channel had been closed.
     pub(super) fn unsend(&mut self, which: usize) {
-        if self.flying.is_empty() {
+        if self.batches.is_empty() {
             return;
         }
-        for position in self.flying.remove(which % self.flying.len()) {
+        for position in self.batches.remove(which % self.batches.len()) {
             let settled = self.machine.settle(position, Outcome::Unsent);
             assert_eq!(settled, None);
         }
     }
 
-    /// Brings a write one step on: taken, committed, known to be committed.
+    /// Moves a write one step on: taken, committed, known to be committed.
     pub(super) fn record(&mut self) {
         self.recording = match std::mem::take(&mut self.recording) {
             Recording::None => {
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Reads a page of parked rows, as the machine asks.
+    /// Reads a page of parked rows that the machine requests.
     pub(super) fn ask(&mut self) {
         if self.stopping || !self.machine.has_room_for_parked() {
             return;
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Hands a page over that was read some time ago.
+    /// Hands over a page that was read some time ago.
     pub(super) fn answer(&mut self, which: usize) {
         if self.pages.is_empty() {
             return;
@@ -139,7 +139,7 @@ impl World {
             .take_key_rows(&page.request.key, rows, page.full);
     }
 
-    /// Looks for rows that are due; what was found is handed over the next time.
+    /// Reads the rows that are due; the next call hands them over.
     pub(super) fn poll(&mut self) {
         let Some(due) = self.polled.take() else {
             if self.stopping {
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// Somebody locks a parked row, or unlocks it.
+    /// Locks a parked row for another transaction, or unlocks it.
     pub(super) fn lock(&mut self, which: usize) {
         if let Some(position) = self.table.nth(which)
             && !self.locked.remove(&position)
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// An operator gives a parked row up.
+    /// Discards a parked row, as an operator does.
     pub(super) fn discard(&mut self, position: Position) {
         self.dropped.insert(position);
         self.table.discard(position, self.now);

@@ -1,4 +1,4 @@
-//! The events of the simulated world.
+//! Events of the simulated world.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) const TOPICS: [&str; 4] = ["a", "b", "c", "dropped"];
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    PendingWrites {
+    Write {
         key: Option<u8>,
         topic: usize,
         time: Time,
@@ -35,8 +35,8 @@ pub(super) enum Step {
     Bind(usize, usize),
     Unbind(usize, usize),
     Fill(usize, bool),
-    Stick(usize),
-    Unstick(usize, u8),
+    Silence(usize),
+    Resume(usize, u8),
     Lock(usize),
     Revive(usize),
     Discard(usize),
@@ -59,7 +59,7 @@ fn write() -> impl Strategy<Value = Step> {
         1 => Just(Harm::TooLarge),
     ];
     (key, topic, time, harm, prop::bool::weighted(0.1)).prop_map(
-        |(key, topic, time, harm, stay_open)| Step::PendingWrites {
+        |(key, topic, time, harm, stay_open)| Step::Write {
             key,
             topic,
             time,
@@ -69,7 +69,7 @@ fn write() -> impl Strategy<Value = Step> {
     )
 }
 
-/// One event, of any kind, with any argument.
+/// Generates an event of any kind, with any arguments.
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let (topic, queue) = (0..TOPICS.len(), 0..QUEUES);
     prop_oneof![
@@ -89,8 +89,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (topic.clone(), queue.clone()).prop_map(|(topic, queue)| Step::Bind(topic, queue)),
         1 => (topic, queue.clone()).prop_map(|(topic, queue)| Step::Unbind(topic, queue)),
         2 => (queue.clone(), prop::bool::weighted(0.4)).prop_map(|(queue, full)| Step::Fill(queue, full)),
-        2 => queue.clone().prop_map(Step::Stick),
-        2 => (queue, any::<u8>()).prop_map(|(queue, kept)| Step::Unstick(queue, kept)),
+        2 => queue.clone().prop_map(Step::Silence),
+        2 => (queue, any::<u8>()).prop_map(|(queue, kept)| Step::Resume(queue, kept)),
         2 => (0_usize..8).prop_map(Step::Lock),
         1 => (0_usize..8).prop_map(Step::Revive),
         1 => (0_usize..8).prop_map(Step::Discard),

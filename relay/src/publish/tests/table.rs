@@ -1,4 +1,4 @@
-//! `outbox.parked`, changed by committed writes and by operators only.
+//! Simulated `outbox.parked`, changed only by committed writes and by operators.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +22,13 @@ pub(super) struct Parked {
     pub(super) discarded: bool,
 }
 
-/// What parked rows of a key and topic hold back.
+/// Hold of a key's parked rows of one topic.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) key: Arc<str>,
     pub(super) topic: Arc<str>,
     pub(super) hold: Hold,
-    /// Its first row waits for one that is gone.
+    /// `true` if the first row waits for a row that is gone.
     pub(super) orphaned: bool,
 }
 
@@ -39,8 +39,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Commits a write, with the effects of its one statement: each part sees what was there
-    /// before it.
+    /// Commits a write as its one statement does: each part sees the rows that were there before.
     pub(super) fn commit(
         &mut self,
         write: &PendingWrites,
@@ -73,14 +72,14 @@ impl Table {
             self.rows.insert(park.position, parked(message, park, now));
             assert!(
                 park.reason != Reason::Behind || park.hold != Hold::Nothing,
-                "nobody would ever look at {} again",
+                "{} would never be read again",
                 park.position
             );
             self.ever.insert(park.position);
         }
     }
 
-    /// Rows that a write is about, and that are locked.
+    /// Returns the rows of a write that are locked.
     pub(super) fn locked_of(
         &self,
         write: &PendingWrites,
@@ -91,7 +90,7 @@ impl Table {
             .collect()
     }
 
-    /// A page of a key's rows, and whether it is full.
+    /// Returns a page of a key's rows, and `true` if it is full.
     pub(super) fn page(&self, request: &KeyRequest, limit: usize, now: u64) -> (Vec<Parked>, bool) {
         let page: Vec<Parked> = self
             .rows
@@ -143,15 +142,16 @@ impl Table {
         self.rows.keys().nth(index % count).copied()
     }
 
-    /// An operator wants it tried at once.
+    /// Makes a row due at once, as an operator does.
     pub(super) fn revive(&mut self, position: Position, now: u64) {
         if let Some(row) = self.rows.get_mut(&position) {
             row.due = Some(now);
         }
     }
 
-    /// An operator gives it up. What holds nothing is deleted. The others are made to expire at
-    /// once: the machine remembers what they hold, and must meet them to learn that they are gone.
+    /// Discards a row, as an operator does. A row that holds nothing is deleted. Other rows expire
+    /// at once instead: the machine remembers their holds, and must read them to learn that they
+    /// are gone.
     pub(super) fn discard(&mut self, position: Position, now: u64) {
         let Some(row) = self.rows.get_mut(&position) else {
             return;

@@ -1,13 +1,13 @@
-//! A graceful stop, and rows that wait for others to be out of memory.
+//! Graceful stops, and rows whose parking waits for earlier rows.
 
 use super::bench::{Bench, row, settings, unkeyed};
 use crate::publish::{Hold, Outcome, ParkedRow, Settled};
 
-/// Parked rows, of one key, in hand; the first has been handed out.
-fn draining() -> Bench {
+/// Four parked rows of one key are in memory; the first is in flight.
+fn with_parked_rows_in_memory() -> Bench {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"t".into(), Hold::Key);
-    bench.drain();
+    bench.retry_key();
     let rows = (1..=4).map(|position| row(position, "k", "t"));
     bench.page(0, rows.collect(), true);
     assert_eq!(bench.batch(), [1]);
@@ -15,7 +15,7 @@ fn draining() -> Bench {
 }
 
 #[test]
-fn what_stands_before_something_confirmed_is_sent_and_nothing_else() {
+fn only_rows_before_a_confirmed_row_are_sent() {
     let mut bench = Bench::new(settings());
     bench.admit([row(1, "k", "t"), row(2, "k", "t"), unkeyed(3)]);
     bench.admit([row(4, "k", "t")]);
@@ -30,7 +30,7 @@ fn what_stands_before_something_confirmed_is_sent_and_nothing_else() {
 }
 
 #[test]
-fn what_came_back_is_not_sent_again_if_nothing_after_it_was_confirmed() {
+fn a_requeued_row_is_not_sent_again_if_no_row_after_it_was_confirmed() {
     let mut bench = Bench::new(settings());
     bench.admit([unkeyed(1)]);
     assert_eq!(bench.batch(), [1]);
@@ -40,7 +40,7 @@ fn what_came_back_is_not_sent_again_if_nothing_after_it_was_confirmed() {
 }
 
 #[test]
-fn what_came_back_is_sent_again_if_something_after_it_was_confirmed() {
+fn a_requeued_row_is_sent_again_if_a_row_after_it_was_confirmed() {
     let mut bench = Bench::new(settings());
     bench.admit([unkeyed(1), unkeyed(2)]);
     assert_eq!(bench.batch(), [1, 2]);
@@ -52,28 +52,28 @@ fn what_came_back_is_sent_again_if_something_after_it_was_confirmed() {
 
 #[test]
 fn parked_rows_stay_parked() {
-    let mut bench = draining();
+    let mut bench = with_parked_rows_in_memory();
     bench.machine.wind_down();
     bench.settle(1, Outcome::Confirmed);
     assert!(bench.batch().is_empty());
     assert_eq!(bench.commit().forgets, [1]);
-    assert!(bench.machine.parked_in_hand().is_empty());
+    assert!(bench.machine.parked_in_progress().is_empty());
 }
 
 #[test]
-fn a_parked_row_that_came_back_stays_parked() {
-    let mut bench = draining();
+fn a_parked_row_that_is_requeued_stays_parked() {
+    let mut bench = with_parked_rows_in_memory();
     bench.machine.wind_down();
     assert_eq!(bench.settle(1, Outcome::Overdue), Settled::Requeued);
     assert!(!bench.machine.has_ready());
-    assert!(bench.machine.parked_in_hand().is_empty());
+    assert!(bench.machine.parked_in_progress().is_empty());
 }
 
 #[test]
-fn a_page_that_comes_late_stays_parked() {
+fn rows_of_a_page_that_arrives_late_stay_parked() {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"t".into(), Hold::Key);
-    bench.drain();
+    bench.retry_key();
     assert!(bench.machine.next_key_request().is_some());
     let (row, single) = (row(1, "k", "t"), unkeyed(2));
     bench.machine.wind_down();
@@ -89,13 +89,13 @@ fn a_page_that_comes_late_stays_parked() {
     assert_eq!(bench.machine.rows(), 0);
 }
 
-/// The key's topic `s` is held; row 5 of it is parked and in flight, and row 50 waits to be parked.
-fn behind_a_parked_row() -> Bench {
+/// Topic `s` of the key is held; its parked row 5 is in flight, and row 50 waits to be parked.
+fn with_a_pending_park() -> Bench {
     let mut bench = Bench::new(settings());
     bench.machine.hold(&"k".into(), &"s".into(), Hold::Topic);
     bench.admit([row(40, "k", "b")]);
     assert_eq!(bench.batch(), [40]);
-    bench.drain();
+    bench.retry_key();
     bench.page(0, vec![row(5, "k", "s")], false);
     bench.admit([row(50, "k", "s")]);
     bench.settle(40, Outcome::Confirmed);
@@ -104,21 +104,21 @@ fn behind_a_parked_row() -> Bench {
 }
 
 #[test]
-fn only_rows_of_frames_keep_others_from_being_parked_behind_their_key() {
-    let mut bench = behind_a_parked_row();
+fn only_frame_rows_delay_the_parking_of_rows_behind_them() {
+    let mut bench = with_a_pending_park();
     assert_eq!(bench.parked(), [50]);
     assert_eq!(bench.watermark(), Some(50));
 }
 
-/// Its queue does not answer while others do.
+/// The queue of the parked row does not answer while others do.
 #[test]
-fn a_parked_row_that_is_tried_again_and_again_holds_up_no_watermark() {
-    let mut bench = behind_a_parked_row();
+fn a_parked_row_that_is_retried_for_ever_does_not_hold_the_watermark() {
+    let mut bench = with_a_pending_park();
     bench.admit([row(51, "k", "b")]);
     for other in 52..300 {
         assert!(bench.machine.has_room(), "no room at {other}");
         bench.admit([unkeyed(other)]);
-        // The topic in doubt has a batch of its own.
+        // The isolated topic has a separate batch.
         while !bench.batch().is_empty() {}
         bench.settle(other, Outcome::Confirmed);
         let answer = bench.machine.settle(5, Outcome::Overdue);

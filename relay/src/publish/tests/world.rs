@@ -1,4 +1,4 @@
-//! The outbox, the relay's shell, and the broker, around one machine after another.
+//! Simulated world: the outbox, the relay and the broker around one machine after another.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -15,10 +15,10 @@ use crate::{
     publish::{FrameId, KeyRequest, Machine, PendingWrites, Progress, Settings},
 };
 
-/// A stuck queue may answer for none.
+/// Rounds within which a graceful stop must end, unless a queue is silent.
 const ROUNDS_OF_A_STOP: usize = 300;
 
-/// How far the outbox has been read.
+/// Progress of reading the outbox.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) frame: usize,
@@ -28,26 +28,26 @@ pub(super) struct Reader {
     pub(super) already_parked: HashSet<Position>,
 }
 
-/// What the last committed checkpoint says.
+/// The last committed checkpoint.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Checkpoint {
-    /// Frames that are done.
+    /// Number of frames that are finished.
     pub(super) finished: usize,
-    /// Of the frame after them.
+    /// Watermark of the frame after them.
     pub(super) watermark: Position,
 }
 
-/// A write on its way.
+/// A write on its way to the table.
 #[derive(Debug, Default)]
 pub(super) enum Recording {
     #[default]
     None,
     Sent(PendingWrites, Progress),
-    /// With the rows that were locked.
+    /// Committed, except for these locked rows.
     Durable(PendingWrites, Vec<Position>),
 }
 
-/// A page that was read and has not been handed over.
+/// A page that was read and has not been handed to the machine.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) request: KeyRequest,
@@ -63,26 +63,27 @@ pub(super) struct World {
     pub(super) machine: Machine<Position>,
     pub(super) broker: Broker,
     pub(super) table: Table,
-    /// Parked rows that somebody has locked.
+    /// Parked rows that another transaction has locked.
     pub(super) locked: BTreeSet<Position>,
     pub(super) outbox: BTreeMap<Position, Message>,
-    /// Transactions that are open, by the key that they have locked.
+    /// Rows of open transactions, by the key that the transaction has locked.
     pub(super) open: BTreeMap<Option<Arc<str>>, Vec<Position>>,
-    /// Rows that no frame holds yet.
+    /// Committed rows that no frame holds yet.
     pub(super) committed: Vec<Position>,
     pub(super) frames: Vec<Vec<Position>>,
-    /// The relay has been told to stop.
+    /// `true` once the relay winds down.
     pub(super) stopping: bool,
     pub(super) reader: Reader,
     pub(super) checkpoint: Checkpoint,
     pub(super) recording: Recording,
-    pub(super) flying: Vec<Vec<Position>>,
+    /// Batches in flight.
+    pub(super) batches: Vec<Vec<Position>>,
     pub(super) pages: Vec<Page>,
     pub(super) polled: Option<Vec<Parked>>,
     pub(super) confirmed: BTreeSet<Position>,
-    /// Those that this relay saw confirmed, and whether they were parked before.
+    /// Rows that this relay saw confirmed, and `true` if they were parked before.
     pub(super) seen_confirmed: BTreeMap<Position, bool>,
-    /// Dropped by a policy, or given up by an operator.
+    /// Rows dropped by a policy or discarded by an operator.
     pub(super) dropped: BTreeSet<Position>,
     pub(super) rejected: BTreeSet<Position>,
 }
@@ -105,7 +106,7 @@ impl World {
             reader: Reader::default(),
             checkpoint: Checkpoint::default(),
             recording: Recording::None,
-            flying: Vec::new(),
+            batches: Vec::new(),
             pages: Vec::new(),
             polled: None,
             confirmed: BTreeSet::new(),
@@ -115,7 +116,8 @@ impl World {
         }
     }
 
-    /// Writes a row. Writers of one key follow one another: it joins what its key has open.
+    /// Writes a row. Writers of one key follow one another: the row joins the key's open
+    /// transaction.
     pub(super) fn write(&mut self, message: Message, stay_open: bool) {
         let (position, key) = (message.position, message.key.clone());
         self.outbox.insert(position, message);
@@ -130,7 +132,7 @@ impl World {
             .extend(self.open.remove(&key.cloned()).unwrap_or_default());
     }
 
-    /// Takes a snapshot: what was committed since the last becomes a frame.
+    /// Takes a snapshot: rows committed since the last one become a frame.
     pub(super) fn capture(&mut self) {
         let mut frame = std::mem::take(&mut self.committed);
         if !frame.is_empty() {
@@ -139,7 +141,7 @@ impl World {
         }
     }
 
-    /// Hands one more row to the machine, opening and closing frames on the way.
+    /// Hands one more row to the machine, and opens and closes frames on the way.
     pub(super) fn read(&mut self) {
         if self.stopping || !self.machine.has_room() || self.reader.frame == self.frames.len() {
             return;
@@ -165,40 +167,40 @@ impl World {
         self.check_bounds();
     }
 
-    /// The relay is told to stop.
+    /// Begins a graceful stop of the relay.
     pub(super) fn wind_down(&mut self) {
         if !std::mem::replace(&mut self.stopping, true) {
             self.machine.wind_down();
         }
     }
 
-    /// The relay ends in order, and another takes over.
+    /// Stops the relay gracefully; another takes over.
     pub(super) fn stop(&mut self, merge: bool) {
         self.wind_down();
         while !self.pages.is_empty() {
             self.answer(0);
         }
         let mut rounds = 0..ROUNDS_OF_A_STOP;
-        let over = rounds.any(|_| {
+        let ended = rounds.any(|_| {
             self.publish(4);
             self.settle(0, None);
             self.record();
             self.machine.in_flight() == 0 && !self.machine.has_ready()
         });
         assert!(
-            over || self.broker.has_unresponsive(),
-            "it does not end: {self:#?}"
+            ended || self.broker.has_silent_queue(),
+            "the stop does not end: {self:#?}"
         );
         (0..6).for_each(|_| self.record());
-        if over {
+        if ended {
             self.check_nothing_repeats();
         }
         self.crash(0, merge);
     }
 
-    /// The relay dies, and another takes over from what is committed.
+    /// Ends the relay at once; another takes over from the committed checkpoint.
     pub(super) fn crash(&mut self, reached: u8, merge: bool) {
-        for batch in std::mem::take(&mut self.flying) {
+        for batch in std::mem::take(&mut self.batches) {
             self.broker.take(&self.messages(&batch), Some(reached));
         }
         (self.pages, self.polled) = (Vec::new(), None);
@@ -206,7 +208,7 @@ impl World {
         self.stopping = false;
         self.seen_confirmed.clear();
         self.machine = Machine::new(self.settings.clone());
-        // The snapshot of the unfinished frame is recorded; later ones are taken anew.
+        // The snapshot of the unfinished frame is recorded; later snapshots are taken anew.
         let unfinished = self.checkpoint.finished + 1;
         if merge && self.frames.len() > unfinished {
             let mut later: Vec<Position> = self.frames.drain(unfinished..).flatten().collect();

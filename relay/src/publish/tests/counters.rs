@@ -1,4 +1,4 @@
-//! What the machine counts, beside what it holds.
+//! The machine's counters, compared with its contents.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::{
 };
 
 impl World {
-    pub(super) fn check_accounts(&self) {
+    pub(super) fn check_counters(&self) {
         let machine = &self.machine;
         let waiting = machine.keys.values().flat_map(|state| &state.waiting);
-        let all = || self.handed_or_ready().chain(waiting.clone());
+        let all = || self.ready_or_in_flight().chain(waiting.clone());
         assert_eq!(machine.rows, all().count());
         assert_eq!(
             machine.bytes,
@@ -29,37 +29,37 @@ impl World {
         let open = machine
             .windows
             .iter()
-            .map(FrameWindow::open_rows)
+            .map(FrameWindow::unsettled_rows)
             .sum::<usize>();
         assert_eq!(open, pending_parks.sum::<usize>() + from_frames);
     }
 
-    fn handed_or_ready(&self) -> impl Iterator<Item = &Entry<Position>> {
+    fn ready_or_in_flight(&self) -> impl Iterator<Item = &Entry<Position>> {
         let in_flight = self.machine.in_flight.values();
         self.machine.ready.values().chain(in_flight)
     }
 
     fn check_key(&self, key: &Arc<str>, state: &KeyState<Position>) {
-        let active = self.handed_or_ready();
+        let active = self.ready_or_in_flight();
         let active: Vec<_> = active
             .filter(|entry| entry.row.key.as_ref() == Some(key))
             .collect();
         assert_eq!(active.len(), usize::from(state.active));
         let rows = active.into_iter().chain(&state.waiting);
-        let places: Vec<_> = rows.filter_map(Entry::order).collect();
-        assert_eq!(places.len(), state.from_frames);
-        assert!(places.is_sorted(), "{places:?}");
+        let orders: Vec<_> = rows.filter_map(Entry::order).collect();
+        assert_eq!(orders.len(), state.from_frames);
+        assert!(orders.is_sorted(), "{orders:?}");
         let pending_parks: Vec<_> = state.pending_parks.iter().map(PendingPark::order).collect();
         assert!(pending_parks.is_sorted(), "{pending_parks:?}");
         if let Some(pending) = pending_parks.first() {
-            let is_needed = places.first().is_some_and(|first| first < pending);
-            assert!(is_needed, "{pending:?} waits for none of {places:?}");
+            let is_needed = orders.first().is_some_and(|first| first < pending);
+            assert!(is_needed, "{pending:?} waits for none of {orders:?}");
         }
-        let under_way = match &self.recording {
+        let write = match &self.recording {
             Recording::None => None,
             Recording::Sent(write, _) | Recording::Durable(write, _) => Some(write),
         };
-        let writes = under_way.into_iter().chain([&self.machine.writes]);
+        let writes = write.into_iter().chain([&self.machine.writes]);
         let unwritten = writes
             .flat_map(|write| &write.keys)
             .filter(|(_, of)| of == key);

@@ -1,4 +1,4 @@
-//! What must hold, always and in the end.
+//! Invariants of the simulated world: after every event, and at the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use super::{message::Harm, world::World};
 use crate::capture::Position;
 
 impl World {
-    /// The window is bounded; only pages and due rows that were asked for may come on top.
+    /// Checks that the window is bounded. Only requested pages and due rows may exceed it.
     pub(super) fn check_bounds(&self) {
         assert!(self.machine.rows() <= self.settings.window_rows);
         for (key, state) in &self.machine.keys {
@@ -22,10 +22,11 @@ impl World {
         }
     }
 
-    /// One message of a key is in flight at most; scheduled ones have left their order.
+    /// Checks that at most one message of a key is in flight. Scheduled messages have left their
+    /// order.
     pub(super) fn check_one_in_flight_per_key(&self) {
         let mut keys = BTreeSet::new();
-        for position in self.flying.iter().flatten() {
+        for position in self.batches.iter().flatten() {
             let message = &self.outbox[position];
             if message.is_ordered() {
                 assert!(keys.insert(&message.key), "two of {:?}", message.key);
@@ -39,7 +40,7 @@ impl World {
             || self.outbox[&position].is_expired(self.now)
     }
 
-    /// The committed watermark passes nothing but what is delivered, dropped or parked.
+    /// Checks that the committed watermark passed only rows that are delivered, dropped or parked.
     pub(super) fn check_watermark(&self) {
         let (done, current) = self.frames.split_at(self.checkpoint.finished);
         let watermark = self.checkpoint.watermark;
@@ -54,8 +55,8 @@ impl World {
         }
     }
 
-    /// Whoever takes over publishes nothing again that this relay saw confirmed, but for what was parked out
-    /// of a frame that is to be read again.
+    /// Checks that the next relay publishes nothing again that this relay saw confirmed, except
+    /// rows that were parked out of a frame that is to be read again.
     pub(super) fn check_nothing_repeats(&self) {
         let (_, to_come) = self.frames.split_at(self.checkpoint.finished);
         for (number, frame) in to_come.iter().enumerate() {
@@ -77,7 +78,7 @@ impl World {
         assert_eq!(self.machine.held_keys(), 0);
         assert_eq!(self.checkpoint.finished, self.frames.len());
         assert!(self.machine.keys.is_empty(), "keys are forgotten");
-        assert!(self.machine.parked_in_hand.is_empty());
+        assert!(self.machine.parked_in_progress.is_empty());
         for (&position, message) in &self.outbox {
             assert!(self.is_settled(position), "{position} is lost");
             if message.harm != Harm::None {
@@ -91,25 +92,25 @@ impl World {
         self.check_order();
     }
 
-    /// A queue first sees a key's messages in order: over all topics that it was bound to from
-    /// the start, and within a topic that was bound later and then stayed so.
+    /// Checks that each queue first receives a key's messages in order: over all topics bound to it
+    /// from the start, and within a topic that was bound later and then stayed so.
     fn check_order(&self) {
         for (queue, seen) in self.broker.queues.iter().enumerate() {
             let mut highest: BTreeMap<(Arc<str>, Option<Arc<str>>), Position> = BTreeMap::new();
             let mut first_seen = BTreeSet::new();
             for &position in seen {
                 let message = &self.outbox[&position];
-                let Some(anchor) = self.broker.anchors.get(&message.topic) else {
+                let Some(stable) = self.broker.stable_bindings.get(&message.topic) else {
                     continue;
                 };
-                // After a crash, what a policy skipped may be met again.
+                // After a crash, messages dropped by a policy may be read again.
                 let fits = message.is_ordered()
-                    && anchor.queues.contains(&queue)
+                    && stable.queues.contains(&queue)
                     && !self.dropped.contains(&position);
                 let (true, Some(key)) = (fits, message.key.clone()) else {
                     continue;
                 };
-                let topic = (!anchor.from_start).then(|| Arc::clone(&message.topic));
+                let topic = (!stable.from_start).then(|| Arc::clone(&message.topic));
                 if first_seen.insert(position) {
                     let last = highest.entry((key, topic)).or_insert(0);
                     assert!(
