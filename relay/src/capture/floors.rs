@@ -1,24 +1,24 @@
-//! Below which positions nothing can be new.
+//! Floors: positions below which no row can be new.
 
 use super::Position;
 
-/// Most pairs that are kept. Older ones are thinned, which only makes floors lower.
-const MOST_PAIRS: usize = 32;
+/// Most pairs kept. Older pairs are thinned, which only makes floors lower.
+const MAX_PAIRS: usize = 32;
 
-/// A fact: whatever a transaction above `xid` writes lies above `position`.
+/// A fact: every row of a transaction above `xid` lies above `position`.
 ///
-/// Made by reading the sequence and *then*, in a later statement of a transaction that has no id
-/// yet, having `xid` assigned. A transaction with a higher id got it later still, and its
-/// positions after that.
+/// A pair is made by reading the sequence and *then*, in a later statement of a transaction that
+/// has no id yet, having `xid` assigned. A transaction with a higher id received the id later
+/// still, and its positions after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair {
     /// Id that was assigned after the sequence was read.
     pub xid: u64,
-    /// Highest position handed out by then.
+    /// Highest position handed out when the sequence was read.
     pub position: Position,
 }
 
-/// Pairs, oldest first.
+/// Floors, kept as pairs, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Floors {
     pairs: Vec<Pair>,
@@ -30,12 +30,13 @@ impl Floors {
         Self { pairs }
     }
 
-    /// The pairs, oldest first.
+    /// Pairs, oldest first.
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
     }
 
-    /// Every row of a transaction with id `xid` or higher lies above the returned position.
+    /// Returns the floor of a transaction id: every row of a transaction with id `xid` or higher
+    /// lies above it.
     pub fn below(&self, xid: u64) -> Position {
         let older = self.pairs.partition_point(|pair| pair.xid < xid);
         older
@@ -43,12 +44,12 @@ impl Floors {
             .map_or(0, |index| self.pairs[index].position)
     }
 
-    /// The highest position that is known to have been handed out.
+    /// Highest position that is known to have been handed out.
     pub fn highest(&self) -> Position {
         self.pairs.last().map_or(0, |pair| pair.position)
     }
 
-    /// Adds a pair; `xmin` is the lowest id that a floor can still be asked for. One that would
+    /// Adds a pair; `xmin` is the lowest id whose floor may still be needed. A pair that would
     /// lower a floor says nothing new, and is left out.
     pub fn add(&mut self, pair: Pair, xmin: u64) {
         let newest = self.pairs.last();
@@ -56,14 +57,14 @@ impl Floors {
             return;
         }
         self.pairs.push(pair);
-        let useless = self
+        let unneeded = self
             .pairs
             .partition_point(|pair| pair.xid < xmin)
             .saturating_sub(1);
-        self.pairs.drain(..useless);
-        if self.pairs.len() > MOST_PAIRS {
-            // The oldest serves the oldest open transaction, the newer half the others: of the
-            // older half every second may go.
+        self.pairs.drain(..unneeded);
+        if self.pairs.len() > MAX_PAIRS {
+            // The oldest pair serves the oldest open transaction, the newer half the others: of the
+            // older half, every second pair is removed.
             let half = self.pairs.len() / 2;
             let mut index = 0;
             self.pairs.retain(|_| {
@@ -78,10 +79,10 @@ impl Floors {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Floors, MOST_PAIRS, Pair};
+    use super::{Floors, MAX_PAIRS, Pair};
 
     #[test]
-    fn a_pair_that_knows_less_lowers_no_floor() {
+    fn a_pair_with_a_lower_position_lowers_no_floor() {
         let mut floors = Floors::from_pairs(vec![Pair {
             xid: 5,
             position: 100,
@@ -98,7 +99,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was thinned away, a floor never lies above that of the full history.
+        /// A floor never lies above the floor of the full history, whichever pairs were thinned.
         #[test]
         fn a_floor_is_never_too_high(steps in proptest::collection::vec((1_u64..9, 0_i64..9, 0_u64..5), 1..200)) {
             let mut floors = Floors::default();
@@ -110,12 +111,12 @@ mod tests {
                 xmin = (xmin + finished).min(xid);
                 history.push(Pair { xid, position });
                 floors.add(Pair { xid, position }, xmin);
-                prop_assert!(floors.pairs().len() <= MOST_PAIRS);
+                prop_assert!(floors.pairs().len() <= MAX_PAIRS);
                 for asked in xmin..xid + 3 {
                     let exact = history.iter().filter(|p| p.xid < asked).map(|p| p.position).max();
                     prop_assert!(floors.below(asked) <= exact.unwrap_or(0));
                 }
-                // The newest transactions are never held back by an old one.
+                // An old transaction never lowers the floor of the newest ones.
                 prop_assert_eq!(floors.below(xid + 1), position);
             }
         }

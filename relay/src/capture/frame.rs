@@ -1,11 +1,11 @@
-//! One step from a delivered snapshot to a newer one, read in pages.
+//! Frames: one step from a delivered snapshot to a newer one, read in pages.
 
 use super::{Floors, Frontier, Position, RING, Snapshot, segment_end, segment_of};
 
 /// The rows beyond a frontier that a newer snapshot sees, in the order of their positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its stragglers are those that have finished.
+    /// Frontier at which the frame begins, with the stragglers that have finished.
     frontier: Frontier,
     to: Snapshot,
     upper: Position,
@@ -16,14 +16,14 @@ pub struct Frame {
 /// A request for the next rows of a frame, all within one leaf of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Rows above this position,
+    /// Only rows above this position.
     pub after: Position,
-    /// and up to this one.
+    /// Only rows up to this position.
     pub upto: Position,
 }
 
 impl Page {
-    /// Number of the segment that it lies in.
+    /// Number of the segment that holds the page.
     pub const fn segment(self) -> i64 {
         segment_of(self.upto)
     }
@@ -37,8 +37,8 @@ impl Page {
 impl Frame {
     /// Makes the frame from a frontier to a newer snapshot.
     ///
-    /// `upper` is the highest position handed out, read *after* `to` was taken: whatever `to` sees
-    /// lies at or below it. `after` resumes an unfinished frame; rows up to it are done.
+    /// `upper` is the highest position handed out, read *after* `to` was taken: all rows that `to`
+    /// sees lie at or below it. `after` resumes an unfinished frame; rows up to it are done.
     pub fn new(frontier: Frontier, to: Snapshot, upper: Position, after: Option<Position>) -> Self {
         let frontier = frontier.seen_by(&to);
         let lowest = frontier.lowest();
@@ -51,8 +51,8 @@ impl Frame {
         }
     }
 
-    /// Makes the walk over all rows up to an anchor, whatever their transactions: after a rebase,
-    /// when ids recorded in the rows mean nothing to this server.
+    /// Makes a walk over all rows up to an anchor, whatever their transactions: after a rebase, the
+    /// ids recorded in the rows mean nothing to this server.
     pub fn walk(delivered: Snapshot, anchor: Position, after: Position) -> Self {
         Self {
             frontier: Frontier::of(&delivered, &Floors::default()),
@@ -63,7 +63,7 @@ impl Frame {
         }
     }
 
-    /// The snapshot that is delivered once the frame is.
+    /// Snapshot that is delivered once the frame is.
     pub const fn to(&self) -> &Snapshot {
         &self.to
     }
@@ -73,17 +73,17 @@ impl Frame {
         self.upper
     }
 
-    /// What it begins at. Its stragglers are those that `to` sees finished.
+    /// Frontier at which the frame begins. Its stragglers are those that `to` sees finished.
     pub const fn frontier(&self) -> &Frontier {
         &self.frontier
     }
 
-    /// Whether this is a walk by position alone.
+    /// Returns `true` if this is a walk by position alone.
     pub const fn is_walk(&self) -> bool {
         self.walk
     }
 
-    /// The next page to read; `None` once all have been.
+    /// Returns the next page to read; `None` once all have been read.
     pub fn next_page(&self) -> Option<Page> {
         if self.cursor >= self.upper {
             return None;
@@ -95,14 +95,15 @@ impl Frame {
         })
     }
 
-    /// Whether it begins in the segment of a page that was read before the frame was known.
+    /// Returns `true` if the frame begins in the segment of a page that was read before the frame
+    /// was known.
     pub fn begins_in(&self, page: Page) -> bool {
         let first = self.next_page();
         first.is_some_and(|first| first.segment() == page.segment())
     }
 
-    /// Notes what a page held: its last row's position, and whether the page ended there because
-    /// it was full.
+    /// Records the result of a page: the position of its last row, and `true` if the page ended
+    /// there because it was full.
     pub fn advance(&mut self, page: Page, last: Option<Position>, full: bool) {
         debug_assert_eq!(page.after, self.cursor);
         debug_assert!(last.is_none_or(|last| page.after < last && last <= page.upto));

@@ -1,21 +1,21 @@
-//! What a delivered snapshot leaves to be delivered.
+//! Boundary between the rows that are delivered and the rows still to be delivered.
 
 use super::{Floors, Page, Position, Snapshot, segment_end, segment_of, segment_start};
 
 /// A transaction that the delivered snapshot saw running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Straggler {
-    /// Its id.
+    /// Id of the transaction.
     pub xid: u64,
     /// Its rows lie above this position.
     pub floor: Position,
 }
 
-/// Where a delivered snapshot ends.
+/// Boundary of a delivered snapshot.
 ///
-/// Beyond it lie the rows of transactions from its `xmax` on, above their floor; and those of
-/// stragglers, each above its own. A single floor for both would let one open writer make every
-/// frame read again all that was written since it began.
+/// Beyond the frontier lie the rows of transactions from the snapshot's `xmax` on, above their
+/// floor, and the rows of stragglers, each above its own floor. With a single floor for both, one
+/// open writer would make every frame read again all that was written since the writer began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontier {
     new_from: u64,
@@ -37,19 +37,19 @@ impl Frontier {
         }
     }
 
-    /// Keeps of the stragglers those that `later` sees finished.
+    /// Keeps only the stragglers that `later` sees finished.
     pub(super) fn seen_by(mut self, later: &Snapshot) -> Self {
         self.stragglers
             .retain(|straggler| later.sees(straggler.xid));
         self
     }
 
-    /// Lowest id of the transactions that the delivered snapshot knew nothing of.
+    /// Lowest id of the transactions that are new since the delivered snapshot.
     pub const fn new_from(&self) -> u64 {
         self.new_from
     }
 
-    /// Rows of those transactions lie above this position.
+    /// Rows of the new transactions lie above this position.
     pub const fn new_floor(&self) -> Position {
         self.new_floor
     }
@@ -59,14 +59,15 @@ impl Frontier {
         &self.stragglers
     }
 
-    /// Everything beyond lies above this position.
+    /// All rows beyond the frontier lie above this position.
     pub(super) fn lowest(&self) -> Position {
         let floors = self.stragglers.iter().map(|straggler| straggler.floor);
         floors.fold(self.new_floor, i64::min)
     }
 
-    /// The page that most frames begin with, whatever their snapshot: that of the leaf in which new
-    /// rows begin. Only a straggler from an earlier leaf makes a frame begin elsewhere.
+    /// The page with which most frames begin, whatever their snapshot: the page of the leaf in
+    /// which new rows begin. A frame begins elsewhere only if it has a straggler from an earlier
+    /// leaf.
     pub const fn likely_page(&self) -> Page {
         let segment = segment_of(self.new_floor + 1);
         Page {

@@ -1,8 +1,9 @@
-//! Which rows come next: snapshot frames.
+//! Capture: finds the rows to publish next, by comparing snapshots of the database.
 //!
-//! The relay remembers the last snapshot whose rows are all delivered. It takes a new one and
-//! delivers exactly the rows that the new one sees and the old one did not, ordered by position.
-//! Nothing is missed however late a transaction commits, and nothing waits for an open one.
+//! The relay remembers the last snapshot whose rows are all delivered. It takes a new snapshot and
+//! delivers exactly the rows that the new one sees and the old one does not, ordered by position.
+//! These rows are a *frame*. No row is missed however late its transaction commits, and no row
+//! waits for an open transaction.
 //!
 //! [`Snapshot`], [`Floors`], [`Frontier`] and [`Frame`] are pure; `reader` does the I/O.
 
@@ -21,16 +22,16 @@ pub use poll::PollInterval;
 pub use snapshot::{InvalidSnapshot, Snapshot};
 pub(crate) use timer::Timer;
 
-/// Position of a row: bits 40 and up number the segment, the lower ones count within it.
+/// Position of a row: bits 40 and up number the segment, the lower bits count within it.
 pub type Position = i64;
 
 /// Bits of a position below the segment's number.
 pub const SEGMENT_BITS: u32 = 40;
 
-/// Number of leaves that the segments take in turn.
+/// Number of leaves, which the segments use in turn.
 pub const RING: i64 = 16;
 
-/// Number of the segment that a position lies in.
+/// Number of the segment that holds a position.
 pub const fn segment_of(position: Position) -> i64 {
     position >> SEGMENT_BITS
 }

@@ -1,8 +1,8 @@
-//! How long to wait before looking again.
+//! Waits between polls for new rows.
 
 use std::time::Duration;
 
-/// Adaptive interval between two looks: short while there is work, longer when there is none.
+/// Adaptive interval between two polls: short while there is work, longer when there is none.
 ///
 /// Producers do not notify: `NOTIFY` inside their transactions would serialise their commits.
 #[derive(Debug, Clone)]
@@ -10,11 +10,12 @@ pub struct PollInterval {
     shortest: Duration,
     longest: Duration,
     current: Duration,
-    /// Time waited since something was found.
+    /// Time waited since a poll last found something.
     quiet: Duration,
 }
 
-/// How long to go on looking often: messages that come as often as this wait least.
+/// Time without rows before the interval grows: messages that arrive at least this often wait
+/// least.
 const STEADY: Duration = Duration::from_millis(30);
 
 impl PollInterval {
@@ -28,11 +29,11 @@ impl PollInterval {
         }
     }
 
-    /// Returns how long to wait after a look that found something and `took` so long, reading and
-    /// handing on included.
+    /// Returns the wait after a poll that found something and `took` this long, reading and handing
+    /// on included.
     ///
-    /// As long again, within bounds: what makes looks slow is mostly a busy server, and fewer looks
-    /// that find more cost it less.
+    /// The wait is as long as the poll, within bounds: polls are mostly slow because the server is
+    /// busy, and fewer polls that find more cost it less.
     pub fn busy(&mut self, took: Duration) -> Duration {
         self.current = self.shortest;
         self.quiet = Duration::ZERO;
@@ -40,8 +41,8 @@ impl PollInterval {
         rest.max(took.min(self.shortest * 2))
     }
 
-    /// Returns how long to wait after a look that found nothing; grows by half each time
-    /// once nothing was found for a while.
+    /// Returns the wait after a poll that found nothing; grows by half each time once nothing was
+    /// found for a while.
     pub fn idle(&mut self) -> Duration {
         let wait = self.current;
         self.quiet += wait;
@@ -59,7 +60,7 @@ mod tests {
     use super::PollInterval;
 
     #[test]
-    fn it_relaxes_to_the_longest_and_wakes_at_once() {
+    fn waits_grow_to_the_longest_and_shrink_at_once() {
         let mut interval = PollInterval::new(Duration::from_millis(2), Duration::from_millis(50));
         let steady = (0..15).map(|_| interval.idle().as_millis());
         assert!(steady.into_iter().all(|wait| wait == 2));
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_looks_become_fewer_but_no_frame_is_waited_for() {
+    fn slow_polls_become_fewer_but_a_long_frame_adds_no_long_wait() {
         let mut interval = PollInterval::new(Duration::from_millis(2), Duration::from_millis(50));
         let waits = [0, 1, 2, 3, 60_000].map(|took| {
             let wait = interval.busy(Duration::from_millis(took));

@@ -1,14 +1,14 @@
-//! What a moment of the database sees.
+//! Snapshots: the transactions that are visible at one moment.
 
 use std::{fmt, str::FromStr};
 
 /// A snapshot, as `pg_current_snapshot()` returns it (PostgreSQL documentation, section 9.27.8,
 /// "Transaction ID and Snapshot Information Functions").
 ///
-/// Transactions below `xmin` have finished; those from `xmax` on had not when it was taken, nor
-/// had those listed in between.
+/// Transactions below `xmin` had finished when the snapshot was taken; transactions from `xmax` on
+/// had not, nor had the ones in `running`.
 ///
-/// *`xmax` is not the next transaction id*: it is one past the highest that finished. A running
+/// *`xmax` is not the next transaction id*: it is one past the highest that had finished. A running
 /// transaction may own an id from `xmax` on, and rows with positions already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -17,13 +17,13 @@ pub struct Snapshot {
     running: Vec<u64>,
 }
 
-/// Why a text is no snapshot.
+/// Error for a text that is no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no pg_snapshot; expected xmin:xmax:xip,… with xmin <= xip < xmax")]
 pub struct InvalidSnapshot(String);
 
 impl Snapshot {
-    /// The snapshot before every transaction: nothing is visible in it.
+    /// Returns the snapshot before every transaction: nothing is visible in it.
     pub const fn beginning() -> Self {
         Self {
             xmin: 1,
@@ -32,7 +32,7 @@ impl Snapshot {
         }
     }
 
-    /// A snapshot in which exactly the transactions below `xid` have finished.
+    /// Returns a snapshot in which exactly the transactions below `xid` have finished.
     pub const fn before(xid: u64) -> Self {
         Self {
             xmin: xid,
@@ -56,12 +56,12 @@ impl Snapshot {
         &self.running
     }
 
-    /// Whether the effects of a transaction are seen, if it committed.
+    /// Returns `true` if the effects of a transaction are visible, provided that it committed.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
-    /// Whether `later` sees any transaction that this one does not.
+    /// Returns `true` if `later` sees any transaction that this snapshot does not.
     pub fn misses_any_of(&self, later: &Self) -> bool {
         let above = later.xmax.saturating_sub(self.xmax);
         let still_running = later
@@ -133,7 +133,7 @@ mod tests {
         })
     }
 
-    /// A snapshot and a later one: all that the first sees, the second sees too.
+    /// Generates a snapshot and a later one, which sees all that the first sees.
     fn earlier_and_later() -> impl Strategy<Value = (Snapshot, Snapshot)> {
         (snapshot(), 0_u64..40, any::<u64>()).prop_map(|(earlier, further, bits)| {
             let xmax = earlier.xmax + further;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_text_is_refused() {
         for text in [
             "", "1", "1:2", "2:1:", "0:1:", "1:5:4,3", "1:5:5", "a:b:c", "1:2:,",
         ] {

@@ -1,25 +1,25 @@
-//! Waits of a millisecond or two.
+//! Timer for waits of a millisecond or two.
 
 use std::{io, time::Duration};
 
 use tokio::time::sleep;
 
-/// Sleeps as long as it is told to.
+/// Sleeps with a resolution below a millisecond, where the system can.
 ///
-/// The runtime's own timer counts whole milliseconds, from its start, and rounds up twice: a look every
-/// two milliseconds came every three. Linux has timers of nanoseconds that can be awaited like a
-/// socket (timerfd); without one, the runtime's serves.
+/// The runtime's own timer counts whole milliseconds from its start and rounds up twice: polls
+/// meant for every two milliseconds came every three. Linux has timers of nanoseconds that can be
+/// awaited like a socket (timerfd); without one, the runtime's timer is used.
 #[derive(Debug)]
 pub(crate) struct Timer {
     #[cfg(target_os = "linux")]
-    fine: Option<linux::Fine>,
+    fine: Option<linux::TimerFd>,
 }
 
 impl Timer {
     pub(crate) fn new() -> Self {
         Self {
             #[cfg(target_os = "linux")]
-            fine: linux::Fine::new().ok(),
+            fine: linux::TimerFd::new().ok(),
         }
     }
 
@@ -52,9 +52,9 @@ mod linux {
     use tokio::io::{Interest, unix::AsyncFd};
 
     #[derive(Debug)]
-    pub(super) struct Fine(AsyncFd<OwnedFd>);
+    pub(super) struct TimerFd(AsyncFd<OwnedFd>);
 
-    impl Fine {
+    impl TimerFd {
         #[allow(
             deprecated,
             reason = "sound for an owned descriptor, which never becomes another; what replaces it is unsafe"
@@ -73,7 +73,7 @@ mod linux {
                 it_interval: Timespec::default(),
                 it_value: time.try_into().map_err(io::Error::other)?,
             };
-            // Whatever an earlier wait, given up, left behind is gone with this.
+            // This also clears the expiry of an earlier wait that was cancelled.
             timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
             let read = |timer: &OwnedFd| Ok(rustix::io::read(timer, &mut [0_u8; 8])?);
             self.0.async_io(Interest::READABLE, read).await.map(drop)
@@ -90,7 +90,7 @@ mod tests {
     use super::Timer;
 
     #[tokio::test]
-    async fn it_sleeps_as_long_as_it_is_told_to() {
+    async fn it_sleeps_at_least_as_long_as_asked() {
         let timer = Timer::new();
         for micros in [0, 1, 900, 2_000, 0, 5_000] {
             let (time, began) = (Duration::from_micros(micros), Instant::now());
@@ -100,18 +100,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wait_given_up_does_not_shorten_the_next() {
+    async fn a_cancelled_wait_does_not_shorten_the_next() {
         let timer = Timer::new();
-        let given_up = timeout(
+        let cancelled = timeout(
             Duration::from_millis(5),
             timer.sleep(Duration::from_mins(1)),
         );
-        given_up.await.unwrap_err();
-        // One that ended, too, unseen.
-        let mut unseen = Box::pin(timer.sleep(Duration::from_micros(100)));
-        let _ = futures_util::poll!(&mut unseen);
+        cancelled.await.unwrap_err();
+        // Nor does a wait that expired before it was cancelled.
+        let mut expired = Box::pin(timer.sleep(Duration::from_micros(100)));
+        let _ = futures_util::poll!(&mut expired);
         tokio::time::sleep(Duration::from_millis(2)).await;
-        drop(unseen);
+        drop(expired);
         let (time, began) = (Duration::from_millis(10), Instant::now());
         timer.sleep(time).await;
         assert!(began.elapsed() >= time);

@@ -1,4 +1,4 @@
-//! When the lease was last known to be held.
+//! Time at which the lease was last known to be held.
 
 use std::{
     sync::{
@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Shared knowledge of the last moment at which the lease was certainly held.
+/// Shared record of the last time at which the lease was certainly held.
 ///
-/// A moment counts from *before* the statement that proved it was sent: the server counts silence
-/// from after it, so it ends the session later than this clock says.
+/// The time is taken *before* the statement that proved the lease was sent: the server counts
+/// silence from after the statement, so it ends the session later than this clock says.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseFreshness {
     start: Instant,
@@ -19,7 +19,7 @@ pub(crate) struct LeaseFreshness {
     timeout: Duration,
 }
 
-/// A moment before a statement was sent.
+/// A time before a statement was sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SentAt(u64);
 
@@ -40,7 +40,7 @@ impl LeaseFreshness {
         self.proven.fetch_max(asked.0, Ordering::Release);
     }
 
-    /// Whether the lease is certainly still held, with a tenth of the timeout to spare.
+    /// Returns `true` while the lease is certainly held, with a tenth of the timeout to spare.
     pub(crate) fn is_fresh(&self) -> bool {
         let now = self.start.elapsed().as_millis() as u64;
         let age = now.saturating_sub(self.proven.load(Ordering::Acquire));
@@ -55,10 +55,10 @@ mod tests {
     use super::LeaseFreshness;
 
     #[test]
-    fn a_proof_counts_from_when_it_was_asked_for() {
+    fn the_lease_is_fresh_from_the_time_a_statement_was_sent() {
         let mut freshness = LeaseFreshness::new(Duration::from_secs(10));
         assert!(freshness.is_fresh());
-        // Nine and a half seconds ago this freshness was made.
+        // As if nine and a half seconds had passed since.
         freshness.start = Instant::now()
             .checked_sub(Duration::from_millis(9_500))
             .unwrap();

@@ -1,8 +1,8 @@
-//! Being the one active relay of a lane.
+//! Lease: makes a process the only active relay of a lane.
 //!
 //! The lease is a session advisory lock on one dedicated connection, and every record goes through
-//! that same connection: a relay that lost the lock can record nothing. The server ends the
-//! connection when it falls silent, so a frozen or cut-off same_server loses it.
+//! that connection: a relay that lost the lock can record nothing. The server ends the connection
+//! when it falls silent, so a relay that is frozen or cut off loses the lock.
 
 mod freshness;
 mod same_server;
@@ -26,10 +26,11 @@ use crate::{
     sql::server,
 };
 
-/// The lane that a relay serves. One for now; tables and lock are keyed by it already.
+/// The lane that a relay serves. There is only one for now; tables and lock are keyed by lane
+/// already.
 pub(crate) const LANE: i16 = 0;
 
-/// A connection that may come to hold the lease.
+/// A connection that can take the lease.
 #[derive(Debug)]
 pub(crate) struct LeaseConnection {
     pub(crate) connection: PgConnection,
@@ -40,12 +41,12 @@ pub(crate) struct LeaseConnection {
 }
 
 impl LeaseConnection {
-    /// Connects, and checks what the lease needs.
+    /// Connects, and checks the schema.
     pub(crate) async fn connect(config: &Config, lane: i16) -> Result<Self, RelayError> {
         let purpose = Purpose::Lease {
             timeout: config.lease.timeout,
         };
-        let name = format!("postroom-relay lane {lane} {}", whereabouts());
+        let name = format!("postroom-relay lane {lane} {}", host_and_process());
         let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
         let answer_timeout = config.lease.timeout;
         answer::within(answer_timeout, outbox::schema::check(&mut connection)).await?;
@@ -57,7 +58,7 @@ impl LeaseConnection {
         })
     }
 
-    /// Tries to take the lease; false if another relay holds it.
+    /// Tries to take the lease; returns `false` if another relay holds it.
     pub(crate) async fn try_take(&mut self) -> Result<bool, RelayError> {
         let asked = self.freshness.now();
         let trying = server::try_lock(&mut self.connection, self.lane);
@@ -69,15 +70,15 @@ impl LeaseConnection {
     }
 }
 
-/// Host and process, for `pg_stat_activity` and `relay status`.
-fn whereabouts() -> String {
+/// Host and process id, for `pg_stat_activity` and `relay status`.
+fn host_and_process() -> String {
     let host: String = host().chars().take(24).collect();
     format!("{host}:{}", std::process::id())
 }
 
 #[cfg(target_os = "linux")]
 fn host() -> String {
-    // Not from /proc, which a service manager may hide.
+    // Read from the kernel, not from /proc, which a service manager may hide.
     let uname = rustix::system::uname();
     uname.nodename().to_string_lossy().into_owned()
 }

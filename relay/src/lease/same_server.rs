@@ -1,4 +1,4 @@
-//! Who holds the lease.
+//! Check that other connections read from the server on which the lease is held.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use sqlx::PgConnection;
 
 use crate::{answer, error::RelayError, sql::server};
 
-/// Where the lease is held, for proving that another connection reads from the same server.
+/// The lease's lock, by which another connection proves that it reads from the same server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SameServerProof {
     pub(crate) lane: i16,
+    /// Process id of the server's backend that holds the lock.
     pub(crate) pid: i32,
-    /// How often to prove it.
+    /// Interval between checks.
     pub(crate) every: Duration,
     /// Longest wait for an answer on such a connection.
     pub(crate) answer_timeout: Duration,

@@ -1,4 +1,4 @@
-//! The task that owns the lease's connection.
+//! Task that owns the lease's connection.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// Checkpoints kept behind the newest, and how many more may gather before they are trimmed.
+/// Checkpoints kept behind the newest, and further ones that may gather before they are trimmed.
 const KEPT: i64 = 20;
 const TRIM_EVERY: i64 = 100;
 
-/// What the lease_task is asked to do.
+/// A request to the lease task.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Record a checkpoint and, in the same statement, everything in `write`.
@@ -37,23 +37,23 @@ pub(crate) enum Command {
     Maintain { settled_below: Position },
 }
 
-/// What the lease_task reports.
+/// An event of the lease task.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A record is durable. Its transaction's id was assigned after it was asked for.
+    /// A record is durable. The id of its transaction was assigned after the record was requested.
     Recorded {
-        /// Id of the transaction that recorded it.
+        /// Id of the transaction.
         xid: u64,
-        /// What was recorded,
+        /// The write, which is recorded except for the `locked` rows.
         write: PendingWrites,
-        /// but for what concerns these rows.
+        /// Parked rows that another transaction had locked.
         locked: Vec<Position>,
     },
     /// The lease is lost, or may be.
     Lost(DatabaseError),
 }
 
-/// Records, keeps the lease alive, and rotates the ring.
+/// Records, keeps the lease alive, and rotates the ring of segments.
 #[derive(Debug)]
 pub(crate) struct LeaseTask {
     connection: PgConnection,
@@ -78,7 +78,7 @@ impl LeaseTask {
             lane,
             ..
         } = lease;
-        // Older rows may have been left by a relay that was killed.
+        // A relay that was killed may have left older rows.
         let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
         Self {
             connection,
@@ -91,7 +91,7 @@ impl LeaseTask {
         }
     }
 
-    /// Runs until the commands end or the lease is lost. Closing the connection gives it up.
+    /// Runs until the commands end or the lease is lost. Closing the connection releases the lease.
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -105,10 +105,10 @@ impl LeaseTask {
                 command = commands.recv() => {
                     let Some(command) = command else { break };
                     asked = self.freshness.now();
-                    // Commits may wait for a synchronous standby, so longer than for an answer.
+                    // A commit may wait for a synchronous standby, so longer than other answers.
                     let answer_timeout = self.lease_timeout * 6;
-                    let obeyed = timeout(answer_timeout, self.obey(command)).await;
-                    obeyed.unwrap_or(Err(DatabaseError::Silent(answer_timeout)))
+                    let executed = timeout(answer_timeout, self.execute(command)).await;
+                    executed.unwrap_or(Err(DatabaseError::Silent(answer_timeout)))
                 }
                 _ = ping.tick() => {
                     asked = self.freshness.now();
@@ -131,14 +131,14 @@ impl LeaseTask {
                 }
                 Err(error) => error,
             };
-            // The session ends with it; nobody is left to tell if this fails.
+            // If this fails, the session has ended already.
             drop(events.send(Event::Lost(lost)).await);
             return;
         }
         drop(timeout(Duration::from_secs(1), self.connection.close()).await);
     }
 
-    async fn obey(&mut self, command: Command) -> Result<Option<Event>, DatabaseError> {
+    async fn execute(&mut self, command: Command) -> Result<Option<Event>, DatabaseError> {
         match command {
             Command::Record { checkpoint, write } => {
                 let recorded = self.record(&checkpoint, &write).await?;
@@ -156,33 +156,33 @@ impl LeaseTask {
         }
     }
 
-    /// Records, and returns when no fail-over to a synchronous standby can take it back.
+    /// Records, and returns when no fail-over to a synchronous standby can take the record back.
     ///
-    /// A commit whose wait for standbys somebody cancels succeeds all the same, with no more than
-    /// a warning (PostgreSQL's `SyncRepWaitForLSN`).
+    /// If a commit's wait for standbys is cancelled, the commit succeeds all the same, with no more
+    /// than a warning (PostgreSQL's `SyncRepWaitForLSN`).
     async fn record(
         &mut self,
         checkpoint: &Checkpoint,
         write: &PendingWrites,
     ) -> Result<Recorded, DatabaseError> {
         let record = checkpoint::record(&mut self.connection, self.lane, checkpoint, write);
-        let (recorded, heard) = self.warnings.during(record).await;
+        let (recorded, warned) = self.warnings.during(record).await;
         let recorded = recorded?;
-        if heard > 0 {
-            // A server that runs out of transaction ids warns of that with each one, and has
-            // nothing to wait for here.
+        if warned > 0 {
+            // A server that runs out of transaction ids sends a warning with each one, and this
+            // statement waits for no standby: its warnings are not about replication.
             let assign = server::assign_xid(&mut self.connection);
             let (assigned, usual) = self.warnings.during(assign).await;
             assigned?;
-            if heard > usual {
+            if warned > usual {
                 return Err(DatabaseError::NotReplicated);
             }
         }
         Ok(recorded)
     }
 
-    /// Deletes old checkpoints, never looking at those deleted before: while an old transaction
-    /// keeps them from being vacuumed, that would cost more each time.
+    /// Deletes old checkpoints, without reading the ones deleted before: while an old transaction
+    /// keeps these from being vacuumed, reading them would cost more each time.
     async fn trim(&mut self, newest: i64) -> Result<(), sqlx::Error> {
         if newest - self.trimmed >= KEPT + TRIM_EVERY {
             let upto = newest - KEPT;

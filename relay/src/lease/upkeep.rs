@@ -1,8 +1,8 @@
-//! The ring's upkeep: segments are begun, and emptied after their retention.
+//! Upkeep of the ring: new segments are begun, and old ones are emptied after their retention.
 //!
-//! It shares the lease's connection, which proves the lease and records what was delivered. So it waits for
-//! nobody, and what the server refuses costs no session: messages that were not recorded would all be
-//! published again, for work that another time can do.
+//! The upkeep shares the lease's connection, which proves the lease and records what was delivered.
+//! So its statements wait for no lock, and a refusal by the server does not end the session:
+//! messages that were not recorded would all be published again, for work that can be done later.
 
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
@@ -13,24 +13,24 @@ use crate::{
     sql::{self, segment},
 };
 
-/// What beginning a segment came to.
+/// Result of beginning a segment.
 enum Begun {
     NotDue,
-    /// This one, or somebody else did.
+    /// The next segment was begun: the number if by this relay, `None` if by another process.
     Next(Option<i64>),
-    /// No leaf is free after this one.
+    /// No leaf is free after this segment.
     Full(i64),
 }
 
-/// What the server said to one step.
+/// The server's answer to one step.
 enum Answer<T> {
     Done(T),
-    /// Somebody holds what it needs: another time.
-    Later,
+    /// Another process holds a lock that the step needs; the next upkeep tries again.
+    Locked,
     Refused(sqlx::Error),
 }
 
-/// Does what is due and can be done. An error is that of a lost connection.
+/// Does what is due and can be done. Fails only if the connection is lost.
 pub(super) async fn maintain(
     connection: &mut PgConnection,
     retention: &Retention,
@@ -42,7 +42,7 @@ pub(super) async fn maintain(
     match end(tx, begun).await? {
         Answer::Done(Begun::Next(Some(segment))) => events::Rotated { segment }.emit(),
         Answer::Done(Begun::Full(segment)) => events::RingFull { segment }.emit(),
-        Answer::Done(Begun::NotDue | Begun::Next(None)) | Answer::Later => {}
+        Answer::Done(Begun::NotDue | Begun::Next(None)) | Answer::Locked => {}
         Answer::Refused(error) => refused = Some(error),
     }
     let keep = retention.keep.as_secs() as i64;
@@ -50,19 +50,19 @@ pub(super) async fn maintain(
     let expirable = segment::expirable(&mut tx, settled_below, keep).await;
     let expirable = match end(tx, expirable).await? {
         Answer::Done(expirable) => expirable,
-        Answer::Later => Vec::new(),
+        Answer::Locked => Vec::new(),
         Answer::Refused(error) => {
             refused.get_or_insert(error);
             Vec::new()
         }
     };
-    // Of its own each: nobody shall wait for one leaf while the next is emptied.
+    // A separate transaction each: no process has to wait for one leaf while the next is emptied.
     for segment in expirable {
         let mut tx = begin(connection).await?;
         let expired = segment::expire(&mut tx, segment).await;
         match end(tx, expired).await? {
             Answer::Done(()) => events::Expired { segment }.emit(),
-            Answer::Later => {}
+            Answer::Locked => {}
             Answer::Refused(error) => {
                 refused.get_or_insert(error);
             }
@@ -75,7 +75,7 @@ pub(super) async fn maintain(
     Ok(())
 }
 
-/// Moves on to the next segment if this one is old or full enough.
+/// Begins the next segment if the current one is old or full enough.
 async fn begin_next(
     connection: &mut PgConnection,
     retention: &Retention,
@@ -96,14 +96,14 @@ async fn begin_next(
     Ok(Begun::Next(rotated.then_some(current.segment + 1)))
 }
 
-/// Begins a transaction whose statements wait for nobody's lock.
+/// Begins a transaction whose statements wait for no lock.
 async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     let mut tx = connection.begin().await?;
     sqlx::query(segment::STEP_BACK).execute(&mut *tx).await?;
     Ok(tx)
 }
 
-/// Ends a transaction as its statements did.
+/// Commits the transaction if its statements succeeded, and rolls it back otherwise.
 async fn end<T>(
     tx: Transaction<'_, Postgres>,
     done: Result<T, sqlx::Error>,
@@ -111,8 +111,9 @@ async fn end<T>(
     let ended = match done {
         Ok(done) => tx.commit().await.map(|()| done),
         Err(error) => {
-            // At once: dropped, it would be open until the next statement, and the server ends it before.
-            // It fails if the connection is lost, whatever the server said last.
+            // Rolled back at once: a dropped transaction would stay open until the next statement,
+            // and the server would end it before. The rollback fails if the connection is lost,
+            // whatever the server answered last.
             tx.rollback().await?;
             Err(error)
         }
@@ -120,7 +121,7 @@ async fn end<T>(
     match ended {
         Ok(done) => Ok(Answer::Done(done)),
         // lock not available
-        Err(error) if sql::state(&error).as_deref() == Some("55P03") => Ok(Answer::Later),
+        Err(error) if sql::state(&error).as_deref() == Some("55P03") => Ok(Answer::Locked),
         Err(error) if error.as_database_error().is_some() => Ok(Answer::Refused(error)),
         Err(error) => Err(error),
     }

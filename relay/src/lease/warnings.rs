@@ -13,42 +13,43 @@ use tracing::{
     subscriber::Interest,
 };
 
-/// Where sqlx reports what the server says besides its answers. It tells nobody else.
+/// Target of the tracing events in which sqlx reports the server's notices. sqlx reports them
+/// nowhere else.
 const NOTICES: &str = "sqlx::postgres::notice";
 
-/// Counts the warnings that statements meet.
+/// Counts the warnings that the server sends during statements.
 #[derive(Debug)]
 pub(super) struct Warnings {
-    heard: Arc<AtomicUsize>,
+    count: Arc<AtomicUsize>,
     listener: Dispatch,
 }
 
 impl Warnings {
     pub(super) fn new() -> Self {
-        let heard = Arc::default();
+        let count = Arc::default();
         let listener = Dispatch::new(Listener {
-            heard: Arc::clone(&heard),
+            count: Arc::clone(&count),
             logs: dispatcher::get_default(Dispatch::clone),
         });
-        Self { heard, listener }
+        Self { count, listener }
     }
 
-    /// Runs a statement; returns also how many warnings the server sent meanwhile.
+    /// Runs a statement; also returns the number of warnings that the server sent meanwhile.
     pub(super) async fn during<T>(&self, statement: impl Future<Output = T>) -> (T, usize) {
-        self.heard.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
         let answer = statement.with_subscriber(self.listener.clone()).await;
-        (answer, self.heard.load(Ordering::Relaxed))
+        (answer, self.count.load(Ordering::Relaxed))
     }
 }
 
-/// Hears warnings, and passes everything on to where the logs go.
+/// Subscriber that counts warnings and passes everything on to the logs.
 struct Listener {
-    heard: Arc<AtomicUsize>,
+    count: Arc<AtomicUsize>,
     logs: Dispatch,
 }
 
 impl Listener {
-    fn hears(metadata: &Metadata<'_>) -> bool {
+    fn is_warning(metadata: &Metadata<'_>) -> bool {
         metadata.target() == NOTICES && *metadata.level() == Level::WARN
     }
 }
@@ -59,7 +60,7 @@ impl Subscriber for Listener {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        Self::hears(metadata) || self.logs.enabled(metadata)
+        Self::is_warning(metadata) || self.logs.enabled(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -67,8 +68,8 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
-        if Self::hears(event.metadata()) {
-            self.heard.fetch_add(1, Ordering::Relaxed);
+        if Self::is_warning(event.metadata()) {
+            self.count.fetch_add(1, Ordering::Relaxed);
         }
         if self.logs.enabled(event.metadata()) {
             self.logs.event(event);

@@ -1,4 +1,5 @@
-//! Frames against a model of PostgreSQL: writers, snapshots, floors, crashes of the reader.
+//! Property test of frames against a model of PostgreSQL: writers, snapshots, floors, crashes of
+//! the reader.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 use super::{Floors, Frame, Frontier, Page, Position, Snapshot};
 use crate::capture::{Pair, segment_end, segment_of};
 
-/// A transaction: its positions; finished or not.
+/// A transaction: the positions of its rows, and its end.
 #[derive(Debug, Clone, Default)]
 struct Writer {
     positions: Vec<Position>,
@@ -15,7 +16,7 @@ struct Writer {
     finished: bool,
 }
 
-/// As much of the server as capture relies on.
+/// The parts of the server on which capture relies.
 #[derive(Debug, Default)]
 struct Server {
     writers: BTreeMap<u64, Writer>,
@@ -58,7 +59,7 @@ impl Server {
             .unwrap()
     }
 
-    /// What a page's statement returns: rows, and whether the page was full.
+    /// Returns the rows of a page, as its statement does, and `true` if the page was full.
     fn page(
         &self,
         frontier: &Frontier,
@@ -118,7 +119,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a checkpoint records.
+/// Contents of a checkpoint.
 #[derive(Debug, Clone)]
 struct Recorded {
     delivered: Snapshot,
@@ -140,7 +141,7 @@ fn deliver(
     if let Some((unfinished, bound, watermark)) = recorded.frame.take() {
         (to, upper, after, ahead) = (unfinished, bound, Some(watermark), None);
     } else {
-        // A page is read together with the snapshot.
+        // The first page is read together with the snapshot.
         (to, upper, after) = (server.snapshot(), server.sequence, None);
         ahead = Some(server.page(&frontier, &to, likely, page));
     }
@@ -212,7 +213,7 @@ proptest! {
             let writer = server.writers.get_mut(&xid).unwrap();
             (writer.finished, writer.committed) = (true, true);
         }
-        // Once to end an unfinished frame, once for what has come since.
+        // Once to end an unfinished frame, once for the rows committed since.
         deliver(&server, &floors, &mut recorded, 3, None, &mut seen);
         deliver(&server, &floors, &mut recorded, 3, None, &mut seen);
         let mut committed: Vec<Position> = server

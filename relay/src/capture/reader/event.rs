@@ -1,4 +1,4 @@
-//! What the reader reports.
+//! Events of the frame reader.
 
 use crate::{
     capture::{Frame, Position, Snapshot},
@@ -7,7 +7,7 @@ use crate::{
     publish::{FrameId, Row},
 };
 
-/// What the reader reports, in order: a frame is opened, its rows follow, it is closed.
+/// An event of the reader. Each frame is opened, its rows follow, and it is closed.
 #[derive(Debug)]
 pub(crate) enum Event {
     Opened(Opened),
@@ -18,27 +18,28 @@ pub(crate) enum Event {
     Closed {
         frame: FrameId,
     },
-    /// Many positions above the floor were handed out, and nothing new is visible there: somebody
-    /// writes and does not commit. Each look reads those rows, until a checkpoint raises the floor.
+    /// Many positions above the floor were handed out, and nothing new is visible there: another
+    /// process writes and does not commit. Each poll reads these rows, until a checkpoint raises
+    /// the floor.
     EmptyScan {
         upper: Position,
     },
-    /// Reading failed; nothing more will come.
+    /// Reading failed; no events follow.
     Lost(RelayError),
 }
 
-/// A frame that holds rows.
+/// A frame whose rows follow.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) id: FrameId,
-    /// Whether it is the walk to the anchor of a rebase.
+    /// `true` for the walk to the anchor of a rebase.
     pub(crate) walk: bool,
     pub(crate) to: Snapshot,
     pub(crate) upper: Position,
     /// Rows up to here were done by an earlier session.
     pub(crate) done: Position,
-    /// Whether a crash can no longer take back what the frame's snapshot sees. If not, a commit
-    /// must be recorded before any of its rows is published.
+    /// `true` if a crash can no longer take back what the frame's snapshot sees. Otherwise a commit
+    /// must be recorded before any of the rows is published.
     pub(crate) durable: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The task that reads frames.
+//! Task that reads frames.
 
 mod event;
 mod pages;
@@ -24,14 +24,14 @@ use crate::{
     sql::page::{self, PageLimit},
 };
 
-/// So many positions may be read in vain by each look.
-const FRUITLESS: Position = 10_000;
+/// Positions that each poll may read without finding a row, before a checkpoint is requested.
+const MAX_EMPTY_SCAN: Position = 10_000;
 
-/// How often to ask for a checkpoint because of them.
-const FRUITLESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest interval between such requests.
+const EMPTY_SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads frame after frame, never ahead of what the channel takes: no statement is open while it
-/// waits.
+/// Reads frame after frame, never ahead of what the channel takes: no statement is open while the
+/// reader waits.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) connection: PgConnection,
@@ -43,13 +43,13 @@ pub(crate) struct Reader {
     pub(crate) events: mpsc::Sender<Event>,
 }
 
-/// Why reading ends.
+/// Reason for which reading ends.
 #[derive(Debug)]
 enum Ended {
-    /// It failed.
+    /// Reading failed.
     Lost(RelayError),
-    /// Nobody listens any more.
-    Unheard,
+    /// The receiver of the events is gone.
+    ReceiverGone,
 }
 
 impl<E: Into<RelayError>> From<E> for Ended {
@@ -59,17 +59,20 @@ impl<E: Into<RelayError>> From<E> for Ended {
 }
 
 impl Reader {
-    /// Runs until reading fails or the events' receiver is gone.
+    /// Runs until reading fails or the receiver of the events is gone.
     pub(crate) async fn run(mut self, start: Checkpoint) {
         let Err(ended) = self.read(start).await;
         if let Ended::Lost(error) = ended {
-            // The session ends with it; nobody is left to tell if this fails.
+            // If this fails, the session has ended already.
             drop(self.events.send(Event::Lost(error)).await);
         }
     }
 
-    async fn tell(&self, event: Event) -> Result<(), Ended> {
-        self.events.send(event).await.map_err(|_| Ended::Unheard)
+    async fn send(&self, event: Event) -> Result<(), Ended> {
+        self.events
+            .send(event)
+            .await
+            .map_err(|_| Ended::ReceiverGone)
     }
 
     async fn read(&mut self, start: Checkpoint) -> Result<Infallible, Ended> {
@@ -82,21 +85,22 @@ impl Reader {
                 self.same_server.prove(&mut self.connection).await?;
                 proven = Instant::now();
             }
-            let looked = Instant::now();
+            let poll_began = Instant::now();
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
             let (connection, lane) = (&mut self.connection, self.same_server.lane);
             let looking = page::look_and_page(connection, &frontier, lane, self.limit);
             let (look, page) = answer::within(self.same_server.answer_timeout, looking).await?;
-            // Below a floor nobody looks for rows: they would be lost without a sign.
+            // Rows below a floor are never read: a sequence that was set back would lose them
+            // unnoticed.
             sequence::check_position(look.upper, highest)?;
             highest = look.upper;
             if page.rows.is_empty()
-                && look.upper - frontier.new_floor() > FRUITLESS
-                && asked.is_none_or(|asked| asked.elapsed() >= FRUITLESS_INTERVAL)
+                && look.upper - frontier.new_floor() > MAX_EMPTY_SCAN
+                && asked.is_none_or(|asked| asked.elapsed() >= EMPTY_SCAN_INTERVAL)
             {
                 asked = Some(Instant::now());
                 let upper = look.upper;
-                self.tell(Event::EmptyScan { upper }).await?;
+                self.send(Event::EmptyScan { upper }).await?;
             }
             if !delivered.misses_any_of(&look.snapshot) {
                 self.timer.sleep(self.interval.idle()).await;
@@ -104,20 +108,23 @@ impl Reader {
             }
             let likely = frontier.likely_page();
             let frame = Frame::new(frontier, look.snapshot.clone(), look.upper, None);
-            // Seldom it begins in an earlier leaf: then that is read first, and this page again.
+            // Rarely the frame begins in an earlier leaf: that leaf is read first, and this page
+            // again.
             let ahead = Some(page).filter(|_| frame.begins_in(likely));
             delivered = look.snapshot.clone();
             if self.new_frame(frames + 1, frame, look, ahead).await? > 0 {
                 frames += 1;
-                self.timer.sleep(self.interval.busy(looked.elapsed())).await;
+                self.timer
+                    .sleep(self.interval.busy(poll_began.elapsed()))
+                    .await;
             } else {
                 self.timer.sleep(self.interval.idle()).await;
             }
         }
     }
 
-    /// Reads what earlier sessions left: the walk of a rebase, and a frame that was not finished. Returns
-    /// the snapshot whose rows are read then, and the number of frames.
+    /// Reads the frames that earlier sessions left: the walk of a rebase, and an unfinished frame.
+    /// Returns the snapshot whose rows are read then, and the number of frames.
     async fn resume(&mut self, start: Checkpoint) -> Result<(Snapshot, FrameId), Ended> {
         let mut delivered = start.delivered;
         let mut frames = 0;

@@ -16,32 +16,32 @@ use crate::{
     },
 };
 
-/// How long to wait for the write-ahead log before asking for a commit instead.
+/// Longest wait for the write-ahead log to be flushed, before a commit is requested instead.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2);
 
-/// How long to wait before asking again how far it is written: some of what a disk takes. Asking
-/// without a pause, up to 1,500 times a second, took more of the server than it gained.
+/// Pause before asking again how far the log is flushed: part of the time that a disk takes. Asking
+/// without a pause, up to 1,500 times a second, cost the server more than was gained.
 const FLUSH_PAUSE: Duration = Duration::from_micros(250);
 
 impl Reader {
-    /// Reads a frame that an earlier session recorded; rows up to `done` are passed over.
+    /// Reads a frame that an earlier session recorded; rows up to `done` are skipped.
     pub(super) async fn resume_frame(
         &mut self,
         id: FrameId,
         frame: Frame,
         done: Position,
     ) -> Result<(), Ended> {
-        // It is reported even if it is empty: it may have been recorded as unfinished. Whoever recorded it
-        // may not have lived to see that reach the synchronous standbys: a server that is killed shows
-        // afterwards what was waiting.
+        // The frame is reported even if it is empty: it may have been recorded as unfinished. The
+        // relay that recorded it may have ended before the record reached the synchronous standbys:
+        // a server that is killed shows afterwards commits that were still waiting for standbys.
         let opened = Opened::new(id, &frame, done, false);
-        self.tell(Event::Opened(opened)).await?;
+        self.send(Event::Opened(opened)).await?;
         self.pages(id, frame, None, None).await?;
-        self.tell(Event::Closed { frame: id }).await
+        self.send(Event::Closed { frame: id }).await
     }
 
-    /// Reads the frame that was made of a look; its first page may have been read `ahead`. It is opened at
-    /// its first row and closed after its last. Returns the number of rows.
+    /// Reads the frame that a poll found; its first page may have been read `ahead`. The frame is
+    /// opened at its first row and closed after its last. Returns the number of rows.
     pub(super) async fn new_frame(
         &mut self,
         id: FrameId,
@@ -51,11 +51,13 @@ impl Reader {
     ) -> Result<usize, Ended> {
         let count = self.pages(id, frame, Some(look), ahead).await?;
         if count > 0 {
-            self.tell(Event::Closed { frame: id }).await?;
+            self.send(Event::Closed { frame: id }).await?;
         }
         Ok(count)
     }
 
+    /// Reads the pages of a frame. `unopened` is the poll that found the frame, while the frame is
+    /// still to be opened.
     async fn pages(
         &mut self,
         id: FrameId,
@@ -81,10 +83,10 @@ impl Reader {
             if let Some(look) = unopened.take() {
                 let durable = self.is_durable(&look).await?;
                 let opened = Opened::new(id, &frame, 0, durable);
-                self.tell(Event::Opened(opened)).await?;
+                self.send(Event::Opened(opened)).await?;
             }
             count += rows.len();
-            self.tell(Event::Rows { frame: id, rows }).await?;
+            self.send(Event::Rows { frame: id, rows }).await?;
         }
         if count > 0 {
             events::FrameRead { rows: count }.emit();
@@ -92,8 +94,8 @@ impl Reader {
         Ok(count)
     }
 
-    /// Whether all that the look saw is flushed, or is so within a moment. Visible is not yet
-    /// durable under `synchronous_commit = off`.
+    /// Returns `true` if everything that the poll saw is flushed, or is flushed within a moment.
+    /// Visible rows are not yet durable under `synchronous_commit = off`.
     async fn is_durable(&mut self, look: &Look) -> Result<bool, Ended> {
         if look.synchronous_standbys {
             return Ok(false);
