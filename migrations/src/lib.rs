@@ -1,16 +1,16 @@
-//! The SQL of Postroom's schemas, as text.
+//! The migrations of Postroom's schemas, as text.
 //!
-//! The files beside this crate's manifest are plain SQL for `psql -f`. This crate embeds them, so
-//! that `relay migrate` and tests apply exactly what a database administrator reads.
+//! The files beside this crate's manifest are plain SQL for `psql -f`. This crate embeds them, so that
+//! `relay migrate` and tests apply exactly the files that a database administrator reads.
 
-/// One numbered migration.
+/// A numbered migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
     /// Version that `outbox.schema_version()` returns once this migration is applied.
     pub version: i32,
     /// File name without its ending, for example `0001_outbox`.
     pub name: &'static str,
-    /// The whole file. Holds its own `BEGIN` and `COMMIT`.
+    /// Contents of the file, including its own `BEGIN` and `COMMIT`.
     pub sql: &'static str,
 }
 
@@ -28,13 +28,13 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The optional roles and grants. Can be applied again.
+/// Optional roles and grants. They can be applied again.
 pub const ROLES: &str = include_str!("../roles.sql");
 
-/// Removes both schemas with everything in them.
+/// Statements that remove both schemas with everything in them.
 pub const DOWN: &str = include_str!("../down.sql");
 
-/// The schema version that this release of the libraries and of the relay works with.
+/// Schema version that this release of the libraries and of the relay requires.
 pub const SCHEMA_VERSION: i32 = 2;
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     use super::{DOWN, MIGRATIONS, ROLES, SCHEMA_VERSION};
 
     #[test]
-    fn versions_count_up_and_end_at_the_known_one() {
+    fn versions_count_up_to_the_required_one() {
         let versions: Vec<i32> = MIGRATIONS.iter().map(|m| m.version).collect();
         assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_records_itself_and_is_one_transaction() {
+    fn every_file_records_its_version_in_one_transaction() {
         for migration in MIGRATIONS {
             let record = format!("VALUES ({}, '{}')", migration.version, migration.name);
             assert!(

@@ -1,5 +1,6 @@
-//! Judges a run by its three histories: what producers committed, what a queue saw, what handlers
-//! effected. Depends on nothing of Postroom, and trusts nothing that it says.
+//! Checker of a run's three histories: the messages that producers committed, the messages that a queue
+//! delivered, and the effects of handlers. The crate depends on no code of Postroom, so that it cannot
+//! repeat a mistake of Postroom.
 
 mod report;
 
@@ -7,37 +8,38 @@ use std::collections::{HashMap, HashSet};
 
 pub use report::{Disorder, Report};
 
-/// A message that a producer committed, from a ledger written in the same transaction.
+/// A message that a producer committed, read from a ledger written in the same transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its id.
+    /// Id of the message.
     pub id: String,
-    /// Its key, if it has one.
+    /// Ordering key; `None` if unordered.
     pub key: Option<String>,
-    /// Its place among the messages of its key, in commit order.
+    /// Rank among the messages of the key, in commit order.
     pub place: i64,
 }
 
-/// A message that came out of a queue.
+/// A message received from a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Its id.
+    /// Id of the message.
     pub id: String,
-    /// The key that it carried.
+    /// Key that the message carried.
     pub key: Option<String>,
 }
 
-/// What a handler did, from a ledger written in its transaction: one row for each time it ran.
+/// One run of a handler, read from a ledger written in the handler's transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    /// Id of the message handled.
+    /// Id of the handled message.
     pub id: String,
 }
 
-/// Judges what a queue bound to everything saw, in the order in which it saw it.
+/// Compares the committed messages with those received from a queue that is bound to everything, in the
+/// order of reception.
 ///
-/// Lost: committed and never seen. Ghost: seen and never committed. Repeat: seen again. Disorder:
-/// the first occurrences of a key are not in the order of their places, or carry another key.
+/// Lost: committed and never received. Ghost: received and never committed. Repeat: received again.
+/// Disorder: the first occurrences of a key are not in commit order, or carry another key.
 pub fn judge_queue(committed: &[Committed], seen: &[Seen]) -> Report {
     let by_id: HashMap<&str, &Committed> = committed.iter().map(|c| (c.id.as_str(), c)).collect();
     let mut report = Report {
@@ -77,10 +79,10 @@ pub fn judge_queue(committed: &[Committed], seen: &[Seen]) -> Report {
     report
 }
 
-/// Judges what handlers of one consumer effected.
+/// Compares the committed messages with the effects of one consumer's handlers.
 ///
-/// Lost: committed and never effected. Ghost: effected and never committed. Excess: effected more
-/// than once.
+/// Lost: committed, without an effect. Ghost: an effect of a message never committed. Excess: more than one
+/// effect.
 pub fn judge_effects(committed: &[Committed], effects: &[Effect]) -> Report {
     let mut report = Report {
         committed: committed.len(),

@@ -1,11 +1,11 @@
-//! What a judgement found.
+//! Result of comparing histories.
 
 use std::fmt;
 
 /// Two messages of a key in the wrong order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disorder {
-    /// The key.
+    /// Key of both messages.
     pub key: String,
     /// Id of the message seen first, which was committed later.
     pub first: String,
@@ -13,29 +13,29 @@ pub struct Disorder {
     pub then: String,
 }
 
-/// What a judgement found, with the offending ids.
+/// Result of comparing histories, with the ids of the wrong messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Messages committed.
+    /// Number of committed messages.
     pub committed: usize,
-    /// Distinct committed messages that were seen or effected.
+    /// Number of distinct committed messages that were received or had an effect.
     pub seen: usize,
-    /// Ids committed and never seen or effected.
+    /// Ids committed and never received, or without an effect.
     pub lost: Vec<String>,
-    /// Ids seen or effected and never committed.
+    /// Ids received or with an effect, and never committed.
     pub ghosts: Vec<String>,
-    /// Ids effected more than once.
+    /// Ids with more than one effect.
     pub excess: Vec<String>,
-    /// Further occurrences: allowed in the named windows, never an effect.
+    /// Number of repeated receptions: allowed in the documented windows, never as effects.
     pub repeats: usize,
-    /// First occurrences in the wrong order.
+    /// Pairs of first occurrences in the wrong order.
     pub disorders: Vec<Disorder>,
-    /// Ids seen with another key than committed.
+    /// Ids received with another key than committed.
     pub wrong_keys: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing was lost, invented, done twice or out of order. Repeats are allowed.
+    /// Returns `true` if nothing was lost, invented, done twice or out of order. Repeats are allowed.
     pub fn is_clean(&self) -> bool {
         self.lost.is_empty()
             && self.ghosts.is_empty()
@@ -44,10 +44,10 @@ impl Report {
             && self.wrong_keys.is_empty()
     }
 
-    /// Panics with the offending ids unless the report is clean.
+    /// Panics with the ids of the wrong messages unless the report is clean.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the report is not clean.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert!(self.is_clean(), "{self}");

@@ -1,4 +1,4 @@
-//! Broken histories of each kind, and a whole one.
+//! Histories with one error of each kind, and correct ones.
 
 use super::{Committed, Disorder, Effect, Seen, judge_effects, judge_queue};
 
@@ -39,7 +39,7 @@ fn effects(ids: &[&str]) -> Vec<Effect> {
 }
 
 #[test]
-fn a_whole_history_is_clean_whatever_repeats() {
+fn a_complete_history_with_repeats_is_clean() {
     let report = judge_queue(
         &committed(),
         &seen(&["n", "a1", "a2", "a1", "b1", "a3", "a2"]),
@@ -83,7 +83,7 @@ fn a_changed_key_is_found() {
 }
 
 #[test]
-fn an_effect_too_many_or_too_few_or_of_nothing_is_found() {
+fn an_excess_a_missing_and_a_ghost_effect_are_found() {
     let report = judge_effects(&committed(), &effects(&["a1", "a1", "b1", "a2", "x", "a3"]));
     assert_eq!(report.excess, ["a1"]);
     assert_eq!(report.lost, ["n"]);

@@ -1,24 +1,24 @@
-//! What the relay records.
+//! The model of the relay's checkpoint.
 //!
-//! The relay's own type holds more, and is private to it. The parts are the same, and they follow
-//! from one another in the same way.
+//! The relay's own type holds more fields and is private. The fields here are the same and are derived in
+//! the same way.
 
 use relay::capture::{Floors, Position, Snapshot};
 
-use crate::remembered::Remembered;
+use crate::hashed::Hashed;
 
-/// A frame of which only a part is delivered.
+/// A partly delivered frame.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Unfinished {
-    pub(crate) to: Remembered<Snapshot>,
+    pub(crate) to: Hashed<Snapshot>,
     pub(crate) upper: Position,
     pub(crate) watermark: Position,
 }
 
-/// How far the relay has come.
+/// Progress of delivery: the delivered snapshot and the frame under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
-    pub(crate) delivered: Remembered<Snapshot>,
+    pub(crate) delivered: Hashed<Snapshot>,
     pub(crate) unfinished: Option<Unfinished>,
 }
 
@@ -26,34 +26,34 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progress,
-    pub(crate) floors: Remembered<Floors>,
+    pub(crate) floors: Hashed<Floors>,
 }
 
 impl Checkpoint {
     pub(crate) fn beginning() -> Self {
         Self {
             progress: Progress {
-                delivered: Remembered(Snapshot::beginning()),
+                delivered: Hashed(Snapshot::beginning()),
                 unfinished: None,
             },
-            floors: Remembered(Floors::default()),
+            floors: Hashed(Floors::default()),
         }
     }
 }
 
 impl Progress {
-    /// Whether a row is done, as far as this tells.
+    /// Returns `true` if the row is delivered according to this progress.
     pub(crate) fn covers(&self, xid: u64, position: Position) -> bool {
         let in_frame = |frame: &Unfinished| frame.to.sees(xid) && position <= frame.watermark;
         self.delivered.sees(xid) || self.unfinished.as_ref().is_some_and(in_frame)
     }
 }
 
-/// A record under way: its transaction has an id, and is not committed.
+/// A checkpoint being recorded: its transaction has an id and is not committed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Recording {
     pub(crate) xid: u64,
     pub(crate) checkpoint: Checkpoint,
-    /// Position to pair with the id, read before that was assigned.
+    /// Position to pair with the id, read before the id was assigned.
     pub(crate) position: Position,
 }

@@ -1,11 +1,11 @@
-//! PostgreSQL: ids, the sequence, locks, the log, and what a snapshot sees.
+//! The model of PostgreSQL: transaction ids, the sequence, locks, the log and snapshots.
 
 use relay::capture::{Position, Snapshot};
 
 use crate::{
     checkpoint::{Checkpoint, Recording},
+    hashed::Hashed,
     log::{Entry, Log},
-    remembered::Remembered,
     scenario::Scenario,
     writer::{Stage, Writer},
 };
@@ -13,24 +13,24 @@ use crate::{
 /// Number of relays.
 pub(crate) const RELAYS: usize = 2;
 
-/// PostgreSQL hands out transaction ids from 3.
+/// First normal transaction id of PostgreSQL.
 const FIRST_XID: u64 = 3;
 
 /// A primary server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
     next_xid: u64,
-    /// Highest id of a transaction that has finished: a snapshot's `xmax` is one more, whatever
-    /// ids have been assigned since.
+    /// Highest id of a finished transaction. A snapshot's `xmax` is this id plus one, whatever ids have
+    /// been assigned since.
     highest_finished: u64,
     pub(crate) last_position: Position,
     pub(crate) log: Log,
     pub(crate) writers: Vec<Writer>,
-    /// Whose session holds the lease's lock.
+    /// Relay whose session holds the lease's lock; `None` if no session does.
     pub(crate) holder: Option<usize>,
-    /// Records under way, by relay.
+    /// Checkpoints being recorded, by relay.
     pub(crate) recordings: [Option<Recording>; RELAYS],
-    /// The newest checkpoint; its commit was flushed before anybody saw it.
+    /// The newest checkpoint. Its commit was flushed before it became visible.
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
@@ -53,9 +53,9 @@ impl Database {
         }
     }
 
-    /// What a new snapshot sees. Transactions that run with an id above the highest finished one
-    /// are not in its list, but at or above its `xmax`.
-    pub(crate) fn snapshot(&self) -> Remembered<Snapshot> {
+    /// Returns a new snapshot. Transactions that run with an id above the highest finished id are not in
+    /// the snapshot's list, but at or above its `xmax`.
+    pub(crate) fn snapshot(&self) -> Hashed<Snapshot> {
         let xmax = self.highest_finished + 1;
         let writers = self.writers.iter().filter(|writer| writer.is_running());
         let mut running: Vec<u64> = writers
@@ -67,9 +67,9 @@ impl Database {
         let xmin = running.first().copied().unwrap_or(xmax);
         let list: Vec<String> = running.iter().map(u64::to_string).collect();
         let text = format!("{xmin}:{xmax}:{}", list.join(","));
-        // Sorted, and between the bounds by construction.
+        // The list is sorted and within the bounds by construction.
         #[expect(clippy::expect_used)]
-        Remembered(text.parse().expect("a snapshot"))
+        Hashed(text.parse().expect("a snapshot"))
     }
 
     pub(crate) const fn assign_xid(&mut self) -> u64 {
@@ -83,7 +83,8 @@ impl Database {
         self.writers.iter().any(holds)
     }
 
-    /// A transaction's id is assigned before its first position, as the table's columns say.
+    /// Writes a row. The transaction's id is assigned before the position, as the order of the table's
+    /// columns ensures.
     pub(crate) fn write_row(&mut self, writer: usize) {
         self.last_position += 1;
         let position = self.last_position;
@@ -101,14 +102,14 @@ impl Database {
         }
     }
 
-    /// Everybody sees a logged commit from now on, and its lock is free.
+    /// Makes a logged commit visible and releases its lock.
     pub(crate) fn show_commit(&mut self, writer: usize) {
         let key = self.writers[writer].key;
         let is_before = |other: &&Writer| other.key == key && other.is_committed();
-        let place = self.writers.iter().filter(is_before).count();
+        let order = self.writers.iter().filter(is_before).count();
         let writer = &mut self.writers[writer];
         writer.stage = Stage::Committed;
-        writer.place = Some(place);
+        writer.order = Some(order);
         self.highest_finished = self.highest_finished.max(writer.xid.unwrap_or(0));
     }
 
@@ -119,13 +120,13 @@ impl Database {
         self.writers[writer].roll_back();
     }
 
-    /// An abort is logged like a commit, but nobody waits for it to be flushed.
+    /// Logs an abort like a commit, but without waiting for a flush.
     fn abort(&mut self, xid: u64) {
         self.log.write(Entry::Abort { xid });
         self.highest_finished = self.highest_finished.max(xid);
     }
 
-    /// Ends a relay's session: what it was recording is rolled back, its lock is free.
+    /// Ends a relay's session: rolls back the checkpoint being recorded and releases the lock.
     pub(crate) fn end_session(&mut self, relay: usize) {
         if let Some(recording) = self.recordings[relay].take() {
             self.abort(recording.xid);
@@ -135,15 +136,15 @@ impl Database {
         }
     }
 
-    /// Commits a relay's record synchronously.
+    /// Commits a relay's checkpoint synchronously.
     pub(crate) fn commit_record(&mut self, recording: &Recording) {
         self.log.flush_commit(recording.xid);
         self.highest_finished = self.highest_finished.max(recording.xid);
         self.checkpoint = Some(recording.checkpoint.clone());
     }
 
-    /// Loses everything but the flushed log and so many of the records after it. Ids and
-    /// positions that left no trace are handed out again.
+    /// Crashes the server: only the flushed log and the first `kept` records after it survive. Ids and
+    /// positions without a surviving record are assigned again.
     pub(crate) fn crash(&mut self, kept: usize) {
         let lost = self.log.crash(kept);
         for index in 0..self.writers.len() {
@@ -152,7 +153,7 @@ impl Database {
             if is_open || lost.contains(&index) {
                 writer.roll_back();
             } else if writer.stage == Stage::Logged {
-                // Its commit survived although nobody had seen it.
+                // The commit survived although it had never become visible.
                 self.show_commit(index);
             }
         }

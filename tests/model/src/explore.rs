@@ -1,4 +1,4 @@
-//! Going through every state of a scenario.
+//! Search through all states of a scenario.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model as _, Path};
 
 use crate::{Protocol, Scenario, Step, World};
 
-/// What a search found.
+/// Result of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// Number of different states that were visited.
+    /// Number of distinct states visited.
     pub states: usize,
-    /// The steps that lead to a counterexample or an example, by the property's name.
+    /// Steps that lead to a counterexample or an example, by the property's name.
     pub paths: BTreeMap<&'static str, Vec<Step>>,
 }
 
 impl Found {
-    /// The steps that break a property, or give an example of it.
+    /// Returns the steps that break a property or give an example of it; `None` if the search found none.
     pub fn path(&self, property: &str) -> Option<&[Step]> {
         self.paths.get(property).map(Vec::as_slice)
     }
@@ -40,12 +40,13 @@ impl fmt::Display for Found {
 
 /// Visits every state of a scenario.
 pub fn exhaust(scenario: Scenario) -> Found {
-    // It ends early only if everything is decided, and what always holds never is.
+    // The search stops early only when every property is decided, and a property that always holds never
+    // is.
     let checker = Protocol { scenario }.checker().threads(2);
     found(&checker.spawn_bfs().join())
 }
 
-/// Visits states, those with the fewest steps first, until a property is decided.
+/// Visits states in order of the number of steps, until a property is decided.
 pub fn find(scenario: Scenario, property: &'static str) -> Found {
     let checker = Protocol { scenario }.checker();
     let decided = HasDiscoveries::AnyOf(BTreeSet::from([property]));
@@ -62,8 +63,8 @@ fn found(checker: &impl Checker<Protocol>) -> Found {
     }
 }
 
-/// The steps up to the first state that decides a property. The checker goes on from there, and
-/// reports the last path that it met.
+/// Returns the steps up to the first state that decides a property. The checker continues beyond that state
+/// and reports the last path that it met.
 fn shortened(model: &Protocol, name: &'static str, path: Path<World, Step>) -> Vec<Step> {
     let property = model.property(name);
     let decides = property.expectation == Expectation::Sometimes;

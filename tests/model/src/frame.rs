@@ -1,56 +1,56 @@
-//! A frame in a relay's hands.
+//! A frame in a relay's memory.
 
 use relay::capture::{Frame, Page, Position, Snapshot};
 
-use crate::{database::Database, remembered::Remembered, writer::MessageId};
+use crate::{database::Database, hashed::Hashed, writer::MessageId};
 
-/// Rows of a page: as few as can be, so that frames are walked in pages.
+/// Number of rows in a page: the smallest, so that frames are read in several pages.
 const PAGE_ROWS: usize = 1;
 
-/// What became of a row.
+/// Delivery state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
-    /// It waits to be sent.
+pub(crate) enum RowState {
+    /// The row waits to be sent.
     Waiting,
-    /// The broker has it; the confirm is under way.
+    /// The broker has the row; its confirm is under way.
     Sent,
-    /// It is confirmed.
+    /// The row is confirmed.
     Confirmed,
 }
 
-/// A row that was read.
+/// A row in a relay's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Row {
     pub(crate) position: Position,
     pub(crate) message: MessageId,
     pub(crate) key: u8,
     pub(crate) xid: u64,
-    pub(crate) fate: Fate,
+    pub(crate) state: RowState,
 }
 
-/// A frame between being read and being recorded as delivered.
+/// A frame that has been read and is not recorded as delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OpenFrame {
-    pub(crate) to: Remembered<Snapshot>,
+    pub(crate) to: Hashed<Snapshot>,
     pub(crate) upper: Position,
-    /// Rows up to here were done by an earlier session.
+    /// Position up to which an earlier session delivered the rows.
     pub(crate) done: Position,
-    /// Whether a crash can no longer take back what its snapshot sees.
+    /// `true` if a crash can no longer undo the transactions visible in the frame's snapshot.
     pub(crate) durable: bool,
     pub(crate) rows: Vec<Row>,
 }
 
 impl OpenFrame {
     pub(crate) fn is_finished(&self) -> bool {
-        self.rows.iter().all(|row| row.fate == Fate::Confirmed)
+        self.rows.iter().all(|row| row.state == RowState::Confirmed)
     }
 
-    /// The longest prefix whose rows are all confirmed.
+    /// Returns the position of the last row of the longest confirmed prefix.
     pub(crate) fn watermark(&self) -> Position {
         let confirmed = self
             .rows
             .iter()
-            .take_while(|row| row.fate == Fate::Confirmed);
+            .take_while(|row| row.state == RowState::Confirmed);
         confirmed.last().map_or(self.done, |row| row.position)
     }
 }
@@ -67,11 +67,11 @@ pub(crate) fn read(database: &Database, mut frame: Frame) -> Vec<Row> {
     rows
 }
 
-/// What the relay's statement selects. It runs after the frame's snapshot was taken, so it is the
-/// snapshot that decides which of the rows committed by now belong to the frame.
+/// Returns the rows that the relay's statement selects. The statement runs after the frame's snapshot was
+/// taken, so the snapshot decides which of the rows committed by now belong to the frame.
 fn read_page(database: &Database, frame: &Frame, page: Page) -> Vec<Row> {
     let frontier = frame.frontier();
-    let is_asked_for = |row: &Row| {
+    let is_selected = |row: &Row| {
         let is_new = row.xid >= frontier.new_from()
             && row.position > frontier.new_floor()
             && frame.to().sees(row.xid);
@@ -81,13 +81,13 @@ fn read_page(database: &Database, frame: &Frame, page: Page) -> Vec<Row> {
         };
         row.position > page.after && row.position <= page.upto && (is_new || is_straggler())
     };
-    let mut rows: Vec<Row> = committed_rows(database).filter(is_asked_for).collect();
+    let mut rows: Vec<Row> = committed_rows(database).filter(is_selected).collect();
     rows.sort_unstable_by_key(|row| row.position);
     rows.truncate(PAGE_ROWS);
     rows
 }
 
-/// Every row of `outbox.message` that a new statement sees, in no order.
+/// Returns all rows of `outbox.message` that a new statement sees, in no order.
 pub(crate) fn committed_rows(database: &Database) -> impl Iterator<Item = Row> {
     let writers = database.writers.iter().enumerate();
     let committed = writers.filter(|(_, writer)| writer.is_committed());
@@ -98,7 +98,7 @@ pub(crate) fn committed_rows(database: &Database) -> impl Iterator<Item = Row> {
             message: (number, index),
             key: writer.key,
             xid: writer.xid.unwrap_or(0),
-            fate: Fate::Waiting,
+            state: RowState::Waiting,
         })
     })
 }

@@ -1,61 +1,61 @@
 //! A model of how the relay finds, publishes and records rows, checked in every order of events.
 //!
-//! Tests against real servers meet the orders of events that happen to come up. This crate goes
-//! through all of them, within small bounds: two or three transactions, one or two keys, one
-//! failure of each kind. The search is done by [stateright](https://docs.rs/stateright), which
-//! visits every state that can be reached and looks at the properties in each.
+//! Tests against real servers cover only the orders of events that happen to occur. This crate covers all
+//! orders within small bounds: two or three transactions, one or two keys, one failure of each kind. The
+//! search is done by [stateright](https://docs.rs/stateright), which visits every reachable state and
+//! checks the properties in each.
 //!
-//! # What is modelled
+//! # Modelled parts
 //!
 //! *Producers.* A transaction gets its id, locks its key, gets a position and writes a row there,
 //! and commits or rolls back. The id comes before the position and otherwise at any time, also
 //! before the lock. A commit is logged first and visible later; the lock is free once it is visible.
 //!
-//! *PostgreSQL.* A snapshot's `xmax` is one past the highest id that has finished, whatever ids are
-//! running above it. The write-ahead log is flushed at any time. A crash keeps what was flushed and
-//! any beginning of the rest; ids and positions that left no record are handed out again.
+//! *PostgreSQL.* A snapshot's `xmax` is one past the highest id that has finished, whatever ids are running
+//! above it. The write-ahead log is flushed at any time. A crash keeps the flushed part and any beginning
+//! of the rest; ids and positions that left no record are assigned again.
 //!
 //! *The relay.* [`Snapshot`](relay::capture::Snapshot), [`Floors`](relay::capture::Floors) and
-//! [`Frame`](relay::capture::Frame) are the relay's own, so the arithmetic that is checked is the one
-//! that runs. A frame is read in pages of one row. One row of a key is under way at a time; another
-//! frame is read before the last is delivered. A checkpoint is a transaction with an id of its own,
-//! which yields a pair for the floors when it commits. A session ends at any time and forgets
-//! everything; the next one begins at the durable checkpoint, with the frame that was under way.
+//! [`Frame`](relay::capture::Frame) are the relay's own types, so the model checks the arithmetic that
+//! runs. A frame is read in pages of one row. One row of a key is under way at a time; another frame is
+//! read before the last is delivered. A checkpoint is a transaction with its own id, which yields a pair
+//! for the floors when it commits. A session ends at any time and discards its memory; the next session
+//! begins at the durable checkpoint, with the frame that was under way.
 //!
-//! *The lease.* There are two relays. The server may end the session of the one that holds the lock
-//! without its knowledge, and the other may take it. The old holder goes on reading, publishing what
-//! it read, and waiting for confirms, for as long as it likes. It cannot record, because it would
-//! have to do so through the session that is gone. There is no clock: the real relay stops
-//! publishing when its lease is overdue, and nothing here depends on that.
+//! *The lease.* There are two relays. The server may end the session of the lock's holder without the
+//! holder's knowledge, and the other relay may take the lock. The old holder continues to read, to publish
+//! what it read, and to wait for confirms, without a limit of time. It cannot record, because records need
+//! the session that is gone. There is no clock: the real relay stops publishing when its lease is overdue,
+//! and no property depends on that.
 //!
-//! *The broker.* It takes a row at once, confirms it late or never, and takes repeats.
+//! *The broker.* The broker takes a row at once, confirms it late or never, and takes repeats.
 //!
-//! # What is left out
+//! # Parts left out
 //!
-//! - The publishing machine with its parked rows, and what else can become of a message. It is pure
-//!   as well, and has simulations of its own; here a row is confirmed or sent again.
+//! - The publishing machine with its parked rows, and all outcomes but a confirm and its loss. The machine is
+//!   pure as well, and has simulations of its own.
 //! - Rotation and expiry of segments: positions stay within the first one.
 //! - Standbys, promotion and rebase: there is one server, and it is always the primary.
-//! - The relay's checkpoint and the list of its open frames are private to it. The model repeats
-//!   them, a few lines each, in `checkpoint.rs` and `session.rs`; and it repeats in `frame.rs` what
-//!   the statement that reads a page selects.
-//! - A message that reaches the broker after its connection was given up. It could only be a repeat;
-//!   an old holder that publishes late covers the rest.
+//! - The relay's checkpoint and the list of its open frames, which are private to the relay. The model repeats
+//!   them, a few lines each, in `checkpoint.rs` and `session.rs`; and `frame.rs` repeats the condition of the
+//!   statement that reads a page.
+//! - A message that reaches the broker after its connection was abandoned. The message could only be a
+//!   repeat; an old holder that publishes late covers the other cases.
 //!
-//! # How the number of states is kept small
+//! # Keeping the number of states small
 //!
-//! Producers that are alike begin in the order of their numbers, and so do relays. The first relay
-//! holds the lease from the start. The only producer of a key takes no lock. When no crash of the
-//! database can come any more, the log is flushed at once and commits are visible at once. A session
-//! forgets what it will never look at again. None of this hides an order of events that differs in
-//! what anybody could observe. The numbers in [`Scenario`] are true bounds: what happens only with
-//! more transactions, records or failures is not seen.
+//! Identical producers begin in the order of their numbers, and so do relays. The first relay holds the
+//! lease from the start. The only producer of a key takes no lock. When no crash of the database can
+//! follow, the log is flushed at once and commits are visible at once. A session discards state that it
+//! will never read again. None of these rules hides an order of events with a different observable result.
+//! The numbers in [`Scenario`] are true bounds: behaviour that needs more transactions, records or failures
+//! is not covered.
 //!
-//! # Does it notice mistakes?
+//! # Does the model find mistakes?
 //!
-//! [`Trap`] lists mistakes that can be put back one at a time. Each must break a property, or the
-//! tests fail. So do they if something that ought to happen, such as a transaction id that is used
-//! again, never does.
+//! [`Trap`] lists mistakes that can be put back one at a time. The tests fail if one of them breaks no
+//! property. The tests also fail if an event that ought to occur, such as the reuse of a transaction id,
+//! never occurs.
 //!
 //! To see the paths: `cargo test -p postroom-model -- --nocapture`.
 
@@ -63,9 +63,9 @@ mod checkpoint;
 mod database;
 pub mod explore;
 mod frame;
+mod hashed;
 mod log;
 pub mod property;
-mod remembered;
 mod scenario;
 mod session;
 mod step;
@@ -81,7 +81,7 @@ pub use world::World;
 /// The protocol within the bounds of a scenario.
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    /// The bounds.
+    /// Bounds of the search.
     pub scenario: Scenario,
 }
 

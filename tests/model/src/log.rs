@@ -1,11 +1,11 @@
-//! The write-ahead log, as far as a crash can tell.
+//! The model of the write-ahead log, as far as a crash depends on it.
 
 use relay::capture::Position;
 
-/// A record of the log. Having an id assigned leaves none.
+/// A record of the log. Assigning an id writes no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
-    /// A position was handed out and a row written there.
+    /// A position was allocated and a row written there.
     Row { xid: u64, position: Position },
     /// A writer committed.
     Commit { xid: u64, writer: usize },
@@ -13,10 +13,10 @@ pub(crate) enum Entry {
     Abort { xid: u64 },
 }
 
-/// What is on disk, and what is not yet.
+/// The flushed and the unflushed part of the log.
 ///
-/// Of what is flushed only the highest transaction id and position matter after a crash: they
-/// tell which are handed out next.
+/// Of the flushed part only the highest transaction id and position matter after a crash: they determine
+/// the next id and position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     pub(crate) highest_xid: u64,
@@ -37,30 +37,30 @@ impl Log {
         self.tail.push(entry);
     }
 
-    /// Number of records that a crash can take back.
+    /// Returns the number of records that a crash can lose.
     pub(crate) const fn unflushed(&self) -> usize {
         self.tail.len()
     }
 
-    /// Whether a crash can take back that a writer committed.
-    pub(crate) fn may_forget_commit_of(&self, writer: usize) -> bool {
-        let is_its =
+    /// Returns `true` if a crash can lose a writer's commit.
+    pub(crate) fn may_lose_commit_of(&self, writer: usize) -> bool {
+        let is_commit =
             |entry: &Entry| matches!(entry, Entry::Commit { writer: w, .. } if *w == writer);
-        self.tail.iter().any(is_its)
+        self.tail.iter().any(is_commit)
     }
 
     pub(crate) fn flush(&mut self) {
         self.keep(self.tail.len());
     }
 
-    /// A transaction that left a flushed record: its commit flushes all that was written before.
+    /// Records the commit of a transaction, which flushes all records before it.
     pub(crate) fn flush_commit(&mut self, xid: u64) {
         self.flush();
         self.highest_xid = self.highest_xid.max(xid);
     }
 
-    /// Keeps the first records of those not flushed, and takes back the others. Returns the
-    /// writers whose commits are lost.
+    /// Keeps the first `kept` unflushed records and loses the others. Returns the writers whose commits are
+    /// lost.
     pub(crate) fn crash(&mut self, kept: usize) -> Vec<usize> {
         let lost = self.tail.split_off(kept);
         self.keep(kept);

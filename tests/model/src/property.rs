@@ -1,32 +1,32 @@
-//! What must hold in every state, and what must happen in some.
+//! Properties that must hold in every state, and events that must occur in some state.
 
 use stateright::Property;
 
 use crate::{
     Protocol,
-    frame::{Fate, committed_rows},
+    frame::{RowState, committed_rows},
     session::Session,
     world::World,
     writer::{Stage, Writer},
 };
 
-/// Nothing is at the broker that a crash of the database could still take back.
+/// No message is at the broker that a crash of the database could still undo.
 pub const NO_GHOST: &str = "G2: no ghost";
-/// Once there is nothing left to do, the broker has every committed message.
+/// If nothing is left to do, the broker has every committed message.
 pub const NO_LOSS: &str = "G3: no loss";
-/// A checkpoint covers only what the broker has, so a new relay may begin there.
+/// A checkpoint covers only rows that the broker has, so a new relay may begin there.
 pub const NOTHING_SKIPPED: &str = "G3: a checkpoint covers only what the broker has";
-/// The broker first takes the messages of a key in the order of their commits.
+/// The broker first takes the messages of a key in commit order.
 pub const ORDER: &str = "G4: order";
-/// An old holder of the lease cannot take a newer one's progress back.
+/// An old holder of the lease cannot undo a newer holder's progress.
 pub const ONE_RECORDER: &str = "G7: a checkpoint never tells less than the one before it";
-/// A relay takes a checkpoint from the server's future for another server's, and refuses it.
+/// A relay treats a checkpoint ahead of the server as another server's and refuses it.
 pub const CAN_START: &str = "a checkpoint is never ahead of the server";
 
-/// A later transaction never has a lower floor: a poll would walk again what is long delivered.
+/// A later transaction never has a lower floor; otherwise a poll would read delivered rows again.
 pub const FLOORS_RISE: &str = "G6: floors rise";
 
-/// Everything that must hold in every state.
+/// All properties that must hold in every state.
 pub const ALWAYS: [&str; 7] = [
     NO_GHOST,
     NO_LOSS,
@@ -37,19 +37,19 @@ pub const ALWAYS: [&str; 7] = [
     FLOORS_RISE,
 ];
 
-/// There is nothing left to do, and no producer rolled back.
+/// Nothing is left to do, and no producer rolled back.
 pub const ALL_DELIVERED: &str = "all is delivered";
 /// A row that the broker has is about to be sent again.
 pub const REPEAT: &str = "a message is sent again";
-/// A row is sent whose transaction was running in the snapshot delivered before.
+/// A row is sent whose transaction was running in the last delivered snapshot.
 pub const STRAGGLER: &str = "a straggler is sent";
-/// A row is sent below the position of one that is recorded as delivered.
+/// A row is sent below the position of a row recorded as delivered.
 pub const BELOW: &str = "a position below a delivered one is sent";
-/// A crash of the database takes back a commit that others saw.
+/// A crash of the database undoes a visible commit.
 pub const COMMIT_LOST: &str = "a visible commit is lost";
-/// A transaction commits with the id of one that a crash of the database made forgotten.
+/// A transaction commits with an id that was assigned before a crash of the database.
 pub const XID_REUSED: &str = "a transaction id is handed out again";
-/// A relay publishes although another holds the lease.
+/// A relay publishes although another relay holds the lease.
 pub const OLD_HOLDER: &str = "an old holder wakes up and publishes";
 
 pub(crate) fn properties() -> Vec<Property<Protocol>> {
@@ -75,11 +75,11 @@ fn no_ghost(world: &World) -> bool {
     world.broker.iter().all(|&(writer, _)| {
         let stage = world.database.writers[writer].stage;
         matches!(stage, Stage::Committed | Stage::Logged)
-            && !world.database.log.may_forget_commit_of(writer)
+            && !world.database.log.may_lose_commit_of(writer)
     })
 }
 
-/// No transaction is open, and the relay that holds the lease has nothing in hand and nothing to
+/// Returns `true` if no transaction is open, and the lease's holder has no unconfirmed row and no row to
 /// read.
 fn is_quiescent(world: &World) -> bool {
     let is_open = |writer: &Writer| writer.is_running() && writer.has_begun();
@@ -89,7 +89,7 @@ fn is_quiescent(world: &World) -> bool {
     let Some(session) = holder(world) else {
         return false;
     };
-    session.rows().all(|row| row.fate == Fate::Confirmed)
+    session.rows().all(|row| row.state == RowState::Confirmed)
         && !session.read.misses_any_of(&world.database.snapshot())
 }
 
@@ -116,13 +116,13 @@ fn nothing_skipped(world: &World) -> bool {
 }
 
 fn is_ordered(world: &World) -> bool {
-    let place = |&(writer, index): &(usize, usize)| {
+    let order = |&(writer, index): &(usize, usize)| {
         let writer = &world.database.writers[writer];
-        (writer.key, writer.place, index)
+        (writer.key, writer.order, index)
     };
-    let places: Vec<_> = world.broker.iter().map(place).collect();
-    places.iter().enumerate().all(|(index, later)| {
-        let same_key = places[..index]
+    let orders: Vec<_> = world.broker.iter().map(order).collect();
+    orders.iter().enumerate().all(|(index, later)| {
+        let same_key = orders[..index]
             .iter()
             .filter(|earlier| earlier.0 == later.0);
         same_key.into_iter().all(|earlier| earlier < later)
@@ -148,20 +148,20 @@ fn sessions(world: &World) -> impl Iterator<Item = &Session> {
 
 fn repeats(world: &World) -> bool {
     let mut rows = sessions(world).flat_map(Session::rows);
-    rows.any(|row| row.fate == Fate::Waiting && world.broker.contains(&row.message))
+    rows.any(|row| row.state == RowState::Waiting && world.broker.contains(&row.message))
 }
 
 fn sends_straggler(world: &World) -> bool {
     sessions(world).any(|session| {
         let late = session.delivered.running();
-        let mut sent = session.rows().filter(|row| row.fate == Fate::Sent);
+        let mut sent = session.rows().filter(|row| row.state == RowState::Sent);
         sent.any(|row| late.contains(&row.xid))
     })
 }
 
 fn sends_below(world: &World) -> bool {
     sessions(world).any(|session| {
-        let mut sent = session.rows().filter(|row| row.fate == Fate::Sent);
+        let mut sent = session.rows().filter(|row| row.state == RowState::Sent);
         sent.any(|row| {
             committed_rows(&world.database).any(|other| {
                 other.position > row.position
@@ -173,7 +173,7 @@ fn sends_below(world: &World) -> bool {
 }
 
 fn loses_commit(world: &World) -> bool {
-    let lost = |writer: &Writer| writer.stage == Stage::RolledBack && writer.place.is_some();
+    let lost = |writer: &Writer| writer.stage == Stage::RolledBack && writer.order.is_some();
     world.database.writers.iter().any(lost)
 }
 
@@ -195,5 +195,5 @@ fn old_holder_publishes(world: &World) -> bool {
         .enumerate()
         .filter(|(relay, _)| *relay != holder);
     let mut sessions = old.filter_map(|(_, session)| session.as_ref());
-    sessions.any(|session| session.rows().any(|row| row.fate == Fate::Sent))
+    sessions.any(|session| session.rows().any(|row| row.state == RowState::Sent))
 }

@@ -1,52 +1,52 @@
-//! What a check covers: its bounds, and the mistake that it puts back.
+//! Scenarios: the bounds of a search, and the mistake to put back.
 
-/// A mistake in the protocol that is put back, to show that the model would tell.
+/// A mistake in the protocol that is put back, to show that the model finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trap {
-    /// New rows are looked for above the highest position delivered, instead of above the floor.
+    /// New rows are selected above the highest delivered position instead of above the floor.
     HighestDeliveredPosition,
-    /// A frame is ordered by transaction id and position, instead of by position.
+    /// A frame is ordered by transaction id and position instead of by position.
     OrderByXid,
-    /// The sequence is read after the transaction that makes the pair has got its id.
+    /// The sequence is read after the transaction of the pair has got its id.
     PairWithinTransaction,
-    /// The delivered snapshot and the floors are kept when the database comes back from a crash.
+    /// The delivered snapshot and the floors are kept over a crash of the database.
     MemoryOutlivesConnection,
-    /// A frame is published as soon as it is visible, whether or not a crash can take it back.
+    /// A frame is published as soon as it is visible, even if a crash can still undo it.
     PublishBeforeFlush,
-    /// Checkpoints are written through a connection that need not hold the lock.
+    /// Checkpoints are written through a connection that may not hold the lock.
     RecordWithoutLock,
 }
 
 /// A transaction that publishes messages of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
-    /// Key of its messages. It locks the key before its first message.
+    /// Key of the producer's messages. The producer locks the key before its first message.
     pub key: u8,
-    /// Number of messages that it writes before it commits.
+    /// Number of messages written before the commit.
     pub rows: usize,
 }
 
-/// Bounds of a check.
+/// Bounds of a search.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// The transactions. Any of them may also roll back, or never begin.
+    /// The transactions. Each may also roll back, or never begin.
     pub producers: Vec<Producer>,
-    /// Number of times that the database crashes, at most.
+    /// Largest number of crashes of the database.
     pub database_crashes: u8,
-    /// Number of times that a relay crashes while it holds the lease, at most.
+    /// Largest number of crashes of a relay that holds the lease.
     pub relay_crashes: u8,
-    /// Number of times that the server takes the lease from a relay that does not notice, at most.
+    /// Largest number of times that the server ends the session of a relay that does not notice.
     pub lost_leases: u8,
-    /// Number of checkpoints that are recorded, at most.
+    /// Largest number of recorded checkpoints.
     pub records: u8,
-    /// Number of frames that a relay has in hand, at most.
+    /// Largest number of frames in a relay's memory.
     pub open_frames: usize,
-    /// The mistake that is put back, if any.
+    /// Mistake to put back; `None` for the correct protocol.
     pub trap: Option<Trap>,
 }
 
 impl Scenario {
-    /// Makes a scenario in which nothing fails: one key per producer's number, so many rows each.
+    /// Makes a scenario without failures, from the key and the number of rows of each producer.
     pub fn new(producers: impl IntoIterator<Item = (u8, usize)>) -> Self {
         Self {
             producers: producers

@@ -1,32 +1,32 @@
-//! One term as the active relay: everything that may not outlive a connection.
+//! The model of a session: all state that must not outlive a connection.
 
 use relay::capture::{Floors, Frame, Frontier, Pair, Position, Snapshot};
 
 use crate::{
     checkpoint::{Checkpoint, Progress, Recording, Unfinished},
     database::Database,
-    frame::{self, Fate, OpenFrame, Row},
-    remembered::Remembered,
+    frame::{self, OpenFrame, Row, RowState},
+    hashed::Hashed,
     scenario::{Scenario, Trap},
 };
 
-/// The memory of a relay that took the lease, and may not know that it lost it.
+/// Memory of a relay that took the lease and may not know that it has lost it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
-    /// Last snapshot that was read, whose rows may still be in hand.
-    pub(crate) read: Remembered<Snapshot>,
+    /// Last snapshot that was read; its rows may still be in memory.
+    pub(crate) read: Hashed<Snapshot>,
     /// Last snapshot whose rows are all delivered, as of the last record.
-    pub(crate) delivered: Remembered<Snapshot>,
-    pub(crate) floors: Remembered<Floors>,
-    /// Frames whose rows are not recorded as delivered, oldest first.
+    pub(crate) delivered: Hashed<Snapshot>,
+    pub(crate) floors: Hashed<Floors>,
+    /// Frames not recorded as delivered, oldest first.
     pub(crate) open: Vec<OpenFrame>,
-    /// Highest position known to have been handed out.
+    /// Highest position known to be allocated.
     upper: Position,
-    /// Whether there is progress that was not asked to be recorded.
+    /// `true` if there is progress whose recording has not begun.
     pub(crate) unrecorded: bool,
-    /// Whether it lost the lease, and with it the means to record.
-    is_past: bool,
-    /// Whether its connections are to a server that has not crashed since.
+    /// `true` once the relay has lost the lease and can no longer record.
+    lease_lost: bool,
+    /// `true` while the server has not crashed since the session connected.
     pub(crate) connected: bool,
 }
 
@@ -42,7 +42,7 @@ impl Session {
             open: Vec::new(),
             upper: 0,
             unrecorded: true,
-            is_past: false,
+            lease_lost: false,
             connected: true,
         };
         if let Some(unfinished) = progress.unfinished {
@@ -55,14 +55,14 @@ impl Session {
             let frontier = Frontier::of(from, floors);
             let frame = Frame::new(frontier, to.0.clone(), upper, Some(watermark));
             let rows = frame::read(database, frame);
-            // It was recorded by a synchronous commit, so what it sees is durable.
+            // The frame was recorded by a synchronous commit, so the rows that it sees are durable.
             session.open(scenario, to, upper, watermark, true, rows);
         }
         session
     }
 
-    /// Takes a snapshot and reads the rows that it sees and the last one did not.
-    pub(crate) fn look(&mut self, database: &Database, scenario: &Scenario) {
+    /// Takes a snapshot and reads the rows that it sees and the last snapshot did not.
+    pub(crate) fn poll(&mut self, database: &Database, scenario: &Scenario) {
         let to = database.snapshot();
         let upper = database.last_position;
         let floors = self.floors_for_reading(scenario);
@@ -96,7 +96,7 @@ impl Session {
     fn open(
         &mut self,
         scenario: &Scenario,
-        to: Remembered<Snapshot>,
+        to: Hashed<Snapshot>,
         upper: Position,
         done: Position,
         durable: bool,
@@ -122,35 +122,39 @@ impl Session {
         });
     }
 
-    /// Rows in hand, in the order in which they were read.
+    /// Returns the rows in memory, in the order in which they were read.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.open.iter().flat_map(|frame| &frame.rows)
     }
 
-    pub(crate) fn set_fate(&mut self, position: Position, fate: Fate) {
-        let before = (fate == Fate::Confirmed).then(|| self.progress());
+    pub(crate) fn set_state(&mut self, position: Position, state: RowState) {
+        let before = (state == RowState::Confirmed).then(|| self.progress());
         let mut rows = self.open.iter_mut().flat_map(|frame| &mut frame.rows);
         if let Some(row) = rows.find(|row| row.position == position) {
-            row.fate = fate;
+            row.state = state;
         }
         self.unrecorded |= before.is_some_and(|before| before != self.progress());
-        if self.is_past {
+        if self.lease_lost {
             self.forget_progress();
         }
     }
 
-    /// Positions that may be sent: durable, and first of their key.
+    /// Returns the positions of rows that may be sent: durable, and first of their key.
     pub(crate) fn ready(&self, scenario: &Scenario) -> Vec<Position> {
         let mut busy_keys = Vec::new();
         let mut ready = Vec::new();
         for frame in &self.open {
             let may_go = frame.durable || scenario.has(Trap::PublishBeforeFlush);
-            for row in frame.rows.iter().filter(|row| row.fate != Fate::Confirmed) {
+            for row in frame
+                .rows
+                .iter()
+                .filter(|row| row.state != RowState::Confirmed)
+            {
                 if busy_keys.contains(&row.key) {
                     continue;
                 }
                 busy_keys.push(row.key);
-                if may_go && row.fate == Fate::Waiting {
+                if may_go && row.state == RowState::Waiting {
                     ready.push(row.position);
                 }
             }
@@ -173,8 +177,8 @@ impl Session {
         }
     }
 
-    /// Begins to record how far it is. The position of the pair was read with an earlier
-    /// snapshot; the id is new.
+    /// Begins to record the progress. The position of the pair was read with an earlier snapshot; the id is
+    /// new.
     pub(crate) fn begin_record(&mut self, xid: u64) -> Recording {
         let progress = self.progress();
         let finished = self
@@ -195,16 +199,16 @@ impl Session {
         }
     }
 
-    /// Learns that a record is durable, which proves a new pair.
+    /// Adds the pair that a durable record proves.
     pub(crate) fn recorded(&mut self, pair: Pair) {
         let xmin = self.delivered.xmin();
         self.floors.add(pair, xmin);
     }
 
-    /// Forgets what matters only to records, which it can no longer make.
+    /// Discards the state that matters only to records, which the session can no longer make.
     pub(crate) fn forget_progress(&mut self) {
-        self.is_past = true;
-        self.delivered = Remembered(Snapshot::beginning());
+        self.lease_lost = true;
+        self.delivered = Hashed(Snapshot::beginning());
         self.upper = 0;
         self.unrecorded = false;
         let finished = self.open.iter().take_while(|frame| frame.is_finished());
@@ -212,29 +216,29 @@ impl Session {
         self.open.drain(..finished);
     }
 
-    /// Notes that all its connections to the server are gone. What it will never look at again is
-    /// forgotten, so that states that differ in nothing else are one.
+    /// Marks all connections to the server as lost. Discards state that the session will never read again,
+    /// so that states which differ in nothing else become one.
     pub(crate) fn disconnect(&mut self, scenario: &Scenario) {
         self.connected = false;
         if scenario.has(Trap::MemoryOutlivesConnection) {
             return;
         }
         self.forget_progress();
-        self.read = Remembered(Snapshot::beginning());
-        self.floors = Remembered(Floors::default());
+        self.read = Hashed(Snapshot::beginning());
+        self.floors = Hashed(Floors::default());
         if !scenario.has(Trap::PublishBeforeFlush) {
             self.open.retain(|frame| frame.durable);
         }
     }
 
-    /// Whether nothing more can come of it.
+    /// Returns `true` if the session can have no further effect.
     pub(crate) fn is_inert(&self, scenario: &Scenario) -> bool {
         !scenario.has(Trap::MemoryOutlivesConnection)
             && !self.connected
             && self.open.iter().all(OpenFrame::is_finished)
     }
 
-    /// All that was visible when the open frames were read has been flushed.
+    /// Marks the open frames as durable: all transactions visible when they were read have been flushed.
     pub(crate) fn flushed(&mut self) {
         for frame in self.open.iter_mut().filter(|_| self.connected) {
             frame.durable = true;

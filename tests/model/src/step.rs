@@ -1,19 +1,19 @@
-//! What can happen next.
+//! The possible steps in a state.
 
 use relay::capture::Position;
 
 use crate::{
     database::RELAYS,
-    frame::Fate,
+    frame::RowState,
     scenario::{Scenario, Trap},
     world::World,
     writer::Stage,
 };
 
-/// Something that happens. Writers and relays are numbered from 0.
+/// An event. Writers and relays are numbered from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A writer's transaction gets its id: it wrote elsewhere, or is about to publish.
+    /// A writer's transaction gets its id: it wrote to another table, or is about to publish.
     AssignXid(usize),
     /// A writer locks its key.
     LockKey(usize),
@@ -21,13 +21,13 @@ pub enum Step {
     WriteRow(usize),
     /// A writer's commit is written to the log.
     LogCommit(usize),
-    /// A writer's commit becomes visible, and its lock free.
+    /// A writer's commit becomes visible, and its lock is released.
     ShowCommit(usize),
     /// A writer rolls back.
     RollBack(usize),
     /// The log is flushed.
     Flush,
-    /// The database crashes. Of what was not flushed so many records had reached the disk.
+    /// The database crashes. Some of the unflushed records had reached the disk.
     CrashDatabase {
         /// Number of those records.
         kept: usize,
@@ -35,32 +35,33 @@ pub enum Step {
     /// A relay takes the lock and begins at the durable checkpoint.
     TakeLease(usize),
     /// A relay takes a snapshot and reads its frame.
-    Look(usize),
-    /// A relay hands a row to the broker, which takes it.
+    Poll(usize),
+    /// A relay sends a row to the broker, which takes it.
     Send(usize, Position),
     /// The broker's confirm reaches the relay.
     Confirm(usize, Position),
     /// The confirm is lost with its channel; the row is to be sent again.
     LoseConfirm(usize, Position),
-    /// A relay's transaction that records a checkpoint gets its id.
+    /// The transaction that records a relay's checkpoint gets its id.
     BeginRecord(usize),
-    /// That transaction commits.
+    /// The transaction that records a relay's checkpoint commits.
     CommitRecord(usize),
-    /// The server ends the session of a relay, which is not told: it may be frozen, or cut off.
+    /// The server ends the session of a relay that does not notice: the relay may be frozen or cut off.
     LoseLease(usize),
-    /// A relay ends: it crashed, or noticed that a connection is gone. It forgets everything.
+    /// A relay's session ends: the relay crashed, or noticed the loss of a connection. Its memory is
+    /// discarded.
     EndSession(usize),
-    /// A relay connects again without forgetting. Only a mistake allows this.
+    /// A relay reconnects without discarding its memory. Only a mistake allows this step.
     Reconnect(usize),
 }
 
-/// All steps that are possible in a state.
+/// Adds all steps that are possible in a state.
 pub(crate) fn possible(scenario: &Scenario, world: &World, steps: &mut Vec<Step>) {
     writers(world, steps);
     if world.database.log.unflushed() > 0 {
         steps.push(Step::Flush);
     }
-    if world.left.database_crashes > 0 {
+    if world.remaining.database_crashes > 0 {
         let most = world.database.log.unflushed();
         steps.extend((0..=most).map(|kept| Step::CrashDatabase { kept }));
     }
@@ -73,10 +74,10 @@ pub(crate) fn possible(scenario: &Scenario, world: &World, steps: &mut Vec<Step>
 fn writers(world: &World, steps: &mut Vec<Step>) {
     let writers = &world.database.writers;
     for (number, writer) in writers.iter().enumerate() {
-        // Producers that are alike begin in the order of their numbers: another order would only
-        // be the same with other names.
-        let is_alike = |other: &_| *other == writer;
-        if !writer.has_begun() && writers[..number].iter().any(|other| is_alike(&other)) {
+        // Identical producers begin in the order of their numbers: any other order is the same with other
+        // numbers.
+        let is_identical = |other: &_| *other == writer;
+        if !writer.has_begun() && writers[..number].iter().any(|other| is_identical(&other)) {
             continue;
         }
         match writer.stage {
@@ -106,7 +107,7 @@ fn writers(world: &World, steps: &mut Vec<Step>) {
 
 fn lease(scenario: &Scenario, world: &World, relay: usize, steps: &mut Vec<Step>) {
     let Some(session) = &world.relays[relay] else {
-        // Relays without a session are alike.
+        // Relays without a session are identical.
         let is_first = world.relays[..relay].iter().all(Option::is_some);
         if world.database.holder.is_none() && is_first {
             steps.push(Step::TakeLease(relay));
@@ -114,10 +115,10 @@ fn lease(scenario: &Scenario, world: &World, relay: usize, steps: &mut Vec<Step>
         return;
     };
     let holds = world.database.holder == Some(relay);
-    if holds && world.left.lost_leases > 0 {
+    if holds && world.remaining.lost_leases > 0 {
         steps.push(Step::LoseLease(relay));
     }
-    if !holds || world.left.relay_crashes > 0 {
+    if !holds || world.remaining.relay_crashes > 0 {
         steps.push(Step::EndSession(relay));
     }
     if world.database.recordings[relay].is_some() {
@@ -125,21 +126,21 @@ fn lease(scenario: &Scenario, world: &World, relay: usize, steps: &mut Vec<Step>
     } else if session.connected
         && (holds || scenario.has(Trap::RecordWithoutLock))
         && session.unrecorded
-        && world.left.records > 0
+        && world.remaining.records > 0
     {
         steps.push(Step::BeginRecord(relay));
     }
     if scenario.has(Trap::MemoryOutlivesConnection)
         && !session.connected
         && world.database.holder.is_none()
-        && session.rows().all(|row| row.fate == Fate::Confirmed)
+        && session.rows().all(|row| row.state == RowState::Confirmed)
     {
         steps.push(Step::Reconnect(relay));
     }
 }
 
-/// A relay that lost its lease goes on with these for as long as it does not notice: the model has
-/// no clock that would stop it.
+/// Adds the steps of publishing. A relay that has lost its lease continues with them for as long as it does
+/// not notice: the model has no clock that would stop it.
 fn publishing(scenario: &Scenario, world: &World, relay: usize, steps: &mut Vec<Step>) {
     let Some(session) = &world.relays[relay] else {
         return;
@@ -148,11 +149,11 @@ fn publishing(scenario: &Scenario, world: &World, relay: usize, steps: &mut Vec<
         && session.open.len() < scenario.open_frames
         && session.read.misses_any_of(&world.database.snapshot())
     {
-        steps.push(Step::Look(relay));
+        steps.push(Step::Poll(relay));
     }
     let ready = session.ready(scenario);
     steps.extend(ready.into_iter().map(|row| Step::Send(relay, row)));
-    for row in session.rows().filter(|row| row.fate == Fate::Sent) {
+    for row in session.rows().filter(|row| row.state == RowState::Sent) {
         steps.push(Step::Confirm(relay, row.position));
         steps.push(Step::LoseConfirm(relay, row.position));
     }

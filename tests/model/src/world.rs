@@ -1,35 +1,35 @@
-//! Everything that can differ from one moment to the next, and how a step changes it.
+//! State of the whole system, and the effect of each step.
 
 use relay::capture::{Pair, Position};
 
 use crate::{
     checkpoint::{Checkpoint, Recording},
     database::{Database, RELAYS},
-    frame::{Fate, committed_rows},
+    frame::{RowState, committed_rows},
     scenario::{Scenario, Trap},
     session::Session,
     step::Step,
     writer::MessageId,
 };
 
-/// Failures that may still come.
+/// Number of failures and records that may still occur.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Left {
+pub(crate) struct Remaining {
     pub(crate) database_crashes: u8,
     pub(crate) relay_crashes: u8,
     pub(crate) lost_leases: u8,
     pub(crate) records: u8,
 }
 
-/// A state: the database, the relays' memories, and what the broker was sent.
+/// A state: the database, the relays' memories, and the messages sent to the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
     pub(crate) database: Database,
     pub(crate) relays: [Option<Session>; RELAYS],
-    /// Messages in the order in which the broker first took them. A repeat leaves no trace here.
+    /// Messages in the order in which the broker first took them. Repeats are not recorded.
     pub(crate) broker: Vec<MessageId>,
-    pub(crate) left: Left,
-    /// Whether a checkpoint told less than the one before it.
+    pub(crate) remaining: Remaining,
+    /// `true` if a checkpoint covered less than the checkpoint before it.
     pub(crate) checkpoint_went_back: bool,
 }
 
@@ -42,7 +42,7 @@ impl World {
             database,
             relays: [Some(first), None],
             broker: Vec::new(),
-            left: Left {
+            remaining: Remaining {
                 database_crashes: scenario.database_crashes,
                 relay_crashes: scenario.relay_crashes,
                 lost_leases: scenario.lost_leases,
@@ -52,12 +52,12 @@ impl World {
         }
     }
 
-    /// Number of messages that all producers together would write.
+    /// Returns the number of messages that all producers together would write.
     pub(crate) fn messages(&self) -> usize {
         self.database.writers.iter().map(|writer| writer.size).sum()
     }
 
-    /// The state after a step that was possible in this one.
+    /// Returns the state after a step that is possible in this state.
     pub(crate) fn after(&self, scenario: &Scenario, step: &Step) -> Self {
         let mut world = self.clone();
         match *step {
@@ -69,7 +69,7 @@ impl World {
             Step::WriteRow(writer) => world.database.write_row(writer),
             Step::LogCommit(writer) => {
                 world.database.log_commit(writer);
-                if world.left.database_crashes == 0 {
+                if world.remaining.database_crashes == 0 {
                     world.database.show_commit(writer);
                 }
             }
@@ -82,7 +82,7 @@ impl World {
                 world.relays[relay] = Some(Session::start(&world.database, scenario));
             }
             Step::LoseLease(relay) => {
-                world.left.lost_leases -= 1;
+                world.remaining.lost_leases -= 1;
                 world.database.end_session(relay);
                 if let Some(session) = &mut world.relays[relay]
                     && !scenario.has(Trap::RecordWithoutLock)
@@ -93,15 +93,15 @@ impl World {
             Step::EndSession(relay) => world.end_session(relay),
             _ => world.step_of_session(scenario, step),
         }
-        if world.left.database_crashes == 0 {
-            // Nothing will be lost any more, so waiting for the disk changes nothing.
+        if world.remaining.database_crashes == 0 {
+            // No record can be lost any more, so waiting for the disk changes nothing.
             world.flush();
         }
         world
     }
 
     fn step_of_session(&mut self, scenario: &Scenario, step: &Step) {
-        let (Step::Look(relay)
+        let (Step::Poll(relay)
         | Step::Send(relay, _)
         | Step::Confirm(relay, _)
         | Step::LoseConfirm(relay, _)
@@ -115,14 +115,14 @@ impl World {
             return;
         };
         match *step {
-            Step::Look(_) => session.look(&self.database, scenario),
+            Step::Poll(_) => session.poll(&self.database, scenario),
             Step::Send(_, position) => self.send(relay, position),
-            Step::Confirm(_, position) => session.set_fate(position, Fate::Confirmed),
-            Step::LoseConfirm(_, position) => session.set_fate(position, Fate::Waiting),
+            Step::Confirm(_, position) => session.set_state(position, RowState::Confirmed),
+            Step::LoseConfirm(_, position) => session.set_state(position, RowState::Waiting),
             Step::BeginRecord(_) => {
                 let recording = session.begin_record(self.database.assign_xid());
                 self.database.recordings[relay] = Some(recording);
-                self.left.records -= 1;
+                self.remaining.records -= 1;
             }
             Step::CommitRecord(_) => self.commit_record(scenario, relay),
             _ => {
@@ -138,7 +138,7 @@ impl World {
         };
         let row = session.rows().find(|row| row.position == position);
         let message = row.map(|row| row.message);
-        session.set_fate(position, Fate::Sent);
+        session.set_state(position, RowState::Sent);
         self.broker
             .extend(message.filter(|message| !self.broker.contains(message)));
     }
@@ -149,8 +149,8 @@ impl World {
         };
         let before = self.database.checkpoint.clone();
         self.database.commit_record(&recording);
-        self.note_flush();
-        self.checkpoint_went_back |= before.is_some_and(|old| self.tells_less(&recording, &old));
+        self.mark_flushed();
+        self.checkpoint_went_back |= before.is_some_and(|old| self.covers_less(&recording, &old));
         let position = if scenario.has(Trap::PairWithinTransaction) {
             self.database.last_position
         } else {
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    fn tells_less(&self, recording: &Recording, old: &Checkpoint) -> bool {
+    fn covers_less(&self, recording: &Recording, old: &Checkpoint) -> bool {
         let (new, old) = (&recording.checkpoint.progress, &old.progress);
         new.delivered.xmax() < old.delivered.xmax()
             || committed_rows(&self.database)
@@ -171,17 +171,17 @@ impl World {
 
     fn flush(&mut self) {
         self.database.log.flush();
-        self.note_flush();
+        self.mark_flushed();
     }
 
-    fn note_flush(&mut self) {
+    fn mark_flushed(&mut self) {
         for session in self.relays.iter_mut().flatten() {
             session.flushed();
         }
     }
 
     fn crash_database(&mut self, scenario: &Scenario, kept: usize) {
-        self.left.database_crashes -= 1;
+        self.remaining.database_crashes -= 1;
         self.database.crash(kept);
         for relay in &mut self.relays {
             if let Some(session) = relay {
@@ -198,7 +198,7 @@ impl World {
 
     fn end_session(&mut self, relay: usize) {
         if self.database.holder == Some(relay) {
-            self.left.relay_crashes -= 1;
+            self.remaining.relay_crashes -= 1;
         }
         self.database.end_session(relay);
         self.relays[relay] = None;

@@ -1,20 +1,20 @@
-//! A producer's transaction.
+//! The model of a producer's transaction.
 
 use relay::capture::Position;
 
 use crate::scenario::Producer;
 
-/// A message: the number of its producer, and its own among that producer's.
+/// A message: the number of its producer, and the index among that producer's messages.
 pub(crate) type MessageId = (usize, usize);
 
-/// How far a transaction has come.
+/// Stage of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Not begun, or under way.
     Open,
-    /// Its commit is in the log. Nobody sees it yet, and it still holds its lock.
+    /// The commit is in the log. It is invisible yet, and the transaction still holds its lock.
     Logged,
-    /// Everybody sees it.
+    /// The commit is visible.
     Committed,
     /// Rolled back, by its producer or by a crash.
     RolledBack,
@@ -24,18 +24,18 @@ pub(crate) enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Writer {
     pub(crate) key: u8,
-    /// Number of rows that it writes before it commits.
+    /// Number of rows written before the commit.
     pub(crate) size: usize,
-    /// Whether it takes its key's lock first. The only writer of a key would never wait for it.
+    /// `true` if the key's lock is taken first. The only writer of a key would never wait for it.
     needs_lock: bool,
     pub(crate) stage: Stage,
     pub(crate) xid: Option<u64>,
-    /// Whether it took the key's lock; held until it ends.
+    /// `true` while the transaction holds the key's lock, until it ends.
     pub(crate) locked: bool,
     pub(crate) rows: Vec<Position>,
-    /// How many transactions of its key were committed before it. Kept if a crash takes the
-    /// commit back.
-    pub(crate) place: Option<usize>,
+    /// Number of transactions of the key committed earlier. Kept if a crash undoes the commit; `None`
+    /// before the commit.
+    pub(crate) order: Option<usize>,
 }
 
 impl Writer {
@@ -49,7 +49,7 @@ impl Writer {
             xid: None,
             locked: false,
             rows: Vec::new(),
-            place: None,
+            order: None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Writer {
         self.xid.is_some() || self.locked
     }
 
-    /// Whether its id is among those that a snapshot finds running.
+    /// Returns `true` if a snapshot finds the transaction running.
     pub(crate) const fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Open | Stage::Logged)
     }
@@ -85,7 +85,7 @@ impl Writer {
         matches!(self.stage, Stage::Open) && self.rows.len() == self.size
     }
 
-    /// Takes back whatever it did. Its id is kept, to tell when another transaction gets it.
+    /// Undoes the transaction. Its id is kept, to recognise the id when another transaction gets it.
     pub(crate) fn roll_back(&mut self) {
         self.stage = Stage::RolledBack;
         self.locked = false;

@@ -2,7 +2,7 @@
 
 use model::{Scenario, explore, property};
 
-/// Fails if anything that must always hold is broken, or anything that should happen does not.
+/// Fails if a property that must always hold is broken, or if an event of `happens` does not occur.
 fn holds(scenario: Scenario, happens: &[&str]) {
     let found = explore::exhaust(scenario);
     #[expect(clippy::print_stderr)]

@@ -1,8 +1,8 @@
-//! Each mistake that the protocol avoids, put back, breaks the property that it threatens.
+//! Each mistake that the protocol avoids breaks a property when it is put back.
 
 use model::{Scenario, Trap, explore, property};
 
-/// Fails unless a search finds a way to break the property.
+/// Fails unless the search finds a way to break the property.
 fn breaks(property: &'static str, scenario: Scenario) {
     let found = explore::find(scenario, property);
     #[expect(clippy::print_stderr)]

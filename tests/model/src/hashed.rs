@@ -1,4 +1,4 @@
-//! The relay's own types as parts of a state, which must be hashed.
+//! A wrapper that makes the relay's types hashable, as parts of a state must be.
 
 use std::{
     hash::{Hash, Hasher},
@@ -7,11 +7,11 @@ use std::{
 
 use relay::capture::{Floors, Snapshot};
 
-/// A value of the relay's that is part of a state.
+/// A value of one of the relay's types, with a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remembered<T>(pub(crate) T);
+pub(crate) struct Hashed<T>(pub(crate) T);
 
-impl<T> Deref for Remembered<T> {
+impl<T> Deref for Hashed<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -19,19 +19,19 @@ impl<T> Deref for Remembered<T> {
     }
 }
 
-impl<T> DerefMut for Remembered<T> {
+impl<T> DerefMut for Hashed<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
     }
 }
 
-impl Hash for Remembered<Snapshot> {
+impl Hash for Hashed<Snapshot> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.xmin(), self.xmax(), self.running()).hash(state);
     }
 }
 
-impl Hash for Remembered<Floors> {
+impl Hash for Hashed<Floors> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.pairs().len().hash(state);
         for pair in self.pairs() {
