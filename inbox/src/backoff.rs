@@ -1,4 +1,4 @@
-//! How long to wait before the next try.
+//! Waits between tries: exponential, limited, and random by up to a half.
 
 use std::{
     collections::hash_map::RandomState,
@@ -6,20 +6,20 @@ use std::{
     time::Duration,
 };
 
-/// Waits that double from try to try, up to a greatest one.
+/// A wait that doubles after each try, up to a longest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backoff {
     first: Duration,
-    greatest: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
-    pub(crate) const fn new(first: Duration, greatest: Duration) -> Self {
-        Self { first, greatest }
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest }
     }
 
-    /// Returns the wait after `tries` earlier waits: between half of the doubled time and all of
-    /// it, so that those who failed together do not come back together.
+    /// Returns the wait after `tries` earlier waits: a random time between half of the doubled time and all
+    /// of it, so that tries that failed together are not repeated together.
     pub(crate) fn delay(&self, tries: u32) -> Duration {
         self.delay_at(tries, random())
     }
@@ -28,12 +28,13 @@ impl Backoff {
         let doubled = self
             .first
             .saturating_mul(2_u32.saturating_pow(tries))
-            .min(self.greatest);
+            .min(self.longest);
         doubled.mul_f64(0.5 + random / 2.0)
     }
 }
 
-/// A number from 0 up to 1. The standard library's hasher keys are the only random source here.
+/// Returns a random number from 0 up to, but not including, 1. The keys of the standard library's hasher are
+/// the only random source here.
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1_u64 << 53) as f64
@@ -48,7 +49,7 @@ mod tests {
     use super::Backoff;
 
     #[test]
-    fn waits_double_up_to_the_greatest() {
+    fn waits_double_up_to_the_longest() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let waits: Vec<u128> = (0..6)
             .map(|tries| backoff.delay_at(tries, 1.0).as_millis())
@@ -59,10 +60,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wait_is_never_longer_than_the_greatest(tries: u32, first in 0_u64..10_000, more in 0_u64..10_000) {
-            let greatest = Duration::from_millis(first + more);
-            let delay = Backoff::new(Duration::from_millis(first), greatest).delay(tries);
-            prop_assert!(delay <= greatest);
+        fn a_wait_is_never_longer_than_the_longest(tries: u32, first in 0_u64..10_000, more in 0_u64..10_000) {
+            let longest = Duration::from_millis(first + more);
+            let delay = Backoff::new(Duration::from_millis(first), longest).delay(tries);
+            prop_assert!(delay <= longest);
             prop_assert!(delay >= Duration::from_millis(first) / 2);
         }
     }

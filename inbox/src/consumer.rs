@@ -1,4 +1,4 @@
-//! A consumer, ready to run.
+//! The consumer: its tasks, and their start and shutdown.
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use crate::{
     ready,
 };
 
-/// Handles the messages of a queue, each once.
+/// Receives the messages of a queue and handles each once.
 ///
-/// Made by [`Consumer::builder`].
+/// Created by [`Consumer::builder`].
 #[derive(Debug)]
 pub struct Consumer {
     pub(crate) engine: Arc<Engine>,
@@ -35,15 +35,16 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Begins a consumer. Its name stands in the tables, and is the queue's unless that is set.
+    /// Returns the builder of a consumer with this name, 1 to 255 bytes. The queue has the same name, unless
+    /// [`ConsumerBuilder::queue`] sets another.
     ///
-    /// Processes with the same name share the work. A service that is renamed handles everything
-    /// anew: the name is part of the record of what was handled.
+    /// Processes with the same name share the work. Do not rename a consumer: the name is part of each
+    /// message's record, so under another name every message counts as new.
     pub fn builder(name: impl Into<String>) -> ConsumerBuilder {
         ConsumerBuilder::new(name.into())
     }
 
-    /// Returns the deliveries that this consumer parked.
+    /// Returns access to the deliveries that this consumer parked.
     pub fn parked(&self) -> Parked {
         let settings = &self.engine.settings;
         Parked::with_statements(
@@ -53,21 +54,23 @@ impl Consumer {
         )
     }
 
-    /// Consumes until `shutdown` ends.
+    /// Consumes messages until the future `shutdown` completes.
     ///
-    /// Broker and database may be started in any order, before or after: the consumer waits for
-    /// them, and reconnects with growing waits. Then nothing new starts. What is under way is finished and
-    /// acknowledged within the grace period, the handlers of messages that share a transaction one after
-    /// another; what fails is not tried again, and everything else comes again.
+    /// The broker and the database may start before or after the consumer: it waits for them, and reconnects
+    /// with growing waits.
+    ///
+    /// After `shutdown`, no new handler starts. Running handlers are finished and their messages acknowledged
+    /// within the grace period; handlers of messages that share a transaction run one after another. A
+    /// failed attempt is not repeated. The broker redelivers all other messages.
     ///
     /// # Errors
-    /// Returns what will not pass by itself: a schema of another release, a queue or exchange with
-    /// other arguments, refused access, a pool that is closed.
+    /// Returns an error for a problem that needs a change by an operator: a schema of another release, a
+    /// queue or exchange with other arguments, refused access, or a closed pool.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let consumer = self.engine.consumer().to_owned();
         let pool = self.engine.settings.pool.clone();
-        // Boxed: it is large, and whoever awaits this would carry it.
+        // Boxed, because the future is large and would be part of every caller's future.
         let mut running = Box::pin(self.run_until(stop.clone()));
         tokio::select! {
             ended = &mut running => return ended,
@@ -108,26 +111,26 @@ impl Consumer {
             stop.cancel();
             ended
         };
-        let aborts = |handlers| {
+        let report_aborted = |handlers| {
             let consumer = &consumer;
             events::Aborted { consumer, handlers }.emit();
         };
         let (ended, (), ()) = tokio::join!(
             stream,
-            supervise(parked, &stop, grace, aborts),
+            supervise(parked, &stop, grace, report_aborted),
             supervise(janitor, &stop, grace, |_| {}),
         );
         ended.map_err(|source| RunError::Broker { consumer, source })
     }
 }
 
-/// Waits for tasks that end when they are told to; aborts those that take longer than `grace`, and tells how
-/// many.
+/// Waits for tasks that end after `stop` is cancelled. Aborts those that take longer than `grace`, and calls
+/// `report_aborted` with their number.
 async fn supervise(
     mut tasks: JoinSet<()>,
     stop: &CancellationToken,
     grace: Duration,
-    aborts: impl FnOnce(u64),
+    report_aborted: impl FnOnce(u64),
 ) {
     let stopped = async {
         stop.cancelled().await;
@@ -138,18 +141,18 @@ async fn supervise(
         tokio::select! {
             () = &mut stopped => break,
             ended = tasks.join_next() => match ended {
-                Some(Err(error)) => pass_on_panic(error),
+                Some(Err(error)) => resume_panic(error),
                 Some(Ok(())) => {}
                 None => return,
             },
         }
     }
-    aborts(tasks.len() as u64);
+    report_aborted(tasks.len() as u64);
     let _ = timeout(ABORT, tasks.shutdown()).await;
 }
 
-/// A panic in a background task is a bug of this crate, not something to go on after.
-fn pass_on_panic(error: JoinError) {
+/// Resumes a background task's panic, which is a bug of this crate: the consumer must not go on.
+fn resume_panic(error: JoinError) {
     if let Ok(panic) = error.try_into_panic() {
         std::panic::resume_unwind(panic);
     }

@@ -1,4 +1,4 @@
-//! What a handler works with.
+//! The context of a handler: the transaction, the message, and publishing.
 
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
 use sqlx::PgConnection;
@@ -8,14 +8,15 @@ use crate::{Delivery, delivery::short_name, transaction::TransactionGuard};
 /// A message's transaction and the message itself.
 ///
 /// Everything done on [`Context::connection`] and published with [`Context::publish`] commits
-/// together with the record that the message was handled, or not at all. The transaction goes
-/// back to the inbox when the context is dropped: a handler that keeps its context beyond its
-/// end (in a task that it spawned, say) has failed, and nothing commits.
+/// together with the record that the message was handled, or not at all. Dropping the context returns
+/// the transaction to the inbox. A handler that returns while its context still exists, for example in
+/// a task that it spawned, has failed, and nothing commits.
 #[derive(Debug)]
 pub struct Context {
-    /// The inbox waits for this guard to be dropped before it commits.
+    /// The inbox commits only after this guard was dropped.
     transaction: TransactionGuard,
     delivery: Delivery,
+    /// Values that follow-ups inherit from the handled message.
     inherited: MessageContext,
     outbox: Outbox,
 }
@@ -30,7 +31,7 @@ impl Context {
         }
     }
 
-    /// Returns what messages published by the handler of a delivery inherit.
+    /// Returns the values that follow-ups of a delivery inherit.
     pub(crate) fn inherited_by(delivery: &Delivery) -> MessageContext {
         inherited(delivery.message())
     }
@@ -41,30 +42,33 @@ impl Context {
 
     /// Returns the connection on which the transaction is open.
     ///
-    /// Savepoints are welcome. Ending the transaction is not: a `COMMIT` or `ROLLBACK` of the handler's own is
-    /// found out, however the handler goes on, and the message is parked dead. Other messages that share the
-    /// transaction are so too if it was a `COMMIT`: what had been written by then cannot be taken back. After a
-    /// `ROLLBACK` they run again, and what their handlers wrote after it, each statement by itself, stays.
+    /// A handler may use savepoints, but must not end the transaction. The inbox detects a `COMMIT` or
+    /// `ROLLBACK` by the handler in every case, and parks the message dead. Consequences for other messages
+    /// that share the transaction:
     ///
-    /// Dropping the future that begins a savepoint, as a deadline does, is such a `ROLLBACK`: sqlx 0.9 sends it
-    /// without a word.
+    /// - After a `COMMIT` they are parked dead too, since the writes before it cannot be undone.
+    /// - After a `ROLLBACK` they run again. Statements after the `ROLLBACK` ran outside a transaction, so
+    ///   each of them stays committed.
     ///
-    /// What a handler sets with `SET LOCAL` holds to the transaction's end: for the messages too that share it
-    /// and come later. Handlers that do so, of tenants say, are not for
+    /// Dropping the future that begins a savepoint, as a deadline does, has the effect of such a `ROLLBACK`:
+    /// sqlx 0.9 sends it without reporting so.
+    ///
+    /// A value set with `SET LOCAL` applies until the transaction ends, so also to later messages that share
+    /// the transaction. Do not combine handlers that do so, for example to set a tenant, with
     /// [`messages_per_transaction`](crate::ConsumerBuilder::messages_per_transaction).
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 
-    /// Publishes a follow-up message with the transaction.
+    /// Publishes a follow-up message with the transaction. Returns its id.
     ///
-    /// It names the handled message as its cause, and continues its correlation and trace, unless
-    /// [`outbox::context::scope`] says otherwise. Returns its id.
+    /// The follow-up names the handled message as its cause, and inherits its correlation id and trace,
+    /// unless [`outbox::context::scope`] sets others.
     ///
     /// # Errors
     /// As [`Outbox::publish`].
     pub async fn publish(&mut self, message: impl IntoMessage) -> Result<MessageId, PublishError> {
-        let context = self.inherits();
+        let context = self.follow_up_context();
         let publish = self.outbox.publish(&mut self.transaction, message);
         outbox::context::scope(context, publish).await
     }
@@ -79,14 +83,14 @@ impl Context {
     where
         I: IntoIterator<Item: IntoMessage>,
     {
-        let context = self.inherits();
+        let context = self.follow_up_context();
         let publish = self.outbox.publish_all(&mut self.transaction, messages);
         outbox::context::scope(context, publish).await
     }
 
-    /// What a message inherits: of the handler's own scope, and what that leaves out of the handled message.
-    /// A task that the handler has spawned has no scope.
-    fn inherits(&self) -> MessageContext {
+    /// Returns the context of follow-ups: the values of the current scope, and those of the handled message
+    /// where the scope sets none, as in a task that the handler has spawned.
+    fn follow_up_context(&self) -> MessageContext {
         let mut context = outbox::context::current();
         let inherited = self.inherited.clone();
         context.correlation_id = context.correlation_id.or(inherited.correlation_id);
@@ -100,7 +104,7 @@ impl Context {
         self.delivery.message()
     }
 
-    /// Returns the message's body: as it came, unless a layer replaced it.
+    /// Returns the message's body as received, unless a layer replaced it.
     pub fn body(&self) -> &[u8] {
         self.delivery.body()
     }
@@ -115,8 +119,11 @@ impl Context {
     }
 }
 
-/// The handled message causes the follow-ups. A message that belongs to no process begins one. Its id may be
-/// longer than such an id can be: then it is the id's SHA-256.
+/// Returns the values that follow-ups inherit: the handled message's id as cause, its correlation id and its
+/// trace.
+///
+/// If the message has no correlation id, its message id starts a new correlation. An id that is too long for
+/// a correlation id is replaced by its SHA-256.
 fn inherited(message: &Incoming) -> MessageContext {
     let mut context = MessageContext::new();
     context.causation_id.clone_from(&message.message_id);
@@ -136,7 +143,7 @@ mod tests {
     use super::inherited;
 
     #[test]
-    fn follow_ups_name_their_cause_and_continue_the_process() {
+    fn follow_ups_name_their_cause_and_inherit_the_correlation_id() {
         let mut message = Incoming::default();
         message.message_id = Some("m-1".into());
         message.traceparent = Some("00-a-b-01".into());
@@ -149,8 +156,8 @@ mod tests {
         assert_eq!(second.correlation_id.as_deref(), Some("process"));
         message.correlation_id = None;
         message.message_id = Some("x".repeat(300));
-        let of_others = inherited(&message);
-        assert_eq!(of_others.causation_id, message.message_id);
-        assert_eq!(of_others.correlation_id.map(|id| id.len()), Some(71));
+        let long_id = inherited(&message);
+        assert_eq!(long_id.causation_id, message.message_id);
+        assert_eq!(long_id.correlation_id.map(|id| id.len()), Some(71));
     }
 }

@@ -1,4 +1,4 @@
-//! A message on its way to a handler.
+//! A message as it passes through the services to a handler.
 
 use std::{fmt, fmt::Write, sync::Arc};
 
@@ -7,45 +7,50 @@ use sha2::{Digest, Sha256};
 
 use crate::{group::SlotHandle, witness::Witness};
 
-/// A message as the inbox hands it through its services.
+/// A message with its body, as the inbox passes it through the layers to the handler.
 ///
-/// Cheap to clone: the message is shared.
+/// Cheap to clone: clones share the message and the body.
 #[derive(Clone)]
 pub struct Delivery {
     message: Arc<Incoming>,
     body: Arc<[u8]>,
-    /// The body as it came, which is what is parked: a layer may have replaced it.
+    /// The body as received, which is the one that is parked: a layer may have replaced `body`.
     received: Arc<[u8]>,
     origin: Origin,
     attempt: u32,
-    /// Where its transaction would begin, it joins others in theirs.
+    /// Handle of its slot in a group; `None` if the delivery has a separate transaction.
     slot: Option<SlotHandle>,
-    /// Sees what becomes of this attempt.
+    /// Observes this attempt inside the user's layers.
     witness: Witness,
 }
 
-/// Where a delivery comes from.
+/// The origin of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From the queue: recorded before it is handled.
+    /// The queue: the id is recorded before the handler runs.
     Queue,
-    /// From `inbox.parked`: recorded when it was parked.
+    /// `inbox.parked`: the id was recorded when the delivery was parked.
     Parked {
-        /// The row.
+        /// Id of the row.
         id: i64,
-        /// The row's attempts, this one included: another claim of the row has another number.
+        /// The row's attempts, this one included. Each claim of the row has another number.
         attempts: i32,
     },
 }
 
 impl Delivery {
-    /// Makes a delivery, as if it came from the queue for the first time. A layer that passes another one
-    /// on than it was given loses where that came from: see [`Delivery::with_body`].
+    /// Creates a delivery, as received from the queue for the first time.
     ///
-    /// NUL characters, which PostgreSQL has no place for, are replaced by U+FFFD; an id, source or key
-    /// that has one is replaced by its SHA-256, so that different ones stay different. An empty id is
-    /// none, since all messages that have it would be duplicates of the first; so is an empty key.
-    /// A key of more than 255 bytes is replaced by its SHA-256, which keeps the order.
+    /// A layer must not pass on a delivery created here in place of the one it was given: the new one lacks
+    /// the origin. Use [`Delivery::with_body`].
+    ///
+    /// Some properties are changed:
+    ///
+    /// - NUL characters, which PostgreSQL cannot store, are replaced by U+FFFD. An id, source or key that
+    ///   contains one is replaced by its SHA-256, so that different values stay different.
+    /// - An empty id counts as no id, since all messages with an empty id would be duplicates of the first.
+    ///   An empty key counts as no key.
+    /// - A key of more than 255 bytes is replaced by its SHA-256, which keeps the order.
     pub fn new(message: Incoming, body: impl Into<Arc<[u8]>>) -> Self {
         let body = body.into();
         Self {
@@ -59,8 +64,8 @@ impl Delivery {
         }
     }
 
-    /// Replaces the body, for a layer that decrypts or unpacks it. What else is known of the delivery stays,
-    /// as it does not in one that is made anew; if it is parked, it is so with the body that came.
+    /// Replaces the body, for a layer that decrypts or unpacks it. Keeps everything else, the origin
+    /// included. If the delivery is parked, the body as received is stored.
     #[must_use]
     pub fn with_body(self, body: impl Into<Arc<[u8]>>) -> Self {
         Self {
@@ -69,6 +74,7 @@ impl Delivery {
         }
     }
 
+    /// Creates a delivery from a claimed row of `inbox.parked`.
     pub(crate) fn parked(message: Incoming, body: Vec<u8>, id: i64, attempts: i32) -> Self {
         let body = Arc::from(body);
         Self {
@@ -89,13 +95,13 @@ impl Delivery {
         }
     }
 
-    /// Gives it a place in a group for its next attempt.
+    /// Sets the slot in a group for the next attempt; `None` for a separate transaction.
     pub(crate) fn with_slot(mut self, slot: Option<SlotHandle>) -> Self {
         self.slot = slot;
         self
     }
 
-    /// Gives it a witness of its own for its next attempt.
+    /// Sets the witness of the next attempt.
     pub(crate) fn with_witness(mut self, witness: Witness) -> Self {
         self.witness = witness;
         self
@@ -109,12 +115,12 @@ impl Delivery {
         self.slot.take()
     }
 
-    /// Returns everything but the body.
+    /// Returns the message's properties and headers, without its body.
     pub fn message(&self) -> &Incoming {
         &self.message
     }
 
-    /// Returns the body.
+    /// Returns the body: as received, unless a layer replaced it.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -123,7 +129,7 @@ impl Delivery {
         &self.received
     }
 
-    /// Returns the number of this attempt, from 1.
+    /// Returns the number of this attempt, from 1. Reruns after a conflict are not counted.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -132,7 +138,7 @@ impl Delivery {
         self.origin
     }
 
-    /// Returns the type by which a handler is chosen: the message's, or its topic if it has none.
+    /// Returns the type by which a handler is chosen: the message's type, or its topic if it has no type.
     pub(crate) fn type_name(&self) -> &str {
         let topic = &self.message.topic;
         self.message.type_name.as_ref().unwrap_or(topic)
@@ -150,10 +156,11 @@ impl fmt::Debug for Delivery {
     }
 }
 
+/// Replaces what PostgreSQL cannot store, and empty or long names: see [`Delivery::new`].
 fn clean(mut message: Incoming) -> Incoming {
     message.message_id = message.message_id.filter(|id| !id.is_empty());
     message.key = message.key.filter(|key| !key.is_empty()).map(short_name);
-    // Two of these that differ must not become one.
+    // Different values of these must stay different, so they are hashed.
     let names = [
         &mut message.message_id,
         &mut message.source,
@@ -188,8 +195,8 @@ fn clean(mut message: Incoming) -> Incoming {
     message
 }
 
-/// Keeps keys within what an index entry holds, and ids within what a message of ours carries on. Others'
-/// publishers may set longer ones than ours.
+/// Replaces a name of more than 255 bytes by its SHA-256, so that a key fits into an index entry, and an id
+/// into a property of a published message. Publishers other than Postroom's may set longer names.
 pub(crate) fn short_name(name: String) -> String {
     if name.len() <= NAME_BYTES {
         return name;
@@ -200,7 +207,7 @@ pub(crate) fn short_name(name: String) -> String {
 fn digest(name: &str) -> String {
     let mut digest = String::from("sha256:");
     for byte in Sha256::digest(name) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(digest, "{byte:02x}");
     }
     digest
@@ -219,7 +226,7 @@ mod tests {
     use super::Delivery;
 
     #[test]
-    fn what_postgresql_cannot_store_is_replaced() {
+    fn characters_that_postgresql_cannot_store_are_replaced() {
         let mut message = Incoming::default();
         message.topic = "a\0b".into();
         message.type_name = Some("\0".into());
@@ -248,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_differ_in_what_postgresql_cannot_store_stay_different() {
+    fn ids_that_differ_only_in_unstorable_characters_stay_different() {
         let id = |id: &str| {
             let mut message = Incoming::default();
             message.message_id = Some(id.into());
@@ -263,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_id_is_none() {
+    fn an_empty_id_or_key_counts_as_none() {
         let mut message = Incoming::default();
         message.message_id = Some(String::new());
         message.key = Some(String::new());

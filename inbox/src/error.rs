@@ -1,4 +1,4 @@
-//! Why a consumer could not be made, or ended.
+//! The errors of building and of running a consumer.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::{
     dedup::{MAX_SKEW, MAX_WINDOW},
 };
 
-/// Why a consumer cannot be built from its settings.
+/// Error of [`ConsumerBuilder::build`](crate::ConsumerBuilder::build): a setting is missing or invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A setting without a default is missing.
+    /// A required setting is missing.
     #[error("building consumer {consumer:?}: `{setting}` is not set")]
     Missing {
         /// Name of the consumer.
@@ -22,7 +22,7 @@ pub enum BuildError {
         setting: &'static str,
     },
 
-    /// A name cannot be carried.
+    /// A name is empty, longer than 255 bytes, or contains a zero byte.
     #[error(
         "building consumer {consumer:?}: {what} {name:?} has {} bytes; use 1 to 255, none of them zero",
         name.len()
@@ -30,24 +30,24 @@ pub enum BuildError {
     Name {
         /// Name of the consumer.
         consumer: String,
-        /// What it names: `consumer`, `queue`, `exchange`, `binding` or `queue argument`.
+        /// Kind of the named thing: `consumer`, `queue`, `exchange`, `binding` or `queue argument`.
         what: &'static str,
         /// The name.
         name: String,
     },
 
-    /// The broker's URL cannot be read. It is not shown: it may hold a password.
+    /// The broker's URL cannot be read. The error does not contain the URL, which may hold a password.
     #[error(
         "building consumer {consumer:?}: the AMQP URL cannot be read ({problem}); write amqp://user:password@host:5672/vhost, with / in the virtual host as %2f"
     )]
     Url {
         /// Name of the consumer.
         consumer: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
 
-    /// No handler was added.
+    /// No handler was added to the consumer with this name.
     #[error("building consumer {0:?}: it has no handler; add one with `on`")]
     NoHandler(String),
 
@@ -62,7 +62,7 @@ pub enum BuildError {
         type_name: &'static str,
     },
 
-    /// A setting must be at least 1.
+    /// A setting is 0 and must be at least 1.
     #[error("building consumer {consumer:?}: `{setting}` is 0; use at least 1")]
     Zero {
         /// Name of the consumer.
@@ -71,7 +71,7 @@ pub enum BuildError {
         setting: &'static str,
     },
 
-    /// The pool would starve the handlers.
+    /// The pool has too few connections for the workers.
     #[error(
         "building consumer {consumer:?}: its pool has at most {connections} connections, {workers} workers (those for parked messages included) need {needed}; set `max_connections` of the pool to {needed}, or `workers` to fewer"
     )]
@@ -86,7 +86,7 @@ pub enum BuildError {
         needed: usize,
     },
 
-    /// The ring of ids cannot hold the dedup window.
+    /// The dedup window or the skew is longer than the ring of id tables can hold.
     #[error(
         "building consumer {consumer:?}: a dedup window of {window:?} with {skew:?} of skew is too long; use at most {MAX_WINDOW:?} and {MAX_SKEW:?}"
     )]
@@ -99,7 +99,7 @@ pub enum BuildError {
         skew: Duration,
     },
 
-    /// The queue would drop messages.
+    /// With an argument of the queue, the broker would drop messages.
     #[error(
         "building consumer {consumer:?}: with the argument {argument} the queue would drop messages; {instead}"
     )]
@@ -108,57 +108,57 @@ pub enum BuildError {
         consumer: String,
         /// The queue's argument.
         argument: String,
-        /// What to do.
+        /// The remedy.
         instead: &'static str,
     },
 }
 
-/// Why a database does not serve a consumer until somebody changes something.
+/// Why a consumer cannot work in its database. Each case needs a change by an operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
-    /// Its texts are not in UTF-8.
+    /// The database's encoding, which is named here, is not UTF-8.
     #[error(
         "the database's encoding is {0}, and not every message has a form in it; make the database with ENCODING 'UTF8'"
     )]
     Encoding(String),
 
-    /// The user lacks a right.
+    /// The user lacks rights on the inbox's tables.
     #[error(
         "user {user:?} may not use the tables of the inbox; GRANT inbox_consumer TO {user:?} (migrations/roles.sql)"
     )]
     Rights {
-        /// Who asked.
+        /// The database user.
         user: String,
     },
 
-    /// The server knows no such user, password or database.
+    /// The server refused the user, the password or the database.
     #[error("the database server refused the connection; check user, password and database")]
     Refused(#[source] sqlx::Error),
 }
 
-/// Why a consumer ended before it was told to.
+/// Why [`Consumer::run`](crate::Consumer::run) ended before its shutdown was requested.
 ///
-/// Each needs somebody to change something. Whatever may pass by itself is waited for.
+/// Each case needs a change by an operator. Temporary problems, such as an outage, do not end a consumer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The database's schema is not one that this release works with.
+    /// This release does not work with the database's schema.
     #[error("starting consumer {consumer:?}")]
     Schema {
         /// Name of the consumer.
         consumer: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         #[source]
         source: SchemaError,
     },
 
-    /// The database is none that an inbox can work in, or refuses this user.
+    /// The inbox cannot work in the database, or the database refuses the user.
     #[error("starting consumer {consumer:?}")]
     Database {
         /// Name of the consumer.
         consumer: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         #[source]
         source: DatabaseError,
     },
@@ -172,12 +172,12 @@ pub enum RunError {
         consumer: String,
     },
 
-    /// The broker refused.
+    /// The broker refused the connection, the queue or the exchange.
     #[error("running consumer {consumer:?}")]
     Broker {
         /// Name of the consumer.
         consumer: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         #[source]
         source: BrokerError,
     },

@@ -1,4 +1,5 @@
-//! Forgetting ids beyond the dedup window, and finding parked deliveries that nobody releases.
+//! Background maintenance of the tables: deletes ids beyond the dedup window, and releases parked deliveries
+//! whose predecessor was deleted by hand.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -17,16 +18,16 @@ use crate::{
     transaction::{within, within_time},
 };
 
-/// Between looks for orphans.
+/// Time between queries for orphans: parked deliveries that wait behind a row that no longer exists.
 const SWEEP: Duration = Duration::from_secs(15);
 
-/// Between looks for ids beyond the window.
+/// Time between queries for ids beyond the window.
 const EXPIRE: Duration = Duration::from_mins(15);
 
-/// Most hashed ids deleted by one statement.
+/// Largest number of hashed ids deleted by one statement.
 const BATCH: i64 = 1_000;
 
-/// Keeps the inbox's tables in order.
+/// The background task that maintains the inbox's tables.
 #[derive(Debug)]
 pub(crate) struct Janitor {
     engine: Arc<Engine>,
@@ -37,7 +38,7 @@ impl Janitor {
         Self { engine }
     }
 
-    /// Works until `stop`, which interrupts what takes long: another time will do.
+    /// Runs until `stop` is cancelled, which interrupts a statement in progress: the next run repeats it.
     pub(crate) async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.work()).await;
     }
@@ -60,10 +61,11 @@ impl Janitor {
         }
     }
 
+    /// Releases orphans, and makes transactions recheck the durability of commits.
     async fn sweep(&self) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
         let consumer = self.engine.consumer();
-        settings.durability.look_again();
+        settings.durability.recheck();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let rows = sql::parked::release_orphans(&mut link, consumer).await?;
@@ -74,6 +76,7 @@ impl Janitor {
         Ok(())
     }
 
+    /// Deletes the ids beyond the dedup window.
     async fn expire(&self) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
         let mut tx = settings.begin().await?;
@@ -96,10 +99,10 @@ impl Janitor {
         Ok(())
     }
 
-    /// Deletes a batch of hashed ids; returns how many there were.
+    /// Deletes a batch of hashed ids; returns the number of deleted ids.
     async fn expire_other(&self) -> Result<u64, sqlx::Error> {
         let settings = &self.engine.settings;
-        let age = settings.window.remembered();
+        let age = settings.window.retention();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let consumer = &settings.consumer;
@@ -108,11 +111,11 @@ impl Janitor {
         Ok(deleted)
     }
 
-    /// Empties a leaf, unless a transaction is working on it: then next time.
+    /// Empties a leaf. If a transaction is working on the leaf, leaves it for the next run.
     async fn truncate(&self, leaf: Leaf, for_all: bool) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
         let mut tx = settings.begin().await?;
-        match empty(
+        match truncate_if_allowed(
             &mut settings.link(&mut tx),
             leaf,
             &settings.consumer,
@@ -138,8 +141,9 @@ impl Janitor {
     }
 }
 
-/// Looks again under the lock: another consumer may have recorded an id since.
-async fn empty(
+/// Truncates a leaf after a second check under the lock, since another consumer may have recorded an id after
+/// the first check. Returns `false` if the leaf was not truncated.
+async fn truncate_if_allowed(
     link: &mut Link<'_>,
     leaf: Leaf,
     consumer: &str,
@@ -150,15 +154,17 @@ async fn empty(
     }
     leaf.lock(link).await?;
     let holds = leaf.holds(link, consumer).await?;
-    let may = may_truncate(holds, for_all);
-    if may {
+    let allowed = may_truncate(holds, for_all);
+    if allowed {
         leaf.truncate(link).await?;
     }
-    Ok(may)
+    Ok(allowed)
 }
 
-/// Consumers that share a database may have other windows; a leaf with their ids waits until it is
-/// outside of every window that a consumer can have.
+/// Returns `true` if a leaf outside this consumer's window may be truncated.
+///
+/// Consumers that share a database may have other windows. A leaf with ids of other consumers may be
+/// truncated only if it is outside the longest window that a consumer can have (`for_all`).
 const fn may_truncate(holds: Holds, for_all: bool) -> bool {
     match holds {
         Holds::Nothing => false,

@@ -1,25 +1,26 @@
-//! Which waiting jobs may start: one group of each key at a time, in order of arrival.
+//! The scheduling of jobs by key: jobs of one key start in order, and in one group at a time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// A bounded pool of groups of jobs, without the tasks that run them.
+/// The scheduler of a bounded pool of job groups. Pure: the caller reports arrivals and ends, and runs the
+/// groups that [`Keyed::start`] returns.
 ///
-/// Told what arrived and what ended, it says what to start. Jobs of one key start in the order of
-/// their arrival, and never in two groups at once; different keys, and jobs without a key, run beside
-/// each other up to the limit. Groups grow with what waits: while there is room for every job, each
-/// starts by itself.
+/// Jobs of one key start in the order of their arrival, and never in two groups at once. Jobs of different
+/// keys, and jobs without a key, run in parallel, up to a limit of groups. The size of a group grows with
+/// the number of waiting jobs: while there are enough free groups for all, each job starts alone.
 #[derive(Debug)]
 pub(crate) struct Keyed<T> {
-    /// Most groups at a time.
+    /// Largest number of groups at a time.
     limit: usize,
-    /// Most jobs of a group.
+    /// Largest number of jobs in a group.
     messages_per_transaction: usize,
+    /// Number of running groups.
     running: usize,
-    /// Jobs that may start as soon as there is room, one of each key.
+    /// Jobs that may start as soon as a group is free, at most one of each key.
     ready: VecDeque<(Option<String>, T)>,
-    /// Keys with a job that is ready or running, and the jobs that wait behind it.
+    /// Keys with a ready or running job, each with the jobs that wait behind it.
     keys: HashMap<String, VecDeque<T>>,
-    /// Jobs that have not started.
+    /// Number of jobs that have not started.
     waiting: usize,
 }
 
@@ -35,7 +36,7 @@ impl<T> Keyed<T> {
         }
     }
 
-    /// Takes a job that arrived.
+    /// Adds a job that arrived.
     pub(crate) fn arrived(&mut self, key: Option<String>, job: T) {
         self.waiting += 1;
         let Some(key) = key else {
@@ -50,7 +51,7 @@ impl<T> Keyed<T> {
         }
     }
 
-    /// Returns the next jobs to start, in order and with their keys; empty if none may.
+    /// Returns the next group of jobs to start, in order and with their keys; empty if none may start.
     pub(crate) fn start(&mut self) -> Vec<(Option<String>, T)> {
         let mut group = Vec::new();
         if self.running == self.limit {
@@ -74,17 +75,17 @@ impl<T> Keyed<T> {
         group
     }
 
-    /// Whether fewer jobs are ready than would fill every group once more.
+    /// Returns `true` if fewer jobs are ready than would fill every group once.
     pub(crate) fn has_room(&self) -> bool {
         self.ready.len() < self.limit.saturating_mul(self.messages_per_transaction)
     }
 
-    /// Whether [`Keyed::start`] would return any.
+    /// Returns `true` if [`Keyed::start`] would return jobs.
     pub(crate) fn can_start(&self) -> bool {
         self.running < self.limit && !self.ready.is_empty()
     }
 
-    /// Takes note that all started jobs of a key ended.
+    /// Records that all started jobs of a key have ended.
     pub(crate) fn key_ended(&mut self, key: String) {
         match self.keys.get_mut(&key).map(VecDeque::pop_front) {
             Some(Some(next)) => self.ready.push_back((Some(key), next)),
@@ -94,13 +95,14 @@ impl<T> Keyed<T> {
         }
     }
 
-    /// Takes note that a started group ended. Its keys are told of by themselves.
+    /// Records that a started group has ended. The ends of its keys are reported separately, by
+    /// [`Keyed::key_ended`].
     pub(crate) fn group_ended(&mut self) {
         debug_assert!(self.running > 0, "a group ended that was never started");
         self.running -= 1;
     }
 
-    /// Drops the jobs that have not started. Those that run still hold their keys.
+    /// Drops the jobs that have not started. Running jobs still hold their keys.
     pub(crate) fn forget_waiting(&mut self) {
         for (key, _) in self.ready.drain(..) {
             if let Some(key) = key {

@@ -1,17 +1,18 @@
-//! What became of a delivery.
+//! The outcome of a delivery whose transaction committed.
 
 use crate::Reason;
 
-/// What became of a delivery whose transaction committed. It may be acknowledged.
+/// The outcome of a delivery whose transaction committed. The delivery may be acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The handler ran; its work and the record committed.
+    /// The handler ran; its work and the record of the message committed.
     Handled,
-    /// It had been handled or parked before; the handler did not run.
+    /// The message had been handled or parked before; the handler did not run.
     Duplicate,
-    /// It was parked, behind an earlier message of its key; the handler did not run.
+    /// The message was parked behind an earlier message of its key; the handler did not run.
     Parked(Reason),
-    /// A parked delivery that is no longer there, or that somebody else is working on.
+    /// The row of a parked delivery no longer exists, another worker has claimed it, or a copy of its
+    /// message had been handled; the handler did not run.
     Gone,
 }

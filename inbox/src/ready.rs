@@ -1,4 +1,4 @@
-//! Whether the database serves a consumer.
+//! The check at the start that a consumer can work in its database.
 
 use outbox::schema::{self, SchemaError};
 use sqlx::PgConnection;
@@ -6,24 +6,24 @@ use tokio::time::sleep;
 
 use crate::{DatabaseError, RunError, engine::Engine, sql, transaction::within};
 
-/// What was found.
-enum Found {
-    /// It does, or will not until somebody changes something.
+/// The result of one check.
+enum Check {
+    /// The consumer can work in the database, or needs a change by an operator first.
     Known(Result<(), RunError>),
-    /// It cannot be asked now.
-    Away(sqlx::Error),
+    /// The database is unavailable now.
+    Unavailable(sqlx::Error),
 }
 
-/// Waits for the database, however long it takes to reach it, and checks that a consumer can work in it.
+/// Waits until the database is available, without a limit, and checks that a consumer can work in it.
 ///
 /// # Errors
-/// What will not pass by itself.
+/// A problem that needs a change by an operator.
 pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
     let mut tries = 0;
     loop {
-        let error = match look(engine).await {
-            Found::Known(known) => return known,
-            Found::Away(error) => error,
+        let error = match check(engine).await {
+            Check::Known(known) => return known,
+            Check::Unavailable(error) => error,
         };
         engine.emit_unavailable("looking at the database", &error);
         sleep(engine.limits.outage.delay(tries)).await;
@@ -31,15 +31,15 @@ pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
     }
 }
 
-async fn look(engine: &Engine) -> Found {
+async fn check(engine: &Engine) -> Check {
     let consumer = engine.consumer().to_owned();
-    let refused = |consumer, source| Found::Known(Err(RunError::Database { consumer, source }));
+    let refused = |consumer, source| Check::Known(Err(RunError::Database { consumer, source }));
     let mut connection = match engine.settings.pool.acquire().await {
         Ok(connection) => connection,
         Err(error) if sql::is_refused(&error) => {
             return refused(consumer, DatabaseError::Refused(error));
         }
-        Err(error) => return Found::Away(error),
+        Err(error) => return Check::Unavailable(error),
     };
     let checking = async {
         match schema::check(&mut connection).await {
@@ -49,18 +49,18 @@ async fn look(engine: &Engine) -> Found {
     };
     match within(checking).await {
         Ok(Ok(())) => {}
-        Err(error) => return Found::Away(error),
-        Ok(Err(source)) => return Found::Known(Err(RunError::Schema { consumer, source })),
+        Err(error) => return Check::Unavailable(error),
+        Ok(Err(source)) => return Check::Known(Err(RunError::Schema { consumer, source })),
     }
-    match within(serves(&mut connection)).await {
-        Ok(None) => Found::Known(Ok(())),
+    match within(problem(&mut connection)).await {
+        Ok(None) => Check::Known(Ok(())),
         Ok(Some(source)) => refused(consumer, source),
-        Err(error) => Found::Away(error),
+        Err(error) => Check::Unavailable(error),
     }
 }
 
-/// What keeps a consumer from working on this session.
-async fn serves(connection: &mut PgConnection) -> Result<Option<DatabaseError>, sqlx::Error> {
+/// Returns the problem that keeps a consumer from working in this session; `None` if there is none.
+async fn problem(connection: &mut PgConnection) -> Result<Option<DatabaseError>, sqlx::Error> {
     let server = sql::session::server(connection).await?;
     Ok(if server.encoding != "UTF8" {
         Some(DatabaseError::Encoding(server.encoding))

@@ -1,30 +1,32 @@
-//! Why a delivery is parked.
+//! The reasons for parking a delivery.
 
 use std::fmt;
 
-/// Why a delivery is parked.
+/// The reason why a delivery is parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Its handler failed.
+    /// The handler failed.
     Failed,
-    /// Its handler put it off.
+    /// The handler deferred the message.
     Deferred,
-    /// The broker delivered it again and again: its handler may end the process.
+    /// The handler may end the process: the broker redelivered the message too often, or the process ended
+    /// during its last attempt.
     Crashed,
-    /// An earlier message of its key is parked.
+    /// An earlier message of the same key is parked.
     Behind,
-    /// Its handler gave it up.
+    /// The handler rejected the message.
     Rejected,
-    /// Its body is not what the handler takes.
+    /// The body cannot be decoded as the handler's event, or the message cannot be read as it was sent.
     Undecodable,
-    /// No handler takes its type.
+    /// No handler takes the message's type.
     Unhandled,
-    /// It is older than the dedup window: it may have been handled and forgotten.
+    /// The message is older than the dedup window, so its record may have been deleted.
     Stale,
-    /// It is further in the future than clocks differ.
+    /// The message's time is further ahead than
+    /// [`future_skew`](crate::ConsumerBuilder::future_skew) allows.
     Future,
-    /// It has no id.
+    /// The message has no id.
     NoId,
 }
 
@@ -43,7 +45,7 @@ impl Reason {
         Self::NoId,
     ];
 
-    /// Returns the word that stands for it in the table and in metrics.
+    /// Returns the reason's name in `inbox.parked` and in metrics, such as `no_id`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -59,7 +61,7 @@ impl Reason {
         }
     }
 
-    /// Returns the reason that a word stands for.
+    /// Returns the reason with this name; `None` if this release knows no such reason.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut all = Self::ALL.iter().copied();
         all.find(|reason| reason.as_str() == name)
@@ -77,7 +79,7 @@ mod tests {
     use super::Reason;
 
     #[test]
-    fn the_words_are_those_of_the_table() {
+    fn the_names_are_those_that_the_table_allows() {
         let (_, check) = migrations_sql().split_once("parked_reason CHECK").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         assert_eq!(check.matches('\'').count(), 2 * Reason::ALL.len());

@@ -1,4 +1,4 @@
-//! Settings of the broker's side.
+//! Settings of the broker connection, the exchange and the queue.
 
 use outbox::HeaderValue;
 
@@ -7,7 +7,11 @@ use crate::{ConsumerBuilder, QueueKind};
 impl ConsumerBuilder {
     /// Sets the broker's URL, `amqp://user:password@host:5672/vhost` or `amqps://…`. Required.
     ///
-    /// `?heartbeat=10` sets the seconds between heartbeats; the server's are used otherwise.
+    /// `?heartbeat=10` sets the seconds between heartbeats. Without it the server's interval is used.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::Missing`](crate::BuildError::Missing) without a URL, and
+    /// [`BuildError::Url`](crate::BuildError::Url) if the URL cannot be read.
     #[must_use]
     pub fn amqp_url(mut self, url: impl Into<String>) -> Self {
         self.amqp_url = Some(url.into());
@@ -16,16 +20,16 @@ impl ConsumerBuilder {
 
     /// Sets the topic exchange that messages come from. Defaults to `postroom`, as in the relay.
     ///
-    /// Declared durable where it does not exist.
+    /// The consumer declares the exchange as durable if it does not exist.
     #[must_use]
     pub fn exchange(mut self, name: impl Into<String>) -> Self {
         self.topology.exchange = name.into();
         self
     }
 
-    /// Sets whether the exchange is declared. Defaults to true, so that services and relays may start in
-    /// any order; the broker's user needs *configure* on it then. With false it must be there: until it
-    /// is, the consumer tries again.
+    /// Sets whether the consumer declares the exchange. Defaults to `true`, so that services and relays may
+    /// start in any order; the broker's user then needs the *configure* permission on the exchange. With
+    /// `false` the consumer retries until somebody else has created the exchange.
     #[must_use]
     pub fn declare_exchange(mut self, declare: bool) -> Self {
         self.topology.declare_exchange = declare;
@@ -34,38 +38,44 @@ impl ConsumerBuilder {
 
     /// Sets the queue. Defaults to the consumer's name.
     ///
-    /// Declared durable where it does not exist.
+    /// The consumer declares the queue as durable if it does not exist.
     #[must_use]
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.topology.queue = name.into();
         self
     }
 
-    /// Sets the kind of the queue. Defaults to [`QueueKind::Quorum`].
+    /// Sets the kind with which the queue is declared. Defaults to [`QueueKind::Quorum`].
     #[must_use]
     pub fn queue_kind(mut self, kind: QueueKind) -> Self {
         self.topology.kind = kind;
         self
     }
 
-    /// Sets whether one process at a time receives from the queue. Defaults to true.
+    /// Sets whether only one process at a time receives from the queue. Defaults to `true`.
     ///
-    /// Further processes of the consumer stand by, and the order of a key holds. With `false` they
-    /// share the queue's messages, each is still handled once, but two messages of one key may be
-    /// handled at the same time by different processes. To have several active processes and
-    /// order, partition the messages by key into several queues, with a consumer each.
+    /// With `true` further processes of the consumer stand by, and messages of one key are handled in
+    /// order. With `false` all processes share the queue's messages. Each message is still handled once,
+    /// but two processes may handle two messages of one key at the same time. For several active
+    /// processes with order, partition the messages by key into several queues, with one consumer per
+    /// queue.
     #[must_use]
     pub fn single_active_consumer(mut self, single: bool) -> Self {
         self.topology.single_active_consumer = single;
         self
     }
 
-    /// Sets an argument of the queue, for example `x-quorum-initial-group-size`. Wins over those set here.
-    /// Those with which the broker drops messages that it has confirmed are refused: a length limit without
-    /// `x-overflow = reject-publish`, `x-message-ttl` and `x-delivery-limit` without a dead letter exchange,
-    /// `x-expires`. Policies can do the same, and are not seen from here.
+    /// Sets an argument of the queue, for example `x-quorum-initial-group-size`. Overrides the value that
+    /// the consumer itself would set for this argument.
     ///
-    /// An existing queue must have the same arguments: the consumer ends with an error otherwise.
+    /// An existing queue must have the same arguments; otherwise the consumer ends with an error.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::DropsMessages`](crate::BuildError::DropsMessages) for arguments with
+    /// which the broker drops messages that it has confirmed: a length limit without `x-overflow =
+    /// reject-publish` or a dead letter exchange, `x-message-ttl` and `x-delivery-limit` without a dead
+    /// letter exchange, and `x-expires`. Policies of the broker can have the same effect; the consumer
+    /// cannot see them.
     #[must_use]
     pub fn queue_argument(
         mut self,
@@ -76,37 +86,41 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Leaves the delivery limit to the broker's policies. Defaults to false.
+    /// Sets whether a policy of the broker sets the queue's delivery limit. Defaults to `false`.
     ///
-    /// From RabbitMQ 4.0 on a quorum queue drops a message after 20 redeliveries, unless it says
-    /// otherwise. This crate declares its queue with `x-delivery-limit: -1` there, which a queue
-    /// made before the server was upgraded does not have: give it a policy `delivery-limit: -1`
-    /// and set this.
+    /// Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries by default. On such a
+    /// server this crate declares its queue with `x-delivery-limit: -1`. A queue that was created before
+    /// the server was upgraded lacks the argument: give this queue a policy with `delivery-limit: -1`,
+    /// and set `true` here.
     #[must_use]
     pub fn delivery_limit_by_policy(mut self, by_policy: bool) -> Self {
         self.topology.limit_by_policy = by_policy;
         self
     }
 
-    /// Binds the queue to a pattern too, beside the topics of the handlers: `orders.*`, `#`.
+    /// Binds the queue to a further topic pattern, such as `orders.*` or `#`. The topics of the handlers
+    /// are bound anyway.
     #[must_use]
     pub fn bind(mut self, pattern: impl Into<String>) -> Self {
         self.topology.bindings.insert(pattern.into());
         self
     }
 
-    /// Sets how many messages the broker sends ahead. Defaults to twice as many as the workers take
-    /// ([`workers`](Self::workers) × [`messages_per_transaction`](Self::messages_per_transaction)),
-    /// at least 64 and at most 2,000.
+    /// Sets how many unacknowledged messages the broker sends to a process in advance. Defaults to twice as
+    /// many as the workers take ([`workers`](Self::workers) ×
+    /// [`messages_per_transaction`](Self::messages_per_transaction)), at least 64 and at most 2,000.
     ///
-    /// Those that wait for a worker or for their key count. More than the workers handle within a
-    /// second bring nothing.
+    /// Messages that wait for a worker or for an earlier message of their key count as well. A number
+    /// above what the workers handle within a second has no benefit.
     ///
-    /// All processes of a consumer should have the same: a quorum queue puts what a lost process had
-    /// not acknowledged behind what it got back before and has not sent again. If a process with a
-    /// smaller number takes over, and is lost as well, messages of a key change places (seen with
-    /// RabbitMQ 3.10). Set it yourself where the workers of a consumer change from release to
-    /// release.
+    /// All processes of a consumer should use the same number. When a process is lost, a quorum queue
+    /// puts its unacknowledged messages behind messages that were returned earlier and not yet sent
+    /// again. If a process with a smaller number takes over and is lost too, messages of one key are
+    /// delivered out of order (seen with RabbitMQ 3.10). So set the number explicitly if the workers of
+    /// a consumer change from release to release.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
     #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = Some(messages);

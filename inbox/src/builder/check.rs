@@ -1,4 +1,4 @@
-//! What settings must hold.
+//! Checks of the settings when a consumer is built.
 
 use amqp::Address;
 use outbox::HeaderValue;
@@ -10,10 +10,10 @@ use crate::{
     dedup::{MAX_SKEW, MAX_WINDOW},
 };
 
-/// Longest name that an AMQP short string and the tables carry, in bytes.
+/// Longest name in bytes that AMQP short strings and the tables can hold.
 const NAME_BYTES: usize = 255;
 
-/// Connections beside those of the workers: the janitor's.
+/// Connections that a consumer needs beside one for each worker: one, for the janitor.
 const SPARE_CONNECTIONS: usize = 1;
 
 impl ConsumerBuilder {
@@ -40,7 +40,7 @@ impl ConsumerBuilder {
     }
 
     pub(super) fn check_handlers(&self) -> Result<(), BuildError> {
-        if let Some(type_name) = self.handled_twice {
+        if let Some(type_name) = self.duplicate_type {
             return Err(BuildError::TwoHandlers {
                 consumer: self.name.clone(),
                 type_name,
@@ -61,11 +61,8 @@ impl ConsumerBuilder {
             ("attempts_in_place", self.limits.attempts_in_place.into()),
             ("max_attempts", self.limits.max_attempts.into()),
             ("max_crashes", self.limits.max_crashes),
-            (
-                "handler_timeout",
-                is_longer_than_nothing(self.handler_timeout),
-            ),
-            ("dedup_window", is_longer_than_nothing(self.window)),
+            ("handler_timeout", zero_only_if_zero(self.handler_timeout)),
+            ("dedup_window", zero_only_if_zero(self.window)),
         ];
         for (setting, count) in counts {
             if count == 0 {
@@ -108,7 +105,7 @@ impl ConsumerBuilder {
                 "x-message-ttl" if !dead_letters => {
                     "leave it out, let publishers set expires_at, or name an x-dead-letter-exchange"
                 }
-                // As a stream it would begin, after each connection, with what comes next.
+                // A stream starts a new subscription at the next message, so each reconnect would skip some.
                 "x-queue-type" => "leave it out and use `queue_kind`",
                 "x-expires" => "leave it out: the queue would be gone while the consumer is away",
                 _ => continue,
@@ -127,7 +124,7 @@ impl ConsumerBuilder {
         let url = url.ok_or_else(|| self.missing("amqp_url"))?;
         url.parse().map_err(|problem: String| BuildError::Url {
             consumer: self.name.clone(),
-            // The library shows what it cannot read, and in that may be a password.
+            // The library quotes the unreadable part after a colon, and that part may hold a password.
             problem: problem.split(':').next().unwrap_or_default().to_owned(),
         })
     }
@@ -157,8 +154,8 @@ impl ConsumerBuilder {
     }
 }
 
-/// A duration as a count, of which only zero is refused.
-const fn is_longer_than_nothing(duration: std::time::Duration) -> u64 {
+/// Returns 0 for a duration of zero, else 1, so that durations share the check of the counts.
+const fn zero_only_if_zero(duration: std::time::Duration) -> u64 {
     if duration.is_zero() { 0 } else { 1 }
 }
 
@@ -200,14 +197,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn settings_that_fit_build() {
+    async fn valid_settings_build_a_consumer() {
         let consumer = builder(10).build().unwrap();
         assert_eq!(consumer.topology.queue, "pings");
         assert!(consumer.topology.bindings.contains("ping"));
     }
 
     #[tokio::test]
-    async fn arguments_that_drop_messages_are_refused() {
+    async fn queue_arguments_that_drop_messages_are_refused() {
         let drops = |name, value: i64| {
             let refused = error(builder(10).queue_argument(name, value));
             assert!(
@@ -233,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn settings_that_cannot_work_are_named() {
+    async fn an_invalid_setting_is_named_in_the_error() {
         use BuildError::{Missing, Name, NoHandler, Pool, TwoHandlers, Url, Window, Zero};
         let hours = std::time::Duration::from_hours;
         assert!(matches!(error(builder(9)), Pool { needed: 10, .. }));

@@ -1,4 +1,4 @@
-//! Handlers, and the layers around them.
+//! Settings of the handlers and of the tower layers around them.
 
 use outbox::{Event, Outbox};
 use serde::de::DeserializeOwned;
@@ -11,10 +11,13 @@ use crate::{
 };
 
 impl ConsumerBuilder {
-    /// Handles the events `E` with an async function, and binds the queue to their topic.
+    /// Adds an async function as the handler of events `E`, and binds the queue to their topic.
     ///
-    /// Messages find their handler by the name of their type (`E::TYPE`), whatever topic they come
-    /// by; their body is read as JSON.
+    /// A message is dispatched by its type (`E::TYPE`), whatever its topic. The body is parsed as JSON.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::TwoHandlers`](crate::BuildError::TwoHandlers) if another handler takes
+    /// the same type, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler was added.
     #[must_use]
     pub fn on<E, H, Error>(mut self, handler: H) -> Self
     where
@@ -23,20 +26,23 @@ impl ConsumerBuilder {
         Error: 'static,
     {
         if !self.router.insert(handler) {
-            self.handled_twice = Some(E::TYPE);
+            self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
     }
 
-    /// Handles many events `E` at once with an async function of a
-    /// [`BatchContext`](crate::BatchContext) and a list of events, and binds the queue to their
-    /// topic.
+    /// Adds an async function that handles many events `E` at once, and binds the queue to their topic.
+    /// The function takes a [`BatchContext`](crate::BatchContext) and a list of events.
     ///
-    /// A batch is what waited while the workers were busy, up to
-    /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue. It
-    /// has a transaction; if that fails for any reason, each of its messages is handled again by
-    /// itself, as a batch of one, so that one that fails harms no other. So is a message that a layer keeps
-    /// for longer than the others: see [`messages_per_transaction`](Self::messages_per_transaction).
+    /// A batch consists of the messages that waited while the workers were busy, up to
+    /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue, and has one
+    /// transaction. If the transaction fails for any reason, each of its messages is handled again
+    /// separately, as a batch of one, so that a failing message does not affect the others. A message that
+    /// a layer delays for longer than the others is handled separately too: see
+    /// [`messages_per_transaction`](Self::messages_per_transaction).
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
     #[must_use]
     pub fn on_many<E, H, Error>(mut self, handler: H) -> Self
     where
@@ -45,25 +51,30 @@ impl ConsumerBuilder {
         Error: 'static,
     {
         if !self.router.insert_many(handler) {
-            self.handled_twice = Some(E::TYPE);
+            self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
     }
 
-    /// Adds a tower layer around everything so far: each attempt at a message passes it, before
-    /// its transaction begins and after that ended. A layer added later is further outside.
+    /// Adds a tower layer around the handlers and the layers added before. Each attempt at a message passes
+    /// the layer, before its transaction begins and after the transaction has ended.
     ///
-    /// An error that a layer makes itself fails the attempt; one that it makes of what the handler said means
-    /// the same as that, whatever it hides. An [`Outcome`] that it makes of an error is not believed; one with
-    /// which it answers without calling what is within is, for a message from the queue: that is acknowledged,
-    /// and nobody has handled it. One that decrypts or unpacks bodies passes on what
-    /// [`Delivery::with_body`](crate::Delivery::with_body) returns, not a delivery that it made itself: that
-    /// would have lost its place among others of its key.
+    /// Rules for layers:
     ///
-    /// A layer may take its time, and nothing ends it: what takes minutes longer than a handler may is told, and
-    /// counted in `postroom_inbox_stuck_attempts_total`. Messages that are to share a transaction pass it side by
-    /// side, and none begins before one has passed. Where it takes much longer for some than for others, or lets
-    /// one through at a time, most run by themselves after all, and pass it twice: see
+    /// - An error that the layer itself creates fails the attempt. An error that wraps or replaces the inner
+    ///   service's error has the meaning of the inner error.
+    /// - A layer cannot turn an inner error into success: an [`Outcome`] returned in place of an inner error
+    ///   is ignored. An [`Outcome`] returned without calling the inner service is accepted for a message
+    ///   from the queue: the message is acknowledged although no handler has seen it.
+    /// - A layer that decrypts or unpacks bodies passes on the result of
+    ///   [`Delivery::with_body`](crate::Delivery::with_body), not a new delivery: a new delivery has lost
+    ///   its position among the deliveries of its key.
+    ///
+    /// No time limit ends a layer. An attempt that takes minutes longer than a handler may is logged, and
+    /// counted in `postroom_inbox_stuck_attempts_total`. Messages that are to share a transaction pass the
+    /// layer concurrently, and the transaction begins when at least one has passed. If a layer takes much
+    /// longer for some messages than for others, or admits one message at a time, most messages run
+    /// separately after all and pass the layer twice: see
     /// [`messages_per_transaction`](Self::messages_per_transaction).
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
@@ -79,7 +90,7 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets the outbox that [`Context::publish`](crate::Context::publish) uses. Defaults to
+    /// Sets the outbox through which [`Context::publish`](crate::Context::publish) publishes. Defaults to
     /// `Outbox::new()`.
     #[must_use]
     pub fn outbox(mut self, outbox: Outbox) -> Self {

@@ -1,4 +1,4 @@
-//! Settings of a consumer, and their checks.
+//! The builder of a consumer: its settings, their defaults and their checks.
 
 mod broker;
 mod check;
@@ -29,22 +29,25 @@ use crate::{
 
 type AddLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Send>;
 
-/// Settings of a [`Consumer`].
+/// Builder of a [`Consumer`].
 ///
-/// Nothing is checked before [`ConsumerBuilder::build`]. Only [`database`](Self::database),
-/// [`amqp_url`](Self::amqp_url) and one handler ([`on`](Self::on)) have no default.
+/// The settings are checked by [`ConsumerBuilder::build`]. Only [`database`](Self::database),
+/// [`amqp_url`](Self::amqp_url) and one handler ([`on`](Self::on)) are required.
 pub struct ConsumerBuilder {
     name: String,
     pool: Option<PgPool>,
     amqp_url: Option<String>,
-    /// Its queue has the consumer's name unless told otherwise.
+    /// Exchange, queue and bindings. The queue has the consumer's name by default.
     topology: Topology,
+    /// `None` for a default that depends on the workers.
     prefetch: Option<u16>,
     workers: usize,
+    /// `None` for a default that depends on the handlers.
     messages_per_transaction: Option<usize>,
     parked_workers: usize,
     router: Router,
-    handled_twice: Option<&'static str>,
+    /// A type for which two handlers were added; an error of `build`.
+    duplicate_type: Option<&'static str>,
     layers: Vec<AddLayer>,
     outbox: Outbox,
     prepared_statements: bool,
@@ -77,7 +80,7 @@ impl ConsumerBuilder {
             messages_per_transaction: None,
             parked_workers: 1,
             router: Router::new(),
-            handled_twice: None,
+            duplicate_type: None,
             layers: Vec::new(),
             outbox: Outbox::new(),
             prepared_statements: true,
@@ -91,40 +94,48 @@ impl ConsumerBuilder {
 
     /// Sets the pool of the database in which messages are recorded and handlers work. Required.
     ///
-    /// It needs a connection for each worker and each parked worker, and one more. The inbox begins
-    /// every transaction on it; `test_before_acquire(false)` spares a round trip for each message that
-    /// comes alone, and a connection that turns out to be dead costs one rerun.
+    /// The pool needs a connection for each worker and each parked worker, and one more. The inbox begins
+    /// every transaction on this pool. With `test_before_acquire(false)` a message that arrives alone costs
+    /// one round trip less, and a dead connection costs one rerun.
     ///
-    /// The request that commits a transaction begins another one. While messages wait or come
-    /// steadily, and the pool has connections to spare, that is kept for the next message, for 10 ms
-    /// at most; one in a hundred is not, so that the pool's hooks and its `max_lifetime` see the
-    /// connection: what a handler leaves in a session, settings or advisory locks, the next one finds. A role
-    /// that it leaves (`SET ROLE` without `LOCAL`) and that may not do the inbox's work costs the session.
-    /// And `now()` in a handler can be up to 10 ms before the delivery, and before that of the message
-    /// before it: `clock_timestamp()` is what to order by.
+    /// The request that commits a transaction begins the next one on the same connection. While messages
+    /// wait or arrive steadily, and the pool has spare connections, this prefetched transaction is kept for
+    /// the next message, for at most 10 ms. About one connection in a hundred is returned instead, so that
+    /// the pool can run its hooks and enforce `max_lifetime`. Consequences for handlers:
+    ///
+    /// - Session state that a handler leaves behind, such as settings and advisory locks, is visible to the
+    ///   next handler on the connection. If a handler leaves a role (`SET ROLE` without `LOCAL`) that lacks
+    ///   the inbox's rights, the inbox ends the session.
+    /// - `now()` can be up to 10 ms before the delivery, and earlier than `now()` of the preceding message.
+    ///   Order rows by `clock_timestamp()` instead.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::Missing`] without a pool, and [`BuildError::Pool`] for a pool with too
+    /// few connections.
     #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
         self.pool = Some(pool);
         self
     }
 
-    /// Sets whether statements are prepared: named at the server, and parsed once for a connection.
-    /// Defaults to true. Set it to false for a pool that leads to a pooler in transaction mode
-    /// which does not support that, as PgBouncer before 1.21.
+    /// Sets whether statements are prepared, so that the server parses each once per connection. Defaults to
+    /// `true`. Set `false` if the connections go through a pooler in transaction mode that does not support
+    /// prepared statements, such as PgBouncer before 1.21.
     ///
-    /// It concerns every statement of the inbox and of [`Context::publish`](crate::Context::publish),
-    /// and makes each a round trip longer. A handler's own statements need `persistent(false)`, and
-    /// the pooler needs `ignore_startup_parameters = extra_float_digits`, which sqlx sends.
+    /// `false` concerns every statement of the inbox and of [`Context::publish`](crate::Context::publish),
+    /// and costs each a further round trip. A handler must mark its own statements with
+    /// `persistent(false)`, and the pooler needs `ignore_startup_parameters = extra_float_digits`, a
+    /// parameter that sqlx sends.
     #[must_use]
     pub fn prepared_statements(mut self, prepared: bool) -> Self {
         self.prepared_statements = prepared;
         self
     }
 
-    /// Checks the settings and makes the consumer. Connects to nothing.
+    /// Checks the settings and creates the consumer. Opens no connection.
     ///
     /// # Errors
-    /// Returns the first setting that is missing or makes no sense.
+    /// Returns an error for the first setting that is missing or invalid.
     pub fn build(self) -> Result<Consumer, BuildError> {
         self.check_names()?;
         self.check_handlers()?;
@@ -134,7 +145,7 @@ impl ConsumerBuilder {
         let messages_per_transaction = self.group_size();
         let prefetch = self
             .prefetch
-            .unwrap_or_else(|| enough(self.workers, messages_per_transaction));
+            .unwrap_or_else(|| default_prefetch(self.workers, messages_per_transaction));
         let address = self.address()?;
         let pool = self.pool()?;
         let mut settings = Settings {
@@ -168,17 +179,17 @@ impl ConsumerBuilder {
     }
 }
 
-/// Longest time that an attempt can take without a layer's doing: for a connection, for another process that
-/// handles a copy, for the handlers of all that share the transaction, and for the commit.
+/// Returns the longest time that an attempt can take if no layer delays it: waiting for a connection and for
+/// another process that handles a copy, the handlers of all messages in the transaction, and the commit.
 fn attempt_timeout(handler_timeout: Duration, messages_per_transaction: usize) -> Duration {
     let handlers = u32::try_from(messages_per_transaction).unwrap_or(u32::MAX);
     let handling = handler_timeout.saturating_mul(handlers.saturating_add(1));
     handling.saturating_add(Duration::from_mins(2))
 }
 
-/// Deliveries that keep all workers busy: as many wait as are being handled, and more where that
-/// costs nothing.
-fn enough(workers: usize, messages_per_transaction: usize) -> u16 {
+/// Returns the default prefetch: as many deliveries wait as are being handled, and at least 64 in all, since
+/// few deliveries cost nothing.
+fn default_prefetch(workers: usize, messages_per_transaction: usize) -> u16 {
     let busy = workers
         .saturating_mul(messages_per_transaction)
         .saturating_mul(2);
@@ -187,7 +198,7 @@ fn enough(workers: usize, messages_per_transaction: usize) -> u16 {
 
 impl fmt::Debug for ConsumerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL, which may hold a password.
+        // Without the URL, which may hold a password.
         f.debug_struct("ConsumerBuilder")
             .field("name", &self.name)
             .field("topology", &self.topology)

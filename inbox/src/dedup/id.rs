@@ -1,4 +1,4 @@
-//! From a message's id to the row that remembers it: a pure function of the id.
+//! The identity of a message, and the table row that records it: a pure function of the id.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -9,32 +9,32 @@ use super::window::slot;
 /// The identity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
-    /// A UUID version 7 (RFC 9562, section 5.7), which holds the time at which it was made.
+    /// A UUID version 7 (RFC 9562, section 5.7), which contains the time of its creation.
     V7 { uuid: Uuid, hash: [u8; 32] },
-    /// Anything else: other versions of UUID, and any text. A UUID without hyphens is one: 32 digits of a
-    /// random id look like one that holds a time, once in 16.
+    /// Any other text, including UUIDs of other versions and UUIDs without hyphens: one in 16 random ids of
+    /// 32 hexadecimal digits would look like a version 7.
     Other { hash: [u8; 32] },
 }
 
-/// Where an id is remembered.
+/// The table and key by which an id is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// In a leaf of `inbox.processed`, the ring of 64 days.
+    /// A row of `inbox.processed`, the ring of 64 days; `slot` is its leaf.
     Ring { uuid: Uuid, slot: i16 },
-    /// In `inbox.processed_other`.
+    /// A row of `inbox.processed_other`.
     Hashed { hash: [u8; 32] },
 }
 
 impl Id {
-    /// Reads the id that a message of `source` carries.
+    /// Parses the id of a message from `source`, which is part of the hash.
     pub(crate) fn new(message_id: &str, source: Option<&str>) -> Self {
         match Uuid::try_parse(message_id) {
             Ok(uuid) => {
-                // However it was spelled.
+                // Hashed in one spelling, so that all spellings of a UUID are one id.
                 let hash = hash(&uuid.hyphenated().to_string(), source);
-                let is_spelled_out = message_id.len() == uuid::fmt::Hyphenated::LENGTH;
+                let is_hyphenated = message_id.len() == uuid::fmt::Hyphenated::LENGTH;
                 match (uuid.get_version_num(), uuid.get_variant()) {
-                    (7, Variant::RFC4122) if is_spelled_out => Self::V7 { uuid, hash },
+                    (7, Variant::RFC4122) if is_hyphenated => Self::V7 { uuid, hash },
                     _ => Self::Other { hash },
                 }
             }
@@ -44,7 +44,7 @@ impl Id {
         }
     }
 
-    /// Returns when the id was made, if it says so.
+    /// Returns the time of the id's creation; `None` if the id contains no time.
     pub(crate) fn made_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::V7 { uuid, .. } => DateTime::from_timestamp_millis(millis(uuid)),
@@ -52,7 +52,7 @@ impl Id {
         }
     }
 
-    /// Returns where a message inside the dedup window is remembered.
+    /// Returns the record for a message inside the dedup window.
     pub(crate) fn record(&self) -> Record {
         match *self {
             Self::V7 { uuid, .. } => Record::Ring {
@@ -63,21 +63,21 @@ impl Id {
         }
     }
 
+    /// Returns the SHA-256 of the id and its source.
     pub(crate) const fn hash(&self) -> [u8; 32] {
         match *self {
             Self::V7 { hash, .. } | Self::Other { hash } => hash,
         }
     }
 
-    /// Returns where a message outside the dedup window is remembered.
-    ///
-    /// Not in the ring: its slot may belong to a day whose leaf is about to be truncated.
+    /// Returns the record for a message outside the dedup window: never in the ring, where the leaf of its
+    /// day may be about to be truncated.
     pub(crate) const fn record_outside_window(&self) -> Record {
         Record::Hashed { hash: self.hash() }
     }
 }
 
-/// The first 48 bits of a UUID version 7: milliseconds since 1970.
+/// Returns the first 48 bits of a UUID version 7: milliseconds since 1970.
 fn millis(uuid: &Uuid) -> i64 {
     (uuid.as_u128() >> 80) as i64
 }
@@ -85,7 +85,7 @@ fn millis(uuid: &Uuid) -> i64 {
 fn hash(message_id: &str, source: Option<&str>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     if let Some(source) = source {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        // The length makes ("ab", "c") and ("a", "bc") different.
         hasher.update((source.len() as u64).to_be_bytes());
         hasher.update(source);
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::{Id, Record};
 
     #[test]
-    fn a_uuid_version_7_is_remembered_by_its_day() {
+    fn a_uuid_version_7_is_recorded_in_the_leaf_of_its_day() {
         let day = 20_000_u128;
         let uuid = Uuid::from_u128(((day * 86_400_000 + 5) << 80) | (7 << 76) | (2 << 62));
         let id = Id::new(&uuid.to_string(), Some("orders"));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ids_are_remembered_with_their_source() {
+    fn other_ids_are_recorded_with_their_source() {
         let id = |id, source| Id::new(id, source).record();
         assert_eq!(id("7", Some("a")), id("7", Some("a")));
         assert_ne!(id("7", Some("a")), id("7", Some("b")));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn random_digits_hold_no_time() {
+    fn random_digits_are_not_taken_for_a_time() {
         let digits = "936da01f9abd7d9d80c702af85c822a8";
         assert_eq!(Id::new(digits, None).made_at(), None);
         let other_variant = "936da01f-9abd-7d9d-c0c7-02af85c822a8";

@@ -1,4 +1,4 @@
-//! What makes a delivery a duplicate, and for how long that is remembered.
+//! Recognition of duplicates: the identity of a message, and the time for which it is recorded.
 
 mod id;
 mod window;

@@ -1,39 +1,39 @@
-//! The dedup window, and the ring of leaves that holds it.
+//! The dedup window, and the leaves of the ring that it covers.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Leaves of `inbox.processed`.
+/// Number of leaves of `inbox.processed`.
 const SLOTS: i64 = 64;
 
 const DAY: Duration = Duration::from_hours(24);
 const DAY_MILLIS: i64 = DAY.as_millis() as i64;
 
-/// Longest dedup window. With [`MAX_SKEW`] and a day on either side it leaves one of the 64 leaves
-/// free for truncation on every day, for any two consumers that share a database.
+/// Longest dedup window. With [`MAX_SKEW`] and a spare day on either side, one of the 64 leaves can be
+/// truncated on every day, also if consumers with different windows share a database.
 pub(crate) const MAX_WINDOW: Duration = Duration::from_hours(58 * 24);
 
-/// Furthest into the future that an id may be allowed to lie.
+/// Largest allowed skew: the time by which an id may be ahead of the database's clock.
 pub(crate) const MAX_SKEW: Duration = Duration::from_hours(2 * 24);
 
-/// Returns the leaf of a time in milliseconds since 1970: its day, modulo 64.
+/// Returns the leaf for a time in milliseconds since 1970: its day, modulo 64.
 pub(super) fn slot(millis: i64) -> i16 {
     millis.div_euclid(DAY_MILLIS).rem_euclid(SLOTS) as i16
 }
 
-/// Where a message's time lies.
+/// The position of a message's time relative to the dedup window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// Inside the window: whether it was handled is known.
+    /// Inside the window: if the message was handled, the record still exists.
     Known,
-    /// Older than the window: it may have been handled and forgotten.
+    /// Older than the window: the record may have been deleted.
     Stale,
-    /// Further in the future than clocks differ: it would be forgotten too early or too late.
+    /// Further in the future than the skew allows: the record could be deleted too early or too late.
     Future,
 }
 
-/// For how long handled messages are remembered.
+/// The time for which the ids of handled messages are kept, and the allowed skew into the future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     length: Duration,
@@ -41,20 +41,20 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window that holds those of all consumers.
+    /// The longest possible window, which contains every consumer's.
     pub(crate) const WIDEST: Self = Self::new(MAX_WINDOW, MAX_SKEW);
 
     pub(crate) const fn new(length: Duration, skew: Duration) -> Self {
         Self { length, skew }
     }
 
-    /// How long after a message was handled its id may still be asked for: one from the future is within the
-    /// window for longer.
-    pub(crate) fn remembered(&self) -> Duration {
+    /// Returns how long after its handling an id must be kept: window plus skew, since a message from the
+    /// future stays in the window for longer.
+    pub(crate) fn retention(&self) -> Duration {
         self.length.saturating_add(self.skew)
     }
 
-    /// Places a message's time; `now` is the database's.
+    /// Compares a message's time with the window; `now` is the database's time.
     pub(crate) fn age(&self, written_at: DateTime<Utc>, now: DateTime<Utc>) -> Age {
         if written_at < now - self.length {
             Age::Stale
@@ -65,8 +65,8 @@ impl Window {
         }
     }
 
-    /// Returns the leaves in which no id of the window can be, with a day to spare on either side
-    /// for clocks and for transactions under way.
+    /// Returns the leaves that cannot contain an id of the window, with a spare day on either side for clock
+    /// differences and open transactions.
     pub(crate) fn expired_slots(&self, now: DateTime<Utc>) -> impl Iterator<Item = i16> + use<> {
         let day = |time: DateTime<Utc>| time.timestamp_millis().div_euclid(DAY_MILLIS);
         let first = day(now - self.length - DAY);
@@ -85,7 +85,7 @@ mod tests {
     use super::{Age, DAY, MAX_SKEW, MAX_WINDOW, Window, slot};
 
     #[test]
-    fn times_are_placed() {
+    fn times_inside_before_and_after_the_window_are_distinguished() {
         let window = Window::new(30 * DAY, DAY);
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let second = Duration::from_secs(1);
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_expired_leaf_holds_an_id_of_the_window(
+        fn no_expired_leaf_contains_an_id_of_the_window(
             now in 0_i64..4_000_000_000_000,
             written in -3_i64 * 86_400_000 * 64..3 * 86_400_000 * 64,
             drift in -86_400_000_i64..86_400_000,

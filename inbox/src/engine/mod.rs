@@ -1,4 +1,4 @@
-//! A delivery's way through its attempts.
+//! The engine: runs a delivery's attempts until it is handled or parked.
 
 mod report;
 
@@ -33,42 +33,44 @@ use crate::{
     witness::Witness,
 };
 
-/// The services around the handlers, the user's layers included.
+/// The stack of services around the handlers, the user's layers included.
 pub type DeliveryService = BoxCloneSyncService<Delivery, Outcome, BoxError>;
 
-/// Everything that runs deliveries, whether they come from the queue or were parked.
+/// Runs deliveries, both from the queue and parked ones.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
-    /// The same as inside `service`: to know before the transaction that no handler takes a type.
+    /// Copy of the router inside `service`, to find types without a handler before the transaction.
     pub(crate) router: Router,
     pub(crate) service: DeliveryService,
-    /// How long an attempt may take, whatever goes wrong within its transaction.
+    /// Longest time that an attempt's transaction can take; a longer attempt is reported as stuck.
     pub(crate) attempt_timeout: Duration,
-    /// Connections to the broker that this process has lost, and lived on.
+    /// Number of connections to the broker that this process has lost since its start.
     pub(crate) connections_lost: AtomicU64,
 }
 
-/// What is to be told to the broker.
+/// The settlement of a delivery at the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// What became of the delivery is committed.
+    /// The broker removes the delivery: its result is committed.
     Acknowledge,
-    /// Nothing became of it; it is to come again.
+    /// The delivery stays unacknowledged, and the broker delivers it again: no result is known to be committed.
     Redeliver,
 }
 
-/// A delivery's turn among those that start with it.
+/// A delivery's relation to the deliveries that start together with it.
 #[derive(Debug, Default)]
 pub(crate) struct BatchStart {
-    /// Keeps its place in their transaction, for the first attempt.
+    /// Slot in their shared transaction, for the first attempt; `None` if the delivery starts alone.
     pub(crate) slot: Option<BatchSlot>,
-    /// Settlement when the one before it of its key is; dropped if that is left.
+    /// Receives a value when the preceding delivery of the key was acknowledged, an error if it will be
+    /// redelivered; `None` if there is no preceding one.
     pub(crate) predecessor: Option<oneshot::Receiver<()>>,
 }
 
-/// Waits for the delivery before this one. If that comes again, so must this one.
+/// Waits until the preceding delivery of the same key settles. If the broker redelivers it, this one must be
+/// redelivered too, to keep the order.
 async fn wait_for(predecessor: Option<oneshot::Receiver<()>>) -> Settlement {
     let Some(predecessor) = predecessor else {
         return Settlement::Acknowledge;
@@ -84,18 +86,19 @@ impl Engine {
         &self.settings.consumer
     }
 
-    /// Runs a delivery from the queue until it is handled or parked, or until `ended`.
+    /// Runs a delivery from the queue until it is handled or parked. After `ended` is cancelled, because the
+    /// channel ended or the consumer stops, the current attempt is finished, but no further one is made.
     pub(crate) async fn deliver(
         &self,
         delivery: &Delivery,
-        turn: BatchStart,
+        start: BatchStart,
         ended: &CancellationToken,
     ) -> Settlement {
         let BatchStart {
             mut slot,
             predecessor,
-        } = turn;
-        if let Some(decision) = self.triage(delivery) {
+        } = start;
+        if let Some(decision) = self.park_without_attempt(delivery) {
             drop(slot);
             return match wait_for(predecessor).await {
                 Settlement::Acknowledge => self.park(delivery, &decision, ended).await,
@@ -108,8 +111,8 @@ impl Engine {
         loop {
             let slot = slot.take();
             let attempt = delivery.with_attempt(progress.attempt());
-            let place = slot.as_ref().map(BatchSlot::handle);
-            let fault = match self.attempt(attempt.with_slot(place)).await {
+            let handle = slot.as_ref().map(BatchSlot::handle);
+            let fault = match self.attempt(attempt.with_slot(handle)).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
                     return Settlement::Acknowledge;
@@ -118,14 +121,14 @@ impl Engine {
             };
             let shared = slot.is_some();
             drop(slot);
-            // By itself from here on, and not before the one before it.
+            // Further attempts run separately, and only after the preceding delivery of the key.
             if let Some(predecessor) = predecessor.take()
                 && wait_for(predecessor).await == Settlement::Redeliver
             {
                 return Settlement::Redeliver;
             }
             if shared && fault.class == ErrorClass::Alone {
-                // It comes again elsewhere, and here there may be no time for it.
+                // The broker redelivers the message, and the shutdown may leave no time for an attempt here.
                 if ended.is_cancelled() {
                     return Settlement::Redeliver;
                 }
@@ -151,17 +154,17 @@ impl Engine {
         let number = delivery.attempt();
         let witness = Witness::default();
         let delivery = delivery.with_witness(witness.clone());
-        // On a clone, which `oneshot` makes ready before it is called.
+        // `oneshot` makes the clone ready before calling it.
         let service = self.service.clone();
         let work = AssertUnwindSafe(async move { service.oneshot(delivery).await });
         let (consumer, waited) = (self.consumer(), self.attempt_timeout);
-        let tell = || events::Stuck { consumer, waited }.emit();
-        match watched(work.catch_unwind(), waited, tell).await {
+        let report = || events::Stuck { consumer, waited }.emit();
+        match report_if_late(work.catch_unwind(), waited, report).await {
             Ok(Ok(_)) if is_parked && !witness.was_entered() => {
-                Err(self.emit_fault(Fault::kept_away(), number))
+                Err(self.emit_fault(Fault::not_passed_on(), number))
             }
             Ok(Ok(outcome)) => {
-                // A layer answers for what failed within: believed, the message would be lost.
+                // A layer turned an inner error into success. Accepting that would lose the message.
                 if let Some(fault) = witness.fault() {
                     return Err(self.emit_fault(fault, number));
                 }
@@ -187,8 +190,8 @@ impl Engine {
         }
     }
 
-    /// Finds the deliveries that no handler is to see.
-    fn triage(&self, delivery: &Delivery) -> Option<ParkDecision> {
+    /// Decides to park a delivery without an attempt if no handler may or can take it.
+    fn park_without_attempt(&self, delivery: &Delivery) -> Option<ParkDecision> {
         let message = delivery.message();
         if let Some(problem) = &message.unreadable {
             let text = format!("the message cannot be read as it was sent: {problem}");
@@ -196,20 +199,20 @@ impl Engine {
         }
         if message.message_id.is_none() {
             let text = "its publisher set no AMQP message-id";
-            return Some(ParkDecision::hopeless(Reason::NoId, text.to_owned()));
+            return Some(ParkDecision::dead(Reason::NoId, text.to_owned()));
         }
         let type_name = delivery.type_name();
         if !self.router.handles(type_name) {
             return Some(Limits::unhandled(type_name, message.key.is_some()));
         }
-        // The broker counts what it sent on connections that were lost, too.
+        // The broker's count includes redeliveries after connections that this process lost and survived.
         let lost = self.connections_lost.load(Ordering::Relaxed);
         let deliveries = message.delivery_count.saturating_sub(lost);
         (deliveries >= self.limits.max_crashes)
             .then(|| self.limits.crashed(deliveries, message.key.is_some()))
     }
 
-    /// Parks a delivery from the queue, however long the database takes.
+    /// Parks a delivery from the queue, retrying while the database is unavailable, until `ended` is cancelled.
     async fn park(
         &self,
         delivery: &Delivery,
@@ -236,21 +239,21 @@ impl Engine {
     }
 }
 
-/// Waits for an answer, however long it takes; tells once if that is longer than a time.
-async fn watched<T>(
+/// Waits for an answer without a limit; calls `report` once if the answer takes longer than `limit`.
+async fn report_if_late<T>(
     answer: impl Future<Output = T>,
-    attempt_timeout: Duration,
-    tell: impl FnOnce(),
+    limit: Duration,
+    report: impl FnOnce(),
 ) -> T {
     let mut answer = pin!(answer);
-    if let Ok(answer) = timeout(attempt_timeout, &mut answer).await {
+    if let Ok(answer) = timeout(limit, &mut answer).await {
         return answer;
     }
-    tell();
+    report();
     answer.await
 }
 
-/// The span in which everything about a delivery happens.
+/// Creates the span of a delivery, which contains all of its log lines.
 pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
     let message = delivery.message();
     info_span!(
@@ -262,16 +265,16 @@ pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
     )
 }
 
-/// Runs a delivery from the queue in a span of its own.
+/// Runs a delivery from the queue in its span: see [`Engine::deliver`].
 pub(crate) async fn deliver(
     engine: Arc<Engine>,
     delivery: Delivery,
-    turn: BatchStart,
+    start: BatchStart,
     ended: CancellationToken,
 ) -> Settlement {
     let span = span(engine.consumer(), &delivery);
     engine
-        .deliver(&delivery, turn, &ended)
+        .deliver(&delivery, start, &ended)
         .instrument(span)
         .await
 }
@@ -282,15 +285,15 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::watched;
+    use super::report_if_late;
 
     #[tokio::test]
-    async fn an_answer_that_does_not_come_is_told_and_waited_for() {
-        let (told, hears) = oneshot::channel();
-        let tell = || told.send("at last").unwrap();
-        let answer = watched(hears, Duration::from_millis(1), tell).await;
-        assert_eq!(answer.unwrap(), "at last");
-        let at_once = watched(async { 1 }, Duration::from_hours(1), || panic!("told")).await;
-        assert_eq!(at_once, 1);
+    async fn a_late_answer_is_reported_and_still_awaited() {
+        let (sender, receiver) = oneshot::channel();
+        let report = || sender.send("late").unwrap();
+        let answer = report_if_late(receiver, Duration::from_millis(1), report).await;
+        assert_eq!(answer.unwrap(), "late");
+        let panics = || panic!("reported");
+        assert_eq!(report_if_late(async { 1 }, Duration::MAX, panics).await, 1);
     }
 }

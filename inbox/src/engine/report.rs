@@ -1,4 +1,4 @@
-//! What the engine tells of its deliveries.
+//! The events that the engine emits about its deliveries.
 
 use super::Engine;
 use crate::{
@@ -43,6 +43,7 @@ impl Engine {
         }
     }
 
+    /// Emits the event of a fault, and returns the fault.
     pub(super) fn emit_fault(&self, fault: Fault, attempt: u32) -> Fault {
         let (consumer, error) = (self.consumer(), fault.text.as_str());
         match fault.class {
@@ -60,8 +61,8 @@ impl Engine {
                 error,
             }
             .emit(),
-            // Reported when they are parked.
-            ErrorClass::Deferred(_) | ErrorClass::Hopeless(_) => {}
+            // Reported when the delivery is parked.
+            ErrorClass::Deferred(_) | ErrorClass::Permanent(_) => {}
         }
         fault
     }

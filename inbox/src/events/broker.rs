@@ -1,11 +1,11 @@
-//! The connection to the broker.
+//! Events of the connection to the broker.
 
 use std::time::Duration;
 
 use metrics::counter;
 use tracing::{debug, info, warn};
 
-/// The consumer is connected and receives.
+/// The consumer is connected and subscribed to its queue.
 pub(crate) struct Connected<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) queue: &'a str,
@@ -43,7 +43,7 @@ impl Disconnected<'_> {
     }
 }
 
-/// The queue may not be bound to all topics, and could not be bound again.
+/// The periodic renewal of the queue's bindings failed, so topics may be unbound.
 pub(crate) struct NotBound<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) error: &'a str,
@@ -61,7 +61,7 @@ impl NotBound<'_> {
     }
 }
 
-/// A handled delivery could not be acknowledged. It comes again, and is a duplicate then.
+/// A handled delivery could not be acknowledged. The broker redelivers it, as a duplicate.
 pub(crate) struct Unacknowledged<'a> {
     pub(crate) consumer: &'a str,
 }

@@ -1,4 +1,4 @@
-//! The database.
+//! Events of the database.
 
 use metrics::counter;
 use tracing::{info, warn};
@@ -22,7 +22,7 @@ impl DatabaseUnavailable<'_> {
     }
 }
 
-/// Sessions of processes that are frozen or cut off were ended.
+/// Sessions of processes that are frozen or disconnected were ended.
 pub(crate) struct FrozenEnded<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) sessions: i64,

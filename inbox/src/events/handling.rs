@@ -1,4 +1,4 @@
-//! What becomes of deliveries and of the handlers that take them.
+//! Events of deliveries and their attempts.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl AttemptFailed<'_> {
     }
 }
 
-/// A transaction that messages shared was rolled back, and each is handled by itself.
+/// A shared transaction was rolled back, and each of its messages is handled separately.
 pub(crate) struct SharedFailed<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) messages: usize,
@@ -75,7 +75,7 @@ impl SharedFailed<'_> {
     }
 }
 
-/// An attempt takes longer than its transaction can.
+/// An attempt takes longer than its transaction can take.
 pub(crate) struct Stuck<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) waited: Duration,
@@ -106,8 +106,8 @@ impl Rerun<'_> {
     }
 }
 
-/// A delivery does not share a transaction, and is handled by itself. That others were rolled back is counted as
-/// [`SharedFailed`], once for all of them.
+/// A delivery cannot share a transaction, and is handled separately. Not counted: a rollback of the shared
+/// transaction is counted once, as [`SharedFailed`].
 pub(crate) struct Alone<'a> {
     pub(crate) error: &'a str,
 }
@@ -118,7 +118,7 @@ impl Alone<'_> {
     }
 }
 
-/// Handlers still ran when the grace period ended.
+/// Handlers that still ran at the end of the grace period were aborted.
 pub(crate) struct Aborted<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) handlers: u64,

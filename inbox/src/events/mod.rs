@@ -1,4 +1,5 @@
-//! The facts that the inbox reports: one struct each, whose `emit` writes the log line and counts.
+//! The facts that the inbox reports: one struct for each, whose `emit` writes the log line and updates the
+//! metrics.
 //!
 //! | Metric | Type | Labels | Counts |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! What is parked, and given up.
+//! Events of parked and dead deliveries.
 
 use metrics::counter;
 use tracing::{error, info, warn};
@@ -26,7 +26,7 @@ impl Parked<'_> {
     }
 }
 
-/// A delivery can only be revived by an operator.
+/// A delivery is dead: it is tried again only if an operator retries it.
 pub(crate) struct Dead<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) reason: Reason,
@@ -45,7 +45,7 @@ impl Dead<'_> {
     }
 }
 
-/// Parked deliveries waited for rows that were gone.
+/// Parked deliveries that waited behind deleted rows were released.
 pub(crate) struct OrphansReleased<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) rows: u64,

@@ -1,10 +1,10 @@
-//! Many messages in one transaction.
+//! Groups of deliveries that share a transaction.
 //!
-//! Deliveries that are to share a transaction pass the user's layers each for itself, and meet where
-//! their transactions would begin: there each has a [`Place`]. The [`Group`] records their ids in one
-//! statement, runs their handlers one after another, and commits once. If anything fails, everything
-//! is rolled back and each message runs again by itself: nothing needs to know how far the shared
-//! transaction had come, and no savepoints are taken.
+//! Each delivery of a group passes the user's layers separately, and joins the group, by its
+//! [`SlotHandle`], where its own transaction would begin. The [`Group`] records all ids in one statement,
+//! runs the handlers one after another, and commits once. If anything fails, everything is rolled back and
+//! each message runs again separately. So no savepoints are needed, and no account of which handlers had
+//! run.
 
 mod order;
 mod shared;
@@ -26,20 +26,21 @@ use crate::{
 };
 use slot::{BatchWork, Member, Reply, SlotEvent};
 
-/// Longest wait, once a delivery has come through the user's layers, for the next one to. A layer may hold it
-/// back until an earlier one has ended, which ends with the group.
-const LINGER: Duration = Duration::from_millis(5);
+/// Longest wait for the next delivery to join, once one has joined. Without the limit a layer that delays a
+/// delivery until an earlier one has ended would block the group for ever, since the earlier one ends with
+/// the group.
+const GATHER_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// Deliveries that share a transaction.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Key of each delivery, in their order.
+    /// Key of each delivery, in the order of the queue.
     keys: Vec<Option<String>>,
     slot_events: mpsc::UnboundedReceiver<SlotEvent>,
 }
 
 impl Group {
-    /// Makes a group with a seat for each of the keys.
+    /// Creates a group with a slot for each delivery; `keys` are the deliveries' keys.
     pub(crate) fn new(keys: Vec<Option<String>>) -> (Self, Vec<BatchSlot>) {
         let (sender, slot_events) = mpsc::unbounded_channel();
         let slots = (0..keys.len())
@@ -48,11 +49,11 @@ impl Group {
         (Self { keys, slot_events }, slots)
     }
 
-    /// Waits for the deliveries, and runs them.
+    /// Waits for the deliveries to join, and runs those that did in one transaction.
     pub(crate) async fn run(mut self, settings: &Settings, router: &Router) {
         let consumer = &*settings.consumer;
-        let here = self.gather().await;
-        let members = order::in_turn(&self.keys, here);
+        let joined = self.gather().await;
+        let members = order::without_overtaking(&self.keys, joined);
         if members.is_empty() {
             return;
         }
@@ -60,8 +61,8 @@ impl Group {
             members.into_iter().map(Member::split).unzip();
         let messages = works.len();
         let running = AssertUnwindSafe(shared::run(settings, router, works)).catch_unwind();
-        // On an error the replies are dropped, and each member runs by itself; so they do if something of
-        // the user's panics where the transaction begins or ends.
+        // On an error the replies are dropped, and each member runs separately; likewise if user code, such
+        // as a hook of the pool, panics while the transaction begins or ends.
         let error = match running.await {
             Ok(Ok(answers)) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
@@ -71,7 +72,8 @@ impl Group {
                 }
                 return;
             }
-            // A message of one of the keys was parked meanwhile: no failure, each gives way by itself.
+            // Another process has parked a message of one of the keys. Not a failure: each member runs
+            // separately, and is parked behind that message if it has the same key.
             Ok(Err(TransactionError::Shared)) => return,
             Ok(Err(error)) => chain(&error),
             Err(panic) => panic_text(panic.as_ref()),
@@ -84,46 +86,44 @@ impl Group {
         .emit();
     }
 
-    /// Waits until every delivery has come, or will not.
+    /// Waits until every delivery has joined or will not join. Returns a member, or `None`, for each slot.
     ///
-    /// For the first one as long as it takes: nobody waits for the others yet, and a layer may take its time.
+    /// The wait for the first one has no limit: no delivery waits for the others yet, and a layer may take
+    /// any time.
     async fn gather(&mut self) -> Vec<Option<Member>> {
-        let mut here = Vec::new();
-        here.resize_with(self.keys.len(), || None);
+        let mut joined = Vec::new();
+        joined.resize_with(self.keys.len(), || None);
         let mut missing: HashSet<usize> = (0..self.keys.len()).collect();
-        let mut anybody_waits = false;
+        let mut any_joined = false;
         while !missing.is_empty()
-            && let Some(SlotEvent {
-                index,
-                member: came,
-            }) = self.note(anybody_waits).await
+            && let Some(SlotEvent { index, member }) = self.next_event(any_joined).await
         {
             missing.remove(&index);
-            if let Some(member) = came.filter(Member::can_share) {
-                here[index] = Some(member);
-                anybody_waits = true;
+            if let Some(member) = member.filter(Member::can_share) {
+                joined[index] = Some(member);
+                any_joined = true;
             }
         }
-        // Whoever comes later is told to run by itself.
+        // A delivery that tries to join later gets `ALONE`.
         self.slot_events.close();
-        here
+        joined
     }
 
-    /// Waits for what becomes of one of the places.
-    async fn note(&mut self, anybody_waits: bool) -> Option<SlotEvent> {
-        let note = self.slot_events.recv();
-        if anybody_waits {
-            timeout(LINGER, note).await.ok().flatten()
+    /// Waits for the next event of a slot; `None` after [`GATHER_TIMEOUT`] if a delivery has joined.
+    async fn next_event(&mut self, any_joined: bool) -> Option<SlotEvent> {
+        let event = self.slot_events.recv();
+        if any_joined {
+            timeout(GATHER_TIMEOUT, event).await.ok().flatten()
         } else {
-            note.await
+            event.await
         }
     }
 }
 
-/// What became of a member: `None` if it has to run by itself.
+/// The result for a member; `None` if it has to run separately.
 type Answer = Option<Result<Outcome, TransactionError>>;
 
-/// Tells that a delivery has to run by itself.
+/// The error of a delivery that has to run separately.
 const ALONE: TransactionError = TransactionError::Shared;
 
 #[cfg(test)]

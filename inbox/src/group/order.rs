@@ -1,20 +1,20 @@
-//! Who of a group runs, and in which order.
+//! Which members of a group run, in which order, and in which handler calls.
 
 use std::collections::HashSet;
 
 use crate::sql::processed::DedupEntry;
 
-/// Returns the members that came, in the order of their places, without those that would overtake
-/// one of their key that did not come.
-pub(super) fn in_turn<T>(keys: &[Option<String>], here: Vec<Option<T>>) -> Vec<T> {
-    let mut broken = HashSet::new();
-    let mut members = Vec::with_capacity(here.len());
-    for (key, member) in keys.iter().zip(here) {
+/// Returns the members that joined, in the order of their slots, except those that would overtake an
+/// earlier delivery of their key that did not join.
+pub(super) fn without_overtaking<T>(keys: &[Option<String>], joined: Vec<Option<T>>) -> Vec<T> {
+    let mut missing_keys = HashSet::new();
+    let mut members = Vec::with_capacity(joined.len());
+    for (key, member) in keys.iter().zip(joined) {
         match (key, member) {
-            (Some(key), _) if broken.contains(key) => {}
+            (Some(key), _) if missing_keys.contains(key) => {}
             (_, Some(member)) => members.push(member),
             (Some(key), None) => {
-                broken.insert(key);
+                missing_keys.insert(key);
             }
             (None, None) => {}
         }
@@ -22,14 +22,12 @@ pub(super) fn in_turn<T>(keys: &[Option<String>], here: Vec<Option<T>>) -> Vec<T
     members
 }
 
-/// Splits works into calls of handlers: neighbours that one call may take stay together.
-pub(super) fn calls<T>(
-    works: Vec<T>,
-    messages_per_transaction: impl Fn(&T) -> Option<String>,
-) -> Vec<Call<T>> {
+/// Splits works into handler calls: neighbours of the same batch type share a call. `batch_type` returns a
+/// work's message type if a batch handler takes it, else `None`.
+pub(super) fn calls<T>(works: Vec<T>, batch_type: impl Fn(&T) -> Option<String>) -> Vec<Call<T>> {
     let mut calls: Vec<Call<T>> = Vec::new();
     for work in works {
-        match (messages_per_transaction(&work), calls.last_mut()) {
+        match (batch_type(&work), calls.last_mut()) {
             (Some(name), Some(Call::Many(last, works))) if *last == name => works.push(work),
             (Some(name), _) => calls.push(Call::Many(name, vec![work])),
             (None, _) => calls.push(Call::One(work)),
@@ -38,18 +36,18 @@ pub(super) fn calls<T>(
     calls
 }
 
-/// Keys of new ids that stand behind a duplicate of their key.
-pub(super) fn behind_duplicates<'a>(
-    asked: &'a [DedupEntry],
+/// Returns the keys that have a new id after a duplicate.
+pub(super) fn keys_with_new_after_duplicate<'a>(
+    entries: &'a [DedupEntry],
     is_new: &[Option<bool>],
 ) -> Vec<&'a str> {
-    let (mut known, mut behind) = (HashSet::new(), HashSet::new());
-    for (asked, is_new) in asked.iter().zip(is_new) {
-        match (&asked.key, is_new) {
+    let (mut duplicate, mut behind) = (HashSet::new(), HashSet::new());
+    for (entry, is_new) in entries.iter().zip(is_new) {
+        match (&entry.key, is_new) {
             (Some(key), Some(false)) => {
-                known.insert(key);
+                duplicate.insert(key);
             }
-            (Some(key), Some(true)) if known.contains(key) => {
+            (Some(key), Some(true)) if duplicate.contains(key) => {
                 behind.insert(key.as_str());
             }
             _ => {}
@@ -61,9 +59,9 @@ pub(super) fn behind_duplicates<'a>(
 /// One call of a handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call<T> {
-    /// For one message.
+    /// A call for one message.
     One(T),
-    /// For many messages of the named type.
+    /// A call of a batch handler for messages of the named type.
     Many(String, Vec<T>),
 }
 
@@ -71,10 +69,10 @@ pub(super) enum Call<T> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Call, calls, in_turn};
+    use super::{Call, calls, without_overtaking};
 
     #[test]
-    fn one_that_did_not_come_keeps_the_rest_of_its_key_back() {
+    fn a_missing_delivery_excludes_later_ones_of_its_key() {
         let keys = [
             Some("a".into()),
             Some("b".into()),
@@ -82,8 +80,8 @@ mod tests {
             None,
             None,
         ];
-        let here = vec![None, Some(1), Some(2), None, Some(4)];
-        assert_eq!(in_turn(&keys, here), [1, 4]);
+        let joined = vec![None, Some(1), Some(2), None, Some(4)];
+        assert_eq!(without_overtaking(&keys, joined), [1, 4]);
     }
 
     #[test]
@@ -102,24 +100,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_runs_is_a_prefix_of_each_key(
-            places in proptest::collection::vec((0_u8..4, any::<bool>()), 0..40),
+        fn the_members_that_run_are_a_prefix_of_each_key(
+            slots in proptest::collection::vec((0_u8..4, any::<bool>()), 0..40),
         ) {
-            let keys: Vec<Option<String>> = places
+            let keys: Vec<Option<String>> = slots
                 .iter()
                 .map(|(key, _)| (*key > 0).then(|| key.to_string()))
                 .collect();
-            let here = places
+            let joined = slots
                 .iter()
                 .enumerate()
-                .map(|(index, (_, came))| came.then_some(index))
+                .map(|(index, (_, has_joined))| has_joined.then_some(index))
                 .collect();
-            let run = in_turn(&keys, here);
-            prop_assert!(run.is_sorted());
-            for (index, (key, came)) in places.iter().enumerate() {
-                let earlier = places[..index].iter().filter(|(other, _)| other == key);
-                let unbroken = *key == 0 || earlier.clone().all(|(_, came)| *came);
-                prop_assert_eq!(run.contains(&index), *came && unbroken);
+            let members = without_overtaking(&keys, joined);
+            prop_assert!(members.is_sorted());
+            for (index, (key, has_joined)) in slots.iter().enumerate() {
+                let mut earlier = slots[..index].iter().filter(|(other, _)| other == key);
+                let none_missing = *key == 0 || earlier.all(|(_, has_joined)| *has_joined);
+                prop_assert_eq!(members.contains(&index), *has_joined && none_missing);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The transaction that a group shares.
+//! The shared transaction of a group: record, handlers, commit.
 
 use std::time::{Duration, Instant};
 
@@ -22,29 +22,29 @@ use crate::{
     transaction::{Settings, TxIdentity, check, commit, within, work},
 };
 
-/// Time of the handlers after which the session says something between two of them.
-const SILENCE: Duration = Duration::from_secs(1);
+/// Time after which the session sends a statement between two handlers.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Records, runs and commits. On an error nothing was written.
+/// Records the ids, runs the handlers and commits. On an error nothing was written.
 ///
 /// # Errors
-/// Any of a single delivery's: each is to run by itself, and will meet its own.
+/// The first error of any delivery. Each delivery then has to run separately, and gets its own error.
 pub(super) async fn run(
     settings: &Settings,
     router: &Router,
     works: Vec<BatchWork>,
 ) -> Result<Vec<Answer>, TransactionError> {
-    let (asked, works): (Vec<_>, Vec<_>) = works
+    let (entries, works): (Vec<_>, Vec<_>) = works
         .into_iter()
-        .filter_map(|mut work| Some((work.asked.take()?, work)))
+        .filter_map(|mut work| Some((work.entry.take()?, work)))
         .unzip();
     let mut tx = within(settings.begin())
         .await
         .map_err(TransactionError::Unavailable)?;
-    // Another process may be handling one of the messages: then this waits for its end.
+    // If another process is handling one of the messages, this waits for the end of its transaction.
     let mut link = settings.link(&mut tx);
-    let recording = sql::processed::record_all(&mut link, &settings.consumer, &asked);
-    let recorded = match settings.recorded(recording).await {
+    let recording = sql::processed::record_all(&mut link, &settings.consumer, &entries);
+    let recorded = match settings.wait_for_record(recording).await {
         Ok(recorded) => recorded,
         Err(error) => {
             let mut link = settings.link(&mut tx);
@@ -52,14 +52,14 @@ pub(super) async fn run(
             return Err(TransactionError::Unavailable(error));
         }
     };
-    for asked in &asked {
-        match settings.window.age(asked.made_at, recorded.now) {
+    for entry in &entries {
+        match settings.window.age(entry.made_at, recorded.now) {
             Age::Known => {}
             Age::Stale => return Err(TransactionError::Stale),
             Age::Future => return Err(TransactionError::Future),
         }
     }
-    if is_passed(settings, &mut tx, &asked, &recorded).await? {
+    if would_overtake(settings, &mut tx, &entries, &recorded).await? {
         return Err(TransactionError::Shared);
     }
     let runs = works
@@ -69,14 +69,15 @@ pub(super) async fn run(
         .collect();
     let identity = recorded.identity;
     let running = async {
-        let tx = call(settings, router, tx, &identity, runs).await?;
+        let tx = call_handlers(settings, router, tx, &identity, runs).await?;
         commit(settings, tx, &identity).await
     };
     let is_ended = match running.await {
         Ok(()) => false,
-        // If it was a handler's COMMIT, each would find itself a duplicate.
+        // A handler has ended the transaction. If it did so with COMMIT, the records are committed, and each
+        // delivery would be a duplicate if it ran separately.
         Err(TransactionError::Ended)
-            if is_any_recorded(settings, asked, &recorded.is_new).await? =>
+            if is_any_recorded(settings, entries, &recorded.is_new).await? =>
         {
             true
         }
@@ -91,17 +92,17 @@ pub(super) async fn run(
     Ok(answers.map(|is_new| is_new.map(answer)).collect())
 }
 
-/// Whether one of the messages would pass another of its key that is parked.
+/// Returns `true` if one of the messages would overtake a parked message of its key.
 ///
-/// The statement that recorded them may have waited for another process, which committed a duplicate's record
-/// together with the parked message: after the statement had looked for that.
-async fn is_passed(
+/// The recording statement checks for parked messages, but may then have waited for another process that
+/// parked an earlier message of the key and committed the record of it, now seen as a duplicate.
+async fn would_overtake(
     settings: &Settings,
     tx: &mut Transaction<'static, Postgres>,
-    asked: &[DedupEntry],
+    entries: &[DedupEntry],
     recorded: &RecordedAll,
 ) -> Result<bool, TransactionError> {
-    let keys = order::behind_duplicates(asked, &recorded.is_new);
+    let keys = order::keys_with_new_after_duplicate(entries, &recorded.is_new);
     if keys.is_empty() {
         return Ok(false);
     }
@@ -110,25 +111,26 @@ async fn is_passed(
     within(held).await.map_err(TransactionError::Unavailable)
 }
 
-/// Calls the handlers, one after another.
-async fn call(
+/// Calls the handlers, one after another; returns the transaction.
+async fn call_handlers(
     settings: &Settings,
     router: &Router,
     mut tx: Transaction<'static, Postgres>,
     identity: &TxIdentity,
     runs: Vec<BatchWork>,
 ) -> Result<Transaction<'static, Postgres>, TransactionError> {
-    let batched = |work: &BatchWork| {
+    let batch_type = |work: &BatchWork| {
         let type_name = work.delivery.type_name();
         router.takes_many(type_name).then(|| type_name.to_owned())
     };
-    let mut said = Instant::now();
-    for call in order::calls(runs, batched) {
-        if said.elapsed() > SILENCE {
-            // Those who wait for its records take a session that is idle for longer than one handler may take
-            // for that of a frozen process, and end it; and handlers may all leave it idle.
+    let mut last_check = Instant::now();
+    for call in order::calls(runs, batch_type) {
+        if last_check.elapsed() > CHECK_INTERVAL {
+            // Handlers may send no statements. Processes that wait for this transaction's records end a
+            // session that is idle for longer than a single handler may take, so the session must not stay
+            // idle over several handlers.
             check(&mut settings.link(&mut tx), identity).await?;
-            said = Instant::now();
+            last_check = Instant::now();
         }
         tx = match call {
             Call::One(BatchWork {
@@ -140,8 +142,8 @@ async fn call(
                 let inherited = Context::inherited_by(&delivery);
                 let outbox = settings.outbox;
                 let handler = |guard| span.in_scope(|| run(Context::new(guard, delivery, outbox)));
-                let working = work(settings, tx, identity, inherited, handler);
-                working.instrument(span.clone()).await?
+                let future = work(settings, tx, identity, inherited, handler);
+                future.instrument(span.clone()).await?
             }
             Call::Many(type_name, works) => {
                 let span = span(&settings.consumer, &type_name, works.len());
@@ -153,37 +155,39 @@ async fn call(
                     let context = BatchContext::new(guard, settings.outbox);
                     router.call_many(&type_name, context, deliveries)
                 };
-                let working = work(settings, tx, identity, MessageContext::new(), handler);
-                working.instrument(span).await?
+                let future = work(settings, tx, identity, MessageContext::new(), handler);
+                future.instrument(span).await?
             }
         };
     }
     Ok(tx)
 }
 
-/// The span in which a handler of many deliveries runs.
+/// Makes the span in which a handler of many deliveries runs.
 pub(crate) fn span(consumer: &str, type_name: &str, messages: usize) -> Span {
     info_span!("deliveries", consumer, type_name, messages)
 }
 
-/// Whether one of the ids that the transaction recorded is there after its end.
+/// Returns `true` if one of the ids that the transaction recorded is committed.
 async fn is_any_recorded(
     settings: &Settings,
-    asked: Vec<DedupEntry>,
+    entries: Vec<DedupEntry>,
     is_new: &[Option<bool>],
 ) -> Result<bool, TransactionError> {
-    let asked = asked.into_iter().zip(is_new);
-    // Those of duplicates were there before.
-    let asked: Vec<DedupEntry> = asked
-        .filter_map(|(asked, is_new)| (*is_new == Some(true)).then_some(asked))
+    let entries = entries.into_iter().zip(is_new);
+    // The ids of duplicates were recorded before the transaction.
+    let new_entries: Vec<DedupEntry> = entries
+        .filter_map(|(entry, is_new)| (*is_new == Some(true)).then_some(entry))
         .collect();
-    let looking = async {
+    let querying = async {
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let recorded =
-            sql::processed::is_any_recorded(&mut link, &settings.consumer, &asked).await?;
+            sql::processed::is_any_recorded(&mut link, &settings.consumer, &new_entries).await?;
         tx.commit().await?;
         Ok(recorded)
     };
-    within(looking).await.map_err(TransactionError::Unavailable)
+    within(querying)
+        .await
+        .map_err(TransactionError::Unavailable)
 }

@@ -1,4 +1,4 @@
-//! A delivery's place in its group.
+//! A delivery's slot in its group, and the messages between the two.
 
 use std::fmt;
 
@@ -13,12 +13,14 @@ use crate::{
     sql::processed::DedupEntry,
 };
 
-/// Runs the services inside the transaction.
+/// The services inside the transaction, called with the handler's context.
 pub(crate) type Run =
     Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<(), HandlerError>> + Send>;
 
-/// Keeps a delivery's place for its first attempt. Dropped, the place is given up: whoever waits for the
-/// delivery would not know, since a layer may answer itself and keep what it was given.
+/// A delivery's slot in its group, held for the delivery's first attempt.
+///
+/// Dropping the slot notifies the group that the delivery will not join. The drop of all handles would not
+/// do: a layer may answer by itself and keep the delivery, with a handle, for ever.
 #[derive(Debug)]
 pub(crate) struct BatchSlot(SlotHandle);
 
@@ -34,7 +36,7 @@ impl BatchSlot {
 
 impl Drop for BatchSlot {
     fn drop(&mut self) {
-        // Nobody listens any more if the others were not waited for, or have run.
+        // The group is no longer listening if it has stopped waiting or has run.
         let index = self.0.index;
         let _ = self.0.slot_events.send(SlotEvent {
             index,
@@ -43,15 +45,15 @@ impl Drop for BatchSlot {
     }
 }
 
-/// What a group is told of one of its places.
+/// An event of a slot, sent to its group.
 #[derive(Debug)]
 pub(super) struct SlotEvent {
     pub(super) index: usize,
-    /// The delivery; `None` if it will not come.
+    /// The delivery that joined; `None` if it will not join.
     pub(super) member: Option<Member>,
 }
 
-/// A delivery's place in its group, to be taken where its transaction would begin.
+/// A handle by which a delivery joins its group where its own transaction would begin.
 #[derive(Debug, Clone)]
 pub(crate) struct SlotHandle {
     index: usize,
@@ -59,11 +61,12 @@ pub(crate) struct SlotHandle {
 }
 
 impl SlotHandle {
-    /// Waits until the group has committed.
+    /// Joins the group, and waits until the group has committed.
     ///
     /// # Errors
-    /// [`TransactionError::Shared`]: the delivery has to run by itself.
-    pub(crate) async fn take(
+    /// [`TransactionError::Shared`] if the delivery has to run separately, and
+    /// [`TransactionError::Ended`] if a handler of the group committed the transaction.
+    pub(crate) async fn join(
         self,
         delivery: Delivery,
         run: Run,
@@ -71,23 +74,23 @@ impl SlotHandle {
         let (sender, answer) = oneshot::channel();
         let member = Member {
             work: BatchWork {
-                asked: ask(&delivery),
+                entry: dedup_entry(&delivery),
                 delivery,
                 run,
                 span: Span::current(),
             },
             reply: Reply(sender),
         };
-        let note = SlotEvent {
+        let event = SlotEvent {
             index: self.index,
             member: Some(member),
         };
-        self.slot_events.send(note).map_err(|_| ALONE)?;
+        self.slot_events.send(event).map_err(|_| ALONE)?;
         answer.await.map_err(|_| ALONE)?
     }
 }
 
-/// A delivery that has come to its group.
+/// A delivery that has joined its group.
 #[derive(Debug)]
 pub(super) struct Member {
     work: BatchWork,
@@ -95,9 +98,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Whether its id is one of the ring's: others have another table.
+    /// Returns `true` if the id is recorded in the ring. Other ids are recorded in another table, for which
+    /// there is no shared statement.
     pub(super) fn can_share(&self) -> bool {
-        self.work.asked.is_some()
+        self.work.entry.is_some()
     }
 
     pub(super) fn split(self) -> (BatchWork, Reply) {
@@ -105,13 +109,13 @@ impl Member {
     }
 }
 
-/// What is to be done for a member.
+/// The work for a member: its record and its handler call.
 pub(super) struct BatchWork {
-    /// What is to be recorded in the ring.
-    pub(super) asked: Option<DedupEntry>,
+    /// Entry to be recorded in the ring; `None` if the id is not recorded there.
+    pub(super) entry: Option<DedupEntry>,
     pub(super) delivery: Delivery,
     pub(super) run: Run,
-    /// In which its handler runs.
+    /// Span in which the handler runs.
     pub(super) span: Span,
 }
 
@@ -123,7 +127,8 @@ impl fmt::Debug for BatchWork {
     }
 }
 
-fn ask(delivery: &Delivery) -> Option<DedupEntry> {
+/// Returns the entry to record in the ring; `None` if the id is not recorded there.
+fn dedup_entry(delivery: &Delivery) -> Option<DedupEntry> {
     let message = delivery.message();
     let id = Id::new(message.message_id.as_deref()?, message.source.as_deref());
     match id.record() {
@@ -137,13 +142,13 @@ fn ask(delivery: &Delivery) -> Option<DedupEntry> {
     }
 }
 
-/// Where a member waits for what became of it.
+/// The sender of a member's result.
 #[derive(Debug)]
 pub(super) struct Reply(oneshot::Sender<Result<Outcome, TransactionError>>);
 
 impl Reply {
     pub(super) fn send(self, answer: Result<Outcome, TransactionError>) {
-        // Nobody waits any more if a layer of the user's gave up.
+        // The receiver is gone if a layer has dropped the attempt.
         let _ = self.0.send(answer);
     }
 }

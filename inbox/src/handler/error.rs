@@ -1,57 +1,60 @@
-//! How a handler says that it failed.
+//! The error of a handler, and the text of an error with its sources.
 
 use std::{error::Error, fmt, time::Duration};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a handler failed, and what is to become of the message.
+/// A handler's error, which also decides what happens to the message: another attempt, rejection or
+/// deferral.
 ///
-/// Made by `?` from any error, an `anyhow::Error` or a text, which asks for another attempt. Does not
-/// implement [`std::error::Error`] itself; that is what makes the conversion possible.
+/// `?` converts any error, an `anyhow::Error` or a text into a request for another attempt. The type does
+/// not implement [`std::error::Error`], because the conversion from all error types would conflict.
 #[derive(Debug)]
 pub struct HandlerError {
     disposition: Disposition,
     source: BoxError,
 }
 
-/// What is to become of a message that was not handled.
+/// The further treatment of a message that was not handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
     /// Another attempt may succeed.
     Retry,
     /// No attempt can succeed.
     Reject,
-    /// Its time has not come; `None` leaves the wait to the inbox.
+    /// The message is to be handled later, after this wait; `None` leaves the wait to the inbox.
     Defer(Option<Duration>),
-    /// The body is not the event's.
+    /// The body cannot be decoded as the handler's event.
     Undecodable,
-    /// No handler takes its type.
+    /// No handler takes the message's type.
     Unhandled,
 }
 
 impl HandlerError {
-    /// Asks for another attempt: a few at once, then with growing waits, then by an operator.
+    /// Asks for another attempt. Counts as a failure: the message gets a few attempts before it is parked,
+    /// further ones with growing waits, and is dead after the last one.
     ///
     /// Takes an error, a text, or an `anyhow::Error`.
     pub fn retry(error: impl Into<BoxError>) -> Self {
         Self::new(Disposition::Retry, error)
     }
 
-    /// Gives the message up at once: it is parked dead, for an operator.
+    /// Rejects the message: it is parked dead at once, and waits for an operator.
     pub fn reject(error: impl Into<BoxError>) -> Self {
         Self::new(Disposition::Reject, error)
     }
 
-    /// Puts the message off: something it needs is not there yet.
+    /// Defers the message, because something that it needs does not exist yet.
     ///
-    /// Counts as no failure, and lets later messages of the key go first: the one it waits for
-    /// may be among them. Tried again after `wait`, at least 100 ms; after the consumer's greatest deferral
-    /// (default 24 hours) it is parked dead.
+    /// A deferral is no failure, and later messages of the key are handled first: the needed one may be
+    /// among them. The message is tried again after `wait`, at least 100 ms. After the consumer's
+    /// [`max_deferral`](crate::ConsumerBuilder::max_deferral) (default 24 hours) it is parked dead.
     pub fn defer(wait: Duration, reason: impl Into<BoxError>) -> Self {
         Self::new(Disposition::Defer(Some(wait)), reason)
     }
 
-    /// Puts the message off as [`HandlerError::defer`] does, for the wait after a first failure.
+    /// Defers the message as [`HandlerError::defer`] does, for the first wait of
+    /// [`backoff_parked`](crate::ConsumerBuilder::backoff_parked) (default 10 seconds).
     pub fn not_yet(reason: impl Into<BoxError>) -> Self {
         Self::new(Disposition::Defer(None), reason)
     }
@@ -80,17 +83,17 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// Returns an error and its sources.
+/// Iterates over an error and its sources.
 pub(crate) fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // Not through `impl Error for &T`, whose source would live no longer than the closure's borrow.
+    // `**error` avoids `impl Error for &T`, whose source would live no longer than the closure's borrow.
     std::iter::successors(Some(error), |error| (**error).source())
 }
 
 /// Returns the texts of an error and of its sources, joined by `: `.
 ///
-/// A source whose text its error repeats at its end is left out.
+/// Leaves out a source whose text is already at the end of its error's text.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -119,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn any_error_asks_for_another_attempt_and_shows_its_chain() {
+    fn any_error_asks_for_another_attempt_and_shows_its_sources() {
         let error = fails().unwrap_err();
         assert_eq!(error.to_string(), "reading the price list: disk on fire");
         assert_eq!(error.into_parts().0, Disposition::Retry);
     }
 
     #[test]
-    fn what_converts_into_an_error_is_one() {
+    fn an_anyhow_error_and_a_text_convert_into_a_handler_error() {
         fn fails() -> Result<(), HandlerError> {
             Err(anyhow::anyhow!("no stock").context("reserving"))?;
             Ok(())
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_errors_too() {
+    fn a_message_can_be_rejected_with_a_text() {
         let error = HandlerError::reject("no such customer");
         assert_eq!(error.to_string(), "no such customer");
         assert_eq!(error.into_parts().0, Disposition::Reject);

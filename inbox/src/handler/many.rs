@@ -1,4 +1,4 @@
-//! Handlers that take many messages at once.
+//! Batch handlers: one call takes many messages.
 
 use std::future::Future;
 
@@ -9,10 +9,10 @@ use sqlx::PgConnection;
 use super::{Disposition, HandlerError};
 use crate::{Context, Delivery, transaction::TransactionGuard};
 
-/// The transaction of many messages.
+/// The transaction of a batch of messages.
 ///
-/// What is done and published here commits together with the record that all of them were handled,
-/// or not at all. As with [`Context`], it goes back to the inbox when it is dropped.
+/// Everything done and published in this transaction commits together with the records of all messages of
+/// the batch, or not at all. As with [`Context`], dropping the value returns the transaction to the inbox.
 #[derive(Debug)]
 pub struct BatchContext {
     transaction: TransactionGuard,
@@ -29,15 +29,17 @@ impl BatchContext {
 
     /// Returns the connection on which the transaction is open.
     ///
-    /// Ending the transaction fails the handler; savepoints are welcome.
+    /// Use savepoints, but no `COMMIT` or `ROLLBACK`: ending the transaction fails the handler. See
+    /// [`Context::connection`].
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 
-    /// Publishes follow-up messages with the transaction, in order and in one statement.
+    /// Publishes follow-up messages with the transaction, in order and in one statement. Returns their ids,
+    /// in the same order.
     ///
-    /// Which message caused which is for the handler to say, with
-    /// [`Message::context`](outbox::Message::context) and [`Received::context`].
+    /// The handler sets the cause of each message, with [`Message::context`](outbox::Message::context) and
+    /// [`Received::context`].
     ///
     /// # Errors
     /// As [`Outbox::publish_all`].
@@ -51,11 +53,11 @@ impl BatchContext {
     }
 }
 
-/// An event of a batch, and the message that it came in.
+/// An event of a batch, with the message that contained it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Received<E> {
-    /// The event.
+    /// The decoded event.
     pub event: E,
     delivery: Delivery,
 }
@@ -66,14 +68,15 @@ impl<E> Received<E> {
         self.delivery.message()
     }
 
-    /// Returns what follow-ups of this message inherit: it is their cause, and they continue its
-    /// correlation and trace.
+    /// Returns the context for follow-ups of this message: the message as their cause, and its correlation
+    /// id and trace.
     pub fn context(&self) -> MessageContext {
         Context::inherited_by(&self.delivery)
     }
 }
 
 impl<E: DeserializeOwned> Received<E> {
+    /// Decodes a delivery's body as JSON.
     pub(super) fn read(delivery: Delivery) -> Result<Self, HandlerError> {
         let event = serde_json::from_slice(delivery.body())
             .map_err(|error| HandlerError::new(Disposition::Undecodable, error))?;
@@ -105,7 +108,7 @@ impl<E: DeserializeOwned> Received<E> {
     note = "the future must be `Send`: hold no `Rc`, `RefCell` guard or `std` mutex guard across an `.await`"
 )]
 pub trait BatchHandler<E, Error>: Send + Sync + 'static {
-    /// Handles events, in the order in which they came: at least one.
+    /// Handles at least one event, in the order of the queue.
     fn handle(
         &self,
         context: BatchContext,

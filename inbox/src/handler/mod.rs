@@ -1,4 +1,4 @@
-//! Handlers: what a service does with a message.
+//! Handlers: the functions of a service that handle messages.
 
 mod error;
 mod many;
@@ -30,8 +30,8 @@ use crate::Context;
 /// }
 /// ```
 ///
-/// What a handler needs besides comes in by a closure that clones it for each call, and an `anyhow::Error`
-/// becomes a [`HandlerError`] by name:
+/// A closure passes further values to a handler, cloned for each call. In a function that returns
+/// [`HandlerError`], convert an `anyhow::Error` with [`HandlerError::retry`]:
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Which handler takes a message.
+//! Dispatch of messages to handlers.
 
 use std::{collections::HashMap, fmt, sync::Arc, task, task::Poll};
 
@@ -10,13 +10,13 @@ use tower_service::Service;
 use super::{BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received};
 use crate::{Context, Delivery};
 
-type Working = BoxFuture<'static, Result<(), HandlerError>>;
+type HandlerFuture = BoxFuture<'static, Result<(), HandlerError>>;
 
-/// A handler without its types.
+/// A handler whose event type is erased; it decodes the body itself.
 #[derive(Clone)]
 enum Erased {
-    One(Arc<dyn Fn(Context) -> Working + Send + Sync>),
-    Many(Arc<dyn Fn(BatchContext, Vec<Delivery>) -> Working + Send + Sync>),
+    One(Arc<dyn Fn(Context) -> HandlerFuture + Send + Sync>),
+    Many(Arc<dyn Fn(BatchContext, Vec<Delivery>) -> HandlerFuture + Send + Sync>),
 }
 
 /// Dispatches messages to handlers by the name of their type.
@@ -28,12 +28,12 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Makes a router without handlers.
+    /// Creates a router without handlers.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the handler of an event; returns whether it is the first one for its type.
+    /// Adds the handler of an event; returns `false` if it replaced another handler of the type.
     pub(crate) fn insert<E, H, Error>(&mut self, handler: H) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
@@ -41,7 +41,7 @@ impl Router {
         Error: 'static,
     {
         let handler = Arc::new(handler);
-        let erased = move |context: Context| -> Working {
+        let erased = move |context: Context| -> HandlerFuture {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
                 let event = serde_json::from_slice(context.body())
@@ -53,7 +53,7 @@ impl Router {
         self.handlers.insert(E::TYPE, erased).is_none()
     }
 
-    /// Adds a handler of many events at once; returns whether it is the first one for its type.
+    /// Adds a batch handler; returns `false` if it replaced another handler of the type.
     pub(crate) fn insert_many<E, H, Error>(&mut self, handler: H) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
@@ -61,7 +61,7 @@ impl Router {
         Error: 'static,
     {
         let handler = Arc::new(handler);
-        let erased = move |context: BatchContext, deliveries: Vec<Delivery>| -> Working {
+        let erased = move |context: BatchContext, deliveries: Vec<Delivery>| -> HandlerFuture {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
                 let events = deliveries.into_iter().map(Received::read);
@@ -73,7 +73,7 @@ impl Router {
         self.handlers.insert(E::TYPE, erased).is_none()
     }
 
-    /// Returns whether a handler takes the type.
+    /// Returns `true` if a handler takes the type.
     pub(crate) fn handles(&self, type_name: &str) -> bool {
         self.handlers.contains_key(type_name)
     }
@@ -83,24 +83,24 @@ impl Router {
         self.handlers.keys().copied().collect()
     }
 
-    /// Returns whether any handler takes many messages.
+    /// Returns `true` if any handler is a batch handler.
     pub(crate) fn has_many(&self) -> bool {
         let mut handlers = self.handlers.values();
         handlers.any(|handler| matches!(handler, Erased::Many(_)))
     }
 
-    /// Returns whether one call of the type's handler takes many messages.
+    /// Returns `true` if the type's handler is a batch handler.
     pub(crate) fn takes_many(&self, type_name: &str) -> bool {
         matches!(self.handlers.get(type_name), Some(Erased::Many(_)))
     }
 
-    /// Calls a handler that takes many messages.
+    /// Calls the batch handler of a type.
     pub(crate) fn call_many(
         &self,
         type_name: &str,
         context: BatchContext,
         deliveries: Vec<Delivery>,
-    ) -> Working {
+    ) -> HandlerFuture {
         match self.handlers.get(type_name) {
             Some(Erased::Many(handler)) => handler(context, deliveries),
             _ => unhandled(type_name),
@@ -115,7 +115,7 @@ impl Router {
 impl Service<Context> for Router {
     type Response = ();
     type Error = HandlerError;
-    type Future = Working;
+    type Future = HandlerFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), HandlerError>> {
         Poll::Ready(Ok(()))
@@ -127,16 +127,17 @@ impl Service<Context> for Router {
             Some(Erased::One(handler)) => handler(context),
             Some(Erased::Many(handler)) => {
                 let (guard, delivery, outbox) = context.into_parts();
-                // However many messages there are, nobody knows to which of them another one is owed.
-                let working = handler(BatchContext::new(guard, outbox), vec![delivery]);
-                Box::pin(outbox::context::scope(MessageContext::new(), working))
+                // A batch of one behaves like a larger one, in which the inbox cannot tell which message
+                // caused a published one: nothing is inherited.
+                let future = handler(BatchContext::new(guard, outbox), vec![delivery]);
+                Box::pin(outbox::context::scope(MessageContext::new(), future))
             }
             None => unhandled(type_name),
         }
     }
 }
 
-fn unhandled(type_name: &str) -> Working {
+fn unhandled(type_name: &str) -> HandlerFuture {
     let text = format!("no handler takes the type {type_name:?}");
     Box::pin(async { Err(HandlerError::new(Disposition::Unhandled, text)) })
 }

@@ -1,4 +1,4 @@
-//! The pool alone.
+//! Tests of the scheduler without tasks.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ fn end(pool: &mut Keyed<usize>, group: &Group) {
 }
 
 #[test]
-fn a_key_waits_for_itself_alone() {
+fn a_job_waits_only_for_earlier_jobs_of_its_key() {
     let mut pool = Keyed::new(3, 1);
     pool.arrived(Some("a".into()), 1);
     pool.arrived(Some("a".into()), 2);
@@ -37,10 +37,10 @@ fn a_key_waits_for_itself_alone() {
 }
 
 #[test]
-fn jobs_share_a_group_when_there_are_more_than_groups() {
+fn jobs_share_a_group_when_more_jobs_wait_than_groups_are_free() {
     let mut pool = Keyed::new(2, 3);
     pool.arrived(None, 1);
-    assert_eq!(pool.start().len(), 1, "there is room for each by itself");
+    assert_eq!(pool.start().len(), 1, "a group is free for each job");
     for job in 2..=6 {
         pool.arrived(Some("a".into()), job);
     }
@@ -50,7 +50,7 @@ fn jobs_share_a_group_when_there_are_more_than_groups() {
 }
 
 #[test]
-fn a_key_that_ended_early_starts_again_in_another_group() {
+fn a_key_that_ended_before_its_group_starts_again_in_another_group() {
     let mut pool = Keyed::new(2, 2);
     for (key, job) in [("a", 1), ("b", 2), ("a", 3)] {
         pool.arrived(Some(key.into()), job);
@@ -59,7 +59,7 @@ fn a_key_that_ended_early_starts_again_in_another_group() {
     assert_eq!(pool.start(), [(Some("b".into()), 2)]);
     pool.key_ended("a".into());
     pool.arrived(Some("a".into()), 4);
-    assert_eq!(pool.start(), [], "no room");
+    assert_eq!(pool.start(), [], "no group is free");
     pool.group_ended();
     assert_eq!(pool.start(), [(Some("a".into()), 4)]);
 }
@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_key_runs_in_one_group_at_a_time_in_order_and_nothing_is_held_back_without_reason(
+    fn a_key_runs_in_order_in_one_group_at_a_time_and_every_startable_job_starts(
         limit in 1_usize..5,
         messages_per_transaction in 1_usize..5,
         steps in proptest::collection::vec(step(), 0..200),
@@ -117,12 +117,12 @@ proptest! {
                 for (key, job) in &group {
                     let others = running.iter().flatten();
                     prop_assert!(key.is_none() || others.clone().all(|(other, _)| other != key));
-                    let place = waiting.iter().position(|(_, waits)| waits == job);
-                    prop_assert!(place.is_some());
-                    waiting.remove(place.unwrap());
+                    let index = waiting.iter().position(|(_, waits)| waits == job);
+                    prop_assert!(index.is_some());
+                    waiting.remove(index.unwrap());
                     if let Some(key) = key {
-                        let before = last_started.insert(key.clone(), *job);
-                        prop_assert!(before < Some(*job));
+                        let previous = last_started.insert(key.clone(), *job);
+                        prop_assert!(previous < Some(*job));
                     }
                 }
                 running.push(group);

@@ -1,4 +1,4 @@
-//! Parked deliveries for operators and their tools.
+//! Parked deliveries for operators and their tools: list, retry, discard.
 
 use chrono::{DateTime, Utc};
 use outbox::{link::Statements, wire::Incoming};
@@ -10,10 +10,9 @@ use crate::{
     sql::{self, parked::Listed},
 };
 
-/// The parked deliveries of a consumer.
+/// Access to the parked deliveries of a consumer.
 ///
-/// The same can be done in SQL: `SELECT … FROM inbox.parked`, `inbox.retry(id)` and
-/// `inbox.discard(id)`.
+/// In SQL: `SELECT … FROM inbox.parked`, `inbox.retry(id)` and `inbox.discard(id)`.
 #[derive(Debug, Clone)]
 pub struct Parked {
     pool: PgPool,
@@ -27,19 +26,19 @@ pub struct Parked {
 pub struct ParkedDelivery {
     /// The row's id, for [`Parked::retry`] and [`Parked::discard`].
     pub id: i64,
-    /// Whether only an operator can revive it.
+    /// `true` if the delivery is tried again only after [`Parked::retry`].
     pub dead: bool,
-    /// Why it is parked. `None` for a reason that this release does not know.
+    /// Reason of the parking; `None` if this release does not know the reason.
     pub reason: Option<Reason>,
-    /// Whether later messages of its key wait behind it.
+    /// `true` if later messages of its key wait behind the delivery.
     pub holds_key: bool,
     /// Attempts so far.
     pub attempts: i32,
-    /// The next attempt; none for a dead one, and for one that waits behind another.
+    /// Time of the next attempt; `None` if the delivery is dead or waits behind another one.
     pub due_at: Option<DateTime<Utc>>,
-    /// Text of the last error and of its causes.
+    /// Text of the last error and of its sources.
     pub error: Option<String>,
-    /// When it was parked; if it was put off or given up since, when that was.
+    /// Time of the parking, or of a later deferral or death.
     pub parked_at: DateTime<Utc>,
     /// The message.
     pub message: Incoming,
@@ -48,7 +47,8 @@ pub struct ParkedDelivery {
 }
 
 impl Parked {
-    /// Makes a view of the deliveries that the consumer parked in the database of `pool`.
+    /// Creates access to the deliveries that the consumer parked in the database of `pool`. Statements are
+    /// prepared unless [`prepared_statements`](Self::prepared_statements) says otherwise.
     pub fn new(pool: PgPool, consumer: impl Into<String>) -> Self {
         Self::with_statements(pool, Statements::Prepared, consumer)
     }
@@ -65,7 +65,7 @@ impl Parked {
         }
     }
 
-    /// Sets whether statements are prepared. Defaults to true; see
+    /// Sets whether statements are prepared. Defaults to `true`; see
     /// [`ConsumerBuilder::prepared_statements`](crate::ConsumerBuilder::prepared_statements).
     #[must_use]
     pub const fn prepared_statements(mut self, prepared: bool) -> Self {
@@ -73,10 +73,10 @@ impl Parked {
         self
     }
 
-    /// Lists up to `limit` deliveries with an id above `after`, in the order of their parking.
+    /// Lists up to `limit` deliveries with an id above `after`, by id, which is the order of their parking.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Returns the database's error.
     pub async fn list(&self, after: i64, limit: u32) -> Result<Vec<ParkedDelivery>, sqlx::Error> {
         let mut tx = outbox::transaction::begin(&self.pool).await?;
         let mut link = self.statements.within(&mut tx);
@@ -85,12 +85,12 @@ impl Parked {
         Ok(rows.into_iter().map(ParkedDelivery::from).collect())
     }
 
-    /// Tries a delivery again at once, dead or not, with its attempts forgotten.
+    /// Makes a delivery due at once, dead or not, and resets its number of attempts.
     ///
-    /// Returns false if the consumer has none with this id.
+    /// Returns `false` if the consumer has no parked delivery with this id.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Returns the database's error.
     pub async fn retry(&self, id: i64) -> Result<bool, sqlx::Error> {
         let mut tx = outbox::transaction::begin(&self.pool).await?;
         let mut link = self.statements.within(&mut tx);
@@ -99,12 +99,12 @@ impl Parked {
         Ok(done)
     }
 
-    /// Gives a delivery up for good and lets its key go on.
+    /// Deletes a parked delivery, which is never handled, and releases the next one of its key.
     ///
-    /// Returns false if the consumer has none with this id.
+    /// Returns `false` if the consumer has no parked delivery with this id.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Returns the database's error.
     pub async fn discard(&self, id: i64) -> Result<bool, sqlx::Error> {
         let mut tx = outbox::transaction::begin(&self.pool).await?;
         let mut link = self.statements.within(&mut tx);

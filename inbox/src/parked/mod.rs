@@ -1,4 +1,4 @@
-//! Deliveries that could not be handled: parking them, trying them again, and looking at them.
+//! Parked deliveries, which could not be handled: parking, retrying, and the API for operators.
 
 mod api;
 mod park;

@@ -11,9 +11,11 @@ use crate::{
     transaction::{Settings, within},
 };
 
-/// Parks a delivery in a transaction of its own, together with the record of its id.
+/// Parks a delivery in a separate transaction, together with the record of its id.
 ///
-/// A message that was handled or parked before is left as it is, unless the verdict knows better.
+/// A delivery whose id is recorded already is a duplicate and is not parked. If `decision.recorded` is set,
+/// the record may exist although the message was not handled, so only a delivery that is parked already is a
+/// duplicate.
 pub(crate) async fn park(
     settings: &Settings,
     delivery: &Delivery,
@@ -28,7 +30,7 @@ pub(crate) async fn park(
         return Ok(Outcome::Duplicate);
     }
     let parked = async {
-        let decision = in_line(settings, &mut link, delivery, decision.clone()).await?;
+        let decision = behind_key(settings, &mut link, delivery, decision.clone()).await?;
         insert(&mut link, &settings.consumer, delivery, &decision).await?;
         Ok(Outcome::Parked(decision.reason))
     };
@@ -37,7 +39,7 @@ pub(crate) async fn park(
     Ok(outcome)
 }
 
-/// Whether the message is there already: an earlier attempt's answer may have been lost.
+/// Returns `true` if the message is parked already, by an earlier try whose answer was lost.
 async fn is_parked(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -51,7 +53,7 @@ async fn is_parked(
     within(sql::parked::is_there(link, &settings.consumer, id, source)).await
 }
 
-/// Inserts the row.
+/// Inserts the row of a parked delivery.
 pub(crate) async fn insert(
     link: &mut Link<'_>,
     consumer: &str,
@@ -65,7 +67,7 @@ pub(crate) async fn insert(
     sql::parked::insert(link, consumer, message, headers, body, decision).await
 }
 
-/// Records the id, if the message has one; returns false if it was recorded before.
+/// Records the id, if the message has one; returns `false` if the id was recorded before.
 async fn record(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -76,12 +78,17 @@ async fn record(
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());
-    let record = within(place(settings, link, &id)).await?;
+    let record = within(record_of(settings, link, &id)).await?;
     let recording = sql::processed::record(link, &settings.consumer, &record, None);
-    Ok(settings.recorded(recording).await?.is_new)
+    Ok(settings.wait_for_record(recording).await?.is_new)
 }
 
-async fn place(settings: &Settings, link: &mut Link<'_>, id: &Id) -> Result<Record, sqlx::Error> {
+/// Returns the record of an id, which depends on whether the id is inside the dedup window.
+async fn record_of(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    id: &Id,
+) -> Result<Record, sqlx::Error> {
     let Some(made_at) = id.made_at() else {
         return Ok(id.record());
     };
@@ -92,8 +99,8 @@ async fn place(settings: &Settings, link: &mut Link<'_>, id: &Id) -> Result<Reco
     })
 }
 
-/// Puts a delivery that is to be tried again behind earlier ones of its key.
-async fn in_line(
+/// Changes a decision so that the delivery waits behind an earlier parked one of its key, if there is one.
+async fn behind_key(
     settings: &Settings,
     link: &mut Link<'_>,
     delivery: &Delivery,

@@ -1,10 +1,10 @@
-//! The end of a delivery that was parked: it has been handled.
+//! Removing a parked delivery that was handled.
 
 use outbox::link::Link;
 
 use crate::{Delivery, sql};
 
-/// Deletes the row of a delivery that was parked, and lets the next one of its key go.
+/// Deletes the row of a parked delivery, and releases the next one of its key.
 pub(crate) async fn remove(
     link: &mut Link<'_>,
     consumer: &str,
@@ -12,7 +12,7 @@ pub(crate) async fn remove(
     delivery: &Delivery,
 ) -> Result<(), sqlx::Error> {
     sql::parked::delete(link, id).await?;
-    // In a statement after the deletion's: it sees what was parked behind the row until then.
+    // A later statement than the deletion, so that it sees all rows parked behind the row until then.
     if let Some(key) = &delivery.message().key {
         sql::parked::release_next(link, consumer, key).await?;
     }

@@ -1,7 +1,7 @@
 //! A message as a row of `inbox.parked`, in both directions.
 //!
-//! What has no column of its own goes into `headers`, under names that a message's own headers
-//! never have: the wire's mapping keeps the prefix `cloudEvents_` to itself.
+//! Properties without a separate column are stored in `headers`, under names that the message's own headers
+//! cannot have: the mapping to AMQP reserves the prefix `cloudEvents_`.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox::{Headers, wire::Incoming};
@@ -78,7 +78,7 @@ mod tests {
     use super::{MessageColumns, headers, message};
 
     #[test]
-    fn a_message_comes_back_as_it_was_parked() {
+    fn a_message_is_read_as_it_was_parked() {
         let mut parked = Incoming::default();
         parked.message_id = Some("id".into());
         parked.source = Some("orders".into());

@@ -1,4 +1,4 @@
-//! Trying parked deliveries again.
+//! The workers that retry parked deliveries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,17 +19,17 @@ use crate::{
     transaction::within,
 };
 
-/// Between looks for due rows, while there are none.
+/// Waits between queries for due rows, while there are none.
 const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// Lease of a row whose handler may have ended the process: again soon, since most of those that
-/// were in its company are innocent, and more and more seldom.
+/// First and longest lease of a row whose handler may have ended the process. The first is short, since most
+/// messages that were in the process when it ended did not cause its end; the lease grows with each attempt.
 const CRASHED_LEASE: Duration = Duration::from_secs(10);
 const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 
-/// Tries parked deliveries again when they are due, one after another.
+/// Retries parked deliveries when they are due, one at a time.
 ///
-/// Each process of a consumer has one or more. They share the rows: a claim skips what another
+/// Each process of a consumer has one or more workers. They share the rows: a claim skips rows that another
 /// worker has claimed.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -38,7 +38,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Makes a worker. One of them takes deliveries that may end the process: one at a time.
+    /// Creates a worker. Only one worker of a process has `crashed` set: it also takes deliveries that may
+    /// end the process, so that these run one at a time.
     pub(crate) fn new(engine: Arc<Engine>, crashed: bool) -> Self {
         let takes = Takes {
             crashed,
@@ -48,7 +49,7 @@ impl Worker {
         Self { engine, takes }
     }
 
-    /// Works until `stop`; a delivery under way is finished.
+    /// Runs until `stop` is cancelled, and finishes the current attempt.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut idle = 0;
         while !stop.is_cancelled() {
@@ -73,6 +74,7 @@ impl Worker {
         }
     }
 
+    /// Claims a due row, if there is one.
     async fn claim(&self) -> Result<Option<Claimed>, sqlx::Error> {
         let settings = &self.engine.settings;
         let leases = Leases {
@@ -99,6 +101,7 @@ impl Worker {
         .await
     }
 
+    /// Runs a claimed delivery, and parks it again if it was not handled.
     async fn run_claimed(&self, claimed: Claimed, stop: &CancellationToken) {
         let (id, attempts) = (claimed.id, claimed.attempts);
         let failed = Failed {
@@ -111,7 +114,7 @@ impl Worker {
         let delivery = Delivery::parked(message, body, id, attempts);
         let span = span(self.engine.consumer(), &delivery);
         async {
-            let decision = match self.spent(failed) {
+            let decision = match self.exhausted(failed) {
                 Some(decision) => Some(decision),
                 None => self.attempt(&delivery, failed, stop).await,
             };
@@ -123,8 +126,9 @@ impl Worker {
         .await;
     }
 
-    /// Gives up a delivery whose attempts all ended with the process: nobody has settled it.
-    fn spent(&self, failed: Failed) -> Option<ParkDecision> {
+    /// Decides to park a delivery dead if its attempts are used up. Such a row is claimed only if the process
+    /// ended during the last attempt, before the result was written.
+    fn exhausted(&self, failed: Failed) -> Option<ParkDecision> {
         let limits = &self.engine.limits;
         (failed.attempts > limits.max_attempts).then(|| {
             let crashed = Failed {
@@ -137,7 +141,7 @@ impl Worker {
         })
     }
 
-    /// Runs a delivery; returns how to park it again, if it was not handled.
+    /// Runs a delivery; returns how to park it again, or `None` if it was handled or `stop` was cancelled.
     async fn attempt(
         &self,
         delivery: &Delivery,
@@ -150,7 +154,7 @@ impl Worker {
             match progress.next_parked(&self.engine.limits, fault, failed) {
                 Next::Again(wait) => {
                     tokio::select! {
-                        // Its lease ends, and somebody claims it again.
+                        // The lease expires, and a worker claims the row again.
                         () = stop.cancelled() => return None,
                         () = sleep(wait) => {}
                     }
@@ -160,7 +164,8 @@ impl Worker {
         }
     }
 
-    /// Writes what became of a delivery, however long the database takes.
+    /// Writes how a delivery is parked again, retrying while the database is unavailable, until `stop` is
+    /// cancelled.
     async fn settle(
         &self,
         delivery: &Delivery,
@@ -174,7 +179,7 @@ impl Worker {
             let settled = within(self.write(delivery, id, attempts, decision)).await;
             match settled {
                 Ok(true) => break,
-                // Somebody else has settled it, or claimed it anew.
+                // The row is gone, or another worker has claimed it.
                 Ok(false) => return,
                 Err(error) => {
                     let doing = "parking a message again";
@@ -191,7 +196,7 @@ impl Worker {
         }
     }
 
-    /// Returns whether it was still this worker's.
+    /// Writes the decision; returns `false` if the row is no longer claimed by this worker.
     async fn write(
         &self,
         delivery: &Delivery,
@@ -203,8 +208,8 @@ impl Worker {
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let held = sql::parked::settle(&mut link, id, attempts, decision).await?;
-        let lets_go = held == Some(true) && !decision.holds_key;
-        if let (Some(key), true) = (&delivery.message().key, lets_go) {
+        let releases_key = held == Some(true) && !decision.holds_key;
+        if let (Some(key), true) = (&delivery.message().key, releases_key) {
             let consumer = &settings.consumer;
             sql::parked::release_next(&mut link, consumer, key).await?;
             if decision.reason == Reason::Unhandled {

@@ -1,4 +1,4 @@
-//! What an attempt's error means.
+//! Classification of the error of an attempt at a delivery.
 
 use std::{error::Error, time::Duration};
 
@@ -9,45 +9,45 @@ use crate::{
     transaction::{HandlerIntent, TransactionError},
 };
 
-/// Most bytes of an error's text that are kept.
+/// Longest error text in bytes that is stored; a longer one is truncated.
 const ERROR_BYTES: usize = 8 * 1024;
 
-/// What an attempt's error means for the delivery.
+/// The meaning of an attempt's error for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// Nobody could be asked. Says nothing about the message; tried again without limit.
+    /// The database cannot be used. The message is not the cause, so the number of retries is unlimited.
     Unavailable,
-    /// A conflict with another transaction, a lost connection, or a statement that was prepared before a table
-    /// was changed: run again, no failure.
+    /// A conflict with another transaction, a lost connection, or a statement that was prepared before a
+    /// table was changed. The delivery runs again; no failure is counted.
     Rerun,
-    /// The message was to share a transaction, and has to run by itself: no failure.
+    /// The message was to share a transaction, and has to run separately. No failure is counted.
     Alone,
     /// The handler failed.
     Failed,
-    /// The handler put the message off.
+    /// The handler deferred the message, for this wait; `None` leaves the wait to the inbox.
     Deferred(Option<Duration>),
-    /// The message cannot be handled.
-    Hopeless(Reason),
-    /// The handler ended the transaction itself. Trying again would do what it committed once more.
+    /// The message can never be handled.
+    Permanent(Reason),
+    /// The handler ended the transaction itself. Another attempt could repeat work that it committed.
     Ended,
 }
 
 impl ErrorClass {
-    /// Returns what a transaction's error means.
+    /// Classifies a transaction's error.
     pub(crate) fn of(error: &TransactionError) -> Self {
         match error {
             TransactionError::Unavailable(_) if conflicts(error) => Self::Rerun,
             TransactionError::Unavailable(_) => Self::Unavailable,
-            TransactionError::NoId => Self::Hopeless(Reason::NoId),
-            TransactionError::Stale => Self::Hopeless(Reason::Stale),
-            TransactionError::Future => Self::Hopeless(Reason::Future),
-            TransactionError::Undecodable(_) => Self::Hopeless(Reason::Undecodable),
-            TransactionError::Unhandled(_) => Self::Hopeless(Reason::Unhandled),
+            TransactionError::NoId => Self::Permanent(Reason::NoId),
+            TransactionError::Stale => Self::Permanent(Reason::Stale),
+            TransactionError::Future => Self::Permanent(Reason::Future),
+            TransactionError::Undecodable(_) => Self::Permanent(Reason::Undecodable),
+            TransactionError::Unhandled(_) => Self::Permanent(Reason::Unhandled),
             TransactionError::Handler(failure) => match failure.intent {
                 HandlerIntent::Retry if conflicts(failure.error()) => Self::Rerun,
                 HandlerIntent::Retry => Self::Failed,
                 HandlerIntent::Defer(wait) => Self::Deferred(wait),
-                HandlerIntent::Reject => Self::Hopeless(Reason::Rejected),
+                HandlerIntent::Reject => Self::Permanent(Reason::Rejected),
             },
             TransactionError::Panicked(_)
             | TransactionError::TimedOut(_)
@@ -56,8 +56,8 @@ impl ErrorClass {
             TransactionError::Ended => Self::Ended,
             TransactionError::Lost(_) => Self::Rerun,
             TransactionError::Shared => Self::Alone,
-            // A deferred constraint speaks at COMMIT; anything else leaves the outcome unknown, and
-            // the record decides on the rerun.
+            // A deferred constraint can fail at COMMIT. Any other error leaves the outcome unknown: the
+            // rerun finds the record if the transaction has committed.
             TransactionError::Commit(source) => match source.as_database_error() {
                 Some(refused) if !sql::is_conflict(refused) && !sql::has_ended(refused) => {
                     Self::Failed
@@ -68,22 +68,26 @@ impl ErrorClass {
     }
 }
 
-/// The error of an attempt, understood.
+/// An attempt's error: its class and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) class: ErrorClass,
-    /// Text of the error and of its causes.
+    /// Text of the error and of its sources.
     pub(crate) text: String,
 }
 
 impl Fault {
-    /// Reads the error of the services around a handler. What the transaction's error meant was `seen`, if it
-    /// failed: an error of a layer's may have it among its sources, or hide it.
-    pub(crate) fn read(error: &(dyn Error + 'static), seen: Option<ErrorClass>) -> Self {
-        let shown = sources(error).find_map(|source| source.downcast_ref::<TransactionError>());
-        let class = shown
+    /// Classifies the error of the services around a handler.
+    ///
+    /// A layer's error may have the transaction's error among its sources, or hide it. `observed` is the
+    /// class of the transaction's error as the [`Witness`](crate::witness::Witness) saw it; `None` if the
+    /// transaction did not fail.
+    pub(crate) fn read(error: &(dyn Error + 'static), observed: Option<ErrorClass>) -> Self {
+        let among_sources =
+            sources(error).find_map(|source| source.downcast_ref::<TransactionError>());
+        let class = among_sources
             .map(ErrorClass::of)
-            .or(seen)
+            .or(observed)
             .unwrap_or(ErrorClass::Failed);
         let advice = sources(error)
             .filter(|_| class == ErrorClass::Unavailable)
@@ -98,15 +102,15 @@ impl Fault {
         }
     }
 
-    /// Makes the fault of a layer that answered for a parked delivery, which never came to the inbox.
-    pub(crate) fn kept_away() -> Self {
+    /// Creates the fault for a layer that answered for a parked delivery without passing it on.
+    pub(crate) fn not_passed_on() -> Self {
         Self {
             class: ErrorClass::Failed,
             text: "a layer around the handler answered itself, or passed on a delivery that it had made: use Delivery::with_body, and inbox.discard for a parked message that nobody is to handle".to_owned(),
         }
     }
 
-    /// Makes the fault of a panic outside the transaction, in a layer of the user's.
+    /// Creates the fault for a panic outside the transaction, in one of the user's layers.
     pub(crate) fn panicked(text: &str) -> Self {
         Self {
             class: ErrorClass::Failed,
@@ -115,11 +119,12 @@ impl Fault {
     }
 }
 
-/// Whether the transaction is to be run again, through no fault of the handler's.
+/// Returns `true` if the transaction is to run again although the handler did nothing wrong.
 fn conflicts(error: &(dyn Error + 'static)) -> bool {
     sql::refusals(error).any(|refusal| sql::is_conflict(refusal) || sql::is_outdated(refusal))
 }
 
+/// Truncates a text to [`ERROR_BYTES`] and replaces NUL, which PostgreSQL cannot store.
 fn clip(mut text: String) -> String {
     if text.len() > ERROR_BYTES {
         text.truncate(text.floor_char_boundary(ERROR_BYTES));
@@ -143,11 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn handlers_say_what_they_mean() {
+    fn a_handler_error_keeps_its_meaning() {
         assert_eq!(handler(HandlerError::retry("x")), ErrorClass::Failed);
         assert_eq!(
             handler(HandlerError::reject("x")),
-            ErrorClass::Hopeless(Reason::Rejected)
+            ErrorClass::Permanent(Reason::Rejected)
         );
         let minute = Duration::from_mins(1);
         assert_eq!(
@@ -161,41 +166,41 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_away_says_nothing_about_the_message() {
-        let away = || sqlx::Error::PoolTimedOut;
+    fn an_unavailable_database_counts_as_no_failure() {
+        let unavailable = || sqlx::Error::PoolTimedOut;
         assert_eq!(
-            ErrorClass::of(&TransactionError::Unavailable(away())),
+            ErrorClass::of(&TransactionError::Unavailable(unavailable())),
             ErrorClass::Unavailable
         );
         assert_eq!(
-            ErrorClass::of(&TransactionError::Lost(away())),
+            ErrorClass::of(&TransactionError::Lost(unavailable())),
             ErrorClass::Rerun
         );
         assert_eq!(
-            ErrorClass::of(&TransactionError::Commit(away())),
+            ErrorClass::of(&TransactionError::Commit(unavailable())),
             ErrorClass::Rerun
         );
         assert_eq!(ErrorClass::of(&TransactionError::Shared), ErrorClass::Alone);
-        // The handler's own pool may be another database's.
-        assert_eq!(handler(away().into()), ErrorClass::Failed);
+        // The handler may have used another database, so this error is a failure.
+        assert_eq!(handler(unavailable().into()), ErrorClass::Failed);
     }
 
     #[test]
-    fn layers_may_wrap_errors_or_make_their_own() {
+    fn a_layer_may_wrap_or_hide_an_error_or_create_one() {
         #[derive(Debug, thiserror::Error)]
         #[error("wrapped")]
         struct Wrapped(#[source] TransactionError);
         let wrapped = Fault::read(&Wrapped(TransactionError::Stale), None);
-        assert_eq!(wrapped.class, ErrorClass::Hopeless(Reason::Stale));
+        assert_eq!(wrapped.class, ErrorClass::Permanent(Reason::Stale));
         assert!(wrapped.text.starts_with("wrapped: the message is older"));
         let own = std::io::Error::other("rate limited");
         assert_eq!(Fault::read(&own, None).class, ErrorClass::Failed);
-        let seen = ErrorClass::Hopeless(Reason::Stale);
-        assert_eq!(Fault::read(&own, Some(seen)).class, seen);
+        let observed = ErrorClass::Permanent(Reason::Stale);
+        assert_eq!(Fault::read(&own, Some(observed)).class, observed);
     }
 
     #[test]
-    fn long_texts_are_clipped_and_made_storable() {
+    fn a_long_text_is_truncated_and_made_storable() {
         let fault = Fault::panicked(&format!("\0{}", "ä".repeat(10_000)));
         assert!(fault.text.len() < 9_000);
         assert!(!fault.text.contains('\0'));

@@ -1,41 +1,41 @@
-//! How often and how long a delivery is tried.
+//! The limits of retries, and the decision how a failed delivery is parked.
 
 use std::time::Duration;
 
 use super::{Due, ParkDecision, fault::ErrorClass};
 use crate::{Reason, backoff::Backoff};
 
-/// Reruns after conflicts, before they count as a failure.
+/// Reruns in succession, for example after conflicts, before a further one counts as a failure.
 pub(super) const RERUNS: u32 = 10;
 
-/// Longest wait that is written down.
+/// Longest wait that is written to the table: 100 years.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 36_500);
 
-/// Shortest wait of a delivery that is put off: it would take turns with nobody.
+/// Shortest wait of a deferred delivery; without it the delivery could run again and again at once.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// How often and how long a delivery is tried.
+/// Limits of attempts and waits; set by [`ConsumerBuilder`](crate::ConsumerBuilder).
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// Attempts before a delivery is parked.
     pub(crate) attempts_in_place: u32,
-    /// Between those.
+    /// Waits between the attempts before parking.
     pub(crate) in_place: Backoff,
-    /// Attempts before a delivery is dead, those in place included.
+    /// Attempts before a delivery is dead, those before parking included.
     pub(crate) max_attempts: u32,
-    /// Between those after the first parking.
+    /// Waits between the attempts at a parked delivery.
     pub(crate) parked: Backoff,
-    /// Redeliveries counted by the broker before a delivery is taken for one that ends the process.
+    /// Redeliveries counted by the broker before a delivery is suspected of ending the process.
     pub(crate) max_crashes: u64,
-    /// For how long a delivery may be put off, from the first time on.
+    /// Longest time for which a delivery may be deferred, from the first deferral on.
     pub(crate) max_deferral: Duration,
-    /// For how long a delivery waits for a process that has a handler for its type.
+    /// Longest time for which a delivery waits for a process that has a handler for its type.
     pub(crate) max_unhandled: Duration,
-    /// Whether the key of a dead delivery goes on without it.
+    /// `true` if a dead delivery does not hold back later ones of its key.
     pub(crate) release_dead_keys: bool,
-    /// After a conflict with another transaction.
+    /// Waits between reruns after conflicts with other transactions.
     pub(crate) conflict: Backoff,
-    /// While the database cannot be used.
+    /// Waits between retries while the database cannot be used.
     pub(crate) outage: Backoff,
 }
 
@@ -56,25 +56,24 @@ impl Default for Limits {
     }
 }
 
-/// A delivery that failed: how often and for how long it was tried, and whether it stands in the
-/// order of its key.
+/// The state of a delivery that failed: attempts, age, and position in its key's order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failed {
     /// Attempts, the failed one included.
     pub(crate) attempts: u32,
-    /// Since it was first put off; zero if it is about to be.
+    /// Time since the first deferral; zero if the delivery was not deferred before.
     pub(crate) age: Duration,
-    /// Whether later messages of its key wait for it.
+    /// `true` if later messages of its key wait for the delivery.
     pub(crate) in_order: bool,
-    /// What the attempts are counted against if the process ended during the last one.
+    /// Reason of a failure: [`Reason::Crashed`] if the process ended during the last attempt.
     pub(crate) reason: Reason,
 }
 
 impl Limits {
-    /// Decides how a delivery is parked that cannot be handled now.
+    /// Decides how to park a delivery that cannot be handled now.
     ///
     /// # Panics
-    /// In debug builds, if the fault calls for a rerun instead.
+    /// In debug builds, if the class demands a rerun instead.
     pub(crate) fn decision(
         &self,
         class: ErrorClass,
@@ -84,19 +83,19 @@ impl Limits {
         let (reason, due, holds_key) = match class {
             ErrorClass::Failed if failed.attempts < self.max_attempts => {
                 let tries = failed.attempts.saturating_sub(self.attempts_in_place);
-                // "Never" is no time that a table holds.
+                // The setting may exceed the latest time that the table can store.
                 let wait = self.parked.delay(tries).min(LONGEST);
                 (failed.reason, Due::In(wait), failed.in_order)
             }
             ErrorClass::Deferred(wait) if failed.age < self.max_deferral => {
                 let wait = wait.unwrap_or_else(|| self.parked.delay(0));
-                // Beyond that it will be dead.
+                // After `max_deferral` the delivery will be dead.
                 let wait = wait.max(SHORTEST).min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)
             }
             ErrorClass::Deferred(_) => (Reason::Deferred, Due::Never, false),
-            ErrorClass::Hopeless(reason) => {
-                let holds = failed.in_order && self.dead_holds(reason);
+            ErrorClass::Permanent(reason) => {
+                let holds = failed.in_order && self.dead_holds_key(reason);
                 (reason, Due::Never, holds)
             }
             ErrorClass::Failed
@@ -106,7 +105,7 @@ impl Limits {
             | ErrorClass::Unavailable => {
                 let is_failure = matches!(class, ErrorClass::Failed | ErrorClass::Ended);
                 debug_assert!(is_failure, "{class:?} is no failure");
-                let holds = failed.in_order && self.dead_holds(failed.reason);
+                let holds = failed.in_order && self.dead_holds_key(failed.reason);
                 (failed.reason, Due::Never, holds)
             }
         };
@@ -121,15 +120,16 @@ impl Limits {
         }
     }
 
-    /// Decides how a delivery is parked that the broker delivered too often.
+    /// Decides how to park a delivery that the broker redelivered too often.
     ///
-    /// It is run at least once more, by the parked worker: broken connections count too.
+    /// The parked worker runs the delivery at least once more, since the broker's count includes lost
+    /// connections.
     pub(crate) fn crashed(&self, deliveries: u64, in_order: bool) -> ParkDecision {
         let attempts = u32::try_from(deliveries).unwrap_or(u32::MAX);
         ParkDecision {
             reason: Reason::Crashed,
             due: Due::In(Duration::ZERO),
-            // A claim that is cut short before the handler runs counts as well.
+            // Room for two attempts: a claim counts as one even if it ends before the handler runs.
             attempts: attempts.min(self.max_attempts.saturating_sub(2)),
             holds_key: in_order,
             recorded: false,
@@ -139,8 +139,8 @@ impl Limits {
         }
     }
 
-    /// Decides how a delivery is parked whose type has no handler in this process: others may have one,
-    /// while a new release takes the place of an old one, and claim it at once.
+    /// Decides how to park a delivery whose type has no handler in this process. During a deployment another
+    /// process may have a handler, and claims the row at once.
     pub(crate) fn unhandled(type_name: &str, in_order: bool) -> ParkDecision {
         ParkDecision {
             reason: Reason::Unhandled,
@@ -152,17 +152,17 @@ impl Limits {
         }
     }
 
-    /// Parks a message dead that cannot be read as its publisher sent it.
+    /// Decides how to park a message that cannot be read as its publisher sent it: dead.
     pub(crate) fn unreadable(&self, error: String, in_order: bool) -> ParkDecision {
         ParkDecision {
             holds_key: in_order && !self.release_dead_keys,
-            ..ParkDecision::hopeless(Reason::Undecodable, error)
+            ..ParkDecision::dead(Reason::Undecodable, error)
         }
     }
 
-    /// Whether later messages of a dead one's key wait with it. A message that nobody could have handled in
-    /// order does not stop its key.
-    fn dead_holds(&self, reason: Reason) -> bool {
+    /// Returns `true` if a dead message holds back later messages of its key. A message that could not have
+    /// been handled in order does not.
+    fn dead_holds_key(&self, reason: Reason) -> bool {
         let out_of_order = matches!(
             reason,
             Reason::Stale | Reason::Future | Reason::NoId | Reason::Unhandled
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_and_longer_and_then_are_dead() {
+    fn a_failing_message_waits_longer_after_each_attempt_and_is_dead_after_the_last() {
         let limits = Limits::default();
         let waits =
             |attempts| match decision(&limits, ErrorClass::Failed, attempts, Duration::ZERO).due {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn never_is_as_late_as_the_table_can_hold() {
+    fn an_unlimited_wait_is_shortened_to_what_the_table_can_store() {
         let limits = Limits {
             parked: Backoff::new(Duration::MAX, Duration::MAX),
             ..Limits::default()
@@ -219,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn putting_off_counts_no_failure_holds_no_key_and_ends() {
+    fn a_deferral_counts_no_failure_holds_no_key_and_is_limited() {
         let limits = Limits::default();
         let wait = Duration::from_secs(7);
-        let put_off = decision(&limits, ErrorClass::Deferred(Some(wait)), 4, Duration::ZERO);
-        assert_eq!(put_off.due, Due::In(wait));
-        assert_eq!(put_off.attempts, 3);
-        assert!(!put_off.holds_key);
+        let deferred = decision(&limits, ErrorClass::Deferred(Some(wait)), 4, Duration::ZERO);
+        assert_eq!(deferred.due, Due::In(wait));
+        assert_eq!(deferred.attempts, 3);
+        assert!(!deferred.holds_key);
         let day = Duration::from_hours(24);
         let too_long = decision(&limits, ErrorClass::Deferred(Some(wait)), 4, day);
         assert_eq!(
@@ -235,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_have_been_handled_in_order_holds_no_key() {
+    fn a_dead_message_that_could_not_be_handled_in_order_holds_no_key() {
         let limits = Limits::default();
         let holds = |reason| {
-            let decision = decision(&limits, ErrorClass::Hopeless(reason), 1, Duration::ZERO);
+            let decision = decision(&limits, ErrorClass::Permanent(reason), 1, Duration::ZERO);
             assert!(decision.is_dead());
             decision.holds_key
         };

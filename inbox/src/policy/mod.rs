@@ -1,4 +1,4 @@
-//! What becomes of a delivery that was not handled: decisions without I/O.
+//! Decisions about a delivery that was not handled: run it again, or park it. Without I/O.
 
 mod fault;
 mod limits;
@@ -12,37 +12,38 @@ pub(crate) use progress::{Next, Progress};
 
 use crate::Reason;
 
-/// Most attempts that the table is told.
+/// Largest number of attempts that is written to the table.
 const MOST_COUNTED: i32 = i32::MAX / 2;
 
-/// How a delivery is parked.
+/// The decision how to park a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParkDecision {
     pub(crate) reason: Reason,
     pub(crate) due: Due,
     /// Attempts so far.
     pub(crate) attempts: u32,
-    /// Whether later messages of the key wait behind it.
+    /// `true` if later messages of the key wait behind the delivery.
     pub(crate) holds_key: bool,
-    /// Whether its id may stand recorded although nobody has handled it.
+    /// `true` if the id may already be recorded although the message was not handled, since the handler
+    /// committed the transaction itself.
     pub(crate) recorded: bool,
-    /// Text of the error and of its causes.
+    /// Text of the error and of its sources.
     pub(crate) error: Option<String>,
 }
 
-/// When a parked delivery is tried again.
+/// The time of a parked delivery's next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// After a time.
+    /// After this wait.
     In(Duration),
-    /// Once the message before it is gone.
+    /// Once no earlier message holds the key.
     AfterKey,
-    /// When an operator says so: it is dead.
+    /// Never, unless an operator retries it: the delivery is dead.
     Never,
 }
 
 impl ParkDecision {
-    /// Parks a message behind an earlier one of its key.
+    /// Creates the decision to park a message behind an earlier one of its key.
     pub(crate) fn behind(attempts: u32, error: Option<String>) -> Self {
         Self {
             reason: Reason::Behind,
@@ -54,8 +55,8 @@ impl ParkDecision {
         }
     }
 
-    /// Parks a message that no handler can take, out of the order of its key.
-    pub(crate) const fn hopeless(reason: Reason, error: String) -> Self {
+    /// Creates the decision to park a message dead, without holding its key.
+    pub(crate) const fn dead(reason: Reason, error: String) -> Self {
         Self {
             reason,
             due: Due::Never,
@@ -66,12 +67,12 @@ impl ParkDecision {
         }
     }
 
-    /// Returns the attempts as the table counts them, with room for more.
+    /// Returns the attempts for the table, capped so that further ones can be added.
     pub(crate) fn counted(&self) -> i32 {
         i32::try_from(self.attempts).map_or(MOST_COUNTED, |attempts| attempts.min(MOST_COUNTED))
     }
 
-    /// Returns the word that stands for the state in the table.
+    /// Returns the state's name in the table: `waiting` or `dead`.
     pub(crate) const fn state(&self) -> &'static str {
         match self.due {
             Due::In(_) | Due::AfterKey => "waiting",
@@ -79,6 +80,7 @@ impl ParkDecision {
         }
     }
 
+    /// Returns the wait before the next attempt; `None` if the row is not due by time.
     pub(crate) const fn due_in(&self) -> Option<Duration> {
         match self.due {
             Due::In(wait) => Some(wait),

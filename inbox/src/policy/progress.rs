@@ -1,4 +1,4 @@
-//! How far a delivery from the queue has come.
+//! The attempts at one delivery, and the next step after each fault.
 
 use std::time::Duration;
 
@@ -9,30 +9,32 @@ use super::{
 };
 use crate::Reason;
 
-/// How far a delivery has come in this run.
+/// Counts of what happened to a delivery since this process began to run it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     failures: u32,
+    /// Reruns since the last failure.
     reruns: u32,
+    /// Retries since the database was last reached.
     outages: u32,
 }
 
-/// What to do next.
+/// The next step after a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Run it again, after a wait.
+    /// Run the delivery again, after this wait.
     Again(Duration),
-    /// Park it.
+    /// Park the delivery.
     Park(ParkDecision),
 }
 
 impl Progress {
-    /// Returns the number of the coming attempt, from 1.
+    /// Returns the number of the next attempt, from 1.
     pub(crate) const fn attempt(&self) -> u32 {
         self.failures + 1
     }
 
-    /// Decides what to do after a fault of a delivery from the queue.
+    /// Decides the next step after a fault of a delivery from the queue.
     pub(crate) fn next(&mut self, limits: &Limits, fault: Fault, keyed: bool) -> Next {
         if let Some(wait) = self.wait_without_failure(limits, fault.class) {
             return Next::Again(wait);
@@ -56,7 +58,7 @@ impl Progress {
         Next::Park(limits.decision(class, failed, fault.text))
     }
 
-    /// Decides what to do after a fault of a parked delivery, whose attempts the table counts.
+    /// Decides the next step after a fault of a parked delivery, whose attempts the table counts.
     pub(crate) fn next_parked(&mut self, limits: &Limits, fault: Fault, failed: Failed) -> Next {
         if let Some(wait) = self.wait_without_failure(limits, fault.class) {
             return Next::Again(wait);
@@ -68,8 +70,10 @@ impl Progress {
         Next::Park(limits.decision(class, failed, fault.text))
     }
 
-    /// Reruns are bounded: a message that breaks the connection each time must not run for ever, nor one that a
-    /// layer of the user's sends to a place it no longer has.
+    /// Returns the wait before the next try if the fault counts as no failure.
+    ///
+    /// The number of reruns is limited: a message that breaks the connection each time must not run for ever,
+    /// nor one that a layer keeps sending to a shared transaction that has ended.
     fn wait_without_failure(&mut self, limits: &Limits, class: ErrorClass) -> Option<Duration> {
         match class {
             ErrorClass::Unavailable => {
@@ -102,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_delivery_is_tried_in_place_and_then_parked() {
+    fn a_failing_delivery_is_retried_at_once_and_then_parked() {
         let limits = Limits::default();
         let mut progress = Progress::default();
         for attempt in 1..3 {
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_are_no_failures_until_there_are_too_many() {
+    fn reruns_count_as_a_failure_once_there_are_too_many() {
         let limits = Limits::default();
         let mut progress = Progress::default();
         for _ in 0..RERUNS {
@@ -142,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hopeless_is_not_tried_again() {
+    fn a_message_that_can_never_be_handled_is_not_retried() {
         let mut progress = Progress::default();
-        let class = ErrorClass::Hopeless(Reason::Undecodable);
+        let class = ErrorClass::Permanent(Reason::Undecodable);
         let next = progress.next(&Limits::default(), fault(class), false);
         let Next::Park(decision) = next else {
             panic!("not parked");

@@ -1,4 +1,4 @@
-//! From the handler to the commit.
+//! The commit of a delivery's transaction, and the checks before it.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +14,22 @@ use crate::{
     sql::{self, step},
 };
 
-/// Longest wait for a session to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Longest wait for the end of a session that is ended from its own connection.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `in_failed_sql_transaction`
 const ABORTED: &str = "25P02";
 
-/// Commits, unless that would not commit.
+/// Commits the transaction, after a check that it is still the delivery's and not aborted.
 ///
-/// PostgreSQL answers `COMMIT` in an aborted transaction by rolling back, without an error: a
-/// handler that passed over a failed statement would lose its message. One that ended the
-/// transaction itself would lose the record.
+/// Without the check a message could be lost: PostgreSQL answers `COMMIT` in an aborted transaction, as
+/// after a failed statement that the handler ignored, with a rollback and no error. If the handler
+/// ended the transaction itself, the record of the message is lost or already committed.
 ///
-/// All in one request, which begins another transaction too: the library takes the connection for one
-/// with an open transaction until it has ended that itself. Not without prepared statements, so behind
-/// a pooler in transaction mode: the server's connection would stay with this client.
+/// Check and commit are one request, which also begins the next transaction, because sqlx considers the
+/// connection to have an open transaction until sqlx itself has ended it. Without prepared statements, so
+/// behind most poolers in transaction mode, check and commit are separate requests: an open transaction
+/// would keep the pooler's server connection assigned to this client.
 pub(crate) async fn commit(
     settings: &Settings,
     mut tx: Transaction<'static, Postgres>,
@@ -38,7 +39,7 @@ pub(crate) async fn commit(
         check(&mut settings.link(&mut tx), identity).await?;
         return within(tx.commit()).await.map_err(TransactionError::Commit);
     }
-    // The server begins with what it is sent: the commit may take long.
+    // Taken before the request: the commit may take long, and the next transaction is at most this old.
     let began = Instant::now();
     let mut link = settings.link(&mut tx);
     let committed = within(sql::session::commit_and_begin(&mut link, &identity.xid)).await;
@@ -48,7 +49,7 @@ pub(crate) async fn commit(
         _ if sql::session::is_ended(&error) => TransactionError::Ended,
         _ => TransactionError::Commit(error),
     })?;
-    if settings.keeps_prefetching() {
+    if settings.should_prefetch() {
         settings.prefetched.put(tx, began);
     } else {
         prefetched::end(tx);
@@ -56,14 +57,14 @@ pub(crate) async fn commit(
     Ok(())
 }
 
-/// Ends a session that answers something else than it is asked, so that nobody is given it again.
+/// Ends a session whose answers do not belong to its requests, so that the pool does not reuse it.
 async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
     if answer.as_ref().is_err_and(step::is_lost) {
-        drop(timeout(FAREWELL, step::end(link)).await);
+        drop(timeout(END_TIMEOUT, step::end(link)).await);
     }
 }
 
-/// Checks that a commit would commit.
+/// Checks that the transaction is still open, is not aborted, and has the expected id.
 pub(crate) async fn check(
     link: &mut Link<'_>,
     identity: &TxIdentity,
@@ -73,13 +74,13 @@ pub(crate) async fn check(
     match transaction {
         Ok(xid) if xid.as_deref() == Some(&identity.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
-        // Aborted, or now by a statement that the handler has given up.
+        // The transaction is aborted, perhaps just now by a statement that the handler has abandoned.
         Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
         Err(error) => Err(TransactionError::Aborted(error)),
     }
 }
 
-/// Removes a delivery that was parked, and lets the next one of its key go.
+/// Removes the row of a parked delivery, and releases the next one of its key.
 pub(super) async fn remove_parked(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -90,17 +91,17 @@ pub(super) async fn remove_parked(
         return Ok(());
     };
     check(link, identity).await?;
-    let leave = async {
+    let removing = async {
         if let Some(role) = &identity.role {
             sql::session::take_role(link, role).await?;
         }
         parked::remove(link, &settings.consumer, id, delivery).await
     };
-    within(leave).await.map_err(|error| {
+    within(removing).await.map_err(|error| {
         if sql::is_lost(&error) {
             TransactionError::Lost(error)
         } else {
-            // The row was locked, so the inbox may do this: the handler has made it impossible.
+            // The inbox has the right to delete the row that it locked, so the handler caused the failure.
             TransactionError::Commit(error)
         }
     })

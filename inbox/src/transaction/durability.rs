@@ -1,4 +1,4 @@
-//! Commits that are on disk when they return.
+//! Durable commits, also where `synchronous_commit` is off.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -6,23 +6,23 @@ use outbox::link::Link;
 
 use crate::sql;
 
-/// What sessions are like.
+/// Values of [`Durability`]: the effect of the sessions' `synchronous_commit`.
 const UNKNOWN: u8 = 0;
 const DURABLE: u8 = 1;
 const NOT_DURABLE: u8 = 2;
 
-/// Makes commits durable where the database does without (`synchronous_commit = off`): a message is acknowledged
-/// after its commit, and never comes again.
+/// Makes commits durable if the sessions have `synchronous_commit = off`: the broker never redelivers an
+/// acknowledged message, so a crash of the database must not undo its commit.
 ///
-/// Whether that is so is asked once, and by the janitor again and again: in each transaction it would cost every
-/// delivery some percent of the server's time.
+/// The setting is queried once, and again after each [`Durability::recheck`] by the janitor. Querying it in
+/// every transaction would cost each delivery some percent of the server's time.
 #[derive(Debug, Default)]
 pub(crate) struct Durability(AtomicU8);
 
 impl Durability {
-    /// Sees to a transaction that has just begun.
-    pub(super) async fn see_to(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-        // Read once: it may be forgotten at any moment.
+    /// Makes the commit of a transaction that has just begun durable.
+    pub(super) async fn ensure(&self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+        // Read once: `recheck` may reset the value at any moment.
         let mut known = self.0.load(Relaxed);
         if known == UNKNOWN {
             let durable = sql::session::is_durable(link).await?;
@@ -35,8 +35,8 @@ impl Durability {
         Ok(())
     }
 
-    /// Lets the next transaction look what sessions are like: somebody may have changed it.
-    pub(crate) fn look_again(&self) {
+    /// Makes the next transaction query the setting again, which an operator may have changed.
+    pub(crate) fn recheck(&self) {
         self.0.store(UNKNOWN, Relaxed);
     }
 }

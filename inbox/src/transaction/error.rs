@@ -1,18 +1,18 @@
-//! Why a delivery's transaction did not commit.
+//! The error of a delivery's transaction.
 
 use std::{error::Error, fmt, time::Duration};
 
 use crate::handler::{BoxError, Disposition, HandlerError};
 
-/// Why a delivery's transaction did not commit. Nothing was written.
+/// Why a delivery's transaction did not commit. Nothing was written, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
-    /// The database could not be reached, or refused before the handler ran.
+    /// The database could not be reached, or refused a statement before the handler ran.
     #[error("beginning the transaction of a message: the database cannot be used")]
     Unavailable(#[source] sqlx::Error),
 
-    /// The message has no id, so that a duplicate could not be told.
+    /// The message has no id, by which a duplicate could be recognised.
     #[error("the message has no id; its publisher must set AMQP's message-id property")]
     NoId,
 
@@ -22,13 +22,13 @@ pub enum TransactionError {
     )]
     Stale,
 
-    /// The message is further in the future than is allowed.
+    /// The message's id or time is further in the future than the allowed skew.
     #[error(
         "the message's id or time is further in the future than the allowed skew; look at its publisher's clock"
     )]
     Future,
 
-    /// The body is not the event that the handler takes.
+    /// The body cannot be decoded as the handler's event.
     #[error("the body could not be read as the event of its type")]
     Undecodable(#[source] BoxError),
 
@@ -44,23 +44,23 @@ pub enum TransactionError {
     #[error("the handler panicked: {0}")]
     Panicked(String),
 
-    /// The handler took too long and was dropped.
+    /// The handler took longer than this time and was dropped.
     #[error("the handler did not end within {0:?}")]
     TimedOut(Duration),
 
-    /// The handler kept its context.
+    /// The handler returned while its context still existed, and with it the transaction.
     #[error(
         "the handler ended but kept its context, and with it the transaction; drop it before returning"
     )]
     Leaked,
 
-    /// A statement failed and the handler passed over it.
+    /// A statement failed and the handler ignored the error, so the transaction is aborted.
     #[error(
         "the handler passed over a failed statement: its transaction is aborted; return the error, or use a savepoint"
     )]
     Aborted(#[source] sqlx::Error),
 
-    /// The handler ended the transaction itself. What it had written may be committed.
+    /// The handler ended the transaction itself. Its writes may be committed.
     #[error(
         "the handler ended the transaction itself, and what it had written by then is committed if it did so with COMMIT; leave COMMIT and ROLLBACK to the inbox, and use savepoints"
     )]
@@ -70,8 +70,8 @@ pub enum TransactionError {
     #[error("the connection to the database was lost while the message was handled")]
     Lost(#[source] sqlx::Error),
 
-    /// The message was to share a transaction with others, and that was rolled back because of any of
-    /// them, or had begun before the message had passed the layers. It runs again by itself.
+    /// The transaction that the message was to share with others was rolled back, because of any of them, or
+    /// began before the message had passed the layers. The message runs again separately.
     #[error(
         "the transaction that the message was to share with others was rolled back, or had begun without it"
     )]
@@ -82,37 +82,37 @@ pub enum TransactionError {
     Commit(#[source] sqlx::Error),
 }
 
-/// A handler's error, as the source of [`TransactionError::Handler`]. Its text is that of the error which the
-/// handler returned, and so is its source.
+/// A handler's error, as the source of [`TransactionError::Handler`]. Its text and its source are those of
+/// the error that the handler returned.
 #[derive(Debug)]
 pub struct HandlerFailure {
     pub(crate) intent: HandlerIntent,
     error: BoxError,
 }
 
-/// What a handler that failed wants to become of the message.
+/// The treatment of the message that a handler asked for with its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandlerIntent {
     /// Another attempt.
     Retry,
-    /// None: it is parked dead.
+    /// No further attempt: the message is parked dead.
     Reject,
-    /// To be put off; `None` leaves the wait to the inbox.
+    /// An attempt after this wait; `None` leaves the wait to the inbox.
     Defer(Option<Duration>),
 }
 
 impl HandlerFailure {
-    /// Whether the handler failed, and asks for another attempt.
+    /// Returns `true` if the handler failed and asks for another attempt.
     pub const fn is_retry(&self) -> bool {
         matches!(self.intent, HandlerIntent::Retry)
     }
 
-    /// Whether the handler gave the message up.
+    /// Returns `true` if the handler rejected the message.
     pub const fn is_rejection(&self) -> bool {
         matches!(self.intent, HandlerIntent::Reject)
     }
 
-    /// Whether the handler put the message off, which is no failure.
+    /// Returns `true` if the handler deferred the message, which is no failure.
     pub const fn is_deferral(&self) -> bool {
         matches!(self.intent, HandlerIntent::Defer(_))
     }

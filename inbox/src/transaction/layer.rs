@@ -1,4 +1,4 @@
-//! The layer that adds the transaction.
+//! The tower layer that adds the transaction.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,17 +10,17 @@ use crate::dedup::Window;
 
 /// Adds a [`Transaction`] around a service.
 ///
-/// A [`Consumer`](crate::Consumer) has one already. It is public for services that take their
-/// messages from elsewhere, and does what belongs to one message alone. Ids beyond the window are forgotten,
-/// parked messages tried again, and sessions whose commits are not durable found out anew, by a `Consumer`
-/// of the same name: where none runs, `inbox.processed` grows.
+/// A [`Consumer`](crate::Consumer) already contains this layer. It is public for services that take their
+/// messages from elsewhere, and does only the work of a single message. A `Consumer` of the same name does
+/// the rest: it deletes ids beyond the dedup window, retries parked messages, and rechecks the durability of
+/// commits. If no such `Consumer` runs, `inbox.processed` grows.
 #[derive(Debug, Clone)]
 pub struct TransactionLayer {
     settings: Arc<Settings>,
 }
 
 impl TransactionLayer {
-    /// Makes a layer that records messages for `consumer` in the database of `pool`.
+    /// Creates a layer that records messages for `consumer` in the database of `pool`.
     pub fn new(pool: PgPool, consumer: &str) -> Self {
         Self::with_settings(Settings::new(pool, consumer))
     }
@@ -31,8 +31,9 @@ impl TransactionLayer {
         }
     }
 
-    /// Sets for how long handled messages are remembered, and how far in the future their ids may
-    /// lie. Default to 30 days and 1 day; clamped to 58 days and 2 days, which the ring holds.
+    /// Sets how long the ids of handled messages are kept, and how far a message's time may be ahead of the
+    /// database's clock. Defaults to 30 days and 1 day; longer times than 58 days and 2 days are reduced to
+    /// these. See [`ConsumerBuilder::dedup_window`](crate::ConsumerBuilder::dedup_window).
     #[must_use]
     pub fn window(self, length: Duration, skew: Duration) -> Self {
         let window = Window::new(
@@ -44,7 +45,7 @@ impl TransactionLayer {
         Self::with_settings(settings)
     }
 
-    /// Sets whether statements are prepared. Defaults to true; see
+    /// Sets whether statements are prepared. Defaults to `true`; see
     /// [`ConsumerBuilder::prepared_statements`](crate::ConsumerBuilder::prepared_statements).
     #[must_use]
     pub fn prepared_statements(self, prepared: bool) -> Self {

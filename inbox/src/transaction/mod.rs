@@ -1,8 +1,8 @@
-//! The middleware that makes a handler's effect happen once.
+//! The tower middleware that makes a handler's effect happen once.
 //!
-//! [`Transaction`] begins a transaction, records the message's id, calls the service inside with
-//! the transaction, and commits. A duplicate finds its record and is not handled again; a failure
-//! rolls the record back with everything else.
+//! [`Transaction`] begins a database transaction, records the message's id, calls the inner service with
+//! the transaction, and commits. A duplicate finds the record and is not handled again; a failure rolls
+//! the record back with everything else.
 
 mod arrival_rate;
 mod commit;

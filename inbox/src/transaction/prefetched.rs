@@ -1,8 +1,8 @@
-//! Transactions that were begun with the commit before them, on its connection.
+//! Prefetched transactions: begun in the request that committed the preceding transaction, on the same
+//! connection.
 //!
-//! The request that commits a transaction begins the next one as well, and that is kept for a moment
-//! if a delivery waits for one or is likely to come. It spares a worker the round trips for `BEGIN` and
-//! for the look that the pool takes at a connection that comes back.
+//! A prefetched transaction is kept for up to 10 ms if a delivery waits or is likely to arrive. It spares a
+//! worker the round trips for `BEGIN` and for the pool's test of a returned connection.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -14,63 +14,64 @@ use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
 use super::arrival_rate::ArrivalRate;
 
-/// Longest time between the beginning of a transaction and its first statement: a handler's `now()`
-/// tells the beginning.
-const FRESH: Duration = Duration::from_millis(10);
+/// Longest time between a transaction's `BEGIN` and its first use: a handler's `now()` is the time of
+/// `BEGIN`.
+const MAX_AGE: Duration = Duration::from_millis(10);
 
-/// One transaction in so many is not kept: its connection goes through the pool, whose hooks and
-/// limits of age must see it now and then. A prime, so that of connections that take turns none is
-/// spared for ever.
-const THROUGH_THE_POOL: u32 = 101;
+/// One transaction in this many is not kept: its connection is returned to the pool, so that the pool can
+/// run its hooks and enforce its limits of age. A prime number, so that connections that are used in
+/// rotation are all returned at times.
+const RETURN_EVERY: u32 = 101;
 
-/// Transactions in which nothing has been done yet.
+/// Open transactions in which nothing has been done yet.
 #[derive(Debug, Default)]
 pub(crate) struct PrefetchedTransactions(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Deliveries that wait for a worker.
+    /// Number of deliveries that wait for a worker.
     waiting: usize,
-    /// How often a transaction is asked for.
+    /// Rate of requests for a transaction.
     arrival_rate: ArrivalRate,
-    /// By the time since when they may be open; the oldest is the first.
+    /// Transactions with the earliest time of their `BEGIN`, oldest first.
     transactions: Vec<(Instant, Transaction<'static, Postgres>)>,
-    /// Transactions that could have been kept.
+    /// Number of transactions that could have been kept, modulo [`RETURN_EVERY`].
     offered: u32,
-    /// Lets go of those that get too old, while there are any.
+    /// Task that closes transactions above [`MAX_AGE`], while there are any.
     expiry: Option<JoinHandle<()>>,
-    /// Where connections go back to their pool.
+    /// Runtime in which connections are returned to their pool.
     runtime: Option<Handle>,
 }
 
 impl State {
-    /// How many transactions are likely to be used while they are fresh.
+    /// Returns how many transactions are likely to be used before they reach [`MAX_AGE`].
     fn wanted(&self, now: Instant) -> usize {
-        let expected = self.arrival_rate.expected(FRESH / 2, now);
+        let expected = self.arrival_rate.expected(MAX_AGE / 2, now);
         self.waiting.saturating_add(expected)
     }
 
-    /// Whether to keep another one.
-    fn keeps(&mut self, now: Instant) -> bool {
+    /// Returns `true` if another transaction should be kept.
+    fn should_keep(&mut self, now: Instant) -> bool {
         if self.transactions.len() >= self.wanted(now) {
             return false;
         }
-        self.offered = (self.offered + 1) % THROUGH_THE_POOL;
+        self.offered = (self.offered + 1) % RETURN_EVERY;
         self.offered > 0
     }
 
-    /// Lets go of those that nobody may use any more; returns how long the oldest one may stay.
-    fn retire(&mut self, now: Instant) -> Option<Duration> {
+    /// Closes the transactions that are too old; returns how long the oldest remaining one may be kept,
+    /// `None` if none remains.
+    fn close_expired(&mut self, now: Instant) -> Option<Duration> {
         let age = |began: Instant| now.saturating_duration_since(began);
-        let old = |(began, _): &(Instant, _)| age(*began) >= FRESH;
-        let count = self.transactions.partition_point(old);
-        self.let_go(count);
+        let is_expired = |(began, _): &(Instant, _)| age(*began) >= MAX_AGE;
+        let count = self.transactions.partition_point(is_expired);
+        self.close_oldest(count);
         let (oldest, _) = self.transactions.first()?;
-        Some(FRESH.saturating_sub(age(*oldest)))
+        Some(MAX_AGE.saturating_sub(age(*oldest)))
     }
 
-    /// Lets go of the oldest ones.
-    fn let_go(&mut self, count: usize) {
+    /// Closes the `count` oldest transactions.
+    fn close_oldest(&mut self, count: usize) {
         for (_, transaction) in self.transactions.drain(..count) {
             end(transaction);
         }
@@ -79,29 +80,29 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Outside of a runtime a connection cannot go back to its pool.
+        // A connection can be returned to its pool only within a runtime.
         let _entered = self.runtime.as_ref().map(Handle::enter);
         self.transactions.clear();
     }
 }
 
 impl PrefetchedTransactions {
-    /// Takes note of how many deliveries wait for a worker; lets go of what neither they need nor
-    /// the `starting` ones, nor those that are likely to come.
+    /// Updates the number of waiting deliveries, and closes the transactions beyond those that the waiting,
+    /// the `starting` and the expected deliveries need.
     pub(crate) fn set_waiting(&self, count: usize, starting: usize) {
         let mut state = self.lock();
         state.waiting = count;
         let wanted = state.wanted(Instant::now()).saturating_add(starting);
         let spare = state.transactions.len().saturating_sub(wanted);
-        state.let_go(spare);
+        state.close_oldest(spare);
     }
 
-    /// Whether to keep a transaction: another is likely to be used while it is fresh.
-    pub(super) fn keeps_another(&self) -> bool {
-        self.lock().keeps(Instant::now())
+    /// Returns `true` if another transaction should be kept, since it is likely to be used in time.
+    pub(super) fn should_keep(&self) -> bool {
+        self.lock().should_keep(Instant::now())
     }
 
-    /// Keeps a transaction that was begun no earlier than `began`, while it is fresh.
+    /// Keeps a transaction that was begun at `began` or later, until it is used or too old.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
@@ -111,55 +112,55 @@ impl PrefetchedTransactions {
         began: Instant,
     ) {
         let mut state = self.lock();
-        let place = state
+        let index = state
             .transactions
             .partition_point(|(other, _)| *other <= began);
-        state.transactions.insert(place, (began, transaction));
-        // One that has finished was ended with its runtime.
+        state.transactions.insert(index, (began, transaction));
+        // A finished task was ended together with its runtime.
         if state.expiry.as_ref().is_none_or(JoinHandle::is_finished) {
             state.expiry = Some(tokio::spawn(expire_old(Arc::downgrade(self))));
             state.runtime = Some(Handle::current());
         }
     }
 
-    /// Takes the transaction that began last.
+    /// Takes the newest transaction, if there is one.
     pub(super) fn take(&self) -> Option<Transaction<'static, Postgres>> {
         let (mut state, now) = (self.lock(), Instant::now());
-        state.arrival_rate.asked(now);
-        state.retire(now);
+        state.arrival_rate.record_request(now);
+        state.close_expired(now);
         Some(state.transactions.pop()?.1)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic between two changes that belong together.
+        // A poisoned lock is safe to use: no panic can separate two changes that belong together.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends a transaction in which nothing was done, so that its connection goes back to the pool.
-/// Committed, as dropping it would count as a rollback in the server's statistics.
+/// Commits a transaction in which nothing was done, in the background, so that its connection is returned to
+/// the pool. A rollback would distort the server's statistics.
 ///
 /// # Panics
 /// Panics outside a tokio runtime.
 pub(super) fn end(transaction: Transaction<'static, Postgres>) {
-    // If it fails, the connection is gone, and the transaction with it.
+    // If the commit fails, the connection is gone, and the transaction with it.
     drop(tokio::spawn(transaction.commit()));
 }
 
-/// Lets go of what gets too old, until nothing is left: an open transaction keeps a connection.
-async fn expire_old(begun: Weak<PrefetchedTransactions>) {
-    while let Some(begun) = begun.upgrade() {
-        let oldest = {
-            let mut state = begun.lock();
-            let oldest = state.retire(Instant::now());
-            if oldest.is_none() {
+/// Closes transactions as they become too old, until none remains: each occupies a connection.
+async fn expire_old(prefetched: Weak<PrefetchedTransactions>) {
+    while let Some(prefetched) = prefetched.upgrade() {
+        let remaining = {
+            let mut state = prefetched.lock();
+            let remaining = state.close_expired(Instant::now());
+            if remaining.is_none() {
                 state.expiry = None;
             }
-            oldest
+            remaining
         };
-        drop(begun);
-        match oldest {
-            Some(left) => sleep(left).await,
+        drop(prefetched);
+        match remaining {
+            Some(remaining) => sleep(remaining).await,
             None => return,
         }
     }
@@ -169,24 +170,25 @@ async fn expire_old(begun: Weak<PrefetchedTransactions>) {
 mod tests {
     use std::time::Instant;
 
-    use super::{State, THROUGH_THE_POOL};
+    use super::{RETURN_EVERY, State};
 
     #[test]
-    fn every_connection_goes_through_the_pool_now_and_then() {
+    fn every_connection_is_returned_to_the_pool_at_times() {
         let now = Instant::now();
         let mut state = State::default();
         state.waiting = 1_000;
         for connections in 1..=16 {
-            let mut seen = vec![false; connections];
-            for turn in 0..connections * THROUGH_THE_POOL as usize {
-                seen[turn % connections] |= !state.keeps(now);
+            let mut returned = vec![false; connections];
+            for commit in 0..connections * RETURN_EVERY as usize {
+                returned[commit % connections] |= !state.should_keep(now);
             }
-            assert!(seen.into_iter().all(|seen| seen), "{connections} in turns");
+            let all = returned.into_iter().all(|returned| returned);
+            assert!(all, "{connections} connections in rotation");
         }
     }
 
     #[test]
-    fn nothing_is_kept_where_nobody_is_expected() {
-        assert!(!State::default().keeps(Instant::now()));
+    fn no_transaction_is_kept_if_no_delivery_is_expected() {
+        assert!(!State::default().should_keep(Instant::now()));
     }
 }

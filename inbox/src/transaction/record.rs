@@ -1,4 +1,4 @@
-//! From a fresh transaction to the handler: the record, and whether the key must wait.
+//! The first statement of a delivery's transaction: recording the id, and checking whether its key is held.
 
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
@@ -13,26 +13,28 @@ use crate::{
     sql,
 };
 
-/// The session whose transaction a handler runs in.
+/// The transaction in which a handler runs, and its session.
 #[derive(Debug, Clone)]
 pub(crate) struct TxIdentity {
     /// The transaction's id.
     pub(crate) xid: String,
-    /// The session's process at the server.
+    /// Process id of the session at the server.
     pub(crate) pid: i32,
-    /// The role that locked a parked message's row, to delete it. A handler may take another.
+    /// Role that locked a parked message's row, and that deletes the row although the handler may have
+    /// changed the role; `None` for a message from the queue.
     pub(crate) role: Option<String>,
 }
 
-/// What is to happen in the transaction.
+/// The next step in the transaction.
 #[derive(Debug)]
 pub(super) enum RecordResult {
-    /// The handler is to run.
+    /// Run the handler.
     Run(TxIdentity),
-    /// Nothing more; what was done is to be committed.
+    /// Commit without running the handler.
     Done(Outcome),
 }
 
+/// Records a delivery's id; for a parked delivery, locks its row.
 pub(super) async fn record(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -55,8 +57,9 @@ pub(super) async fn record(
                 && let Some((dated, made_at)) = dated
                 && is_handled(settings, link, &dated, made_at).await?
             {
-                let leaving = super::within(parked::remove(link, &settings.consumer, id, delivery));
-                leaving.await.map_err(TransactionError::Unavailable)?;
+                let removing =
+                    super::within(parked::remove(link, &settings.consumer, id, delivery));
+                removing.await.map_err(TransactionError::Unavailable)?;
                 return Ok(RecordResult::Done(Outcome::Gone));
             }
             Ok(RecordResult::Run(TxIdentity {
@@ -68,17 +71,22 @@ pub(super) async fn record(
     }
 }
 
-/// The delivery's id, and its time, if it tells one.
+/// Returns the delivery's id and the time in it; `None` if the id contains no time.
 fn dated(delivery: &Delivery) -> Option<(Id, DateTime<Utc>)> {
     let message = delivery.message();
     let id = Id::new(message.message_id.as_deref()?, message.source.as_deref());
     Some((id, id.made_at()?))
 }
 
-/// Records a parked message whose time has come since where its copies are; returns whether one of them has
-/// been handled.
+/// Records the id of a parked message that was outside the dedup window when it was parked; returns `true`
+/// if a copy of the message has been handled.
 ///
-/// Until then it is not run: a copy that comes in time would not find it. One whose time is past has none.
+/// A message that was too far in the future enters the window as time passes, and is then recorded where its
+/// copies are recorded. Before that the message must not run, since a copy that arrives later would not find
+/// the record. Copies of a message that is too old are never handled, so no record is needed.
+///
+/// # Errors
+/// [`TransactionError::Future`] if the message is still too far in the future.
 async fn is_handled(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -94,11 +102,12 @@ async fn is_handled(
     }
     let record = id.record();
     let recording = sql::processed::record(link, &settings.consumer, &record, None);
-    let recorded = settings.recorded(recording).await;
+    let recorded = settings.wait_for_record(recording).await;
     let recorded = recorded.map_err(TransactionError::Unavailable)?;
     Ok(!recorded.is_new)
 }
 
+/// Records the id of a message from the queue, and parks the message if an earlier one holds its key.
 async fn record_queued(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -110,9 +119,9 @@ async fn record_queued(
     let id = Id::new(message_id, message.source.as_deref());
     let key = message.key.as_deref();
     let record = id.record();
-    // Another process may be handling the same message: then this waits for its end.
+    // If another process is handling the same message, this waits for the end of its transaction.
     let recording = sql::processed::record(link, &settings.consumer, &record, key);
-    let recorded = settings.recorded(recording).await;
+    let recorded = settings.wait_for_record(recording).await;
     let recorded = recorded.map_err(TransactionError::Unavailable)?;
     if !recorded.is_new {
         return Ok(RecordResult::Done(Outcome::Duplicate));
@@ -139,7 +148,7 @@ async fn record_queued(
     }))
 }
 
-/// Parks the message behind the one that holds its key, unless that has left in the meantime.
+/// Parks the message behind the one that holds its key; returns `false` if none holds it any more.
 async fn park_behind(
     settings: &Settings,
     link: &mut Link<'_>,

@@ -1,4 +1,4 @@
-//! The service that runs another one inside a transaction.
+//! The tower service that runs its inner service inside a transaction.
 
 use std::{
     mem,
@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{Context, Delivery, HandlerError, Outcome, policy::Fault, sql};
 
-/// Handles each message once: runs a service inside the transaction that records the message.
+/// Handles each message once: runs the inner service inside the transaction that records the message.
+///
+/// Created by [`TransactionLayer`](crate::TransactionLayer).
 #[derive(Debug, Clone)]
 pub struct Transaction<S> {
     inner: S,
@@ -29,7 +31,7 @@ impl<S> Transaction<S> {
         Self { inner, settings }
     }
 
-    /// Returns the service inside.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -52,40 +54,40 @@ where
     }
 
     fn call(&mut self, mut delivery: Delivery) -> Self::Future {
-        // A clone of a ready service is not ready: the ready one is used, its clone stays.
+        // A clone of a ready service is not ready: the ready one is called, and its clone stored.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        let place = delivery.take_slot();
+        let slot = delivery.take_slot();
         let witness = delivery.witness().clone();
         let handler = move |context| {
             let mut ready = ready;
-            let working = ready.call(context);
-            async move { working.await.map_err(Into::into) }
+            let future = ready.call(context);
+            async move { future.await.map_err(Into::into) }
         };
         let settings = Arc::clone(&self.settings);
         Box::pin(async move {
-            witness.enter();
-            let ran = match place {
+            witness.mark_entered();
+            let result = match slot {
                 None => run(settings, handler, delivery).await,
-                Some(place) => {
+                Some(slot) => {
                     let run = move |context| handler(context).boxed();
-                    place.take(delivery, Box::new(run)).await
+                    slot.join(delivery, Box::new(run)).await
                 }
             };
-            ran.inspect_err(|error| witness.fail(Fault::read(error, None)))
+            result.inspect_err(|error| witness.set_fault(Fault::read(error, None)))
         })
     }
 }
 
-/// Handles a delivery in a transaction of its own.
-async fn run<H, W>(
+/// Handles a delivery in a separate transaction.
+async fn run<H, Fut>(
     settings: Arc<Settings>,
     handler: H,
     delivery: Delivery,
 ) -> Result<Outcome, TransactionError>
 where
-    H: FnOnce(Context) -> W,
-    W: Future<Output = Result<(), HandlerError>>,
+    H: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<(), HandlerError>>,
 {
     let mut tx = within(settings.begin())
         .await

@@ -1,4 +1,4 @@
-//! What the transaction of a delivery needs to know.
+//! Settings and shared state of deliveries' transactions, and time limits of database requests.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -13,15 +13,16 @@ use super::{durability::Durability, prefetched::PrefetchedTransactions};
 use crate::{dedup::Window, events, policy::LONGEST, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest that a statement is on its way to a busy server.
-const LATER: Duration = Duration::from_secs(5);
+/// Longest time between sending a statement and its start at a busy server.
+const SEND_DELAY: Duration = Duration::from_secs(5);
 
-/// Time for what a handler's transaction has around it, the rollback after it took too long included.
-const AROUND: Duration = Duration::from_secs(15);
+/// Part of a claim's lease beyond the handler's time limit: for the steps before and after the handler,
+/// including a rollback after the limit.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
-/// What the transaction of a delivery needs to know.
+/// Settings and shared state of deliveries' transactions.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) pool: PgPool,
@@ -30,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) handler_timeout: Duration,
     pub(crate) outbox: Outbox,
     pub(crate) statements: Statements,
-    /// Shared by all that runs in transactions of these settings.
+    /// Shared by all clones of these settings, as is `durability`.
     pub(crate) prefetched: Arc<PrefetchedTransactions>,
     pub(crate) durability: Arc<Durability>,
 }
@@ -53,7 +54,7 @@ impl Settings {
         }
     }
 
-    /// Sets whether statements are prepared. If not, those of the handlers' outbox are not either.
+    /// Sets whether statements are prepared. `false` applies to the handlers' outbox too.
     pub(crate) const fn prepare_statements(&mut self, prepared: bool) {
         self.statements = Statements::prepared(prepared);
         if !prepared {
@@ -61,42 +62,43 @@ impl Settings {
         }
     }
 
-    /// Begins a transaction. Everything that the inbox does happens in one: behind a pooler,
-    /// statements outside may each go to another session.
+    /// Begins a transaction, or takes a prefetched one. The inbox sends every statement within a
+    /// transaction: behind a pooler, statements outside of one may each go to another session.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let mut begun = match self.prefetched.take() {
-            Some(begun) => begun,
+        let mut tx = match self.prefetched.take() {
+            Some(tx) => tx,
             None => outbox::transaction::begin(&self.pool).await?,
         };
-        self.durability.see_to(&mut self.link(&mut begun)).await?;
-        Ok(begun)
+        self.durability.ensure(&mut self.link(&mut tx)).await?;
+        Ok(tx)
     }
 
-    /// Whether a transaction that has just begun should be kept for a delivery.
+    /// Returns `true` if a transaction that was just begun should be kept for the next delivery.
     ///
-    /// Not while somebody may be waiting for a connection, whom the pool would serve first.
-    pub(super) fn keeps_prefetching(&self) -> bool {
+    /// Returns `false` while all connections are in use, since a task may be waiting for one in the pool.
+    pub(super) fn should_prefetch(&self) -> bool {
         let pool = &self.pool;
         let has_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-        has_spare && !pool.is_closed() && self.prefetched.keeps_another()
+        has_spare && !pool.is_closed() && self.prefetched.should_keep()
     }
 
-    /// Sends statements within such a transaction.
+    /// Returns the link that sends statements within a transaction begun by [`Settings::begin`].
     pub(crate) fn link<'c>(&self, transaction: &'c mut PgConnection) -> Link<'c> {
         self.statements.within(transaction)
     }
 
-    /// Longest time that a delivery's transaction can take.
+    /// Returns the longest time that a delivery's transaction can take.
     fn longest_transaction(&self) -> Duration {
-        self.handler_timeout.saturating_add(ANSWER)
+        self.handler_timeout.saturating_add(ANSWER_TIMEOUT)
     }
 
-    /// Waits until ids are recorded, which another process may be handling: then for the end of its
-    /// transaction, but not for one that is frozen or cut off.
+    /// Waits for a statement that records ids.
     ///
-    /// A statement that nobody waits for any more would go on waiting at the server, and take a connection
-    /// with it, so that is ended too.
-    pub(crate) async fn recorded<T>(
+    /// The statement waits for another process that is handling one of the messages. After the longest time
+    /// that a transaction can take, sessions that are idle in a transaction and hold up such statements are
+    /// ended: their processes are frozen or disconnected. Otherwise the waiting statement is cancelled,
+    /// since it would keep its connection occupied at the server after its client has stopped waiting.
+    pub(crate) async fn wait_for_record<T>(
         &self,
         recording: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
@@ -105,37 +107,43 @@ impl Settings {
         if let Ok(recorded) = timeout(longest, &mut recording).await {
             return recorded;
         }
-        let relieving = async {
+        let ending_blockers = async {
             let mut tx = self.begin().await?;
-            // A statement begins at the server later than its client began to wait.
-            let age = longest.saturating_sub(LATER);
-            let relieved = sql::session::relieve(&mut self.link(&mut tx), age).await?;
+            // A statement starts at the server later than its client starts to wait.
+            let age = longest.saturating_sub(SEND_DELAY);
+            let ended = sql::session::relieve(&mut self.link(&mut tx), age).await?;
             tx.commit().await?;
-            Ok(relieved)
+            Ok(ended)
         };
-        // Or there is no connection for it now: then at the next attempt.
-        if let Ok((sessions @ 1.., _)) = within(relieving).await {
+        // On an error, as when no connection is free, the next attempt tries again.
+        if let Ok((sessions @ 1.., _)) = within(ending_blockers).await {
             let consumer = &self.consumer;
             events::FrozenEnded { consumer, sessions }.emit();
         }
         within(recording).await
     }
 
-    /// How long a claimed row is left to who claimed it: it covers the moments before and after its
-    /// transaction, which locks the row, and whether their process was killed in one of them.
+    /// Returns how long a claimed parked row is reserved for its worker. The delivery's transaction also
+    /// locks the row; the lease covers the moments before and after the transaction, and ends the claim of
+    /// a process that was killed in one of them.
     pub(crate) fn lease(&self) -> Duration {
-        self.handler_timeout.saturating_add(AROUND).min(LONGEST)
+        let lease = self.handler_timeout.saturating_add(LEASE_MARGIN);
+        lease.min(LONGEST)
     }
 }
 
-/// Waits for the database's answer, but not for ever: a server that is gone without a word would
-/// hold a worker and a key.
+/// Waits for the database's answer for at most 30 seconds. Without the limit, a server that vanished
+/// silently would occupy a worker and a key for ever.
+///
+/// # Errors
+/// The database's error, or `sqlx::Error::Io` with `TimedOut`.
 pub(crate) async fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    within_time(ANSWER, answer).await
+    within_time(ANSWER_TIMEOUT, answer).await
 }
 
+/// As [`within`], with another limit.
 pub(crate) async fn within_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,

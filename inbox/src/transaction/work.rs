@@ -1,4 +1,4 @@
-//! The handler's turn: a deadline, a net for panics, and the transaction back.
+//! The call of a handler: time limit, caught panics, and the return or rollback of the transaction.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,18 +17,18 @@ use crate::{
     sql::{self, step},
 };
 
-/// An open transaction, lent to a handler: it goes back when this is dropped.
+/// A handler's access to the open transaction. Dropping the guard returns the transaction to the inbox.
 pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
 
-/// Longest wait for a statement that a handler has given up.
-const GIVEN_UP: Duration = Duration::from_secs(5);
+/// Longest wait for a rollback, which first waits for a statement that the handler has abandoned.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest wait for another session, which ends what runs on this one.
-const OTHER_SESSION: Duration = Duration::from_secs(2);
+/// Longest wait for another session that cancels this session's statement or ends this session.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Calls a handler; returns the transaction if it succeeded, and rolls back if not. What the
-/// handler publishes inherits `inherited`.
-pub(crate) async fn work<H, W>(
+/// Calls a handler; returns the transaction if the handler succeeded, and rolls back otherwise. Messages
+/// that the handler publishes inherit `inherited`.
+pub(crate) async fn work<H, Fut>(
     settings: &Settings,
     tx: Transaction<'static, Postgres>,
     identity: &TxIdentity,
@@ -36,11 +36,11 @@ pub(crate) async fn work<H, W>(
     handler: H,
 ) -> Result<Transaction<'static, Postgres>, TransactionError>
 where
-    H: FnOnce(TransactionGuard) -> W,
-    W: Future<Output = Result<(), HandlerError>>,
+    H: FnOnce(TransactionGuard) -> Fut,
+    Fut: Future<Output = Result<(), HandlerError>>,
 {
-    let slot = Arc::new(Mutex::new(tx));
-    let guard = Arc::clone(&slot).lock_owned().await;
+    let shared = Arc::new(Mutex::new(tx));
+    let guard = Arc::clone(&shared).lock_owned().await;
     let work = async move { handler(guard).await };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let failure = match timeout(settings.handler_timeout, work).await {
@@ -48,31 +48,32 @@ where
         Ok(Ok(Err(error))) => Some(error.into()),
         Ok(Err(panic)) => Some(TransactionError::Panicked(panic_text(panic.as_ref()))),
         Err(_) => {
-            // A statement may still run; the rollback would wait for its end.
-            let _ = timeout(OTHER_SESSION, cancel(settings, identity)).await;
+            // A statement may still run, and the rollback would wait for its end.
+            let _ = timeout(CANCEL_TIMEOUT, cancel(settings, identity)).await;
             Some(TransactionError::TimedOut(settings.handler_timeout))
         }
     };
-    let Some(slot) = Arc::into_inner(slot) else {
-        // Somebody still has the transaction, and with it the lock on the message's record.
-        let committed = timeout(OTHER_SESSION, terminate(settings, identity)).await;
+    let Some(shared) = Arc::into_inner(shared) else {
+        // The handler's guard still exists, so the transaction still locks the message's record.
+        let committed = timeout(CANCEL_TIMEOUT, terminate(settings, identity)).await;
         return Err(match committed {
             Ok(Ok(true)) => TransactionError::Ended,
             _ => failure.unwrap_or(TransactionError::Leaked),
         });
     };
-    let tx = slot.into_inner();
+    let tx = shared.into_inner();
     match failure {
-        // A savepoint whose `begin` is given up midway takes the transaction with it (sqlx 0.9), and what
-        // the handler does then is committed at once.
+        // Dropping the future that begins a savepoint ends the whole transaction (sqlx 0.9), and the
+        // handler's later statements are committed at once.
         _ if !tx.is_in_transaction() => Err(TransactionError::Ended),
         None => Ok(tx),
         Some(failure) => Err(roll_back(settings, identity, tx, failure).await),
     }
 }
 
-/// Cancels the statement of an attempt that is dropped midway, as by a layer with a time limit. The next attempt
-/// would wait for what has recorded the message, and that for whatever the statement waits for.
+/// Cancels the running statement of an attempt that is dropped before its end, as by a layer with a time
+/// limit. Otherwise the next attempt would wait for the transaction that recorded the message, and thus for
+/// this statement.
 pub(super) struct CancelOnDrop(Option<(Arc<Settings>, TxIdentity)>);
 
 impl CancelOnDrop {
@@ -89,20 +90,20 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let (Some((settings, identity)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             drop(runtime.spawn(async move {
-                let _ = timeout(OTHER_SESSION, cancel_abandoned(&settings, &identity)).await;
+                let _ = timeout(CANCEL_TIMEOUT, cancel_abandoned(&settings, &identity)).await;
             }));
         }
     }
 }
 
-/// Ends the statement of a session that is held here.
+/// Cancels the statement of a session whose connection is held here.
 async fn cancel(settings: &Settings, identity: &TxIdentity) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
     sql::session::cancel(&mut settings.link(&mut tx), identity.pid).await?;
     tx.commit().await
 }
 
-/// Ends the statement of a session that is on its way back to the pool.
+/// Cancels the statement of a session whose connection is being returned to the pool.
 async fn cancel_abandoned(settings: &Settings, identity: &TxIdentity) -> Result<(), sqlx::Error> {
     let mut tx = settings.begin().await?;
     let mut link = settings.link(&mut tx);
@@ -110,7 +111,7 @@ async fn cancel_abandoned(settings: &Settings, identity: &TxIdentity) -> Result<
     tx.commit().await
 }
 
-/// Ends the session, if it is still in the transaction; returns whether that has been committed.
+/// Ends the session if the transaction is still open on it; returns `true` if the transaction was committed.
 async fn terminate(settings: &Settings, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
     let mut tx = settings.begin().await?;
     let mut link = settings.link(&mut tx);
@@ -120,8 +121,11 @@ async fn terminate(settings: &Settings, identity: &TxIdentity) -> Result<bool, s
     Ok(committed)
 }
 
-/// Rolls back; a handler's error after which that is impossible is the lost connection's, and one after
-/// which there is nothing to roll back is that of ending the transaction.
+/// Rolls back, and returns the failure to report.
+///
+/// If the handler had already ended the transaction, the failure becomes [`TransactionError::Ended`]. If the
+/// connection was lost, a handler's error that asks for another attempt becomes [`TransactionError::Lost`],
+/// since the lost connection is its probable cause.
 async fn roll_back(
     settings: &Settings,
     identity: &TxIdentity,
@@ -129,15 +133,15 @@ async fn roll_back(
     failure: TransactionError,
 ) -> TransactionError {
     let rolling_back = async {
-        let ended = in_step(&mut settings.link(&mut tx), identity).await?;
+        let ended = has_ended_checked(&mut settings.link(&mut tx), identity).await?;
         if sql::refusals(&failure).any(sql::is_outdated) {
             tx.clear_cached_statements().await?;
         }
         tx.rollback().await?;
         Ok::<_, sqlx::Error>(ended)
     };
-    let Ok(rolled_back) = timeout(GIVEN_UP, rolling_back).await else {
-        let _ = timeout(OTHER_SESSION, cancel(settings, identity)).await;
+    let Ok(rolled_back) = timeout(ROLLBACK_TIMEOUT, rolling_back).await else {
+        let _ = timeout(CANCEL_TIMEOUT, cancel(settings, identity)).await;
         return failure;
     };
     match (rolled_back, failure) {
@@ -151,14 +155,17 @@ async fn roll_back(
     }
 }
 
-/// As [`has_ended`]; ends a session that answers something else.
-async fn in_step(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
+/// As [`has_ended`], and ends a session whose answers do not belong to its requests.
+async fn has_ended_checked(
+    link: &mut Link<'_>,
+    identity: &TxIdentity,
+) -> Result<bool, sqlx::Error> {
     let ended = has_ended(link, identity).await;
     let is_gone = |error: &sqlx::Error| sql::is_lost(error) && !step::is_lost(error);
     if ended.as_ref().is_err_and(is_gone) {
         return ended;
     }
-    // Also after a refusal: it may have been that of the request before.
+    // Checked after an error too, which may have been the answer to an earlier request.
     let checked = step::check(link, &identity.xid).await;
     if checked.is_err() {
         step::end(link).await;
@@ -166,16 +173,16 @@ async fn in_step(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sql
     checked.and(ended)
 }
 
-/// Whether the handler has ended the transaction, and with it what it has recorded: were the message
-/// handled again, it would be taken for a duplicate.
+/// Returns `true` if the handler has ended the transaction. After a `COMMIT` the message's record is
+/// committed too, and another attempt would take the message for a duplicate.
 ///
-/// A statement that the handler has given up is answered first. That may be an error, which is the
-/// handler's own, or take long: then the statement is cancelled.
+/// If the handler has abandoned a statement, the server answers that statement first: perhaps with an error,
+/// perhaps so late that [`roll_back`] cancels the statement.
 async fn has_ended(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
     match sql::session::transaction(link).await {
         Ok(xid) => Ok(xid.as_deref() != Some(&identity.xid)),
         Err(error) if sql::is_lost(&error) => Err(error),
-        // A failed statement, in this transaction or in what the handler has begun after it.
+        // A statement failed, in this transaction or in a later one that the handler has begun.
         Err(_) => {
             sql::session::roll_back_and_begin(link).await?;
             sql::session::is_committed(link, &identity.xid).await
@@ -183,7 +190,7 @@ async fn has_ended(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, s
     }
 }
 
-/// Returns what a panic said.
+/// Returns a panic's text.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
