@@ -1,4 +1,4 @@
-//! What the services of the shop share: the events that they exchange, and a few helpers.
+//! Shared parts of the shop's services: the events that they exchange, and helpers.
 
 pub mod parallel;
 pub mod progress;
@@ -10,20 +10,20 @@ use chrono::NaiveDate;
 use outbox::Event;
 use serde::{Deserialize, Serialize};
 
-/// A customer bought something.
+/// Event: a customer placed an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPlaced {
-    /// The order.
+    /// Id of the order.
     pub order_id: i64,
-    /// Who bought.
+    /// Id of the customer.
     pub customer: i64,
-    /// Which of the customer's orders it is: 1, 2, 3 …
+    /// Running number among the customer's orders: 1, 2, 3 …
     pub number: i32,
-    /// When.
+    /// Day of the order.
     pub date: NaiveDate,
-    /// How many CDs.
+    /// Number of CDs.
     pub cds: i32,
-    /// For how much.
+    /// Amount in cents.
     pub cents: i64,
 }
 
@@ -35,18 +35,18 @@ impl Event for OrderPlaced {
     }
 }
 
-/// An order has its invoice.
+/// Event: an order was invoiced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderInvoiced {
-    /// The order.
+    /// Id of the order.
     pub order_id: i64,
-    /// Its invoice.
+    /// Id of the invoice.
     pub invoice_id: i64,
-    /// Who pays.
+    /// Id of the customer.
     pub customer: i64,
-    /// Which of the customer's orders it is: 1, 2, 3 …
+    /// Running number among the customer's orders: 1, 2, 3 …
     pub number: i32,
-    /// How much.
+    /// Amount in cents.
     pub cents: i64,
 }
 

@@ -1,30 +1,31 @@
-//! Working on several things at the same time, in order where it matters.
+//! Parallel processing of items that keeps the order of each key.
 
 use futures_util::future::{try_join, try_join_all};
 use tokio::sync::mpsc;
 
-/// Items that are read ahead for each worker.
-const AHEAD: usize = 64;
+/// Number of items that are read ahead for each worker.
+const READ_AHEAD: usize = 64;
 
-/// Calls `work` for each item, on up to `workers` of them at the same time; items of the same key
-/// come one after another, in the order in which they are read.
+/// Calls `work` for each item, on up to `workers` items at the same time. Items of the same key are
+/// processed one after another, in the order in which they are read.
 ///
 /// # Errors
-/// An item that is an error ends the reading: the items before it are worked on, then it is
-/// returned. An error of `work` ends everything.
+/// An item that is an error stops the reading: the items before it are processed, then the error is
+/// returned. An error of `work` stops everything.
 pub async fn for_each<T>(
     items: impl Iterator<Item = anyhow::Result<T>>,
     workers: usize,
     key: impl Fn(&T) -> i64,
     work: impl AsyncFn(T) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (queues, receivers): (Vec<_>, Vec<_>) =
-        (0..workers.max(1)).map(|_| mpsc::channel(AHEAD)).unzip();
+    let (queues, receivers): (Vec<_>, Vec<_>) = (0..workers.max(1))
+        .map(|_| mpsc::channel(READ_AHEAD))
+        .unzip();
     let read = async move {
         for item in items {
             let item = match item {
                 Ok(item) => item,
-                // Not a failure of this future: that would drop the others midway.
+                // Not returned as an error of this future: `try_join` would then drop the workers midway.
                 Err(error) => return Ok(Some(error)),
             };
             let worker = key(&item).rem_euclid(queues.len() as i64);
@@ -57,7 +58,7 @@ mod tests {
     use super::for_each;
 
     #[tokio::test]
-    async fn items_of_a_key_keep_their_order_and_those_before_an_error_are_worked_on() {
+    async fn items_of_a_key_keep_their_order_and_items_before_an_error_are_processed() {
         let items = (0..1_000).map(|item| {
             if item == 900 {
                 bail!("item 900");

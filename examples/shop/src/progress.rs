@@ -1,4 +1,4 @@
-//! Showing how far something is: a bar on a terminal, a line now and then elsewhere.
+//! Progress display: a bar on a terminal, some lines elsewhere.
 
 use std::{
     io::IsTerminal as _,
@@ -7,48 +7,48 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::{tell, thousands};
+use crate::terminal::{print_progress, thousands};
 
 const BAR: &str = "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} to go";
-/// Lines that are written in place of the bar.
+/// Number of lines that are written instead of the bar.
 const LINES: u64 = 10;
 
-/// How far something is.
+/// Progress of a task with a known number of steps.
 #[derive(Debug)]
 pub struct Progress {
-    what: &'static str,
+    task: &'static str,
     total: u64,
     done: AtomicU64,
-    /// On a terminal only.
+    /// Progress bar; `None` unless standard error is a terminal.
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Begins at 0 of `total`.
-    pub fn new(what: &'static str, total: u64) -> Self {
+    /// Starts at 0 of `total`.
+    pub fn new(task: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total).with_message(what);
+            let bar = ProgressBar::new(total).with_message(task);
             match ProgressStyle::with_template(BAR) {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }
         });
         Self {
-            what,
+            task,
             total,
             done: AtomicU64::new(0),
             bar,
         }
     }
 
-    /// One more is done.
+    /// Records that one more step is done.
     pub fn advance(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         match &self.bar {
             Some(bar) => bar.set_position(done),
-            None if self.is_worth_a_line(done) => tell(format!(
+            None if self.is_line_due(done) => print_progress(format!(
                 "{} {} of {}",
-                self.what,
+                self.task,
                 thousands(done as i64),
                 thousands(self.total as i64)
             )),
@@ -56,7 +56,7 @@ impl Progress {
         }
     }
 
-    fn is_worth_a_line(&self, done: u64) -> bool {
+    fn is_line_due(&self, done: u64) -> bool {
         let part = |done: u64| done * LINES / self.total.max(1);
         part(done) > part(done - 1)
     }

@@ -1,7 +1,7 @@
-//! Reading a file of purchases.
+//! Reader of a file of purchases.
 //!
-//! One purchase per line: customer, date (yyyymmdd), number of CDs, dollars, with blanks in
-//! between. A first line that begins with `customer_id` names the columns. Lines may end in CRLF.
+//! Each line holds a purchase: customer, date (yyyymmdd), number of CDs and dollars, separated by blanks. A
+//! first line that begins with `customer_id` is a header. Lines may end in CRLF.
 
 use std::{
     fs::File,
@@ -12,47 +12,47 @@ use std::{
 use anyhow::Context as _;
 use chrono::NaiveDate;
 
-/// A line of the file.
+/// A purchase, read from a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purchase {
-    /// Its number, from 1.
+    /// Number of the line, from 1.
     pub line: i64,
-    /// Who bought.
+    /// Id of the customer.
     pub customer: i64,
-    /// When.
+    /// Day of the purchase.
     pub date: NaiveDate,
-    /// How many CDs.
+    /// Number of CDs.
     pub cds: i32,
-    /// For how much.
+    /// Amount in cents.
     pub cents: i64,
 }
 
-/// What is wrong with a line.
+/// Error of a malformed line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// Columns are missing, or too many.
+    /// The number of columns is wrong.
     #[error("{0} fields instead of 4 (customer, date, CDs, dollars)")]
     Fields(usize),
-    /// Not a number of a customer.
+    /// The customer is not a number.
     #[error("customer {0:?} is not a number from 0")]
     Customer(String),
-    /// Not a day.
+    /// The date is not a day.
     #[error("date {0:?} is not a day written as yyyymmdd")]
     Date(String),
-    /// Not a number of CDs.
+    /// The number of CDs is not a positive number.
     #[error("{0:?} CDs: not a number from 1")]
     Cds(String),
-    /// Not an amount.
+    /// The amount is not a number with two decimals.
     #[error("{0:?} dollars: not an amount with two decimals, such as 11.77")]
     Dollars(String),
 }
 
 impl Purchase {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// Returns the first thing that is wrong with it.
+    /// Returns the first error of the line.
     pub fn parse(line: i64, text: &str) -> Result<Self, Malformed> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [customer, date, cds, dollars] = fields[..] else {
@@ -68,23 +68,23 @@ impl Purchase {
     }
 }
 
-/// Reads the purchases of a file, one after another. After an error nothing sensible follows.
+/// Reads the purchases of a file one after another. Items after an error are unusable.
 ///
 /// # Errors
 /// Fails if the file cannot be opened; items fail with the file's name and the line's number.
 pub fn read(file: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Purchase>>> {
     let lines = open(file)?.lines().zip(1_i64..);
     Ok(lines.filter_map(move |(text, line)| {
-        let place = || format!("{}, line {line}", file.display());
-        match text.with_context(place) {
+        let location = || format!("{}, line {line}", file.display());
+        match text.with_context(location) {
             Ok(text) if is_no_purchase(line, &text) => None,
-            Ok(text) => Some(Purchase::parse(line, &text).with_context(place)),
+            Ok(text) => Some(Purchase::parse(line, &text).with_context(location)),
             Err(error) => Some(Err(error)),
         }
     }))
 }
 
-/// Counts the purchases of a file, malformed ones included.
+/// Counts the purchases of a file, including malformed ones.
 ///
 /// # Errors
 /// Fails if the file cannot be read.
@@ -126,7 +126,7 @@ fn positive(text: &str) -> Option<i32> {
     (number >= 1).then_some(number)
 }
 
-/// Never through a float: 0.29 * 100 is 28.999999999999996.
+/// Parses dollars to cents without a float, because 0.29 * 100 is 28.999999999999996.
 fn cents(text: &str) -> Option<i64> {
     let (dollars, cents) = text.split_once('.')?;
     if dollars.is_empty() || cents.len() != 2 {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_line_is_named_and_those_before_it_come_first() {
+    fn a_malformed_line_is_named_after_the_lines_before_it() {
         let file = std::env::temp_dir().join(format!("shop-purchases-{}", std::process::id()));
         std::fs::write(
             &file,
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_real_file_holds_what_its_readme_says() {
+    fn the_orders_file_has_the_documented_sums() {
         let file = Path::new(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../data/cdnow_orders.txt"

@@ -1,4 +1,4 @@
-//! What every service of the shop needs: where its servers are, logs, and when to stop.
+//! Common parts of the shop's services: server addresses, logs, and the stop signal.
 
 use std::io::IsTerminal as _;
 
@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Where the service's database is.
+/// Address of the service's database.
 #[derive(Args)]
 pub struct Database {
     /// The service's own database: `postgres://user:password@host/database`
@@ -16,7 +16,7 @@ pub struct Database {
     database_url: String,
 }
 
-/// Where the broker is.
+/// Address of the broker.
 #[derive(Args)]
 pub struct Broker {
     /// The broker: `amqp://user:password@host/vhost`
@@ -25,10 +25,10 @@ pub struct Broker {
 }
 
 impl Database {
-    /// Makes a pool. Connects to nothing: the database may be started later.
+    /// Makes a pool without connecting: the database may be started later.
     ///
     /// # Errors
-    /// Fails if the URL is none.
+    /// Fails if the URL is invalid.
     pub fn pool(&self, connections: u32) -> anyhow::Result<PgPool> {
         outbox::pool::options()
             .max_connections(connections)
@@ -37,7 +37,7 @@ impl Database {
     }
 }
 
-// Neither shows its URL, which may hold a password.
+// The `Debug` output leaves out the URL, which may hold a password.
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").finish_non_exhaustive()
@@ -64,7 +64,7 @@ pub fn logs() {
         .init();
 }
 
-/// Ends when the process is asked to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP.
+/// Completes when the process receives SIGTERM, SIGINT (Ctrl-C) or SIGHUP.
 ///
 /// # Errors
 /// Fails if signals cannot be watched.

@@ -1,4 +1,4 @@
-//! Talking to people.
+//! Output to the terminal.
 
 use std::{
     fmt::Display,
@@ -6,36 +6,36 @@ use std::{
     process::ExitCode,
 };
 
-/// Prints a line of a result. A reader that had enough (`head`) is no error.
-pub fn say(line: impl Display) {
+/// Prints a line of a result. A closed pipe (`head`) is no error.
+pub fn print(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Tells on standard error how something goes on.
-pub fn tell(line: impl Display) {
+/// Prints a line about the progress to standard error.
+pub fn print_progress(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Ends a program: an error is printed with its causes, as one line.
+/// Returns the exit code of a program, after printing an error with its causes on one line.
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
 /// Prints an error with its causes, each once.
-pub fn complain(error: &anyhow::Error) {
+pub fn print_error(error: &anyhow::Error) {
     let red = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let label = if red {
         "\x1b[31merror:\x1b[0m"
     } else {
         "error:"
     };
-    tell(format!("{label} {}", with_causes(error)));
+    print_progress(format!("{label} {}", with_causes(error)));
 }
 
 fn with_causes(error: &anyhow::Error) -> String {
@@ -50,7 +50,7 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// Writes a number with a comma after each three digits.
+/// Formats a number with a comma after every three digits.
 pub fn thousands(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
@@ -63,7 +63,7 @@ pub fn thousands(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// Writes cents as dollars.
+/// Formats cents as dollars.
 pub fn dollars(cents: i64) -> String {
     let sign = if cents < 0 { "-" } else { "" };
     let cents = cents.unsigned_abs();

@@ -1,5 +1,5 @@
-//! The limit of the inbox: a consumer that runs the same statements in the same transaction, without
-//! an inbox.
+//! The limit of the inbox: a consumer that runs the same statements in the same transaction without an
+//! inbox.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use sqlx::Connection as _;
 use support::{Login, Stack, short};
 use tokio::{sync::Mutex, task::JoinSet};
 
-use crate::consumer::{Event, PREFETCH, three};
+use crate::consumer::{Event, PREFETCH, run_three_statements};
 
-/// Workers on one queue; ended when dropped.
+/// Workers that consume one queue; stopped when dropped.
 pub(crate) struct Bare {
     _connection: lapin::Connection,
     _workers: JoinSet<anyhow::Result<()>>,
 }
 
 impl Bare {
-    /// Starts workers that begin, handle, commit and acknowledge; `committed` hears the id of each
+    /// Starts workers that begin, handle, commit and acknowledge. `committed` is called with the id of each
     /// message.
     pub(crate) async fn start(
         stack: &Stack,
@@ -51,7 +51,7 @@ impl Bare {
                     let _event: Event = serde_json::from_slice(&delivery.data)?;
                     let mut tx = database.begin().await?;
                     let id = message.message_id.unwrap_or_default();
-                    three(&mut tx, &id, message.key.as_deref()).await?;
+                    run_three_statements(&mut tx, &id, message.key.as_deref()).await?;
                     tx.commit().await?;
                     committed(id);
                     delivery.ack(BasicAckOptions::default()).await?;

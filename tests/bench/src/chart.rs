@@ -1,4 +1,4 @@
-//! A chart of the ratios, as SVG.
+//! An SVG chart of the figures' ratios.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,11 @@ const ROW: usize = 22;
 const LEFT: usize = 330;
 const WIDTH: usize = 480;
 
-/// How often the ratio doubles from the middle to the right edge.
+/// Number of doublings of the ratio from the middle to the right edge.
 const DOUBLINGS: f64 = 4.0;
 
-/// Draws one bar for each figure, from the line where ours is the limit. The scale doubles at each
-/// step: 1/16 at the left edge, 16 at the right one.
+/// Draws one bar for each figure, from the line at which ours equals the limit. The scale is logarithmic:
+/// 1/16 at the left edge, 16 at the right edge.
 pub(crate) fn svg(figures: &[Figure]) -> String {
     let height = ROW * (figures.len() + 2);
     let middle = LEFT + WIDTH / 2;
@@ -27,7 +27,7 @@ pub(crate) fn svg(figures: &[Figure]) -> String {
         let y = ROW * (index + 1);
         let (from, to) = (position(1.0), position(figure.ratio));
         let (x, length) = (from.min(to), (to - from).abs().max(1.0));
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
@@ -70,7 +70,7 @@ mod tests {
     use crate::figure::Figure;
 
     #[test]
-    fn every_figure_has_a_bar_that_lies_within_the_chart() {
+    fn every_figure_has_a_bar_within_the_chart() {
         let figures = [
             Figure::single("a<b", 1.0, 2.0, "u"),
             Figure::single("none", 0.0, 0.0, "u"),
@@ -81,8 +81,8 @@ mod tests {
         assert_eq!(svg.matches("<rect").count(), 1 + figures.len());
         assert!(svg.contains("a&lt;b"));
         for figure in &figures {
-            let place = position(figure.ratio);
-            assert!((330.0..=810.0).contains(&place), "{place}");
+            let x = position(figure.ratio);
+            assert!((330.0..=810.0).contains(&x), "{x}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A consumer, as the figures use it.
+//! The consumer that the figures measure.
 
 use std::{
     sync::Arc,
@@ -17,20 +17,20 @@ use tower::{Layer, Service, layer::layer_fn};
 use uuid::Uuid;
 
 use crate::{
-    figures::latency::{Moments, note},
+    figures::latency::{Times, record},
     load::BODY,
 };
 
-/// What handlers write to.
+/// Tables that handlers write to.
 pub(crate) const TABLES: &str = "
 CREATE TABLE account (key text PRIMARY KEY, total bigint NOT NULL);
 INSERT INTO account SELECT 'key-' || n, 0 FROM generate_series(0, 999) AS n;
 CREATE TABLE work (id uuid NOT NULL, key text);";
 
-/// Deliveries ahead, of every consumer.
+/// Prefetch of every measured consumer, in deliveries.
 pub(crate) const PREFETCH: u16 = 1_000;
 
-/// The body of every message here.
+/// Body of every message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Event {
     pub(crate) x: String,
@@ -44,8 +44,8 @@ impl outbox::Event for Event {
     }
 }
 
-/// Three statements, by message id and key.
-pub(crate) async fn three(
+/// Runs run_three_statements statements for a message with an id and key.
+pub(crate) async fn run_three_statements(
     connection: &mut PgConnection,
     id: &str,
     key: Option<&str>,
@@ -66,12 +66,12 @@ pub(crate) async fn three(
     Ok(())
 }
 
-/// A consumer of the queue `bench` whose handler runs three statements.
+/// Returns a builder of a consumer of the queue `bench` whose handler runs run_three_statements statements.
 pub(crate) fn consumer(stack: &Stack, workers: usize, together: usize) -> ConsumerBuilder {
     let handler = async |mut ctx: Context, _: Event| {
         let id = ctx.message().message_id.clone().unwrap_or_default();
         let key = ctx.message().key.clone();
-        three(ctx.connection(), &id, key.as_deref()).await?;
+        run_three_statements(ctx.connection(), &id, key.as_deref()).await?;
         Ok::<_, HandlerError>(())
     };
     base(stack, workers)
@@ -79,7 +79,7 @@ pub(crate) fn consumer(stack: &Stack, workers: usize, together: usize) -> Consum
         .on::<Event, _, _>(handler)
 }
 
-/// A consumer without a handler.
+/// Returns a builder of a consumer without a handler.
 pub(crate) fn base(stack: &Stack, workers: usize) -> ConsumerBuilder {
     let pool = PgPoolOptions::new()
         .max_connections(workers as u32 + 4)
@@ -95,24 +95,22 @@ pub(crate) fn base(stack: &Stack, workers: usize) -> ConsumerBuilder {
     }
 }
 
-/// Notes when the transaction of each message has ended.
-pub(crate) fn noting(
-    ends: Moments,
-) -> impl Layer<DeliveryService, Service = Noted> + Send + 'static {
-    layer_fn(move |inner| Noted {
+/// Returns a layer that records the end of each message's transaction.
+pub(crate) fn timing(ends: Times) -> impl Layer<DeliveryService, Service = Timed> + Send + 'static {
+    layer_fn(move |inner| Timed {
         inner,
         ends: Arc::clone(&ends),
     })
 }
 
-/// A service whose ends are noted.
+/// A service that records the end of each call.
 #[derive(Debug, Clone)]
-pub(crate) struct Noted {
+pub(crate) struct Timed {
     inner: DeliveryService,
-    ends: Moments,
+    ends: Times,
 }
 
-impl Service<Delivery> for Noted {
+impl Service<Delivery> for Timed {
     type Response = Outcome;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = BoxFuture<'static, Result<Outcome, Self::Error>>;
@@ -131,21 +129,21 @@ impl Service<Delivery> for Noted {
         Box::pin(async move {
             let outcome = ended.await?;
             if let Some(Ok(id)) = id {
-                note(&ends, id);
+                record(&ends, id);
             }
             Ok(outcome)
         })
     }
 }
 
-/// A consumer at work.
+/// A running consumer.
 pub(crate) struct Running {
     stop: CancellationToken,
     task: JoinHandle<Result<(), inbox::RunError>>,
 }
 
 impl Running {
-    /// Starts it and waits until its queue is there.
+    /// Starts the consumer and waits until its queue is bound.
     pub(crate) async fn start(stack: &Stack, consumer: Consumer) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let task = tokio::spawn(consumer.run(stop.clone().cancelled_owned()));
@@ -165,7 +163,7 @@ impl Running {
     }
 }
 
-/// An event as it is sent.
+/// Returns the body of an event as it is sent.
 pub(crate) fn body() -> anyhow::Result<Vec<u8>> {
     let x = "x".repeat(BODY - r#"{"x":""}"#.len());
     Ok(serde_json::to_vec(&Event { x })?)

@@ -1,4 +1,4 @@
-//! A figure, and what becomes of all of them.
+//! Figures, and their output as files and a table.
 
 use std::{fs, path::Path};
 
@@ -6,25 +6,25 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
-use crate::{chart, say, tell};
+use crate::{chart, print, progress};
 
-/// One measurement beside its limit.
+/// A measurement beside its limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figure {
     #[serde(rename = "figure")]
     pub(crate) name: String,
     pub(crate) ours: f64,
-    /// What the servers, or a bare program, do; an aim where there is no such thing.
+    /// Value reached by the servers or by a bare program; a target where no such value exists.
     pub(crate) limit: f64,
-    /// Ours by the limit: the median of the pairs' ratios where there are pairs.
+    /// Ratio of `ours` to `limit`: the median of the pairs' ratios if there are pairs.
     pub(crate) ratio: f64,
     pub(crate) unit: String,
-    /// Least and greatest ratio of a pair.
+    /// Smallest and largest ratio of a pair.
     pub(crate) spread: [f64; 2],
 }
 
 impl Figure {
-    /// A figure that was measured once.
+    /// Makes a figure from a single measurement.
     pub(crate) fn single(name: &str, ours: f64, limit: f64, unit: &str) -> Self {
         let ratio = ours / limit;
         Self {
@@ -38,14 +38,14 @@ impl Figure {
     }
 }
 
-/// Everything that was measured.
+/// All measured figures.
 #[derive(Debug, Default)]
 pub(crate) struct Results(Vec<Figure>);
 
 impl Results {
     pub(crate) fn extend(&mut self, figures: Vec<Figure>) {
         for figure in &figures {
-            tell(&format!(
+            progress(&format!(
                 "   {}: {} beside {} {}, ratio {:.2}",
                 figure.name,
                 number(figure.ours),
@@ -57,8 +57,8 @@ impl Results {
         self.0.extend(figures);
     }
 
-    /// Writes the files and prints the table.
-    pub(crate) fn keep(&self, folder: &Path) -> anyhow::Result<()> {
+    /// Writes the result files and prints the table.
+    pub(crate) fn save(&self, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let json = serde_json::to_string_pretty(&self.0)?;
         fs::write(folder.join("results.json"), json).context("writing results.json")?;
@@ -83,13 +83,13 @@ impl Results {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        say(&format!("\n{table}"));
-        tell(&format!("{}", folder.display()));
+        print(&format!("\n{table}"));
+        progress(&format!("{}", folder.display()));
         Ok(())
     }
 }
 
-/// Three or more significant digits.
+/// Formats a number with at least three significant digits.
 fn number(value: f64) -> String {
     if value.abs() >= 100.0 {
         format!("{value:.0}")

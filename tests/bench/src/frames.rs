@@ -1,4 +1,4 @@
-//! The limit of the broker: frames encoded beforehand, written to one socket (AMQP 0-9-1, 4.2).
+//! The limit of the broker: pre-encoded frames written to one socket (AMQP 0-9-1, 4.2).
 
 use std::{
     collections::BTreeSet,
@@ -12,26 +12,27 @@ use anyhow::{Context as _, bail, ensure};
 use url::Url;
 use uuid::Uuid;
 
-/// Most messages that are sent ahead of their confirms.
-const AHEAD: u64 = 8_192;
+/// Largest number of unconfirmed messages.
+const MAX_UNCONFIRMED: u64 = 8_192;
 
-/// Messages of one write.
+/// Number of messages in one write.
 const CHUNK: usize = 64;
 
-/// Confirms that must have come before a writer that was held up goes on: it wakes seldom.
-const ROOM: u64 = AHEAD / 8;
+/// Number of confirms after which a blocked writer continues, so that it wakes seldom.
+const RESUME_AFTER: u64 = MAX_UNCONFIRMED / 8;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest wait for the broker.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const END: u8 = 0xCE;
 
-/// basic.ack
+/// Class and method of basic.ack
 const ACK: [u8; 4] = [0, 60, 0, 80];
 
-/// Publishes `count` messages; returns how many a second were confirmed. Blocks its thread.
+/// Publishes `count` messages, and returns the number confirmed per second. Blocks its thread.
 pub(crate) fn publish(
     url: &str,
     topic: &str,
@@ -58,8 +59,8 @@ pub(crate) fn publish(
     let began = Instant::now();
     let mut sent: u64 = 0;
     for chunk in &chunks {
-        if sent.saturating_sub(confirmed.count()) > AHEAD {
-            confirmed.reaches(sent - AHEAD + ROOM)?;
+        if sent.saturating_sub(confirmed.count()) > MAX_UNCONFIRMED {
+            confirmed.wait_for(sent - MAX_UNCONFIRMED + RESUME_AFTER)?;
         }
         socket.write_all(chunk)?;
         sent = (sent + CHUNK as u64).min(count);
@@ -71,8 +72,8 @@ pub(crate) fn publish(
     Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
-/// How many messages the broker has confirmed. The writer sleeps on it: one that asked again and
-/// again would take processor time from the broker that is measured.
+/// Number of confirmed messages. The writer sleeps until it grows: polling would take processor time from
+/// the measured broker.
 #[derive(Debug, Default)]
 struct Confirmed {
     count: Mutex<u64>,
@@ -89,22 +90,22 @@ impl Confirmed {
         self.grew.notify_one();
     }
 
-    /// Waits for a count.
-    fn reaches(&self, goal: u64) -> anyhow::Result<()> {
+    /// Waits until the number wait_for `goal`.
+    fn wait_for(&self, goal: u64) -> anyhow::Result<()> {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self
             .grew
-            .wait_timeout_while(count, PATIENCE, |count| *count < goal);
+            .wait_timeout_while(count, TIMEOUT, |count| *count < goal);
         let waited = waited.unwrap_or_else(PoisonError::into_inner).1;
-        ensure!(!waited.timed_out(), "no confirms for {PATIENCE:?}");
+        ensure!(!waited.timed_out(), "no confirms for {TIMEOUT:?}");
         Ok(())
     }
 }
 
-/// Counts confirms until all have come.
+/// Counts confirms until all have arrived.
 fn confirms(socket: TcpStream, confirmed: &Confirmed, count: u64) -> anyhow::Result<()> {
     let mut socket = std::io::BufReader::with_capacity(64 * 1024, socket);
-    // Everything up to `upto`, and those above.
+    // All tags up to `upto` are confirmed, and the tags in `above`.
     let (mut upto, mut above) = (0, BTreeSet::new());
     while upto < count {
         let (kind, payload) = read_frame(&mut socket)?;
@@ -126,7 +127,7 @@ fn confirms(socket: TcpStream, confirmed: &Confirmed, count: u64) -> anyhow::Res
     Ok(())
 }
 
-/// A published message: method, header and body.
+/// Encodes a published message: method, header and body.
 fn message(topic: &str, key: &str, body: &[u8]) -> Vec<u8> {
     let mut method = vec![0, 60, 0, 40, 0, 0];
     short(&mut method, "postroom");
@@ -168,14 +169,14 @@ fn message(topic: &str, key: &str, body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Connects and opens channel 1 with confirms.
+/// Connects, and opens channel 1 with confirms.
 fn connect(url: &str) -> anyhow::Result<TcpStream> {
     let url: Url = url.parse()?;
     let host = url.host_str().context("a URL with a host")?;
     let mut socket = TcpStream::connect((host, url.port().unwrap_or(5672)))?;
     socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
     socket.write_all(b"AMQP\x00\x00\x09\x01")?;
     read_frame(&mut socket)?;
     let mut start = vec![0, 10, 0, 11, 0, 0, 0, 0];
@@ -224,7 +225,7 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A short string: its length in one byte.
+/// Appends a short string: the length in one byte, then the text.
 fn short(to: &mut Vec<u8>, text: &str) {
     to.push(text.len() as u8);
     to.extend(text.as_bytes());

@@ -1,17 +1,17 @@
-//! Measures Postroom beside the limits that its servers set.
+//! A benchmark that measures Postroom beside the limits of its servers.
 
 mod bare;
 mod chart;
 mod consumer;
+mod cpu_split;
 mod figure;
 mod figures;
 mod frames;
+mod lapin_client;
 mod load;
 mod pairs;
-mod places;
 mod process;
 mod servers;
-mod straight;
 
 use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -20,7 +20,7 @@ use clap::Parser;
 use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The relay's. With the C library's, the client alone would be slower than the relay's client.
+/// The relay's allocator. With the C library's, the plain client would be slower than the relay's client.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -49,7 +49,7 @@ struct Args {
     divide: u64,
 }
 
-/// What the figures are measured on, and how large.
+/// Servers and sizes of the measurement.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) servers: Servers,
@@ -58,26 +58,26 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A count, smaller if that was asked for.
+    /// Returns a count, reduced by `--divide`.
     pub(crate) fn size(&self, count: u64) -> u64 {
         (count / self.divide).max(1_000)
     }
 
-    /// A count of pairs or of seconds.
+    /// Returns a number of pairs or of seconds; 1 with `--divide`.
     pub(crate) fn times(&self, count: u64) -> u64 {
         if self.divide > 1 { 1 } else { count }
     }
 }
 
-/// A line about what is going on.
-pub(crate) fn tell(line: &str) {
+/// Prints a line about the progress to standard error.
+pub(crate) fn progress(line: &str) {
     use std::io::Write as _;
-    // Nobody may be listening any more.
+    // The reader may have closed the pipe.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A line of a result.
-pub(crate) fn say(line: &str) {
+/// Prints a line of the result to standard output.
+pub(crate) fn print(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
     match run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            progress(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -97,7 +97,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
         for group in ALL {
-            say(&group.names.join("\n"));
+            print(&group.names.join("\n"));
         }
         return Ok(());
     }
@@ -112,7 +112,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let asked = |name: &&str| {
         args.figures.is_empty() || args.figures.iter().any(|asked| begins(name, asked))
     };
-    // Before the servers, which are in process groups of their own, could be left behind.
+    // Set up before the servers start: they run in their own process groups and would survive a signal.
     let stopped = stop_signal()?;
     let bench = Bench {
         servers: Servers::start()?,
@@ -123,15 +123,15 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let measured = async {
         for group in ALL.iter().filter(|group| group.names.iter().any(asked)) {
             let began = Instant::now();
-            tell(&format!("-- {}", group.names.join(", ")));
-            // The support library panics where a test would fail: that ends a group, not the run.
+            progress(&format!("-- {}", group.names.join(", ")));
+            // The support library panics on a failure; a panic ends only the group.
             let measured = AssertUnwindSafe((group.measure)(&bench)).catch_unwind();
             match measured.await {
                 Ok(Ok(figures)) => results.extend(figures),
                 Ok(Err(error)) => failed.push(format!("{}: {error:#}", group.names.join(", "))),
                 Err(_) => failed.push(format!("{}: panicked", group.names.join(", "))),
             }
-            tell(&format!("   {:.0} s", began.elapsed().as_secs_f64()));
+            progress(&format!("   {:.0} s", began.elapsed().as_secs_f64()));
         }
     };
     // Servers and processes end when they are dropped.
@@ -139,13 +139,13 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         () = measured => false,
         () = stopped => true,
     };
-    results.keep(&folder()?)?;
+    results.save(&folder()?)?;
     anyhow::ensure!(!interrupted, "interrupted");
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 
-/// Ends when the process is asked to stop.
+/// Completes when the process receives a stop signal.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

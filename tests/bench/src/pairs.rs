@@ -1,18 +1,18 @@
-//! Two ways of doing the same, in turns.
+//! Pairs of measurements that alternate between ours and the limit.
 
-use crate::{figure::Figure, tell};
+use crate::{figure::Figure, progress};
 
-/// Measurements of ours and of the limit, taken one after the other.
+/// Measurements of ours and of the limit, taken alternately.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs(Vec<(f64, f64)>);
 
 impl Pairs {
     pub(crate) fn add(&mut self, ours: f64, limit: f64) {
-        tell(&format!("      {ours:.1} beside {limit:.1}"));
+        progress(&format!("      {ours:.1} beside {limit:.1}"));
         self.0.push((ours, limit));
     }
 
-    /// The figure that they make: medians, and the median of the ratios.
+    /// Returns the figure of the pairs: medians, and the median of the ratios.
     pub(crate) fn figure(&self, name: &str, unit: &str) -> Figure {
         let ratios = || self.0.iter().map(|(ours, limit)| ours / limit);
         Figure {
@@ -29,19 +29,19 @@ impl Pairs {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Returns the median: the middle value, or the mean of the two middle values.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value below which this share of the values lies; between two of them, in proportion.
+/// Returns the value below which a `share` of the values lies, interpolated between two values.
 pub(crate) fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    let place = share * (values.len().max(1) - 1) as f64;
-    let value = |place: f64| values.get(place as usize).copied().unwrap_or(f64::NAN);
-    let (below, above) = (value(place.floor()), value(place.ceil()));
-    below + (above - below) * place.fract()
+    let index = share * (values.len().max(1) - 1) as f64;
+    let value = |index: f64| values.get(index as usize).copied().unwrap_or(f64::NAN);
+    let (below, above) = (value(index.floor()), value(index.ceil()));
+    below + (above - below) * index.fract()
 }
 
 #[cfg(test)]

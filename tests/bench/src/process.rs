@@ -1,17 +1,17 @@
-//! What a process has used, from /proc (proc(5)).
+//! Resource use of a process, read from /proc (proc(5)).
 
 use std::fs;
 
 use anyhow::Context as _;
 
-/// Kernel ticks in a second on every Linux that there is.
+/// Kernel ticks per second, the same on every Linux system.
 const TICKS: f64 = 100.0;
 
-/// Processor time, user and system, in seconds.
+/// Returns the processor time, user and system, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat =
         fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process' times")?;
-    // Behind the name in parentheses, which may hold anything.
+    // The fields follow the name in parentheses, which may hold any character.
     let (_, fields) = stat.rsplit_once(')').context("a stat of an unknown form")?;
     let ticks: f64 = fields
         .split_whitespace()
@@ -22,7 +22,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks / TICKS)
 }
 
-/// Most memory that was resident at once, in MiB.
+/// Returns the peak resident memory, in MiB.
 pub(crate) fn peak_rss_mb(pid: u32) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading its memory")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,8 +1,8 @@
-//! The servers that everything is measured on.
+//! Servers on which everything is measured.
 
 use support::{PgServer, RabbitNode, Stack};
 
-/// Commits are durable; nothing large happens on the side.
+/// Settings with durable commits and without large background work.
 const SETTINGS: &str = "
 fsync = on
 synchronous_commit = on
@@ -11,7 +11,7 @@ max_wal_size = 8GB
 checkpoint_timeout = 30min
 autovacuum = off";
 
-/// A private PostgreSQL and a private RabbitMQ; ended when dropped.
+/// A private PostgreSQL and a private RabbitMQ; stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) postgres: PgServer,
@@ -24,21 +24,21 @@ impl Servers {
             support::binary("relay").exists(),
             "the relay is not built: cargo build --release -p postroom-relay"
         );
-        crate::tell("starting PostgreSQL and RabbitMQ");
+        crate::progress("starting PostgreSQL and RabbitMQ");
         Ok(Self {
             postgres: PgServer::start_with(SETTINGS),
             rabbitmq: RabbitNode::start(),
         })
     }
 
-    /// A stack on another PostgreSQL: an open transaction is seen by every database of a server.
-    pub(crate) async fn apart(&self) -> (Stack, PgServer) {
+    /// Makes a stack on a separate PostgreSQL: an open transaction affects every database of its server.
+    pub(crate) async fn separate(&self) -> (Stack, PgServer) {
         let postgres = PgServer::start_with(SETTINGS);
         let stack = Stack::on(&postgres, Some(&self.rabbitmq)).await;
         (stack, postgres)
     }
 
-    /// A migrated database and a virtual host of their own.
+    /// Makes a stack: a new migrated database and a new virtual host.
     pub(crate) async fn stack(&self) -> Stack {
         Stack::on(&self.postgres, Some(&self.rabbitmq)).await
     }

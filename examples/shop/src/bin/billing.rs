@@ -1,7 +1,7 @@
-//! The billing service: writes an invoice for each order that it hears of, and says so.
+//! The billing service: writes an invoice for each placed order, and announces the invoice.
 //!
-//! This is what a service looks like that hears something, does something, and has something to
-//! say about it.
+//! An example of a service that consumes messages, changes its state and publishes messages in one
+//! transaction.
 
 use std::process::ExitCode;
 
@@ -25,10 +25,10 @@ struct Args {
 
 /// Handles one order.
 ///
-/// The inbox has begun a transaction, and recorded in it that this message was handled. What is
-/// written here through `ctx` joins it, and so does what is published: they commit together, and
-/// then the message is acknowledged. If anything fails, nothing has happened, and the message is
-/// tried again. If the broker delivers it twice, the second time ends before this function.
+/// The inbox has begun a transaction and recorded in it that this message was handled. Statements through
+/// `ctx` and published messages join the transaction: all commit together, and then the message is
+/// acknowledged. If anything fails, everything is rolled back and the message is retried. If the broker
+/// delivers the message twice, the inbox drops the second delivery before this function is called.
 async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerError> {
     let invoice_id = sqlx::query_scalar(
         "INSERT INTO invoices (order_id, customer, cds, cents) VALUES ($1, $2, $3, $4)
@@ -41,8 +41,8 @@ async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerErro
     .fetch_one(ctx.connection())
     .await?;
 
-    // Keyed by customer, as orders are. The inbox handles the orders of one customer one after
-    // another, so their invoices are announced in the same order.
+    // The key is the customer, as for orders. The inbox handles the orders of a customer one after another,
+    // so their invoices are announced in the same order.
     ctx.publish(&OrderInvoiced {
         order_id: order.order_id,
         invoice_id,
@@ -59,13 +59,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
         // Eight handlers at the same time (the default), and two connections for the inbox.
         .database(args.database.pool(10)?)
         .amqp_url(args.broker.amqp_url)
-        // When many wait, up to fifty share a transaction.
+        // With a backlog, up to fifty messages share a transaction.
         .messages_per_transaction(50)
         // Declares the queue `billing` and binds it to the event's topic.
         .on::<OrderPlaced, _, _>(invoice)
         .build()?;
 
-    // Database and broker may be started before or after. A stop lets running handlers finish.
+    // Database and broker may be started before or after this service. A stop lets running handlers finish.
     consumer.run(service::stop_signal()?).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The loyalty service: keeps what each customer has bought so far.
+//! The loyalty service: keeps the sums of each customer's purchases.
 //!
-//! It adds up, so it would show each order that is lost or handled twice; and it looks whether a
-//! customer's orders arrive in the order in which they were placed.
+//! The sums would show each order that is lost or handled twice. The service also checks that a customer's
+//! orders arrive in the order in which they were placed.
 
 use std::process::ExitCode;
 
@@ -25,10 +25,10 @@ struct Args {
 
 /// Adds one order to its customer's sums.
 ///
-/// Adding is not idempotent: done twice, the sums are wrong. It need not be, since the inbox
-/// commits it together with the record that this message was handled.
+/// Adding is not idempotent: repeated, it makes the sums wrong. The inbox prevents a repetition by
+/// committing the sums together with the record that this message was handled.
 ///
-/// The numbers of a customer's orders must arrive as 1, 2, 3 …; what does not is counted.
+/// The numbers of a customer's orders must arrive as 1, 2, 3 …; deviations are counted.
 async fn add(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerError> {
     sqlx::query(
         "INSERT INTO members AS m

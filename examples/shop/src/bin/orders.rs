@@ -1,4 +1,4 @@
-//! The orders service: places orders and says so, and hears which of them were invoiced.
+//! The orders service: places orders, announces them, and marks those that billing has invoiced.
 
 use std::{collections::HashSet, path::PathBuf, process::ExitCode};
 
@@ -44,8 +44,8 @@ async fn place(pool: &PgPool, purchase: &Purchase) -> anyhow::Result<()> {
     // Not `pool.begin()`, which sqlx does not let you cancel safely.
     let mut tx = outbox::transaction::begin(pool).await?;
 
-    // Takes the next number, and locks the customer's row until the commit: orders of the same
-    // customer wait here for each other. So they are announced in the order of their numbers.
+    // Takes the next number, and locks the customer's row until the commit: orders of the same customer
+    // wait for each other here, and so are announced in the order of their numbers.
     let number: i32 = sqlx::query_scalar(
         "INSERT INTO customers AS c (customer, orders) VALUES ($1, 1)
          ON CONFLICT (customer) DO UPDATE SET orders = c.orders + 1 RETURNING orders",
@@ -67,7 +67,7 @@ async fn place(pool: &PgPool, purchase: &Purchase) -> anyhow::Result<()> {
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() == 0 {
-        // Another import was faster. Its announcement is enough; the number goes back.
+        // Another import placed this order first and announced it; the rollback returns the number.
         return Ok(tx.rollback().await?);
     }
 
@@ -83,10 +83,10 @@ async fn place(pool: &PgPool, purchase: &Purchase) -> anyhow::Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Places the orders of a file, `producers` at a time, those of one customer in the file's order.
+/// Places the orders of a file, `producers` at a time, and those of one customer in the file's order.
 ///
-/// A malformed line ends the import with an error that names it. The lines before it are placed
-/// first, and once it is mended, another import goes on from there.
+/// A malformed line ends the import with an error that names the line. The lines before it are placed
+/// first. After the line is corrected, another import continues there.
 async fn import(pool: PgPool, file: PathBuf, producers: u16) -> anyhow::Result<()> {
     let placed = sqlx::query_scalar("SELECT order_id FROM orders");
     let placed = placed.fetch_all(&pool).await;
@@ -100,8 +100,8 @@ async fn import(pool: PgPool, file: PathBuf, producers: u16) -> anyhow::Result<(
     let customer = |purchase: &Purchase| purchase.customer;
     parallel::for_each(purchases, producers.into(), customer, async |purchase| {
         if !placed.contains(&purchase.line) {
-            let place = place(&pool, &purchase).await;
-            place.with_context(|| format!("placing the order of line {}", purchase.line))?;
+            let placing = place(&pool, &purchase).await;
+            placing.with_context(|| format!("placing the order of line {}", purchase.line))?;
         }
         progress.advance();
         Ok(())
@@ -109,7 +109,7 @@ async fn import(pool: PgPool, file: PathBuf, producers: u16) -> anyhow::Result<(
     .await
 }
 
-/// Handles billing's message about one order.
+/// Handles the invoice of one order.
 async fn mark_invoiced(mut ctx: Context, invoice: OrderInvoiced) -> Result<(), HandlerError> {
     sqlx::query(
         "UPDATE orders SET times_invoiced = times_invoiced + 1, invoiced_at = clock_timestamp()

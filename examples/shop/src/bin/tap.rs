@@ -1,8 +1,8 @@
-//! A witness: reads everything that is published, with a plain AMQP client.
+//! The tap: an independent check that reads all published messages with a plain AMQP client.
 //!
-//! Nothing of Postroom is used here, so nothing of it can be wrong in the same way twice. It looks
-//! at ids, and at the running number in each JSON body: by topic and customer they must come as
-//! 1, 2, 3 …, repeats of what was seen before aside.
+//! The tap uses no code of Postroom, so it cannot repeat a mistake of Postroom. It checks ids, and the
+//! running number in each JSON body: for each topic and customer the numbers must arrive as 1, 2, 3 …,
+//! apart from repeated messages.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -42,18 +42,19 @@ struct Args {
     report: PathBuf,
 }
 
-/// What was seen so far.
+/// Report of the messages received so far.
 #[derive(Default, Serialize)]
 struct Report {
     deliveries: u64,
     distinct: u64,
-    /// Messages that were published more than once.
+    /// Number of messages that were published more than once.
     repeats: u64,
-    /// Repeats that the broker made, since the tap lost its connection before it acknowledged.
+    /// Number of messages that the broker redelivered because the tap lost its connection before
+    /// acknowledging.
     redelivered: u64,
-    /// Distinct messages by topic.
+    /// Number of distinct messages by topic.
     topics: BTreeMap<String, u64>,
-    /// Topics and keys with messages whose first sight was not in order.
+    /// Number of topics and keys whose first deliveries were out of order.
     broken_keys: u64,
     first_broken: Option<String>,
 }
@@ -62,7 +63,7 @@ struct Report {
 struct Tap {
     report: Report,
     ids: HashSet<String>,
-    /// Latest number by topic and customer; none once their order is broken.
+    /// Latest number by topic and customer; `None` once the order is broken.
     latest: HashMap<(String, i64), Option<i64>>,
 }
 
@@ -73,7 +74,7 @@ struct Body {
 }
 
 impl Tap {
-    fn note(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
+    fn record(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.context("a message without an id")?.to_string();
         self.report.deliveries += 1;
@@ -110,7 +111,7 @@ impl Tap {
         Ok(())
     }
 
-    /// Reads until the connection is lost.
+    /// Reads messages until the connection is lost.
     #[expect(
         clippy::disallowed_methods,
         reason = "the shop's messages alone are read"
@@ -127,7 +128,7 @@ impl Tap {
             tokio::select! {
                 delivery = deliveries.next() => {
                     let delivery = delivery.context("the queue is gone")??;
-                    self.note(&delivery)?;
+                    self.record(&delivery)?;
                     unacknowledged = Some(delivery.delivery_tag);
                 }
                 _ = pause.tick() => if let Some(latest) = unacknowledged.take() {
@@ -138,7 +139,7 @@ impl Tap {
         }
     }
 
-    /// Replaces the report as a whole: whoever reads it never sees half of one.
+    /// Replaces the report atomically, so that a reader never sees half a report.
     fn write(&self, file: &Path) -> anyhow::Result<()> {
         let new = file.with_extension("new");
         let written = fs::write(&new, serde_json::to_vec_pretty(&self.report)?);
@@ -147,7 +148,7 @@ impl Tap {
     }
 }
 
-/// Binds the queue `tap` to everything.
+/// Declares the queue `tap`, binds it to all topics and consumes it.
 async fn open(channel: &Channel) -> anyhow::Result<Consumer> {
     let table = FieldTable::default;
     let exchange = ExchangeDeclareOptions {
@@ -167,7 +168,7 @@ async fn open(channel: &Channel) -> anyhow::Result<Consumer> {
     channel
         .queue_bind("tap".into(), "postroom".into(), "#".into(), bind, table())
         .await?;
-    // More than arrive between two acknowledgements.
+    // More messages than arrive between two acknowledgements.
     channel.basic_qos(5_000, BasicQosOptions::default()).await?;
     Ok(channel
         .basic_consume("tap".into(), "tap".into(), consume, table())

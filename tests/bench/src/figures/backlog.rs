@@ -1,4 +1,4 @@
-//! Whether a message costs the same whatever waits, and whatever stays open.
+//! Figures that show that the cost of a message is independent of the backlog and of open transactions.
 
 use std::time::Duration;
 
@@ -9,23 +9,25 @@ use tokio::time::sleep;
 use crate::{
     Bench,
     figure::Figure,
-    load::{BODY, Drained, bounded, delivered, drain, fill, measure, quorum},
+    load::{
+        BODY, Throughput, bounded_queue, delivered, fill, measure, publish_backlog, quorum_queue,
+    },
     pairs::Pairs,
     process,
 };
 
-/// Most memory that the relay should need, in MiB.
+/// Target for the relay's peak memory, in MiB.
 const MEMORY: f64 = 100.0;
 
-/// Windows out of a large backlog beside small backlogs of the same size.
+/// Throughput out of a large backlog, beside backlogs of the size of one window.
 pub(crate) async fn backlog(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let window = bench.size(100_000);
     let many = window * if bench.full { 100 } else { 10 };
     let large = bench.servers.stack().await;
-    bounded(&large).await;
+    bounded_queue(&large).await;
     fill(&large, many, 1_000, BODY).await?;
     let relay = large.relay().await;
-    // The first rows come while connections are made, and the whole backlog is behind them.
+    // The first rows are published while connections are opened; the whole backlog is behind them.
     let first = measure(&relay, window / 2).await?;
     relay.signal("STOP");
     let mut pairs = Pairs::default();
@@ -50,20 +52,20 @@ pub(crate) async fn backlog(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-async fn fresh(bench: &Bench, count: u64) -> anyhow::Result<Drained> {
+async fn fresh(bench: &Bench, count: u64) -> anyhow::Result<Throughput> {
     let stack = bench.servers.stack().await;
-    bounded(&stack).await;
+    bounded_queue(&stack).await;
     fill(&stack, count, 1_000, BODY).await?;
-    drain(&stack, count).await
+    publish_backlog(&stack, count).await
 }
 
-/// A thousand bodies of a MiB.
+/// Peak memory with a thousand bodies of 1 MiB.
 pub(crate) async fn large_bodies(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
-    quorum(&stack).await;
+    quorum_queue(&stack).await;
     fill(&stack, bench.size(1_000), 100, 1 << 20).await?;
-    let drained = drain(&stack, bench.size(1_000)).await?;
-    let peak = drained.peak_rss_mb;
+    let measured = publish_backlog(&stack, bench.size(1_000)).await?;
+    let peak = measured.peak_rss_mb;
     Ok(vec![Figure::single(
         "relay_peak_rss_mb_large_bodies",
         peak,
@@ -72,13 +74,14 @@ pub(crate) async fn large_bodies(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     )])
 }
 
-/// With one writer and one reader open throughout, after many messages, beside without.
+/// Throughput with one writer and one reader open throughout, beside a server without them, after many
+/// messages.
 pub(crate) async fn pinned(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let before = bench.size(1_000_000);
     let window = bench.size(100_000);
     let free = bench.servers.stack().await;
-    // The stack goes before the server that it is on.
-    let (held, _apart) = bench.servers.apart().await;
+    // The stack is dropped before its server.
+    let (held, _server) = bench.servers.separate().await;
     let mut writer = held.database.connect(Login::Owner).await;
     writer
         .execute("BEGIN; INSERT INTO outbox.message (message_id, topic, type, payload) VALUES (gen_random_uuid(), 't', 't', 'x')")
@@ -88,9 +91,9 @@ pub(crate) async fn pinned(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         .execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM outbox.message")
         .await?;
     for stack in [&held, &free] {
-        bounded(stack).await;
+        bounded_queue(stack).await;
         fill(stack, before, 1_000, BODY).await?;
-        drain(stack, before).await?;
+        publish_backlog(stack, before).await?;
     }
     let mut pairs = Pairs::default();
     for _ in 0..bench.times(5) {
@@ -113,10 +116,11 @@ pub(crate) async fn pinned(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 async fn again(stack: &Stack, count: u64) -> anyhow::Result<f64> {
     fill(stack, count, 1_000, BODY).await?;
-    Ok(drain(stack, count).await?.per_second)
+    Ok(publish_backlog(stack, count).await?.per_second)
 }
 
-/// What polling costs the server: processor time of the reader's session while nothing comes.
+/// Returns the cost of polling: processor time of the reader's session on an idle outbox, in percent of a
+/// core.
 async fn idle_cpu(stack: &Stack) -> anyhow::Result<f64> {
     let relay = stack.relay().await;
     let owner = stack.database.pool(Login::Admin).await;

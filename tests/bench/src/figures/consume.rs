@@ -1,4 +1,4 @@
-//! What the inbox adds to a handler, and what batches save.
+//! Figures of the inbox: its cost beside a bare handler, and the gain of batches.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use uuid::Uuid;
 use crate::{
     Bench,
     bare::Bare,
-    consumer::{Event, Running, TABLES, base, body, consumer, three},
+    consumer::{Event, Running, TABLES, base, body, consumer, run_three_statements},
     figure::Figure,
-    load::bounded_in_time,
+    lapin_client,
+    load::with_deadline,
     pairs::Pairs,
-    straight,
 };
 
 pub(crate) const WORKERS: usize = 16;
 
-/// Messages that wait in the queue of a consumer that has been there.
+/// Makes a stack with `count` messages in the queue of a stopped consumer.
 async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(TABLES).await;
@@ -38,16 +38,16 @@ async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
 
 async fn refill(stack: &Stack, count: u64) -> anyhow::Result<()> {
     let body = body()?;
-    straight::publish(stack, "bench.event", count, 1_000, &body).await?;
+    lapin_client::publish(stack, "bench.event", count, 1_000, &body).await?;
     Ok(())
 }
 
-/// Handles what waits, and returns how much a second. The first tenth is left out.
+/// Handles the waiting messages and returns the number per second. The first tenth is not measured.
 async fn handle(stack: &Stack, builder: ConsumerBuilder, count: u64) -> anyhow::Result<f64> {
     let done = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&done);
     let count_handled = MapResponseLayer::new(move |outcome: Outcome| {
-        // What comes again after the consumer before this one has stopped is a duplicate, and no work.
+        // Messages that the previous consumer left unacknowledged are duplicates and are not counted.
         counter.fetch_add(u64::from(outcome == Outcome::Handled), Ordering::Relaxed);
         outcome
     });
@@ -55,13 +55,13 @@ async fn handle(stack: &Stack, builder: ConsumerBuilder, count: u64) -> anyhow::
     let running = Running::start(stack, builder.layer(layer).build()?).await?;
     let rate = rate(&done, count).await?;
     running.stop().await?;
-    worked(stack, count).await?;
+    check_effects(stack, count).await?;
     Ok(rate)
 }
 
-/// Every message had its effect, none was parked: a speed of anything else is none. Empties the
-/// table for the next.
-async fn worked(stack: &Stack, count: u64) -> anyhow::Result<()> {
+/// Checks that every message had its effect, without which the speed means nothing. Empties the table for
+/// the next run.
+async fn check_effects(stack: &Stack, count: u64) -> anyhow::Result<()> {
     let mut owner = stack.database.connect(Login::Owner).await;
     let effects: i64 = sqlx::query_scalar("SELECT count(*) FROM work")
         .fetch_one(&mut owner)
@@ -75,7 +75,7 @@ async fn worked(stack: &Stack, count: u64) -> anyhow::Result<()> {
 }
 
 async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
-    bounded_in_time("handling messages", async {
+    with_deadline("handling messages", async {
         let reached = async |goal: u64| {
             while done.load(Ordering::Relaxed) < goal {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -89,7 +89,7 @@ async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
     .await
 }
 
-/// The same statements in a bare consumer.
+/// Handles the messages with a bare consumer that runs the same statements.
 async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
     let done = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&done);
@@ -98,11 +98,11 @@ async fn bare(stack: &Stack, count: u64) -> anyhow::Result<f64> {
     };
     let _consuming = Bare::start(stack, WORKERS, count_handled).await?;
     let rate = rate(&done, count).await?;
-    worked(stack, count).await?;
+    check_effects(stack, count).await?;
     Ok(rate)
 }
 
-/// The inbox beside the same consumer without it.
+/// The inbox beside the bare consumer.
 pub(crate) async fn dedup(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.size(20_000);
     let mut pairs = Pairs::default();
@@ -140,8 +140,8 @@ async fn insert_one(mut ctx: Context, _: Event) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// A handler of many, and handlers of one that share transactions, beside one by one: four workers,
-/// one statement.
+/// A handler of batches, and single handlers that share transactions, beside single handlers with their own
+/// transactions: four workers, one statement.
 pub(crate) async fn batches(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.size(20_000);
     let (mut many, mut together) = <(Pairs, Pairs)>::default();
@@ -163,12 +163,12 @@ pub(crate) async fn batches(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Many ids of today beside none.
+/// A dedup table with many ids of today beside an empty one.
 pub(crate) async fn full(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.size(20_000);
     let ids = bench.size(if bench.full { 10_000_000 } else { 1_000_000 });
     let full = waiting(bench, count).await?;
-    remember(&full, ids).await?;
+    fill_processed(&full, ids).await?;
     let empty = waiting(bench, count).await?;
     let mut pairs = Pairs::default();
     for pair in 0..bench.times(5) {
@@ -190,10 +190,10 @@ pub(crate) async fn full(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![pairs.figure(name, "messages/s")])
 }
 
-/// Fills the day's leaf.
-async fn remember(stack: &Stack, ids: u64) -> anyhow::Result<()> {
+/// Fills the leaf of today with ids.
+async fn fill_processed(stack: &Stack, ids: u64) -> anyhow::Result<()> {
     let now = chrono::Utc::now().timestamp_millis();
-    // As a UUID version 7 has it: milliseconds, version, random bits (RFC 9562, 5.7).
+    // Layout of a UUID version 7: milliseconds, version, random bits (RFC 9562, 5.7).
     let day = now / 86_400_000;
     let sql = format!(
         "INSERT INTO inbox.processed (consumer, message_id, slot)
@@ -208,7 +208,7 @@ async fn remember(stack: &Stack, ids: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long the handler's own transaction takes by itself, in milliseconds.
+/// Returns the durations of the handler's transaction alone, in milliseconds.
 pub(crate) async fn alone(stack: &Stack) -> anyhow::Result<Vec<f64>> {
     let pool = stack.database.pool(Login::Consumer).await;
     let mut times = Vec::new();
@@ -216,7 +216,7 @@ pub(crate) async fn alone(stack: &Stack) -> anyhow::Result<Vec<f64>> {
         let began = Instant::now();
         let mut tx = outbox::transaction::begin(&pool).await?;
         let key = format!("key-{number}");
-        three(&mut tx, &Uuid::now_v7().to_string(), Some(&key)).await?;
+        run_three_statements(&mut tx, &Uuid::now_v7().to_string(), Some(&key)).await?;
         tx.commit().await?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }

@@ -1,4 +1,4 @@
-//! From a commit to the end of the handler.
+//! Figures of the time from a commit to the end of the handler.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use uuid::Uuid;
 
 use super::{
     consume::{self, WORKERS},
-    latency::{Moments, all_arrived, between, note, produce},
+    latency::{Times, all_arrived, between, produce, record},
 };
 use crate::{
     Bench,
     bare::Bare,
     consumer::{self, Running},
     figure::Figure,
-    load::bounded_in_time,
+    load::with_deadline,
     pairs::{Pairs, quantile},
 };
 
 const PER_SECOND: u32 = 1_000;
 
-/// The whole way, outbox, relay, broker, inbox, handler, beside services that publish inline after
-/// the commit and handle without an inbox; and beside the handler's own transaction.
+/// The whole way through outbox, relay, broker, inbox and handler, beside services that publish inline
+/// after the commit and handle without an inbox; and beside the handler's transaction alone.
 pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let (mut middle, mut slow, mut alone) = <(Pairs, Pairs, Pairs)>::default();
     for _ in 0..bench.times(5) {
@@ -41,7 +41,7 @@ pub(crate) async fn handled(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// A stack with the tables and the queue of a consumer that has been there.
+/// Makes a stack with the tables and the queue of a stopped consumer.
 async fn with_queue(bench: &Bench) -> anyhow::Result<Stack> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(consumer::TABLES).await;
@@ -52,9 +52,9 @@ async fn with_queue(bench: &Bench) -> anyhow::Result<Stack> {
 
 async fn with_postroom(stack: &Stack) -> anyhow::Result<Vec<f64>> {
     let relay = stack.relay().await;
-    let ends = Moments::default();
+    let ends = Times::default();
     let builder = consumer::consumer(stack, WORKERS, 1);
-    let builder = builder.layer(consumer::noting(Arc::clone(&ends)));
+    let builder = builder.layer(consumer::timing(Arc::clone(&ends)));
     let running = Running::start(stack, builder.build()?).await?;
     let times = committed_until(stack, true, &ends).await?;
     running.stop().await?;
@@ -63,25 +63,25 @@ async fn with_postroom(stack: &Stack) -> anyhow::Result<Vec<f64>> {
 }
 
 async fn without(stack: &Stack) -> anyhow::Result<Vec<f64>> {
-    let ends = Moments::default();
-    let moments = Arc::clone(&ends);
-    let noted = move |id: String| {
+    let ends = Times::default();
+    let end_times = Arc::clone(&ends);
+    let record_end = move |id: String| {
         if let Ok(id) = Uuid::try_parse(&id) {
-            note(&moments, id);
+            record(&end_times, id);
         }
     };
-    let _consuming = Bare::start(stack, WORKERS, noted).await?;
+    let _consuming = Bare::start(stack, WORKERS, record_end).await?;
     committed_until(stack, false, &ends).await
 }
 
-/// Commits messages, and returns the milliseconds until each one's end.
+/// Commits messages, and returns the milliseconds from each commit to the end of the handler.
 async fn committed_until(
     stack: &Stack,
     with_outbox: bool,
-    ends: &Moments,
+    ends: &Times,
 ) -> anyhow::Result<Vec<f64>> {
     let produce = Box::pin(produce(stack, PER_SECOND, with_outbox));
-    let commits = bounded_in_time("committing messages", produce).await?;
+    let commits = with_deadline("committing messages", produce).await?;
     all_arrived(&commits, ends).await?;
     Ok(between(&commits, ends))
 }

@@ -1,4 +1,4 @@
-//! What the relay asks of the database.
+//! Figures of the relay's load on the database.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use tokio::time::sleep;
 use crate::{
     Bench,
     figure::Figure,
-    load::{BODY, drain, fill, quorum},
+    load::{BODY, fill, publish_backlog, quorum_queue},
     process,
 };
 
-/// How long nothing happens.
-const QUIET: Duration = Duration::from_secs(10);
+/// Duration of the idle measurement.
+const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Most statements a second, and most of a core in percent, that idling should cost.
-const IDLE: (f64, f64) = (25.0, 1.0);
+/// Targets for an idle relay: statements per second, and percent of a core.
+const IDLE_LIMITS: (f64, f64) = (25.0, 1.0);
 
-/// Nothing to do.
+/// Load of an idle relay.
 pub(crate) async fn idle(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
-    quorum(&stack).await;
+    quorum_queue(&stack).await;
     let relay = stack.relay().await;
     sleep(Duration::from_secs(2)).await;
     let (before, cpu) = (
@@ -29,34 +29,34 @@ pub(crate) async fn idle(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         process::cpu_seconds(relay.pid())?,
     );
     let began = Instant::now();
-    sleep(QUIET).await;
+    sleep(IDLE_TIME).await;
     let (after, used) = (
         transactions(&stack).await?,
         process::cpu_seconds(relay.pid())? - cpu,
     );
     let seconds = began.elapsed().as_secs_f64();
-    // Each of its statements is a transaction while it idles; one of those counted is ours.
+    // Each statement of an idle relay is a transaction; one of the counted transactions is this program's.
     let queries = (after - before - 1) as f64 / seconds;
     let percent = used / seconds * 100.0;
     Ok(vec![
-        Figure::single("idle_queries_per_s", queries, IDLE.0, "1/s"),
-        Figure::single("idle_cpu_percent", percent, IDLE.1, "% of a core"),
+        Figure::single("idle_queries_per_s", queries, IDLE_LIMITS.0, "1/s"),
+        Figure::single("idle_cpu_percent", percent, IDLE_LIMITS.1, "% of a core"),
     ])
 }
 
-/// The relay's share of log and commits while it drains.
+/// Write-ahead log and commits of the relay for each message.
 pub(crate) async fn share(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.size(100_000);
     let stack = bench.servers.stack().await;
-    quorum(&stack).await;
+    quorum_queue(&stack).await;
     let empty = (wal(&stack).await?, commits(&stack).await?);
     fill(&stack, count, 1_000, BODY).await?;
     let filled = (wal(&stack).await?, commits(&stack).await?);
-    drain(&stack, count).await?;
+    publish_backlog(&stack, count).await?;
     let drained = (wal(&stack).await?, commits(&stack).await?);
     let per = |from: i64, to: i64| (to - from) as f64 / count as f64;
     Ok(vec![
-        // Beside what the messages themselves wrote.
+        // The limit is the log that the messages themselves wrote.
         Figure::single(
             "wal_bytes_per_message",
             per(filled.0, drained.0),
@@ -78,7 +78,7 @@ async fn wal(stack: &Stack) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(sql).fetch_one(&admin).await?)
 }
 
-/// Transactions that have an id: those that wrote.
+/// Returns the number of transactions with an id, which are those that wrote.
 async fn commits(stack: &Stack) -> anyhow::Result<i64> {
     let admin = stack.database.pool(Login::Admin).await;
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
@@ -87,7 +87,7 @@ async fn commits(stack: &Stack) -> anyhow::Result<i64> {
 
 async fn transactions(stack: &Stack) -> anyhow::Result<i64> {
     let admin = stack.database.pool(Login::Admin).await;
-    // Sessions report within a second or so of their transactions' ends.
+    // Sessions report a finished transaction within about a second.
     sleep(Duration::from_secs(1)).await;
     let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
     Ok(sqlx::query_scalar(sql).fetch_one(&admin).await?)

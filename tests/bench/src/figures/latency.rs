@@ -1,4 +1,4 @@
-//! From a commit to the queue.
+//! Figures of the time from a commit to the queue.
 
 use std::{
     collections::HashMap,
@@ -22,28 +22,28 @@ use uuid::Uuid;
 use crate::{
     Bench, consumer,
     figure::Figure,
-    load::{bounded_in_time, quorum},
+    lapin_client,
+    load::{quorum_queue, with_deadline},
     pairs::{Pairs, quantile},
-    straight,
 };
 
-/// Left out: connections and plans are being made.
+/// Time without measurement, in which connections and plans are made.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// How long messages are committed after that.
+/// Duration of the measurement after the warm-up.
 const MEASURED: Duration = Duration::from_secs(3);
 
-/// Moments by message id.
-pub(crate) type Moments = Arc<Mutex<HashMap<Uuid, Instant>>>;
+/// Times by message id.
+pub(crate) type Times = Arc<Mutex<HashMap<Uuid, Instant>>>;
 
-pub(crate) fn note(moments: &Moments, id: Uuid) {
-    if let Ok(mut moments) = moments.lock() {
-        moments.entry(id).or_insert_with(Instant::now);
+pub(crate) fn record(times: &Times, id: Uuid) {
+    if let Ok(mut times) = times.lock() {
+        times.entry(id).or_insert_with(Instant::now);
     }
 }
 
-/// A service that publishes inline after its commit, beside the outbox and the relay: from the
-/// commit until a consumer of the quorum queue has the message.
+/// The outbox and the relay beside a service that publishes inline after its commit: time from the commit
+/// until a consumer of the quorum queue has the message.
 pub(crate) async fn inline(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for rate in [100, 1_000, 5_000] {
@@ -66,21 +66,21 @@ pub(crate) async fn inline(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 async fn one(bench: &Bench, rate: u32, with_outbox: bool) -> anyhow::Result<Vec<f64>> {
     let stack = bench.servers.stack().await;
-    quorum(&stack).await;
+    quorum_queue(&stack).await;
     let relay = stack.relay().await;
-    let arrivals = Moments::default();
+    let arrivals = Times::default();
     let _listening = listen(&stack, &arrivals).await?;
     let produce = Box::pin(produce(&stack, rate, with_outbox));
-    let commits = bounded_in_time("committing messages", produce).await?;
+    let commits = with_deadline("committing messages", produce).await?;
     all_arrived(&commits, &arrivals).await?;
     drop(relay);
     Ok(between(&commits, &arrivals))
 }
 
-/// Waits until every message has come: one that is left out is one of the slowest.
-pub(super) async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow::Result<()> {
-    bounded_in_time("waiting for the last messages", async {
-        let count = |moments: &Moments| moments.lock().map_or(0, |moments| moments.len());
+/// Waits until every message has arrived: a missing message would be one of the slowest.
+pub(super) async fn all_arrived(commits: &Times, arrivals: &Times) -> anyhow::Result<()> {
+    with_deadline("waiting for the last messages", async {
+        let count = |times: &Times| times.lock().map_or(0, |times| times.len());
         while count(arrivals) < count(commits) {
             sleep(Duration::from_millis(10)).await;
         }
@@ -89,8 +89,9 @@ pub(super) async fn all_arrived(commits: &Moments, arrivals: &Moments) -> anyhow
     .await
 }
 
-/// Milliseconds from one moment to the other, of those that have both, without the warm-up.
-pub(super) fn between(from: &Moments, to: &Moments) -> Vec<f64> {
+/// Returns the milliseconds between the two times of each message, without the warm-up. Messages with only
+/// one time are left out.
+pub(super) fn between(from: &Times, to: &Times) -> Vec<f64> {
     let (Ok(from), Ok(to)) = (from.lock(), to.lock()) else {
         return Vec::new();
     };
@@ -102,8 +103,8 @@ pub(super) fn between(from: &Moments, to: &Moments) -> Vec<f64> {
     times.map(|time| time.as_secs_f64() * 1e3).collect()
 }
 
-/// Reads the queue with a plain client.
-async fn listen(stack: &Stack, arrivals: &Moments) -> anyhow::Result<AbortOnDrop> {
+/// Consumes the queue with a plain client and records the arrivals.
+async fn listen(stack: &Stack, arrivals: &Times) -> anyhow::Result<AbortOnDrop> {
     let (connection, channel) = stack.broker.channel().await;
     let options = BasicConsumeOptions {
         no_ack: true,
@@ -118,7 +119,7 @@ async fn listen(stack: &Stack, arrivals: &Moments) -> anyhow::Result<AbortOnDrop
         while let Some(Ok(delivery)) = deliveries.next().await {
             let id = delivery.properties.message_id().as_ref();
             if let Some(id) = id.and_then(|id| Uuid::try_parse(id.as_str()).ok()) {
-                note(&arrivals, id);
+                record(&arrivals, id);
             }
         }
     });
@@ -133,21 +134,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Commits one message after another at a fixed rate, whether or not earlier ones are done; returns
-/// when each was committed.
-pub(super) async fn produce(
-    stack: &Stack,
-    rate: u32,
-    with_outbox: bool,
-) -> anyhow::Result<Moments> {
-    let commits = Moments::default();
+/// Commits messages at a fixed rate, independent of earlier ones, and returns the time of each commit.
+pub(super) async fn produce(stack: &Stack, rate: u32, with_outbox: bool) -> anyhow::Result<Times> {
+    let commits = Times::default();
     stack
         .database
         .ddl("CREATE TABLE bare (id uuid PRIMARY KEY, payload bytea)")
         .await;
     let pool = stack.database.pool(Login::Producer).await;
     let connection = stack.broker.connect().await;
-    let channel = straight::confirming(&connection).await?;
+    let channel = lapin_client::confirming(&connection).await?;
     let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let body = consumer::body()?;
@@ -167,7 +163,7 @@ pub(super) async fn produce(
                     .publish(&mut tx, message.key(key)?.id(id))
                     .await?;
                 tx.commit().await?;
-                note(&commits, id);
+                record(&commits, id);
                 return anyhow::Ok(());
             }
             sqlx::query("INSERT INTO bare VALUES ($1, $2)")
@@ -176,8 +172,8 @@ pub(super) async fn produce(
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
-            note(&commits, id);
-            let properties = straight::properties(id, Some(&key), "bench.event");
+            record(&commits, id);
+            let properties = lapin_client::properties(id, Some(&key), "bench.event");
             let options = BasicPublishOptions::default();
             let (exchange, topic) = (short("postroom"), short("bench.event"));
             let publish = channel.basic_publish(exchange, topic, options, &body, properties);

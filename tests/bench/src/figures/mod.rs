@@ -1,12 +1,12 @@
-//! What is measured.
+//! List of all figures.
 
 mod backlog;
 mod consume;
-mod drain;
 mod handled;
 mod idle;
 pub(crate) mod latency;
 mod publish;
+mod throughput;
 mod upkeep;
 
 use futures_util::future::LocalBoxFuture;
@@ -19,7 +19,7 @@ pub(crate) struct Group {
     pub(crate) measure: fn(&Bench) -> LocalBoxFuture<'_, anyhow::Result<Vec<Figure>>>,
 }
 
-/// Everything, in the order in which it is measured.
+/// All groups, in the order in which they are measured.
 pub(crate) const ALL: &[Group] = &[
     Group {
         names: &[
@@ -27,11 +27,11 @@ pub(crate) const ALL: &[Group] = &[
             "drain_vs_broker",
             "relay_cpu_us_per_message",
         ],
-        measure: |bench| Box::pin(drain::straight(bench)),
+        measure: |bench| Box::pin(throughput::relay(bench)),
     },
     Group {
         names: &["drain_vs_lapin_apart", "drain_vs_broker_apart"],
-        measure: |bench| Box::pin(drain::apart(bench)),
+        measure: |bench| Box::pin(throughput::split(bench)),
     },
     Group {
         names: &[
@@ -39,7 +39,7 @@ pub(crate) const ALL: &[Group] = &[
             "drain_1000_keys_vs_unkeyed",
             "drain_100000_keys_vs_unkeyed",
         ],
-        measure: |bench| Box::pin(drain::keys(bench)),
+        measure: |bench| Box::pin(throughput::keys(bench)),
     },
     Group {
         names: &[

@@ -1,4 +1,4 @@
-//! What publishing costs a producer.
+//! Figures of a producer's cost of publishing.
 
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,22 @@ INSERT INTO account SELECT n, 0 FROM generate_series(0, 99) AS n;
 CREATE TABLE bare (id uuid PRIMARY KEY, topic text, key text, type text, content_type text,
                    headers jsonb, at timestamptz DEFAULT clock_timestamp(), payload bytea);";
 
-/// What a message's row holds for its readers; position and transaction id are the outbox's own.
+/// Same columns as a message's row, except position and transaction id, which only the outbox needs.
 const INSERT_BARE: &str = "
 INSERT INTO bare (id, topic, key, type, content_type, headers, payload)
 VALUES ($1, 'bench.event', $2, 'bench.event', 'application/json', '{}', $3)";
 
-/// How long one side of a pair writes.
-const STRETCH: Duration = Duration::from_secs(2);
+/// Duration of one side of a pair.
+const DURATION: Duration = Duration::from_secs(2);
 
-/// How a transaction announces itself.
+/// Table to which a transaction writes its message.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Table {
     Outbox,
     Bare,
 }
 
-/// One business statement and one message, beside the same bytes into a table of the user's.
+/// One business statement and one message, beside the same bytes in a user's table.
 pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(TABLES).await;
@@ -39,8 +39,8 @@ pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     for connections in [1, 4, 16] {
         let mut pairs = Pairs::default();
         for _ in 0..bench.times(5) {
-            let ours = rate(&stack, connections, Way::Outbox).await?;
-            pairs.add(ours, rate(&stack, connections, Way::Bare).await?);
+            let ours = rate(&stack, connections, Table::Outbox).await?;
+            pairs.add(ours, rate(&stack, connections, Table::Bare).await?);
         }
         let name = format!("publish_vs_bare_insert_{connections}");
         figures.push(pairs.figure(&name, "transactions/s"));
@@ -49,13 +49,13 @@ pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Transactions a second. Each writer has a connection of its own: a pool would cost both the same
-/// and hide what they differ by.
-async fn rate(stack: &Stack, connections: i64, way: Way) -> anyhow::Result<f64> {
+/// Returns the transactions per second. Each writer has its own connection: a pool would cost both sides
+/// the same and hide their difference.
+async fn rate(stack: &Stack, connections: i64, table: Table) -> anyhow::Result<f64> {
     let mut open = Vec::new();
     for account in 0..connections {
         let mut connection = stack.database.connect(Login::Producer).await;
-        once(&mut connection, account, way).await?;
+        once(&mut connection, account, table).await?;
         open.push((connection, account));
     }
     let began = Instant::now();
@@ -63,8 +63,8 @@ async fn rate(stack: &Stack, connections: i64, way: Way) -> anyhow::Result<f64> 
     for (mut connection, account) in open {
         writers.spawn(async move {
             let mut count = 0_u32;
-            while began.elapsed() < STRETCH {
-                once(&mut connection, account, way).await?;
+            while began.elapsed() < DURATION {
+                once(&mut connection, account, table).await?;
                 count += 1;
             }
             anyhow::Ok(count)
@@ -77,28 +77,28 @@ async fn rate(stack: &Stack, connections: i64, way: Way) -> anyhow::Result<f64> 
     Ok(f64::from(count) / began.elapsed().as_secs_f64())
 }
 
-async fn once(connection: &mut PgConnection, account: i64, way: Way) -> anyhow::Result<()> {
+async fn once(connection: &mut PgConnection, account: i64, table: Table) -> anyhow::Result<()> {
     let mut tx = connection.begin().await?;
-    transaction(&mut tx, account, way).await?;
+    transaction(&mut tx, account, table).await?;
     Ok(tx.commit().await?)
 }
 
 async fn transaction(
     tx: &mut Transaction<'_, Postgres>,
     account: i64,
-    way: Way,
+    table: Table,
 ) -> anyhow::Result<()> {
     sqlx::query("UPDATE account SET total = total + 1 WHERE id = $1")
         .bind(account)
         .execute(&mut **tx)
         .await?;
     let key = account.to_string();
-    match way {
-        Way::Outbox => {
+    match table {
+        Table::Outbox => {
             let message = Message::bytes("bench.event", "application/json", vec![b'x'; BODY])?;
             Outbox::new().publish(tx, message.key(key)?).await?;
         }
-        Way::Bare => {
+        Table::Bare => {
             sqlx::query(INSERT_BARE)
                 .bind(Uuid::now_v7())
                 .bind(key)
@@ -110,7 +110,7 @@ async fn transaction(
     Ok(())
 }
 
-/// A hundred messages by one call, beside a hundred calls, in one transaction.
+/// A hundred messages in one call beside a hundred calls, each in one transaction.
 async fn hundred(bench: &Bench, stack: &Stack) -> anyhow::Result<Figure> {
     let pool = stack.database.pool(Login::Producer).await;
     let outbox = Outbox::new();

@@ -1,4 +1,4 @@
-//! What producers notice of the ring of leaves: one is left for the next, and old ones are emptied.
+//! Figures of the ring's upkeep: its effect on producers while segments are begun and emptied.
 
 use std::time::{Duration, Instant};
 
@@ -10,26 +10,26 @@ use tokio::task::JoinSet;
 use crate::{
     Bench,
     figure::Figure,
-    load::{BODY, quorum},
+    load::{BODY, quorum_queue},
     pairs::Pairs,
 };
 
-/// Many times as often as anybody would want it.
-const OFTEN: &[(&str, &str)] = &[
+/// Settings with far more frequent upkeep than anyone needs.
+const FREQUENT_UPKEEP: &[(&str, &str)] = &[
     ("POSTROOM_RETENTION_KEEP", "1s"),
     ("POSTROOM_RETENTION_SEGMENT_ROWS", "1000"),
     ("POSTROOM_RETENTION_CHECK_INTERVAL", "200ms"),
 ];
 
-/// How long producers write.
-const STRETCH: Duration = Duration::from_secs(6);
+/// Duration of each run.
+const DURATION: Duration = Duration::from_secs(6);
 
-/// The slowest of all transactions that publish, while leaves are left and emptied all the time,
-/// beside a relay that does neither.
+/// The slowest publishing transaction while segments are begun and emptied all the time, beside a relay
+/// that does neither.
 pub(crate) async fn upkeep(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut pairs = Pairs::default();
     for _ in 0..bench.times(5) {
-        let ours = slowest(bench, OFTEN).await?;
+        let ours = slowest(bench, FREQUENT_UPKEEP).await?;
         pairs.add(ours, slowest(bench, &[]).await?);
     }
     let name = "slowest_publish_with_rotation_and_expiry_vs_without";
@@ -38,7 +38,7 @@ pub(crate) async fn upkeep(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 async fn slowest(bench: &Bench, retention: &[(&str, &str)]) -> anyhow::Result<f64> {
     let stack = bench.servers.stack().await;
-    quorum(&stack).await;
+    quorum_queue(&stack).await;
     let relay = stack.relay_with(retention).await;
     let mut writers = JoinSet::new();
     for _ in 0..4 {
@@ -56,11 +56,11 @@ async fn slowest(bench: &Bench, retention: &[(&str, &str)]) -> anyhow::Result<f6
     Ok(slowest)
 }
 
-/// Publishes one message after another, and returns the longest time in milliseconds.
+/// Publishes one message after another, and returns the longest duration in milliseconds.
 async fn write(mut connection: sqlx::PgConnection) -> anyhow::Result<f64> {
     let mut slowest: f64 = 0.0;
     let began = Instant::now();
-    while began.elapsed() < STRETCH {
+    while began.elapsed() < DURATION {
         let message = Message::bytes("bench.event", "application/json", vec![b'x'; BODY])?;
         let started = Instant::now();
         let mut tx = connection.begin().await?;

@@ -1,8 +1,8 @@
-//! Addresses of servers.
+//! Printing of server addresses.
 
 use url::Url;
 
-/// A URL without its password, for people.
+/// Formats a URL without its password.
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     if url.password().is_some() {
@@ -20,7 +20,7 @@ mod tests {
     use super::shown;
 
     #[test]
-    fn passwords_are_not_shown() {
+    fn passwords_are_not_printed() {
         for url in [
             "postgres://anna:secret@db/shop",
             "postgres://db/shop?user=anna&password=secret",

@@ -1,4 +1,4 @@
-//! A virtual host for the demo, and questions to the broker.
+//! The demo's virtual host, and queries to the broker.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use url::Url;
 
 use crate::address;
 
-/// Queues of the demo: the tap's, and those of the services.
+/// Queues of the demo: the queue of the tap, and those of the services.
 pub(crate) const QUEUES: [&str; 4] = ["tap", "orders", "billing", "loyalty"];
 const EXCHANGE: &str = "postroom";
 /// Longest wait for an answer of the management API.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the demo's messages go.
+/// Broker and virtual host of the demo.
 #[derive(Debug)]
 pub(crate) struct Broker {
     amqp: Url,
-    /// The management API.
+    /// URL of the management API; `None` to do without it.
     admin: Option<Url>,
     suffix: String,
-    home: Home,
+    home: VirtualHost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    /// Nothing was made yet.
+enum VirtualHost {
+    /// No virtual host is chosen yet.
     None,
-    /// A virtual host of the demo's own.
+    /// A virtual host made for this demo.
     Own,
-    /// The one that the URL names, for want of a management API.
+    /// The virtual host of the given URL, used without a management API.
     Given,
 }
 
-/// What a queue holds, and who reads it.
+/// Numbers of a queue's messages and consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Queue {
     pub(crate) messages: u32,
@@ -52,14 +52,14 @@ impl Broker {
             amqp,
             admin,
             suffix: suffix.to_owned(),
-            home: Home::None,
+            home: VirtualHost::None,
         }
     }
 
-    /// URL for the demo's processes.
+    /// Returns the URL for the demo's processes.
     pub(crate) fn url(&self) -> String {
         let mut url = self.amqp.clone();
-        if self.home == Home::Own {
+        if self.home == VirtualHost::Own {
             url.set_path(&self.virtual_host());
         }
         url.into()
@@ -69,8 +69,8 @@ impl Broker {
         format!("shop_{}", self.suffix)
     }
 
-    /// Makes a virtual host, or takes the given one if there is no management API that would.
-    /// Returns its description.
+    /// Makes a virtual host, or uses the given one if there is no management API. Returns the virtual
+    /// host's description.
     pub(crate) async fn create(&mut self) -> anyhow::Result<String> {
         if self.admin.is_some() {
             let made = self.make_virtual_host().await;
@@ -79,22 +79,22 @@ impl Broker {
         }
         let channel = self.channel().await?;
         for queue in QUEUES {
-            if look(&channel, queue).await.is_ok() {
+            if inspect(&channel, queue).await.is_ok() {
                 bail!(
                     "{} has a queue {queue:?} already, which the demo would use: give it an empty virtual host, or set POSTROOM_AMQP_ADMIN_URL so that it makes one",
                     address::shown(&self.amqp)
                 );
             }
         }
-        self.home = Home::Given;
+        self.home = VirtualHost::Given;
         Ok(format!("virtual host of {}", address::shown(&self.amqp)))
     }
 
     async fn make_virtual_host(&mut self) -> anyhow::Result<()> {
-        self.home = Home::Own;
+        self.home = VirtualHost::Own;
         let name = self.virtual_host();
         self.ask("PUT", format!("vhosts/{name}")).await?;
-        // The user who made it has them already, but AMQP may be another user's.
+        // The user who made the virtual host has the permissions already, but AMQP may use another user.
         let user = match self.amqp.username() {
             "" => "guest",
             user => user,
@@ -104,15 +104,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Removes what [`Broker::create`] and the demo's processes made.
+    /// Removes all that [`Broker::create`] and the demo's processes made.
     pub(crate) async fn delete(&self) -> anyhow::Result<()> {
         match self.home {
-            Home::None => Ok(()),
-            Home::Own => {
+            VirtualHost::None => Ok(()),
+            VirtualHost::Own => {
                 let path = format!("vhosts/{}", self.virtual_host());
                 self.ask("DELETE", path).await.map(drop)
             }
-            Home::Given => {
+            VirtualHost::Given => {
                 let channel = self.channel().await?;
                 for queue in QUEUES {
                     let options = QueueDeleteOptions::default();
@@ -125,20 +125,21 @@ impl Broker {
         }
     }
 
-    /// Looks at the demo's queues, in the order of [`QUEUES`]; `None` for one that does not exist.
+    /// Returns the state of the demo's queues, in the order of [`QUEUES`]; `None` for a queue that does not
+    /// exist.
     pub(crate) async fn queues(&self) -> anyhow::Result<[Option<Queue>; 4]> {
         let connection = self.connect().await?;
         let mut queues = [None; 4];
         for (queue, name) in queues.iter_mut().zip(QUEUES) {
-            // A queue that does not exist costs its channel.
+            // Asking for a missing queue closes the channel.
             let channel = connection.create_channel().await?;
-            *queue = look(&channel, name).await.ok();
+            *queue = inspect(&channel, name).await.ok();
         }
         let _ = connection.close(200, "thanks".into()).await;
         Ok(queues)
     }
 
-    /// Closes every connection to the demo's virtual host, as an operator would.
+    /// Closes all connections to the demo's virtual host, as an operator would. Returns their number.
     pub(crate) async fn close_connections(&self) -> anyhow::Result<usize> {
         let all = self.ask("GET", "connections".to_owned()).await?;
         let all = all.as_array().context("a list of connections")?;
@@ -147,7 +148,7 @@ impl Broker {
         for name in mine.filter_map(|connection| connection["name"].as_str()) {
             let escaped: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
             let path = format!("connections/{}", escaped.replace('+', "%20"));
-            // One that ended in the meantime is closed as well.
+            // A connection that has ended meanwhile is not counted.
             closed += usize::from(self.ask("DELETE", path).await.is_ok());
         }
         Ok(closed)
@@ -156,9 +157,9 @@ impl Broker {
     async fn ask(&self, method: &'static str, path: String) -> anyhow::Result<Value> {
         let admin = self.admin.clone();
         let admin = admin.context("this needs the management API: set POSTROOM_AMQP_ADMIN_URL")?;
-        let place = format!("{method} {path} of {}", address::shown(&admin));
+        let description = format!("{method} {path} of {}", address::shown(&admin));
         let asked = tokio::task::spawn_blocking(move || ask(&admin, method, &path));
-        asked.await?.context(place)
+        asked.await?.context(description)
     }
 
     #[expect(clippy::disallowed_methods, reason = "nothing is read")]
@@ -173,7 +174,7 @@ impl Broker {
     }
 }
 
-async fn look(channel: &Channel, name: &str) -> lapin::Result<Queue> {
+async fn inspect(channel: &Channel, name: &str) -> lapin::Result<Queue> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -188,7 +189,10 @@ async fn look(channel: &Channel, name: &str) -> lapin::Result<Queue> {
 
 fn ask(admin: &Url, method: &str, path: &str) -> anyhow::Result<Value> {
     let agent = ureq::Agent::config_builder();
-    let agent = agent.timeout_global(Some(PATIENCE)).build().new_agent();
+    let agent = agent
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .build()
+        .new_agent();
     let url = format!("{}/api/{path}", admin.as_str().trim_end_matches('/'));
     let mut answer = match method {
         "GET" => agent.get(&url).call()?,

@@ -1,4 +1,4 @@
-//! A database for each service, with a login of its own that may do only what it needs.
+//! Databases of the services, each with a login that has only the necessary rights.
 
 use anyhow::Context as _;
 use migrations::{MIGRATIONS, ROLES};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::address;
 
-/// A service that has a database.
+/// A service with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Orders,
@@ -18,7 +18,7 @@ pub(crate) enum Service {
 
 impl Service {
     pub(crate) const ALL: [Self; 3] = [Self::Orders, Self::Billing, Self::Loyalty];
-    /// Those that publish, each with a relay.
+    /// Services that publish, each with a relay.
     pub(crate) const PUBLISHING: [Self; 2] = [Self::Orders, Self::Billing];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -38,16 +38,16 @@ impl Service {
     }
 }
 
-/// The databases of one demo, and their logins. Their names are known before they exist.
+/// Databases and logins of one demo. Their names are known before they are created.
 #[derive(Debug)]
 pub(crate) struct Databases {
-    /// An administrator's, to any database of the server.
+    /// URL of the server with an administrator's login, to any database.
     server: Url,
-    /// Ends every name, so that demos do not meet.
+    /// Suffix of every name, so that concurrent demos use different names.
     suffix: String,
     password: String,
-    /// Whether anything was made that has to be removed.
-    touched: bool,
+    /// `true` once something that must be removed has been created.
+    created: bool,
 }
 
 impl Databases {
@@ -56,14 +56,15 @@ impl Databases {
             server,
             suffix: suffix.to_owned(),
             password: Uuid::new_v4().simple().to_string(),
-            touched: false,
+            created: false,
         }
     }
 
-    /// Creates everything: the owner applies the migrations, services and relays only log in.
+    /// Creates roles, databases and tables. The owner applies the migrations; services and relays only log
+    /// in.
     pub(crate) async fn create(&mut self) -> anyhow::Result<()> {
         let mut server = self.connect_server().await?;
-        self.touched = true;
+        self.created = true;
         let owner = self.owner();
         self.run(&mut server, format!("CREATE ROLE {owner} NOLOGIN"))
             .await?;
@@ -83,7 +84,7 @@ impl Databases {
         Ok(())
     }
 
-    /// Migrations and tables as the owner; roles and grants as the administrator.
+    /// Applies migrations and tables as the owner, roles and grants as the administrator.
     async fn migrate(&self, service: Service) -> anyhow::Result<()> {
         let mut database = self.connect(service).await?;
         self.run(&mut database, format!("SET ROLE {}", self.owner()))
@@ -116,9 +117,9 @@ impl Databases {
         Ok(())
     }
 
-    /// Removes what exists of it.
+    /// Removes the databases and roles that exist.
     pub(crate) async fn drop_all(&self) -> anyhow::Result<()> {
-        if !self.touched {
+        if !self.created {
             return Ok(());
         }
         let mut server = self.connect_server().await?;
@@ -134,7 +135,7 @@ impl Databases {
         Ok(())
     }
 
-    /// Name of a service's database, and of its login.
+    /// Returns the name of a service's database, which is also the name of its login.
     pub(crate) fn database(&self, service: Service) -> String {
         format!("shop_{}_{}", service.name(), self.suffix)
     }
@@ -152,12 +153,12 @@ impl Databases {
         services.into_iter().chain([self.relay()]).collect()
     }
 
-    /// URL for a service.
+    /// Returns the URL for a service.
     pub(crate) fn service_url(&self, service: Service) -> anyhow::Result<String> {
         self.login_url(service, &self.database(service))
     }
 
-    /// URL for a service's relay.
+    /// Returns the URL for a service's relay.
     pub(crate) fn relay_url(&self, service: Service) -> anyhow::Result<String> {
         self.login_url(service, &self.relay())
     }

@@ -1,4 +1,4 @@
-//! What the services hold.
+//! Figures read from the services' databases.
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -9,24 +9,24 @@ use crate::{
     totals::Totals,
 };
 
-/// The answer of one service.
+/// Figures of one service.
 #[derive(Debug, Clone, Default, FromRow)]
 pub(crate) struct Figures {
     #[sqlx(flatten)]
     pub(crate) totals: Totals,
-    /// What only this service knows: orders marked invoiced, or customers out of order.
+    /// Figure of this service only: orders marked invoiced (orders), or customers out of order (loyalty).
     pub(crate) own: i64,
-    /// Effects that one message had beyond its first.
+    /// Number of effects beyond the first effect of each message.
     pub(crate) twice: i64,
     pub(crate) last_effect: Option<DateTime<Utc>>,
     #[sqlx(skip)]
     pub(crate) outbox: Outbox,
-    /// Deliveries parked in the inbox, by reason, with an error of one.
+    /// Parked deliveries of the inbox, by reason, with the error of one delivery.
     #[sqlx(skip)]
     pub(crate) parked: Vec<Parked>,
 }
 
-/// Messages that the service committed.
+/// Messages that the service committed to its outbox.
 #[derive(Debug, Clone, Default, FromRow)]
 pub(crate) struct Outbox {
     pub(crate) messages: i64,
@@ -40,7 +40,7 @@ pub(crate) struct Parked {
     pub(crate) error: Option<String>,
 }
 
-/// The answers of all services.
+/// Figures of all services.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct All {
     pub(crate) orders: Figures,
@@ -78,7 +78,7 @@ const PARKED: &str = "
 SELECT reason, count(*) AS deliveries, min(error) AS error FROM inbox.parked
 GROUP BY reason ORDER BY reason";
 
-/// Asks all services' databases.
+/// Reads the figures of all services.
 pub(crate) async fn read(databases: &Databases) -> anyhow::Result<All> {
     Ok(All {
         orders: read_one(databases, Service::Orders, ORDERS).await?,
@@ -106,7 +106,7 @@ async fn read_on(database: &mut PgConnection, sql: &'static str) -> sqlx::Result
     })
 }
 
-/// Number of orders placed so far.
+/// Returns the number of orders placed so far.
 pub(crate) async fn orders_placed(databases: &Databases) -> anyhow::Result<i64> {
     let mut database = databases.connect(Service::Orders).await?;
     let count = sqlx::query_scalar("SELECT count(*) FROM orders");
@@ -114,7 +114,7 @@ pub(crate) async fn orders_placed(databases: &Databases) -> anyhow::Result<i64> 
 }
 
 impl All {
-    /// Messages committed in all outboxes.
+    /// Returns the number of messages committed in all outboxes.
     pub(crate) fn committed(&self) -> i64 {
         self.each().iter().map(|one| one.outbox.messages).sum()
     }
@@ -123,7 +123,7 @@ impl All {
         self.each().iter().map(|one| one.twice).sum()
     }
 
-    /// From the first commit to the last effect, by the server's clock.
+    /// Returns the seconds from the first commit to the last effect, by the server's clock.
     pub(crate) fn seconds(&self) -> Option<f64> {
         let first = self
             .each()

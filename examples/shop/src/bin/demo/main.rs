@@ -1,32 +1,33 @@
-//! The end-to-end demo: real orders through real services, each exactly once.
+//! The end-to-end demo: processes a file of real orders through real services, and checks that each order
+//! was handled exactly once.
 //!
-//! Everything runs as its user would run it: services, relays and the tap are processes of their
-//! own, with unprivileged logins, in databases and a virtual host made for this demo.
+//! Everything runs as in production: services, relays and the tap are separate processes with unprivileged
+//! logins, in databases and a virtual host made for this demo.
 
 mod address;
 mod broker;
 mod databases;
+mod faults;
 mod figures;
-mod fleet;
+mod processes;
 mod programs;
 mod report;
 mod settle;
-mod stage;
+mod steps;
 mod totals;
-mod violence;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use shop::{
     service::stop_signal,
-    terminal::{complain, tell},
+    terminal::{print_error, print_progress},
 };
 use url::Url;
 
-use crate::stage::Stage;
+use crate::steps::Demo;
 
-/// Exit code of a program that was interrupted (128 + SIGINT), as shells have it.
+/// Exit code of an interrupted program (128 + SIGINT), as in shells.
 const INTERRUPTED: u8 = 130;
 
 /// Sends a file of orders through Postroom and checks that each was handled exactly once.
@@ -106,33 +107,33 @@ async fn main() -> ExitCode {
     match demo(&args).await {
         Ok(code) => code,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
 async fn demo(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut stage = Stage::new(args)?;
-    let played = tokio::select! {
-        played = stage.play(args) => Some(played),
+    let mut demo = Demo::new(args)?;
+    let done = tokio::select! {
+        done = demo.run(args) => Some(done),
         () = stop_signal()? => None,
     };
-    let code = match played {
+    let code = match done {
         Some(Ok(true)) => ExitCode::SUCCESS,
         Some(Ok(false)) => ExitCode::FAILURE,
         Some(Err(error)) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
         None => {
-            tell("\ninterrupted: ending everything (again: at once)");
+            print_progress("\ninterrupted: ending everything (again: at once)");
             ExitCode::from(INTERRUPTED)
         }
     };
     tokio::select! {
-        cleared = stage.clear(args.keep) => cleared?,
-        // Dropping the stage kills what still runs.
+        cleared = demo.clear(args.keep) => cleared?,
+        // Dropping the demo kills its remaining processes.
         () = stop_signal()? => return Ok(ExitCode::from(INTERRUPTED)),
     }
     Ok(code)

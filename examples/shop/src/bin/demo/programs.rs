@@ -1,14 +1,14 @@
-//! The demo's processes: which there are, and what each is told.
+//! Programs of the demo, with their arguments and settings.
 
 use std::path::Path;
 
 use crate::{
     broker::Broker,
     databases::{Databases, Service},
-    fleet::{Program, free_port},
+    processes::{Program, free_port},
 };
 
-/// Makes the programs of one demo.
+/// Factory of the demo's programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Programs<'a> {
     pub(crate) databases: &'a Databases,
@@ -16,7 +16,7 @@ pub(crate) struct Programs<'a> {
 }
 
 impl Programs<'_> {
-    /// Everything that runs all the time.
+    /// Returns the programs that run throughout the demo.
     pub(crate) fn all(self, tap_report: &Path) -> anyhow::Result<Vec<Program>> {
         let mut all = vec![self.tap(tap_report)];
         for service in Service::ALL {
@@ -59,7 +59,7 @@ impl Programs<'_> {
         })
     }
 
-    /// A relay of a service's outbox; a second one stands by.
+    /// Returns a relay of a service's outbox; a second relay stands by.
     pub(crate) fn relay(self, service: Service, name: String) -> anyhow::Result<Program> {
         let port = free_port()?;
         let mut relay = self.relay_command(service, &["run"])?;
@@ -70,7 +70,7 @@ impl Programs<'_> {
         Ok(relay)
     }
 
-    /// The relay's command line, for one question.
+    /// Returns the command `relay status --json`.
     pub(crate) fn relay_status(self, service: Service) -> anyhow::Result<Program> {
         self.relay_command(service, &["status", "--json"])
     }
@@ -102,7 +102,7 @@ impl Programs<'_> {
     }
 }
 
-/// Name of the process that publishes for a service.
+/// Returns the name of a service's relay process.
 pub(crate) fn relay_name(service: Service) -> String {
     format!("relay-{}", service.name())
 }

@@ -1,36 +1,36 @@
-//! The tables at the end.
+//! Result tables of the demo.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets::UTF8_HORIZONTAL_ONLY};
-use shop::terminal::{dollars, say, thousands};
+use shop::terminal::{dollars, print, thousands};
 
 use crate::{figures::All, settle::TapReport, totals::Totals};
 
-/// A row of sums: its name, its value, and how that is shown.
+/// A row of sums: its name, the function that reads the value, and the value's format.
 type Row = (&'static str, fn(&Totals) -> i64, fn(i64) -> String);
 
-/// Everything that was found out.
+/// Results of a demo.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) file: Totals,
     pub(crate) figures: All,
     pub(crate) tap: TapReport,
-    /// Whether nothing was killed: otherwise repetitions are expected.
+    /// `true` if nothing was killed; otherwise repeated messages are expected.
     pub(crate) calm: bool,
 }
 
 impl Report {
-    /// Prints the tables; tells whether every figure is right.
+    /// Prints the tables. Returns `true` if every figure is right.
     pub(crate) fn print(&self) -> bool {
         let (sums, sums_right) = self.sums();
         let (checks, checks_right) = self.checks();
-        say(format!("\n{sums}\n{checks}\n{}", self.speed()));
+        print(format!("\n{sums}\n{checks}\n{}", self.speed()));
         if let Some(first) = &self.tap.first_broken {
-            say(format!("first key out of order: {first}"));
+            print(format!("first key out of order: {first}"));
         }
         sums_right && checks_right
     }
 
-    /// What the file holds beside what the services hold.
+    /// Compares the sums of the file with the sums of each service.
     fn sums(&self) -> (Table, bool) {
         let mut table = empty();
         table.set_header(["", "file", "orders service", "billing", "loyalty"].map(heading));
@@ -52,14 +52,14 @@ impl Report {
             for holder in &holders {
                 let held = value(holder);
                 right &= held == expected;
-                row.push(judged(shown(held), held == expected));
+                row.push(checked(shown(held), held == expected));
             }
             table.add_row(row);
         }
         (table, right)
     }
 
-    /// What must hold besides.
+    /// Checks the other figures.
     fn checks(&self) -> (Table, bool) {
         let Self {
             file,
@@ -88,7 +88,7 @@ impl Report {
         ] {
             let right = found == expected;
             all_right &= right;
-            let found = judged(thousands(found), right);
+            let found = checked(thousands(found), right);
             table.add_row(vec![Cell::new(name), found, number(thousands(expected))]);
         }
         let repeated = *calm || tap.repeats > 0;
@@ -98,7 +98,7 @@ impl Report {
             ("messages published again", tap.repeats, repeated, some),
             ("redelivered to the tap", tap.redelivered, true, "any"),
         ] {
-            let count = judged(thousands(count), right);
+            let count = checked(thousands(count), right);
             table.add_row(vec![Cell::new(name), count, number(expected.to_owned())]);
         }
         (table, all_right)
@@ -135,7 +135,7 @@ fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn judged(text: String, right: bool) -> Cell {
+fn checked(text: String, right: bool) -> Cell {
     if right {
         number(text).fg(Color::Green)
     } else {

@@ -1,4 +1,4 @@
-//! Waiting until everything is ready, and until everything has settled: by asking, again and again.
+//! Waiting by polling, until everything is ready and until everything has settled.
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ use crate::{
     broker::{Broker, QUEUES},
     databases::Service,
     figures::{self, All},
-    fleet::Fleet,
+    processes::Processes,
     programs::{Programs, relay_name},
 };
 
-/// Between two questions.
+/// Wait between two polls.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What the tap saw.
+/// Report of the tap.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct TapReport {
     pub(crate) distinct: i64,
@@ -33,7 +33,7 @@ pub(crate) struct TapReport {
     pub(crate) first_broken: Option<String>,
 }
 
-/// What `relay status --json` tells.
+/// Output of `relay status --json`.
 #[derive(Debug, Deserialize)]
 struct RelayStatus {
     waiting: i64,
@@ -46,20 +46,20 @@ struct ParkedMessages {
     messages: i64,
 }
 
-/// Asks until nothing is missing any more. Fails at the deadline with what still is, and at once
-/// when a process ends.
+/// Polls until nothing is missing any more. Fails at the deadline with the missing items, and at once when
+/// a process ends.
 pub(crate) async fn until(
-    fleet: &mut Fleet,
+    processes: &mut Processes,
     deadline: Duration,
     what: &str,
-    mut missing: impl AsyncFnMut(&Fleet) -> anyhow::Result<Vec<String>>,
+    mut missing: impl AsyncFnMut(&Processes) -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     let spinner = ProgressBar::new_spinner().with_message(format!("waiting until {what}"));
     spinner.enable_steady_tick(PAUSE);
     loop {
-        fleet.check()?;
-        let missing = missing(fleet).await?;
+        processes.check()?;
+        let missing = missing(processes).await?;
         let Some(first) = missing.first() else {
             spinner.finish_and_clear();
             return Ok(());
@@ -71,23 +71,24 @@ pub(crate) async fn until(
                 "not within {} seconds: {what}; missing: {} (logs: {})",
                 deadline.as_secs(),
                 missing.join("; "),
-                fleet.logs().display()
+                processes.logs().display()
             );
         }
         sleep(PAUSE).await;
     }
 }
 
-/// What is not ready yet. A queue bound only later would not get the messages before it.
+/// Returns the components that are not ready. A queue that is bound later would not receive earlier
+/// messages.
 pub(crate) async fn not_ready(
-    fleet: &Fleet,
+    processes: &Processes,
     broker: &Broker,
     tap_report: &Path,
 ) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
     for service in Service::PUBLISHING {
         let name = relay_name(service);
-        match fleet.health(&name).await {
+        match processes.health(&name).await {
             Some(health) if health.ready => {}
             Some(health) => missing.push(format!(
                 "{name} is {}{}",
@@ -112,9 +113,9 @@ pub(crate) async fn not_ready(
     Ok(missing)
 }
 
-/// What has not arrived yet, `orders` orders having been placed.
+/// Returns the effects and messages that have not arrived yet.
 pub(crate) async fn unsettled(
-    fleet: &Fleet,
+    processes: &Processes,
     programs: Programs<'_>,
     tap_report: &Path,
 ) -> anyhow::Result<Vec<String>> {
@@ -132,7 +133,7 @@ pub(crate) async fn unsettled(
         return Ok(missing);
     }
     for service in Service::PUBLISHING {
-        let output = fleet.output(&programs.relay_status(service)?).await?;
+        let output = processes.output(&programs.relay_status(service)?).await?;
         let status: RelayStatus = serde_json::from_slice(&output)
             .with_context(|| format!("reading the status of {}", relay_name(service)))?;
         if status.waiting > 0 {
@@ -151,7 +152,7 @@ pub(crate) async fn unsettled(
             ));
         }
     }
-    // A broker that cannot be asked just now is asked again.
+    // A failure to read the queues counts as unsettled, so that they are read again.
     let queues = programs.broker.queues().await;
     let queues = queues.map_err(|error| missing.push(format!("{error:#}")));
     for (queue, name) in queues.unwrap_or_default().iter().zip(QUEUES) {
@@ -163,7 +164,7 @@ pub(crate) async fn unsettled(
     Ok(missing)
 }
 
-/// Which services are behind, and what they parked.
+/// Returns the figures that have not reached the number of placed orders, and the parked deliveries.
 fn behind(figures: &All) -> Vec<String> {
     let placed = figures.orders.totals.orders;
     let mut missing = Vec::new();
@@ -198,7 +199,7 @@ fn behind(figures: &All) -> Vec<String> {
     missing
 }
 
-/// Reads what the tap saw so far.
+/// Reads the tap's current report.
 pub(crate) fn read_tap(report: &Path) -> anyhow::Result<TapReport> {
     let text = fs::read(report).with_context(|| format!("reading {}", report.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("reading {}", report.display()))

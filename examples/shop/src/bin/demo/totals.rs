@@ -1,4 +1,4 @@
-//! What the orders file holds, computed without any code of the services.
+//! Sums of the orders file, computed without any code of the services.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -13,7 +13,7 @@ pub(crate) struct Totals {
     pub(crate) cents: i64,
 }
 
-/// Adds up a file that the import found to be well-formed.
+/// Adds up a file that the import has found to be well-formed.
 pub(crate) fn of_file(file: &Path) -> anyhow::Result<Totals> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let mut totals = Totals::default();
@@ -27,7 +27,7 @@ pub(crate) fn of_file(file: &Path) -> anyhow::Result<Totals> {
         let (Some(cds), Some(dollars)) = (fields.next(), fields.next()) else {
             continue;
         };
-        // Two decimals each: without the point it is cents.
+        // The amount has two decimals: without the point it is in cents.
         if let (Ok(customer), Ok(cds), Ok(cents)) = (
             customer.parse::<u64>(),
             cds.parse::<i64>(),
@@ -50,7 +50,7 @@ mod tests {
     use super::{Totals, of_file};
 
     #[test]
-    fn the_real_file_holds_what_its_readme_says() {
+    fn the_orders_file_has_the_documented_sums() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/cdnow_orders.txt");
         let expected = Totals {
             orders: 69_659,

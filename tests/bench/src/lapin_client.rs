@@ -1,5 +1,5 @@
-//! The limit of the client: the same messages straight with lapin, in the way that was found to be
-//! the fastest, which is the relay's.
+//! The limit of the client: the same messages published with lapin alone, in the fastest known way, which
+//! is the relay's.
 
 use std::time::Instant;
 
@@ -18,20 +18,20 @@ use uuid::Uuid;
 
 use crate::process;
 
-/// Messages that are issued together before their confirms are awaited.
+/// Number of messages issued before their confirms are awaited.
 const CHUNK: usize = 128;
 
-/// Channels, with a task each.
+/// Number of channels, each with its own task.
 const CHANNELS: u64 = 8;
 
-/// What it took.
+/// Measurement of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
     pub(crate) per_second: f64,
     pub(crate) cpu_us: f64,
 }
 
-/// Properties as the relay sets them.
+/// Returns the properties that the relay would set.
 pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicProperties {
     let message = wire::Outgoing {
         message_id: id,
@@ -46,7 +46,7 @@ pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicPrope
     wire::encode(&message).map_or_else(|_| BasicProperties::default(), |wire| wire.properties)
 }
 
-/// Opens a channel that confirms.
+/// Opens a channel with publisher confirms.
 pub(crate) async fn confirming(connection: &lapin::Connection) -> anyhow::Result<Channel> {
     let channel = connection.create_channel().await?;
     channel

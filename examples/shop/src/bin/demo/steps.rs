@@ -1,4 +1,4 @@
-//! The demo from its first to its last step.
+//! Steps of the demo, from the first to the last.
 
 use std::{fs::File, path::PathBuf, time::Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use rand::seq::SliceRandom as _;
 use shop::{
     purchases,
-    terminal::{complain, say, thousands},
+    terminal::{print, print_error, thousands},
 };
 use tokio::time::{Duration, sleep};
 use uuid::Uuid;
@@ -15,31 +15,31 @@ use crate::{
     Args,
     broker::Broker,
     databases::{Databases, Service},
+    faults::Faults,
     figures,
-    fleet::Fleet,
+    processes::Processes,
     programs::Programs,
     report::Report,
     settle::{not_ready, read_tap, unsettled, until},
     totals,
-    violence::Violence,
 };
 
 /// Longest wait for everything to start.
 const START: Duration = Duration::from_mins(1);
-/// Between two looks at the import.
+/// Wait between two checks of the import.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Servers and processes of one demo.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Demo {
     databases: Databases,
     broker: Broker,
-    fleet: Fleet,
+    processes: Processes,
     tap_report: PathBuf,
 }
 
-impl Stage {
-    /// Makes nothing yet but the folder of the logs.
+impl Demo {
+    /// Prepares a demo. Creates nothing but the folder of the logs.
     pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
         File::open(&args.orders).with_context(|| {
             format!(
@@ -49,24 +49,25 @@ impl Stage {
         })?;
         let random = Uuid::new_v4().simple().to_string();
         let suffix = &random[..6];
-        let fleet = Fleet::new()?;
+        let processes = Processes::new()?;
         let admin = args.amqp_admin_url.clone();
         Ok(Self {
             databases: Databases::new(args.database_url.clone(), suffix),
             broker: Broker::new(args.amqp_url.clone(), admin, suffix),
-            tap_report: fleet.logs().join(format!("tap-{suffix}.json")),
-            fleet,
+            tap_report: processes.logs().join(format!("tap-{suffix}.json")),
+            processes,
         })
     }
 
-    /// Plays the demo; tells whether every figure is right.
-    pub(crate) async fn play(&mut self, args: &Args) -> anyhow::Result<bool> {
+    /// Runs the demo. Returns `true` if every figure is right.
+    pub(crate) async fn run(&mut self, args: &Args) -> anyhow::Result<bool> {
         self.prepare().await?;
         self.start().await?;
         self.import(args).await?;
         self.settle(args.deadline()).await?;
-        // The tap's last word comes when it stops. A process that ends badly is a wrong figure.
-        let stopped = self.fleet.stop().await;
+        // The tap writes its last report when it stops. A process that ends with an error is an error of
+        // the demo.
+        let stopped = self.processes.stop().await;
         let report = Report {
             file: totals::of_file(&args.orders)?,
             figures: figures::read(&self.databases).await?,
@@ -82,14 +83,14 @@ impl Stage {
         let virtual_host = self.broker.create().await?;
         self.databases.create().await?;
         let names = Service::ALL.map(|service| self.databases.database(service));
-        say(format!(
+        print(format!(
             "servers     databases {}, {virtual_host}",
             names.join(", ")
         ));
         Ok(())
     }
 
-    /// Starts everything in a random order, since any will do, and waits until it is ready.
+    /// Starts all processes in a random order, because any order must work, and waits until they are ready.
     async fn start(&mut self) -> anyhow::Result<()> {
         let programs = Programs {
             databases: &self.databases,
@@ -100,22 +101,22 @@ impl Stage {
         let names: Vec<String> = all.iter().map(|program| program.name.clone()).collect();
         let began = Instant::now();
         for program in all {
-            self.fleet.start(program)?;
+            self.processes.start(program)?;
         }
-        say(format!(
+        print(format!(
             "processes   {} (logs: {})",
             names.join(", "),
-            self.fleet.logs().display()
+            self.processes.logs().display()
         ));
         let (broker, report) = (&self.broker, &self.tap_report);
         until(
-            &mut self.fleet,
+            &mut self.processes,
             START,
             "everything is ready",
-            async |fleet: &Fleet| not_ready(fleet, broker, report).await,
+            async |processes: &Processes| not_ready(processes, broker, report).await,
         )
         .await?;
-        say(format!(
+        print(format!(
             "ready       after {:.1} s",
             began.elapsed().as_secs_f64()
         ));
@@ -127,25 +128,25 @@ impl Stage {
             databases: &self.databases,
             broker: &self.broker,
         };
-        let mut violence = if args.calm {
-            Violence::default()
+        let mut faults = if args.calm {
+            Faults::default()
         } else {
-            Violence::all(args.restart_broker.clone())
+            Faults::all(args.restart_broker.clone())
         };
         let total = purchases::count(&args.orders)?.max(1) as i64;
         let began = Instant::now();
         let mut import = self
-            .fleet
+            .processes
             .spawn(&programs.import(&args.orders, args.producers)?)?;
         let status = loop {
-            self.fleet.check()?;
+            self.processes.check()?;
             if let Some(status) = import.try_wait()? {
                 break status;
             }
-            if !violence.is_over() {
+            if !faults.is_over() {
                 let placed = figures::orders_placed(&self.databases).await?;
-                violence
-                    .go_on(placed * 100 / total, &mut self.fleet, programs)
+                faults
+                    .inject_due(placed * 100 / total, &mut self.processes, programs)
                     .await?;
             }
             sleep(PAUSE).await;
@@ -156,9 +157,11 @@ impl Stage {
                 "the import ended with {status}; the {placed} orders before that are kept (with --keep they stay, and the import can be resumed)"
             );
         }
-        violence.go_on(100, &mut self.fleet, programs).await?;
+        faults
+            .inject_due(100, &mut self.processes, programs)
+            .await?;
         let seconds = began.elapsed().as_secs_f64();
-        say(format!("imported    {placed} orders in {seconds:.1} s"));
+        print(format!("imported    {placed} orders in {seconds:.1} s"));
         Ok(())
     }
 
@@ -170,28 +173,28 @@ impl Stage {
         let report = &self.tap_report;
         let began = Instant::now();
         until(
-            &mut self.fleet,
+            &mut self.processes,
             deadline,
             "everything has settled",
-            async |fleet: &Fleet| unsettled(fleet, programs, report).await,
+            async |processes: &Processes| unsettled(processes, programs, report).await,
         )
         .await?;
-        say(format!(
+        print(format!(
             "settled     {:.1} s later",
             began.elapsed().as_secs_f64()
         ));
         Ok(())
     }
 
-    /// Ends what still runs, and removes what was made.
+    /// Stops the remaining processes, and removes what was created.
     pub(crate) async fn clear(&mut self, keep: bool) -> anyhow::Result<()> {
-        let stopped = self.fleet.stop().await;
+        let stopped = self.processes.stop().await;
         if keep {
             for service in Service::ALL {
                 let url = self.databases.service_url(service)?;
-                say(format!("kept        POSTROOM_DATABASE_URL={url}"));
+                print(format!("kept        POSTROOM_DATABASE_URL={url}"));
             }
-            say(format!(
+            print(format!(
                 "kept        POSTROOM_AMQP_URL={}",
                 self.broker.url()
             ));
@@ -199,9 +202,9 @@ impl Stage {
         }
         let deleted = self.broker.delete().await;
         let dropped = self.databases.drop_all().await;
-        // All are tried; the last error is the result, the others are told.
+        // All steps are tried; the last error is returned, the others are printed.
         for failed in [stopped, deleted].into_iter().filter_map(Result::err) {
-            complain(&failed.context("clearing up"));
+            print_error(&failed.context("clearing up"));
         }
         dropped.context("clearing up")
     }

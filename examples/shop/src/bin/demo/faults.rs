@@ -1,43 +1,43 @@
-//! What goes wrong on purpose while orders are imported.
+//! Faults injected while the orders are imported.
 
 use std::{collections::VecDeque, time::Duration};
 
-use shop::terminal::say;
+use shop::terminal::print;
 
 use crate::{
     databases::Service,
-    fleet::Fleet,
+    processes::Processes,
     programs::{Programs, relay_name},
     settle::until,
 };
 
-/// Longest wait for another relay to take over.
-const TAKE_OVER: Duration = Duration::from_secs(30);
+/// Longest wait for a relay to reach a role.
+const ROLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Something that goes wrong.
+/// A fault, or its preparation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// A second relay of the orders service stands by.
+    /// A second relay of the orders service is started and stands by.
     StandBy,
-    /// SIGKILL to the active relay of the orders service: the other takes over.
+    /// The active relay of the orders service is killed with SIGKILL, and the other takes over.
     KillActiveRelay,
-    /// SIGKILL to the only relay of the billing service, which is started again.
+    /// The only relay of the billing service is killed with SIGKILL and started again.
     KillOnlyRelay,
-    /// SIGKILL to the billing service, which is started again.
+    /// The billing service is killed with SIGKILL and started again.
     KillConsumer,
-    /// The broker is restarted, or every connection to it closed, the tap's too.
+    /// The broker is restarted, or all connections to it are closed, including the tap's.
     RestartBroker,
 }
 
-/// What still goes wrong, each at a percentage of the orders.
+/// Remaining faults, each with the percentage of placed orders at which it is injected.
 #[derive(Debug, Default)]
-pub(crate) struct Violence {
+pub(crate) struct Faults {
     steps: VecDeque<(i64, Step)>,
-    /// Command that restarts the broker.
+    /// Command that restarts the broker; `None` to close its connections instead.
     restart_broker: Option<String>,
 }
 
-impl Violence {
+impl Faults {
     pub(crate) fn all(restart_broker: Option<String>) -> Self {
         let steps = VecDeque::from([
             (5, Step::StandBy),
@@ -53,22 +53,22 @@ impl Violence {
         }
     }
 
-    /// Whether nothing is left to go wrong.
+    /// Returns `true` if no fault remains.
     pub(crate) fn is_over(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Does what is due once so many percent of the orders are placed.
-    pub(crate) async fn go_on(
+    /// Injects the faults that are due when `percent` of the orders are placed.
+    pub(crate) async fn inject_due(
         &mut self,
         percent: i64,
-        fleet: &mut Fleet,
+        processes: &mut Processes,
         programs: Programs<'_>,
     ) -> anyhow::Result<()> {
         while let Some((_, step)) = self.steps.pop_front_if(|(due, _)| *due <= percent) {
             let restart = self.restart_broker.as_deref();
-            let what = step.run(fleet, programs, restart).await?;
-            say(format!("{percent:>3} %        {what}"));
+            let what = step.run(processes, programs, restart).await?;
+            print(format!("{percent:>3} %        {what}"));
         }
         Ok(())
     }
@@ -77,35 +77,35 @@ impl Violence {
 impl Step {
     async fn run(
         self,
-        fleet: &mut Fleet,
+        processes: &mut Processes,
         programs: Programs<'_>,
         restart_broker: Option<&str>,
     ) -> anyhow::Result<String> {
         match self {
             Self::StandBy => {
-                fleet.start(programs.relay(Service::Orders, standby_name())?)?;
-                role(fleet, &standby_name(), "standby").await?;
+                processes.start(programs.relay(Service::Orders, standby_name())?)?;
+                wait_for_role(processes, &standby_name(), "standby").await?;
                 Ok(format!("{} stands by", standby_name()))
             }
             Self::KillActiveRelay => {
                 let own = relay_name(Service::Orders);
-                let health = fleet.health(&own).await;
+                let health = processes.health(&own).await;
                 let is_active = health.is_some_and(|health| health.role == "active");
                 let (active, standby) = if is_active {
                     (own, standby_name())
                 } else {
                     (standby_name(), own)
                 };
-                let killed = fleet.kill(&active).await?;
-                role(fleet, &standby, "active").await?;
-                fleet.start(killed)?;
-                role(fleet, &active, "standby").await?;
+                let killed = processes.kill(&active).await?;
+                wait_for_role(processes, &standby, "active").await?;
+                processes.start(killed)?;
+                wait_for_role(processes, &active, "standby").await?;
                 Ok(format!(
                     "{active} killed; {standby} took over, {active} stands by"
                 ))
             }
-            Self::KillOnlyRelay => kill_and_start(fleet, &relay_name(Service::Billing)).await,
-            Self::KillConsumer => kill_and_start(fleet, Service::Billing.name()).await,
+            Self::KillOnlyRelay => kill_and_start(processes, &relay_name(Service::Billing)).await,
+            Self::KillConsumer => kill_and_start(processes, Service::Billing.name()).await,
             Self::RestartBroker => {
                 if let Some(command) = restart_broker {
                     run(command).await?;
@@ -122,9 +122,9 @@ fn standby_name() -> String {
     format!("{}-standby", relay_name(Service::Orders))
 }
 
-async fn kill_and_start(fleet: &mut Fleet, name: &str) -> anyhow::Result<String> {
-    let killed = fleet.kill(name).await?;
-    fleet.start(killed)?;
+async fn kill_and_start(processes: &mut Processes, name: &str) -> anyhow::Result<String> {
+    let killed = processes.kill(name).await?;
+    processes.start(killed)?;
     Ok(format!("{name} killed and started again"))
 }
 
@@ -137,15 +137,20 @@ async fn run(command: &str) -> anyhow::Result<()> {
 }
 
 /// Waits until a relay has a role.
-async fn role(fleet: &mut Fleet, name: &str, role: &str) -> anyhow::Result<()> {
+async fn wait_for_role(processes: &mut Processes, name: &str, role: &str) -> anyhow::Result<()> {
     let what = format!("{name} is {role}");
-    until(fleet, TAKE_OVER, &what, async |fleet: &Fleet| {
-        let now = match fleet.health(name).await {
-            Some(health) if health.role == role => return Ok(Vec::new()),
-            Some(health) => health.role,
-            None => "silent".to_owned(),
-        };
-        Ok(vec![format!("it is {now}")])
-    })
+    until(
+        processes,
+        ROLE_TIMEOUT,
+        &what,
+        async |processes: &Processes| {
+            let now = match processes.health(name).await {
+                Some(health) if health.role == role => return Ok(Vec::new()),
+                Some(health) => health.role,
+                None => "silent".to_owned(),
+            };
+            Ok(vec![format!("it is {now}")])
+        },
+    )
     .await
 }

@@ -1,4 +1,4 @@
-//! The demo's processes: started, watched, ended.
+//! Processes of the demo: starting, checking and stopping them.
 
 use std::{
     collections::BTreeMap,
@@ -18,22 +18,22 @@ use tokio::{
 };
 
 /// Longest wait for a process that was asked to stop.
-const GRACE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How to start a process.
+/// Command line and settings of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
-    /// Unique; also names the log.
+    /// Unique name, which also names the log file.
     pub(crate) name: String,
-    /// An executable beside the demo's own.
+    /// Executable in the demo's own folder.
     pub(crate) binary: &'static str,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Port of `/health/ready`, if it serves that.
+    /// Port of `/health/ready`; `None` if the process does not serve it.
     pub(crate) admin_port: Option<u16>,
 }
 
-/// What a relay answers to `/health/ready`.
+/// A relay's answer to `/health/ready`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Health {
     pub(crate) role: String,
@@ -48,9 +48,9 @@ struct Running {
     process: Child,
 }
 
-/// Processes by name. Those still running when it is dropped are killed.
+/// Processes by name. Running processes are killed on drop.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct Processes {
     /// Folder of the executables.
     binaries: PathBuf,
     /// Folder of the logs.
@@ -58,8 +58,9 @@ pub(crate) struct Fleet {
     running: BTreeMap<String, Running>,
 }
 
-impl Fleet {
-    /// Looks for the folders beside the demo's own executable, `target/<profile>/shop-demo`.
+impl Processes {
+    /// Finds the folders beside the demo's own executable, `target/<profile>/shop-demo`, and removes old
+    /// logs.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("looking for the demo's own executable")?;
         let binaries = own.parent().context("the executable is in no folder")?;
@@ -81,7 +82,7 @@ impl Fleet {
         &self.logs
     }
 
-    /// Starts a process that goes on until it is told to stop.
+    /// Starts a process that runs until it is stopped.
     pub(crate) fn start(&mut self, program: Program) -> anyhow::Result<()> {
         let path = self.log(&program.name);
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -97,13 +98,13 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts a process that ends by itself and talks to the demo's own terminal.
+    /// Starts a process that ends by itself and prints to the demo's terminal.
     pub(crate) fn spawn(&self, program: &Program) -> anyhow::Result<Child> {
         let spawned = self.command(program).spawn();
         spawned.with_context(|| self.cannot_start(program))
     }
 
-    /// Runs a process to its end and returns what it printed.
+    /// Runs a process to its end and returns its output.
     pub(crate) async fn output(&self, program: &Program) -> anyhow::Result<Vec<u8>> {
         let output = self.command(program).output().await;
         let output = output.with_context(|| self.cannot_start(program))?;
@@ -116,7 +117,8 @@ impl Fleet {
 
     fn command(&self, program: &Program) -> Command {
         let mut command = Command::new(self.binaries.join(program.binary));
-        // The demo's own settings name servers with all privileges; processes get their own.
+        // The demo's own settings give access to the servers with all rights; the processes get their own
+        // settings.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("POSTROOM_") {
                 command.env_remove(name);
@@ -131,7 +133,7 @@ impl Fleet {
                     .map(|(name, value)| (name, value)),
             )
             .stdin(Stdio::null())
-            // Ctrl-C is for the demo, which ends its processes itself.
+            // Ctrl-C is for the demo, which stops its processes itself.
             .process_group(0)
             .kill_on_drop(true);
         command
@@ -148,7 +150,7 @@ impl Fleet {
         self.logs.join(format!("{name}.log"))
     }
 
-    /// Fails if a process ended that nobody told to.
+    /// Fails if a process has ended without being stopped.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for (name, running) in &mut self.running {
             if let Some(status) = running.process.try_wait()? {
@@ -161,32 +163,32 @@ impl Fleet {
         Ok(())
     }
 
-    /// Asks `/health/ready`; `None` if nothing answers.
+    /// Queries `/health/ready`; returns `None` if there is no answer.
     pub(crate) async fn health(&self, name: &str) -> Option<Health> {
         let port = self.running.get(name)?.program.admin_port?;
         let asked = tokio::task::spawn_blocking(move || ask_health(port));
         asked.await.ok()?.ok()
     }
 
-    /// Kills a process outright, without a chance to do anything more.
+    /// Kills a process with SIGKILL.
     pub(crate) async fn kill(&mut self, name: &str) -> anyhow::Result<Program> {
         let mut running = self.take(name)?;
         running.process.kill().await?;
         Ok(running.program)
     }
 
-    /// Asks all processes to stop, and waits until they have. Fails if one did not end well.
+    /// Asks all processes to stop and waits for their ends. Fails if a process ended with an error.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         for running in self.running.values() {
-            ask_to_stop(&running.process);
+            send_sigterm(&running.process);
         }
         let mut badly = Vec::new();
         while let Some((name, mut running)) = self.running.pop_first() {
-            match timeout(GRACE, running.process.wait()).await {
+            match timeout(STOP_TIMEOUT, running.process.wait()).await {
                 Ok(Ok(status)) if status.success() => {}
                 Ok(Ok(status)) => badly.push(format!("{name} ended with {status}")),
                 Ok(Err(error)) => badly.push(format!("{name}: {error}")),
-                Err(_) => badly.push(format!("{name} did not stop within {GRACE:?}")),
+                Err(_) => badly.push(format!("{name} did not stop within {STOP_TIMEOUT:?}")),
             }
         }
         if !badly.is_empty() {
@@ -201,16 +203,16 @@ impl Fleet {
     }
 }
 
-/// SIGTERM.
-pub(crate) fn ask_to_stop(process: &Child) {
+/// Sends SIGTERM.
+pub(crate) fn send_sigterm(process: &Child) {
     let pid = process.id().and_then(|pid| Pid::from_raw(pid as i32));
     if let Some(pid) = pid {
-        // One that ended already needs no asking.
+        // The process may have ended already.
         let _ = kill_process(pid, Signal::TERM);
     }
 }
 
-/// A port that nobody listens on.
+/// Returns a free TCP port.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
     Ok(listener.local_addr()?.port())

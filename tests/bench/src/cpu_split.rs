@@ -1,4 +1,4 @@
-//! Which processors a process may use.
+//! Assignment of processors to processes.
 
 use std::fs;
 
@@ -9,22 +9,22 @@ use rustix::{
 };
 use support::{RabbitNode, private::tree};
 
-/// Gives the broker half of the processors and everything else here the other half, until dropped.
+/// Assigns half of the processors to the broker and the other half to all other processes, until dropped.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct CpuSplit {
     all: CpuSet,
 }
 
-impl Places {
-    /// Parts them. What is started meanwhile is placed as who started it.
-    pub(crate) fn apart(broker: &RabbitNode) -> anyhow::Result<Self> {
+impl CpuSplit {
+    /// Assigns the processors. A process started later inherits its parent's assignment.
+    pub(crate) fn new(broker: &RabbitNode) -> anyhow::Result<Self> {
         let all = sched_getaffinity(None).context("asking for the processors")?;
         let (theirs, rest) = halves(&all);
         anyhow::ensure!(
             theirs.count() > 0,
             "it takes two processors to give the broker its own"
         );
-        let places = Self { all };
+        let split = Self { all };
         let brokers = broker.processes();
         for process in tree(std::process::id()) {
             let set = if brokers.contains(&process) {
@@ -32,22 +32,22 @@ impl Places {
             } else {
                 &rest
             };
-            place(process, set)?;
+            set_affinity(process, set)?;
         }
-        Ok(places)
+        Ok(split)
     }
 }
 
-impl Drop for Places {
+impl Drop for CpuSplit {
     fn drop(&mut self) {
         for process in tree(std::process::id()) {
-            // What cannot be moved back ends with this run.
-            drop(place(process, &self.all));
+            // A process that cannot be reset ends with this run.
+            drop(set_affinity(process, &self.all));
         }
     }
 }
 
-/// The first half of the processors, and the others.
+/// Returns the first half of the processors, and the others.
 fn halves(all: &CpuSet) -> (CpuSet, CpuSet) {
     let (mut first, mut others) = (CpuSet::new(), CpuSet::new());
     let mut left = all.count() / 2;
@@ -62,8 +62,8 @@ fn halves(all: &CpuSet) -> (CpuSet, CpuSet) {
     (first, others)
 }
 
-/// Places every thread of a process; those that it starts later follow.
-fn place(process: u32, set: &CpuSet) -> anyhow::Result<()> {
+/// Assigns all threads of a process to a set of processors; threads started later inherit it.
+fn set_affinity(process: u32, set: &CpuSet) -> anyhow::Result<()> {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
         return Ok(()); // It has ended.
     };
@@ -89,7 +89,7 @@ mod tests {
     use super::halves;
 
     #[test]
-    fn the_smaller_half_comes_first() {
+    fn the_first_half_is_the_smaller_one() {
         let set = |processors: &[usize]| {
             let mut set = CpuSet::new();
             for processor in processors {

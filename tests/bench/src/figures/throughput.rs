@@ -1,19 +1,18 @@
-//! How fast what waits is published.
+//! Figures of the relay's throughput.
 
 use crate::{
     Bench,
+    cpu_split::CpuSplit,
     figure::Figure,
-    frames,
-    load::{BODY, drain, fill, purge, quorum},
+    frames, lapin_client,
+    load::{BODY, fill, publish_backlog, purge, quorum_queue},
     pairs::Pairs,
-    places::Places,
-    straight,
 };
 
 const TOPIC: &str = "bench.event";
 
-/// The relay beside lapin alone and beside frames alone: 1,000 keys, a quorum queue.
-pub(crate) async fn straight(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+/// The relay beside lapin alone and beside raw frames: 1,000 keys, a quorum queue.
+pub(crate) async fn relay(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let (client, broker, cpu) = beside_clients(bench).await?;
     Ok(vec![
         client.figure("drain_vs_lapin", "messages/s"),
@@ -22,9 +21,9 @@ pub(crate) async fn straight(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// The same with processors that only the broker uses, as where it has a machine of its own.
-pub(crate) async fn apart(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let _places = Places::apart(&bench.servers.rabbitmq)?;
+/// The same figures with processors reserved for the broker, as on a machine of its own.
+pub(crate) async fn split(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let _split = CpuSplit::new(&bench.servers.rabbitmq)?;
     let (client, broker, _) = beside_clients(bench).await?;
     Ok(vec![
         client.figure("drain_vs_lapin_apart", "messages/s"),
@@ -38,11 +37,11 @@ async fn beside_clients(bench: &Bench) -> anyhow::Result<(Pairs, Pairs, Pairs)> 
     let (mut client, mut broker, mut cpu) = <(Pairs, Pairs, Pairs)>::default();
     for _ in 0..bench.times(5) {
         let stack = bench.servers.stack().await;
-        quorum(&stack).await;
+        quorum_queue(&stack).await;
         fill(&stack, count, 1_000, BODY).await?;
-        let ours = drain(&stack, count).await?;
+        let ours = publish_backlog(&stack, count).await?;
         purge(&stack).await?;
-        let lapin = straight::publish(&stack, TOPIC, count, 1_000, &body).await?;
+        let lapin = lapin_client::publish(&stack, TOPIC, count, 1_000, &body).await?;
         purge(&stack).await?;
         let url = stack.broker.url();
         let raw =
@@ -55,15 +54,15 @@ async fn beside_clients(bench: &Bench) -> anyhow::Result<(Pairs, Pairs, Pairs)> 
     Ok((client, broker, cpu))
 }
 
-/// Keys beside none.
+/// Messages with keys beside messages without.
 pub(crate) async fn keys(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.size(100_000);
     let mut figures = Vec::new();
     let rate = async |keys| {
         let stack = bench.servers.stack().await;
-        quorum(&stack).await;
+        quorum_queue(&stack).await;
         fill(&stack, count, keys, BODY).await?;
-        anyhow::Ok(drain(&stack, count).await?.per_second)
+        anyhow::Ok(publish_backlog(&stack, count).await?.per_second)
     };
     for keys in [10, 1_000, 100_000] {
         let mut pairs = Pairs::default();
