@@ -48,8 +48,8 @@ impl Outbox {
     /// mode.
     ///
     /// The setting applies to the statements of this library only. Your own statements need
-    /// `persistent(false)` and a transaction, and the pooler needs `ignore_startup_parameters =
-    /// extra_float_digits`, because sqlx sends that parameter.
+    /// `persistent(false)` and a transaction. The pooler needs
+    /// `ignore_startup_parameters = extra_float_digits`, because sqlx sends that parameter.
     #[must_use]
     pub const fn without_prepared_statements(mut self) -> Self {
         self.statements = Statements::Unprepared;

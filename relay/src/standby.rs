@@ -52,7 +52,7 @@ pub(crate) async fn take_lease(
 /// Connects to the broker at intervals. Without these attempts, a changed password would be found only at
 /// the take-over, when no other relay publishes.
 async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToken) {
-    let mut reported = None;
+    let mut last_problem = None;
     loop {
         let probed = probe(&config).await;
         if over.is_cancelled() {
@@ -60,12 +60,12 @@ async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToke
         }
         let is_refused = probed.as_ref().is_err_and(BrokerError::is_permanent);
         let problem = probed.err().map(|error| error::chain(&error));
-        if problem != reported {
+        if problem != last_problem {
             if let Some(problem) = &problem {
                 events::StandbyProbeFailed { problem }.emit();
             }
             reporter.standby_broker(is_refused, problem.clone());
-            reported = problem;
+            last_problem = problem;
         }
         if over
             .run_until_cancelled(sleep(PROBE_INTERVAL))

@@ -162,7 +162,7 @@ impl Publisher {
             channel: self.number,
             outcomes,
         };
-        // If the engine has ended, the outcomes are of no use to anybody.
+        // If the engine has ended, the outcomes are of no use.
         drop(events.send(Event::BatchDone(result)).await);
     }
 

@@ -44,7 +44,7 @@ impl outbox::Event for Event {
     }
 }
 
-/// Runs run_three_statements statements for a message with an id and key.
+/// Runs three statements for a message with an id and key.
 pub(crate) async fn run_three_statements(
     connection: &mut PgConnection,
     id: &str,
@@ -66,7 +66,7 @@ pub(crate) async fn run_three_statements(
     Ok(())
 }
 
-/// Returns a builder of a consumer of the queue `bench` whose handler runs run_three_statements statements.
+/// Returns a builder of a consumer of the queue `bench` whose handler runs three statements.
 pub(crate) fn consumer(stack: &Stack, workers: usize, together: usize) -> ConsumerBuilder {
     let handler = async |mut ctx: Context, _: Event| {
         let id = ctx.message().message_id.clone().unwrap_or_default();

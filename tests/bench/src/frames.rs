@@ -90,7 +90,7 @@ impl Confirmed {
         self.grew.notify_one();
     }
 
-    /// Waits until the number wait_for `goal`.
+    /// Waits until the number reaches `goal`.
     fn wait_for(&self, goal: u64) -> anyhow::Result<()> {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self

@@ -33,7 +33,7 @@
 //! # Parts left out
 //!
 //! - The publishing machine with its parked rows, and all outcomes but a confirm and its loss. The machine is
-//!   pure as well, and has simulations of its own.
+//!   pure as well, and has its own simulations.
 //! - Rotation and expiry of segments: positions stay within the first one.
 //! - Standbys, promotion and rebase: there is one server, and it is always the primary.
 //! - The relay's checkpoint and the list of its open frames, which are private to the relay. The model repeats

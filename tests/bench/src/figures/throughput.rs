@@ -21,7 +21,7 @@ pub(crate) async fn relay(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// The same figures with processors reserved for the broker, as on a machine of its own.
+/// The same figures with processors reserved for the broker, as on a separate machine.
 pub(crate) async fn split(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let _split = CpuSplit::new(&bench.servers.rabbitmq)?;
     let (client, broker, _) = beside_clients(bench).await?;
