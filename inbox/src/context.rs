@@ -1,6 +1,7 @@
 //! The context of a handler: the transaction, the message, and publishing.
 
-use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
+use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
+use postroom_message::Incoming;
 use sqlx::PgConnection;
 
 use crate::{Delivery, delivery::short_name, transaction::TransactionGuard};
@@ -138,7 +139,7 @@ fn inherited(message: &Incoming) -> MessageContext {
 
 #[cfg(test)]
 mod tests {
-    use outbox::wire::Incoming;
+    use postroom_message::Incoming;
 
     use super::inherited;
 

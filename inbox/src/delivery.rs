@@ -2,7 +2,8 @@
 
 use std::{fmt, fmt::Write, sync::Arc};
 
-use outbox::{Headers, limits::NAME_BYTES, wire::Incoming};
+use outbox::{Headers, limits::NAME_BYTES};
+use postroom_message::Incoming;
 use sha2::{Digest, Sha256};
 
 use crate::{group::SlotHandle, witness::Witness};
@@ -221,7 +222,7 @@ fn replace_nul(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use outbox::wire::Incoming;
+    use postroom_message::Incoming;
 
     use super::Delivery;
 

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod backoff;
 mod broker;
 mod builder;
 mod consumer;
@@ -33,8 +32,8 @@ pub use delivery::Delivery;
 pub use engine::DeliveryService;
 pub use error::{BuildError, DatabaseError, RunError};
 pub use handler::{BatchContext, BatchHandler, Handler, HandlerError, Received};
-pub use outbox::wire::Incoming;
 pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
+pub use postroom_message::Incoming;
 pub use reason::Reason;
 pub use transaction::{HandlerFailure, Transaction, TransactionError, TransactionLayer};

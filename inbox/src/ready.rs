@@ -19,14 +19,14 @@ enum Check {
 /// # Errors
 /// A problem that needs a change by an operator.
 pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
-    let mut tries = 0;
+    let mut tries = 0_u32;
     loop {
         let error = match check(engine).await {
             Check::Known(known) => return known,
             Check::Unavailable(error) => error,
         };
         engine.emit_unavailable("looking at the database", &error);
-        sleep(engine.limits.outage.delay(tries)).await;
+        sleep(engine.limits.outage.wait(tries.saturating_add(1))).await;
         tries += 1;
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{InvalidName, limits::SERIALIZED_KEYS};
+use postroom_message::{InvalidHeader, InvalidName, limits::SERIALIZED_KEYS};
 
 /// An error of publishing. No message was written.
 ///
@@ -80,5 +80,14 @@ pub enum PublishError {
 impl From<InvalidName> for PublishError {
     fn from(error: InvalidName) -> Self {
         Self::Name(error)
+    }
+}
+
+impl From<InvalidHeader> for PublishError {
+    fn from(invalid: InvalidHeader) -> Self {
+        Self::Header {
+            name: invalid.name,
+            problem: invalid.problem,
+        }
     }
 }

@@ -2,11 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
+use postroom_message::reserved;
+
 use crate::{
     Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, Topic, TypeName,
-    headers::reserved,
-    limits::{PAYLOAD_BYTES, SECONDS},
+    limits::PAYLOAD_BYTES,
 };
+
+/// Years 1 to 9999 in seconds since 1970: the range that RFC 3339 can write and relays accept.
+const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 
 /// A message to be published: an [`Event`] with options, or raw bytes.
 ///
@@ -236,8 +240,10 @@ impl<E: Event + ?Sized> IntoMessage for &E {
 
 #[cfg(test)]
 mod tests {
+    use postroom_message::reserved;
+
     use super::Message;
-    use crate::{MessageContext, headers::reserved};
+    use crate::MessageContext;
 
     #[test]
     fn the_last_explicit_context_wins_and_the_inherited_context_fills_gaps() {

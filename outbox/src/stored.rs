@@ -2,13 +2,12 @@
 
 use std::io;
 
+use postroom_message::{Decimal, InvalidHeader, reserved};
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter, value::RawValue};
 
 use crate::{
     HeaderValue, Headers, PublishError,
-    header_value::Decimal,
-    headers::{NUL, reserved},
     limits::{HEADERS_BYTES, NAME_BYTES},
 };
 
@@ -45,7 +44,7 @@ pub fn jsonb(value: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
 fn check_values(headers: &Headers) -> Result<(), PublishError> {
     for (name, value) in headers.iter() {
         let problem = match value {
-            HeaderValue::Text(text) if text.contains('\0') => NUL,
+            HeaderValue::Text(text) if text.contains('\0') => InvalidHeader::NUL,
             HeaderValue::Float(number) if !number.is_finite() => "is not a finite number",
             _ => continue,
         };

@@ -1,7 +1,5 @@
 //! Errors that end a relay or a session.
 
-use std::{error::Error, fmt::Write as _};
-
 use crate::{
     broker::BrokerError, config::ConfigError, database::DatabaseError, sequence::SequenceError,
 };
@@ -67,19 +65,4 @@ impl RelayError {
             Self::Elsewhere | Self::Task => false,
         }
     }
-}
-
-/// Returns an error with all its causes on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {message}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -4,7 +4,6 @@
 //! decides which messages are sent and handles their outcomes, `broker` sends, `lease` records.
 
 mod answer;
-mod backoff;
 mod broker;
 pub mod capture;
 mod checkpoint;
@@ -19,6 +18,7 @@ mod message;
 pub mod ops;
 mod pg_timestamp;
 pub mod publish;
+mod reconnect;
 mod relay;
 mod row_decode;
 mod sequence;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
-use outbox::{HeaderValue, Headers, wire};
+use outbox::{HeaderValue, Headers};
 use uuid::Uuid;
 
 use crate::{capture::Position, row_decode::Unreadable};
@@ -46,7 +46,7 @@ pub(crate) enum Unpublishable {
     Unreadable(#[from] Unreadable),
     /// The broker cannot carry the message.
     #[error(transparent)]
-    Uncarriable(#[from] wire::Uncarriable),
+    Uncarriable(#[from] amqp::Uncarriable),
 }
 
 impl Message {
@@ -76,11 +76,11 @@ impl Message {
     ///
     /// # Errors
     /// Returns the reason if the message can never be published.
-    pub(crate) fn encode(&self, source: &str) -> Result<wire::Published, Unpublishable> {
+    pub(crate) fn encode(&self, source: &str) -> Result<amqp::Published, Unpublishable> {
         if let Some(unreadable) = &self.unreadable {
             return Err(unreadable.clone().into());
         }
-        Ok(wire::encode(&wire::Outgoing {
+        Ok(amqp::encode(&amqp::Outgoing {
             message_id: self.message_id,
             topic: &self.topic,
             key: self.key.as_deref(),

@@ -9,12 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backoff::Reconnect,
     config::Config,
-    error::{self, RelayError},
+    error::RelayError,
     events,
     health::{Health, Reporter, Role},
     lease::{LANE, LeaseConnection},
+    reconnect::Reconnect,
     session, standby,
 };
 
@@ -84,7 +84,7 @@ impl Relay {
                 return Ok(());
             };
             let was_active = self.reporter.is_active();
-            self.reporter.lost(error::chain(&lost));
+            self.reporter.lost(postroom_message::errors::chain(&lost));
             if lost.is_permanent() {
                 return Err(lost);
             }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{BrokerError, requests},
     config::Config,
-    error::{self, RelayError},
+    error::RelayError,
     events,
     health::{Reporter, Role},
     lease::{LANE, LeaseConnection},
@@ -59,7 +59,9 @@ async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToke
             return;
         }
         let is_refused = probed.as_ref().is_err_and(BrokerError::is_permanent);
-        let problem = probed.err().map(|error| error::chain(&error));
+        let problem = probed
+            .err()
+            .map(|error| postroom_message::errors::chain(&error));
         if problem != last_problem {
             if let Some(problem) = &problem {
                 events::StandbyProbeFailed { problem }.emit();

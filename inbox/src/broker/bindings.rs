@@ -7,7 +7,9 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{answer::answer, closing::Closing, topology::Topology};
-use crate::{events, handler::chain};
+use postroom_message::errors::chain;
+
+use crate::events;
 
 /// Between two declarations.
 const REPEAT: Duration = Duration::from_secs(5);

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
-use outbox::wire;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -18,7 +17,9 @@ use super::{
     job::{Job, Receipt},
     workers::Workers,
 };
-use crate::{Delivery, handler::chain};
+use postroom_message::errors::chain;
+
+use crate::Delivery;
 
 /// Longest wait for the last acknowledgements to be sent.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -161,7 +162,7 @@ impl Session {
     }
 
     fn job(&self, delivery: lapin::message::Delivery) -> Job {
-        let mut message = wire::decode(delivery.routing_key.as_str(), &delivery.properties);
+        let mut message = amqp::decode(delivery.routing_key.as_str(), &delivery.properties);
         let is_counted = delivery.redelivered && self.bindings.topology.counts_redeliveries();
         if !is_counted {
             // What a publisher says of it, who has sent on what it was given, or another queue.

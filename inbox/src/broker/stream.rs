@@ -16,7 +16,10 @@ use super::{
     session::{End, Session},
     workers::Workers,
 };
-use crate::{backoff::Backoff, engine::Engine, events, handler::chain};
+use postroom_message::Backoff;
+use postroom_message::errors::chain;
+
+use crate::{engine::Engine, events};
 
 /// Between tries to connect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
@@ -82,7 +85,7 @@ impl Stream {
     }
 
     async fn wait(&mut self, tries: u32, error: &str, stop: &CancellationToken) -> State {
-        let retry_in = RECONNECT.delay(tries);
+        let retry_in = RECONNECT.wait(tries.saturating_add(1));
         let consumer = self.engine.consumer();
         events::Disconnected {
             consumer,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{ConsumerBuilder, backoff::Backoff};
+use postroom_message::Backoff;
+
+use crate::ConsumerBuilder;
 
 impl ConsumerBuilder {
     /// Sets the number of workers. Defaults to 8. Each worker handles one message from the queue, or one

@@ -219,7 +219,7 @@ impl Engine {
         decision: &ParkDecision,
         ended: &CancellationToken,
     ) -> Settlement {
-        let mut tries = 0;
+        let mut tries = 0_u32;
         loop {
             match parked::park(&self.settings, delivery, decision).await {
                 Ok(outcome) => {
@@ -233,7 +233,7 @@ impl Engine {
             }
             tokio::select! {
                 () = ended.cancelled() => return Settlement::Redeliver,
-                () = sleep(self.limits.outage.delay(tries)) => tries += 1,
+                () = sleep(self.limits.outage.wait(tries.saturating_add(1))) => tries += 1,
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The events that the engine emits about its deliveries.
 
+use postroom_message::errors::chain;
+
 use super::Engine;
 use crate::{
     Outcome, events,
-    handler::chain,
     policy::{ErrorClass, Fault, ParkDecision},
     sql,
 };

@@ -13,6 +13,7 @@ mod slot;
 use std::{collections::HashSet, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
+use postroom_message::errors::chain;
 use tokio::{sync::mpsc, time::timeout};
 
 #[cfg(test)]
@@ -21,7 +22,7 @@ pub(crate) use slot::{BatchSlot, SlotHandle};
 
 use crate::{
     Outcome, TransactionError, events,
-    handler::{Router, chain},
+    handler::Router,
     transaction::{Settings, panic_text},
 };
 use slot::{BatchWork, Member, Reply, SlotEvent};

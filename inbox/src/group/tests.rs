@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use outbox::wire::Incoming;
+use postroom_message::Incoming;
 use tokio::time::sleep;
 use uuid::Uuid;
 

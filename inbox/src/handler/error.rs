@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use postroom_message::errors::chain;
+
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A handler's error, which also decides what happens to the message: another attempt, rejection or
@@ -81,31 +83,6 @@ impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain(self.source.as_ref()))
     }
-}
-
-/// Iterates over an error and its sources.
-pub(crate) fn sources<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // `**error` avoids `impl Error for &T`, whose source would live no longer than the closure's borrow.
-    std::iter::successors(Some(error), |error| (**error).source())
-}
-
-/// Returns the texts of an error and of its sources, joined by `: `.
-///
-/// Leaves out a source whose text is already at the end of its error's text.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let part = source.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        next = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, wire::Incoming};
+use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
+use postroom_message::Incoming;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 

@@ -7,7 +7,7 @@ mod router;
 use std::future::Future;
 
 pub use error::HandlerError;
-pub(crate) use error::{BoxError, Disposition, chain, sources};
+pub(crate) use error::{BoxError, Disposition};
 pub use many::{BatchContext, BatchHandler, Received};
 pub(crate) use router::Router;
 

@@ -1,7 +1,8 @@
 //! Parked deliveries for operators and their tools: list, retry, discard.
 
 use chrono::{DateTime, Utc};
-use outbox::{link::Statements, wire::Incoming};
+use outbox::link::Statements;
+use postroom_message::Incoming;
 use sqlx::PgPool;
 
 use super::row;

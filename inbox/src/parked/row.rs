@@ -4,7 +4,8 @@
 //! cannot have: the mapping to AMQP reserves the prefix `cloudEvents_`.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use outbox::{Headers, wire::Incoming};
+use outbox::Headers;
+use postroom_message::Incoming;
 use serde_json::{Map, Value};
 
 use crate::sql::parked::MessageColumns;
@@ -73,7 +74,8 @@ pub(super) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use outbox::{Headers, wire::Incoming};
+    use outbox::Headers;
+    use postroom_message::Incoming;
 
     use super::{MessageColumns, headers, message};
 

@@ -9,7 +9,6 @@ use tracing::Instrument;
 use super::row;
 use crate::{
     Delivery, Reason,
-    backoff::Backoff,
     engine::{Engine, span},
     policy::{ErrorClass, Failed, LONGEST, Next, ParkDecision, Progress},
     sql::{
@@ -18,6 +17,7 @@ use crate::{
     },
     transaction::within,
 };
+use postroom_message::Backoff;
 
 /// Waits between queries for due rows, while there are none.
 const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
@@ -51,7 +51,7 @@ impl Worker {
 
     /// Runs until `stop` is cancelled, and finishes the current attempt.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut idle = 0;
+        let mut idle = 0_u32;
         while !stop.is_cancelled() {
             let wait = match self.claim().await {
                 Ok(Some(claimed)) => {
@@ -59,11 +59,11 @@ impl Worker {
                     self.run_claimed(claimed, &stop).await;
                     continue;
                 }
-                Ok(None) => IDLE.delay(idle),
+                Ok(None) => IDLE.wait(idle.saturating_add(1)),
                 Err(error) => {
                     let doing = "looking for parked messages that are due";
                     self.engine.emit_unavailable(doing, &error);
-                    self.engine.limits.outage.delay(idle)
+                    self.engine.limits.outage.wait(idle.saturating_add(1))
                 }
             };
             idle += 1;
@@ -174,7 +174,7 @@ impl Worker {
         decision: &ParkDecision,
         stop: &CancellationToken,
     ) {
-        let mut tries = 0;
+        let mut tries = 0_u32;
         loop {
             let settled = within(self.write(delivery, id, attempts, decision)).await;
             match settled {
@@ -188,7 +188,7 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(self.engine.limits.outage.delay(tries)) => tries += 1,
+                () = sleep(self.engine.limits.outage.wait(tries.saturating_add(1))) => tries += 1,
             }
         }
         if decision.is_dead() {

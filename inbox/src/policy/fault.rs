@@ -2,10 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
+use postroom_message::errors::{chain, sources};
+
 use crate::{
-    Reason,
-    handler::{chain, sources},
-    sql,
+    Reason, sql,
     transaction::{HandlerIntent, TransactionError},
 };
 

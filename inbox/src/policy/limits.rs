@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Due, ParkDecision, fault::ErrorClass};
-use crate::{Reason, backoff::Backoff};
+use crate::Reason;
+use postroom_message::Backoff;
 
 /// Reruns in succession, for example after conflicts, before a further one counts as a failure.
 pub(super) const RERUNS: u32 = 10;
@@ -84,11 +85,11 @@ impl Limits {
             ErrorClass::Failed if failed.attempts < self.max_attempts => {
                 let tries = failed.attempts.saturating_sub(self.attempts_in_place);
                 // The setting may exceed the latest time that the table can store.
-                let wait = self.parked.delay(tries).min(LONGEST);
+                let wait = self.parked.wait(tries.saturating_add(1)).min(LONGEST);
                 (failed.reason, Due::In(wait), failed.in_order)
             }
             ErrorClass::Deferred(wait) if failed.age < self.max_deferral => {
-                let wait = wait.unwrap_or_else(|| self.parked.delay(0));
+                let wait = wait.unwrap_or_else(|| self.parked.wait(1));
                 // After `max_deferral` the delivery will be dead.
                 let wait = wait.max(SHORTEST).min(self.max_deferral).min(LONGEST);
                 (Reason::Deferred, Due::In(wait), false)

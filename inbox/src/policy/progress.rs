@@ -47,7 +47,7 @@ impl Progress {
         self.reruns = 0;
         let in_place = limits.attempts_in_place.min(limits.max_attempts);
         if class == ErrorClass::Failed && self.failures < in_place {
-            return Next::Again(limits.in_place.delay(self.failures - 1));
+            return Next::Again(limits.in_place.wait(self.failures));
         }
         let failed = Failed {
             attempts: self.failures,
@@ -78,12 +78,12 @@ impl Progress {
         match class {
             ErrorClass::Unavailable => {
                 self.outages += 1;
-                Some(limits.outage.delay(self.outages - 1))
+                Some(limits.outage.wait(self.outages))
             }
             ErrorClass::Rerun | ErrorClass::Alone if self.reruns < RERUNS => {
                 self.outages = 0;
                 self.reruns += 1;
-                Some(limits.conflict.delay(self.reruns - 1))
+                Some(limits.conflict.wait(self.reruns))
             }
             _ => {
                 self.outages = 0;

@@ -10,7 +10,7 @@ use std::{borrow::Cow, error::Error};
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
-use crate::handler::sources;
+use postroom_message::errors::sources;
 
 pub(crate) mod parked;
 pub(crate) mod processed;

@@ -1,4 +1,4 @@
-//! Connections to a RabbitMQ broker, for relay and inbox.
+//! AMQP 0-9-1 for relay and inbox: how a message is written there, and connections to a RabbitMQ broker.
 //!
 //! The AMQP client (lapin) parses whatever the broker sends, and anybody who may publish decides what
 //! that is: a header nested thousands of levels deep overflows the stack of its parser, and a short
@@ -12,6 +12,7 @@
 mod address;
 mod connect;
 pub mod frames;
+mod mapping;
 mod runtime;
 mod server;
 mod stream;
@@ -20,4 +21,5 @@ mod tls;
 pub use address::Address;
 pub use connect::{Connected, connect};
 pub use frames::UNREADABLE;
+pub use mapping::{Outgoing, Published, Uncarriable, decode, encode};
 pub use server::DeliveryLimit;

@@ -7,11 +7,11 @@
 
 use std::{collections::HashSet, pin::Pin};
 
+use amqp::Published;
 use futures_util::FutureExt as _;
 use lapin::{
     Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions, types::ShortString,
 };
-use outbox::wire::Published;
 use uuid::Uuid;
 
 use crate::{

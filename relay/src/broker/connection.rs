@@ -19,7 +19,7 @@ use super::{
     publisher::Publisher,
     requests::short,
 };
-use crate::{backoff::Reconnect, events};
+use crate::{events, reconnect::Reconnect};
 
 /// Age at which a connection counts as stable: its loss is retried with the shortest backoff again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);

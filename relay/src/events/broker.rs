@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
-use crate::{
-    broker::{BrokerError, State},
-    error,
-};
+use crate::broker::{BrokerError, State};
 
 /// The state of the broker connection changed.
 #[derive(Debug)]
@@ -104,7 +101,7 @@ pub(crate) struct ChannelClosed<'a> {
 
 impl ChannelClosed<'_> {
     pub(crate) fn emit(&self) {
-        let error = error::chain(self.error);
+        let error = postroom_message::errors::chain(self.error);
         warn!(%error, "the broker closed a channel over a message; finding out which, and parking it");
     }
 }

@@ -63,7 +63,7 @@ impl SessionLost<'_> {
         if self.was_active {
             counter!("postroom_relay_sessions_lost_total").increment(1);
         }
-        let error = crate::error::chain(self.error);
+        let error = postroom_message::errors::chain(self.error);
         warn!(retry_in = ?self.retry_in, "database: {error}");
     }
 }

@@ -12,7 +12,9 @@ use super::{
     source::{Json, Source},
     status,
 };
-use crate::{database::DatabaseError, error::chain};
+use postroom_message::errors::chain;
+
+use crate::database::DatabaseError;
 
 /// Brings messages from a PostgreSQL outbox to RabbitMQ.
 ///

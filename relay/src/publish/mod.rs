@@ -32,8 +32,8 @@ pub use outcome::{Disposition, Outcome, Settled};
 pub use patterns::TopicPatterns;
 pub use pending_writes::{Due, Park, PendingWrites, Reason, Reschedule};
 
-pub use crate::backoff::Backoff;
 use crate::capture::Position;
+pub use postroom_message::Backoff;
 
 /// An outbox row in the machine. `M` is the message, which the machine never reads.
 #[derive(Debug, Clone)]

@@ -117,7 +117,7 @@ impl<M> Machine<M> {
         let wait = self
             .settings
             .backoff
-            .wait(attempts, entry.row.position as u64);
+            .seeded_wait(attempts, entry.row.position as u64);
         let (scope, due) = match reason {
             Reason::Unroutable => (Hold::Topic, Due::In(wait)),
             Reason::Rejected => (Hold::Key, Due::Never),

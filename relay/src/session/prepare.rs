@@ -212,10 +212,7 @@ fn settings(config: &Config) -> Settings {
         key_rows: config.publish.key_rows,
         span: SPAN,
         isolated_batches: (config.amqp.channels / 2).max(1),
-        backoff: Backoff {
-            first: config.publish.retry_first,
-            longest: config.publish.retry_longest,
-        },
+        backoff: Backoff::new(config.publish.retry_first, config.publish.retry_longest),
         drop_unroutable: TopicPatterns::new(config.publish.drop_unroutable.clone()),
     }
 }

@@ -47,7 +47,7 @@ impl Bare {
                     let Some(Ok(delivery)) = next else {
                         return anyhow::Ok(());
                     };
-                    let message = outbox::wire::decode("bench.event", &delivery.properties);
+                    let message = amqp::decode("bench.event", &delivery.properties);
                     let _event: Event = serde_json::from_slice(&delivery.data)?;
                     let mut tx = database.begin().await?;
                     let id = message.message_id.unwrap_or_default();

@@ -12,7 +12,7 @@ use lapin::{
     BasicProperties, Channel,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use outbox::{Headers, wire};
+use outbox::Headers;
 use support::{Stack, short};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub(crate) struct Published {
 
 /// Returns the properties that the relay would set.
 pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicProperties {
-    let message = wire::Outgoing {
+    let message = amqp::Outgoing {
         message_id: id,
         topic,
         key,
@@ -43,7 +43,7 @@ pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicPrope
         occurred_at: Utc::now(),
         source: "bench",
     };
-    wire::encode(&message).map_or_else(|_| BasicProperties::default(), |wire| wire.properties)
+    amqp::encode(&message).map_or_else(|_| BasicProperties::default(), |wire| wire.properties)
 }
 
 /// Opens a channel with publisher confirms.

@@ -6,7 +6,6 @@ use amq_protocol::{
 };
 use amqp::frames::FrameFilter;
 use inbox::Delivery;
-use outbox::wire;
 use serde::Deserialize;
 
 use crate::field;
@@ -43,7 +42,7 @@ fn handle(method: &AMQPFrame, header: &AMQPFrame, body: &[u8]) {
     let AMQPFrame::Header(_, AMQPContentHeader { properties, .. }) = header else {
         panic!("{header:?} is no content header");
     };
-    let message = wire::decode(deliver.routing_key.as_str(), properties);
+    let message = amqp::decode(deliver.routing_key.as_str(), properties);
     let delivery = Delivery::new(message, body);
     let message = delivery.message();
     let texts = [&message.message_id, &message.key, &message.source];

@@ -3,7 +3,7 @@
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame, parsing::parse_frame};
 use amqp::frames::FrameFilter;
 use chrono::{DateTime, Datelike as _, Utc};
-use outbox::{Headers, wire};
+use outbox::Headers;
 use uuid::Uuid;
 
 use crate::field;
@@ -27,7 +27,7 @@ pub fn row(mut data: &[u8]) {
         let bytes = bytes.iter().take(16);
         bytes.fold(0_u128, |number, byte| number << 8 | u128::from(*byte))
     };
-    let message = wire::Outgoing {
+    let message = amqp::Outgoing {
         message_id: Uuid::from_u128(number(field(&mut data))),
         topic,
         key: (!key.is_empty()).then_some(key.as_str()),
@@ -37,7 +37,7 @@ pub fn row(mut data: &[u8]) {
         occurred_at: time(number(data) as i64),
         source: "orders",
     };
-    let Ok(published) = wire::encode(&message) else {
+    let Ok(published) = amqp::encode(&message) else {
         return;
     };
     let header = AMQPContentHeader {
@@ -54,7 +54,7 @@ pub fn row(mut data: &[u8]) {
     let AMQPFrame::Header(_, header) = parsed else {
         panic!("{parsed:?} is no content header");
     };
-    let incoming = wire::decode(published.routing_key.as_str(), &header.properties);
+    let incoming = amqp::decode(published.routing_key.as_str(), &header.properties);
     assert_eq!(incoming.message_id, Some(message.message_id.to_string()));
     assert_eq!(incoming.topic, *topic);
     assert_eq!(incoming.key.as_deref(), message.key);

@@ -76,7 +76,7 @@ fn foreign() -> [(&'static str, BasicProperties); 4] {
 fn messages_of_others_are_understood_as_before() {
     let mut text = String::new();
     for (title, properties) in foreign() {
-        let incoming = outbox::wire::decode("topic", &properties);
+        let incoming = amqp::decode("topic", &properties);
         let rows = [
             ("topic", format!("{:?}", incoming.topic)),
             ("message id", shown(incoming.message_id.as_ref())),

@@ -1,7 +1,7 @@
 //! Headers arrive as they were given: through the table, and over the wire.
 
 use chrono::{DateTime, Utc};
-use outbox::{HeaderValue, Headers, Message, Outbox, PublishError, wire};
+use outbox::{HeaderValue, Headers, Message, Outbox, PublishError};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use support::{Login, seed};
 use uuid::Uuid;
@@ -83,7 +83,7 @@ fn arrived(message_id: Uuid, headers: serde_json::Value) -> Given {
     let serde_json::Value::Object(headers) = headers else {
         panic!("{headers}");
     };
-    let outgoing = wire::Outgoing {
+    let outgoing = amqp::Outgoing {
         message_id,
         topic: "t",
         key: None,
@@ -93,8 +93,8 @@ fn arrived(message_id: Uuid, headers: serde_json::Value) -> Given {
         occurred_at: DateTime::<Utc>::UNIX_EPOCH,
         source: "s",
     };
-    let published = wire::encode(&outgoing).expect("what the library takes can be carried");
-    let incoming = wire::decode("t", &published.properties);
+    let published = amqp::encode(&outgoing).expect("what the library takes can be carried");
+    let incoming = amqp::decode("t", &published.properties);
     let headers = incoming.headers.iter();
     headers.map(|(n, v)| (n.to_owned(), v.clone())).collect()
 }

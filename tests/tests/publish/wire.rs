@@ -170,7 +170,7 @@ async fn reserved_headers_of_another_type_in_sql_arrive_all_the_same() {
         headers.inner().get("cloudEvents_eventversion"),
         Some(&AMQPValue::LongLongInt(2))
     );
-    let incoming = outbox::wire::decode("t", &properties);
+    let incoming = amqp::decode("t", &properties);
     assert_eq!(incoming.version, Some(2));
     assert_eq!(incoming.correlation_id.as_deref(), Some("17"));
 }

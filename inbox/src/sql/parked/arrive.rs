@@ -1,6 +1,7 @@
 //! Statements of deliveries that are parked.
 
-use outbox::{link::Link, wire::Incoming};
+use outbox::link::Link;
+use postroom_message::Incoming;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::source::{Source, hint, say};
-use crate::error::chain;
+use postroom_message::errors::chain;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]

@@ -19,10 +19,7 @@ pub(super) fn settings() -> Settings {
         key_rows: 10,
         span: 100,
         isolated_batches: 3,
-        backoff: Backoff {
-            first: Duration::from_secs(1),
-            longest: Duration::from_mins(1),
-        },
+        backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
         drop_unroutable: TopicPatterns::default(),
     }
 }

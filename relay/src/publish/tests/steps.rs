@@ -107,10 +107,7 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
         key_rows,
         span,
         isolated_batches: 2,
-        backoff: Backoff {
-            first: Duration::from_millis(10),
-            longest: Duration::from_millis(80),
-        },
+        backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(80)),
         drop_unroutable: TopicPatterns::new(vec!["dropped".to_owned()]),
     })
 }

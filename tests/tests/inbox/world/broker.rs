@@ -6,7 +6,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use outbox::{Headers, wire};
+use outbox::Headers;
 use support::{VirtualHost, eventually};
 use url::Url;
 use uuid::Uuid;
@@ -109,7 +109,7 @@ impl Broker {
 /// Returns the properties that the relay would set.
 pub(crate) fn properties(id: Uuid, key: Option<&str>, type_name: &str) -> BasicProperties {
     let headers = Headers::new();
-    let message = wire::Outgoing {
+    let message = amqp::Outgoing {
         message_id: id,
         topic: "orders.placed",
         key,
@@ -119,5 +119,5 @@ pub(crate) fn properties(id: Uuid, key: Option<&str>, type_name: &str) -> BasicP
         occurred_at: Utc::now(),
         source: "orders",
     };
-    wire::encode(&message).unwrap().properties
+    amqp::encode(&message).unwrap().properties
 }

@@ -7,10 +7,11 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
+use postroom_message::{HeaderValue, Headers, reserved};
 use uuid::Uuid;
 
 use super::names;
-use crate::{HeaderValue, Headers, headers::reserved};
+use crate::UNREADABLE;
 
 /// Delivery mode for persistent messages (AMQP 0-9-1).
 const PERSISTENT: u8 = 2;
@@ -114,7 +115,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 None => table.value(names::EVENT_VERSION, value)?,
             },
             // A header written in SQL under a name that Postroom sets itself is left out.
-            name if name.starts_with(names::PREFIX) || name == amqp::UNREADABLE => {}
+            name if name.starts_with(names::PREFIX) || name == UNREADABLE => {}
             _ => table.value(name, value)?,
         }
     }

@@ -23,7 +23,7 @@ mod decode;
 mod encode;
 mod names;
 
-pub use decode::{Incoming, decode};
+pub use decode::decode;
 pub use encode::{Outgoing, Published, Uncarriable, encode};
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Values of headers.
 
-#[cfg(feature = "amqp")]
 use std::borrow::Cow;
 use std::fmt;
 
@@ -71,8 +70,7 @@ impl From<String> for HeaderValue {
 
 impl HeaderValue {
     /// Returns the value as text, for AMQP fields that can hold only text.
-    #[cfg(feature = "amqp")]
-    pub(crate) fn to_text(&self) -> Cow<'_, str> {
+    pub fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Bool(value) => value.to_string().into(),
             Self::Int(value) => value.to_string().into(),
@@ -85,7 +83,8 @@ impl HeaderValue {
 /// Formats a finite number as PostgreSQL's `jsonb` does: with all digits and no exponent.
 ///
 /// The text always has a fraction, so that it is read back as a [`HeaderValue::Float`].
-pub(crate) struct Decimal(pub(crate) f64);
+#[derive(Debug, Clone, Copy)]
+pub struct Decimal(pub f64);
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

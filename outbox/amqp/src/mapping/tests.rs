@@ -3,11 +3,11 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
+use postroom_message::{HeaderValue, Headers, reserved};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{Outgoing, Uncarriable, decode, encode};
-use crate::{HeaderValue, Headers, headers::reserved};
 
 fn header_value() -> impl Strategy<Value = HeaderValue> {
     prop_oneof![

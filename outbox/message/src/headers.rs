@@ -4,9 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{HeaderValue, PublishError};
+use crate::HeaderValue;
 
-pub(crate) const NUL: &str = "holds a NUL character, which PostgreSQL cannot store";
+/// Error of a header that cannot be stored or sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("header {name:?} {problem}")]
+pub struct InvalidHeader {
+    /// Name of the header.
+    pub name: String,
+    /// The rule that the header breaks.
+    pub problem: &'static str,
+}
+
+impl InvalidHeader {
+    /// Problem of a name or text that holds a NUL character.
+    pub const NUL: &'static str = "holds a NUL character, which PostgreSQL cannot store";
+}
 
 /// Prefixes of header names that RabbitMQ sets or reads for delivery counts, dead-lettering and federation.
 const BROKERS: [&str; 7] = [
@@ -20,11 +33,15 @@ const BROKERS: [&str; 7] = [
 ];
 
 /// Header names that Postroom sets itself. They are stored beside the user's headers.
-pub(crate) mod reserved {
-    pub(crate) const CORRELATION_ID: &str = "correlation_id";
-    pub(crate) const CAUSATION_ID: &str = "causation_id";
-    pub(crate) const EVENT_VERSION: &str = "event_version";
-    pub(crate) const TRACEPARENT: &str = "traceparent";
+pub mod reserved {
+    /// Id shared by all messages of one business process.
+    pub const CORRELATION_ID: &str = "correlation_id";
+    /// Id of the message that caused this one.
+    pub const CAUSATION_ID: &str = "causation_id";
+    /// Version of the body's shape.
+    pub const EVENT_VERSION: &str = "event_version";
+    /// Trace and span, in the format of W3C Trace Context.
+    pub const TRACEPARENT: &str = "traceparent";
     pub(crate) const ALL: [&str; 4] = [CORRELATION_ID, CAUSATION_ID, EVENT_VERSION, TRACEPARENT];
 }
 
@@ -81,12 +98,15 @@ impl Headers {
     }
 
     /// Sets a header without checking its name: for the mapping from the wire and for reserved names.
-    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
         self.0.insert(name.into(), value.into());
     }
 
     /// Checks a header name that a user chose.
-    pub(crate) fn check_name(name: &str) -> Result<(), PublishError> {
+    ///
+    /// # Errors
+    /// Fails if the name is empty, longer than 128 bytes, or set or read by Postroom or RabbitMQ.
+    pub fn check_name(name: &str) -> Result<(), InvalidHeader> {
         let problem = if name.is_empty() || name.len() > 128 {
             "must have a name of 1 to 128 bytes"
         } else if name == "CC" || name == "BCC" {
@@ -99,11 +119,11 @@ impl Headers {
         } else if BROKERS.iter().any(|beginning| name.starts_with(beginning)) {
             "is one that RabbitMQ sets or reads itself, and consumers would believe; choose another name"
         } else if name.contains('\0') {
-            NUL
+            InvalidHeader::NUL
         } else {
             return Ok(());
         };
-        Err(PublishError::Header {
+        Err(InvalidHeader {
             name: name.to_owned(),
             problem,
         })

@@ -17,6 +17,3 @@ pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// Each key takes an advisory lock until the transaction ends; a hundred thousand locks would exhaust the
 /// lock table that all sessions of the server share.
 pub const SERIALIZED_KEYS: usize = 1_000;
-
-/// Years 1 to 9999 in seconds since 1970: the range that RFC 3339 can write and relays accept.
-pub(crate) const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;

@@ -1,0 +1,133 @@
+//! Mapping from AMQP properties to a received message.
+
+use chrono::{DateTime, Utc};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use postroom_message::{HeaderValue, Headers, Incoming};
+
+use super::names;
+use crate::UNREADABLE;
+
+/// Reads a message from its routing key and properties.
+pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
+    let empty = FieldTable::default();
+    let table = properties.headers().as_ref().unwrap_or(&empty);
+    let mut attributes = Attributes {
+        table,
+        unreadable: table.inner().get(UNREADABLE).and_then(lossy_text),
+    };
+    let property = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+    let mut message = Incoming::default();
+    message.message_id = property(properties.message_id()).or_else(|| attributes.text(names::ID));
+    message.source = attributes
+        .text(names::SOURCE)
+        .or_else(|| property(properties.app_id()));
+    message.topic = routing_key.to_owned();
+    message.key = attributes
+        .integer(names::PARTITION_KEY)
+        .map(|key| key.to_string())
+        .or_else(|| attributes.text(names::PARTITION_KEY));
+    message.type_name = property(properties.kind()).or_else(|| attributes.text(names::TYPE));
+    message.version = attributes.integer(names::EVENT_VERSION);
+    message.content_type = property(properties.content_type());
+    message.correlation_id = property(properties.correlation_id());
+    message.causation_id = attributes.text(names::CAUSATION_ID);
+    message.traceparent = attributes.text(names::TRACEPARENT);
+    message.occurred_at = attributes
+        .text(names::TIME)
+        .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
+        .map(|time| time.with_timezone(&Utc))
+        .or_else(|| {
+            properties
+                .timestamp()
+                .and_then(|s| DateTime::from_timestamp(s as i64, 0))
+        });
+    message.headers = user_headers(table);
+    message.delivery_count = attributes
+        .integer(names::DELIVERY_COUNT)
+        .map_or(0, |count| count.max(0) as u64);
+    message.unreadable = attributes.unreadable;
+    message
+}
+
+/// Reader of the headers that hold Postroom's attributes.
+struct Attributes<'a> {
+    table: &'a FieldTable,
+    /// Problem of the first unreadable attribute; `None` if all were readable.
+    unreadable: Option<String>,
+}
+
+impl Attributes<'_> {
+    /// Returns an attribute that is a text; `None` if it is not UTF-8: replacing the bad bytes could make
+    /// two different ids equal.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let text = match self.table.inner().get(name)? {
+            AMQPValue::LongString(text) => text,
+            AMQPValue::ShortString(text) => return Some(text.to_string()),
+            _ => return None,
+        };
+        let text = std::str::from_utf8(text.as_bytes());
+        if text.is_err() && self.unreadable.is_none() {
+            self.unreadable = Some(format!("header {name:?} is not UTF-8"));
+        }
+        text.ok().map(str::to_owned)
+    }
+
+    fn integer(&self, name: &str) -> Option<i64> {
+        self.table.inner().get(name).and_then(integer)
+    }
+}
+
+fn user_headers(table: &FieldTable) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in table.inner() {
+        let name = name.as_str();
+        let ours = name.starts_with(names::PREFIX)
+            || name == names::TRACEPARENT
+            || name == names::DELIVERY_COUNT
+            || name == UNREADABLE;
+        if ours {
+            continue;
+        }
+        match value {
+            AMQPValue::Boolean(value) => headers.set(name, *value),
+            AMQPValue::Double(value) => headers.set(name, HeaderValue::Float(*value)),
+            AMQPValue::Float(value) => {
+                headers.set(name, HeaderValue::Float(f64::from(*value)));
+            }
+            value => {
+                if let Some(number) = integer(value) {
+                    headers.set(name, number);
+                } else if let Some(text) = lossy_text(value) {
+                    headers.set(name, text);
+                }
+            }
+        }
+    }
+    headers
+}
+
+/// Returns a text in which U+FFFD replaces bytes that are not UTF-8.
+fn lossy_text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,43 @@
+//! A message as a consumer receives it.
+
+use chrono::{DateTime, Utc};
+
+use crate::Headers;
+
+/// A received message without its body.
+///
+/// Every field but the topic may be missing, because any program can publish to a queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// Id of the message, unique within its source; a UUID version 7 is unique across all sources.
+    pub message_id: Option<String>,
+    /// Name of the service that published the message.
+    pub source: Option<String>,
+    /// Routing key.
+    pub topic: String,
+    /// Ordering key; `None` if unordered.
+    pub key: Option<String>,
+    /// Type of the body.
+    pub type_name: Option<String>,
+    /// Version of the body's shape.
+    pub version: Option<i64>,
+    /// Content type of the body.
+    pub content_type: Option<String>,
+    /// Id shared by all messages of one business process.
+    pub correlation_id: Option<String>,
+    /// Id of the message that caused this one.
+    pub causation_id: Option<String>,
+    /// Trace and span of the publisher.
+    pub traceparent: Option<String>,
+    /// Time of writing by the clock of the publisher's database.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Other headers. Values other than texts, numbers and booleans are left out.
+    pub headers: Headers,
+    /// Number of earlier deliveries; 0 if the queue does not count them.
+    pub delivery_count: u64,
+    /// Reason why the message cannot be handled as it was sent, such as a property that is not UTF-8 or a
+    /// header that is nested too deeply; `None` if the message is readable. The other fields hold all that
+    /// could be read.
+    pub unreadable: Option<String>,
+}

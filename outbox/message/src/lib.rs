@@ -1,0 +1,19 @@
+//! The parts of a Postroom message, without I/O, for outbox, inbox and relay.
+//!
+//! Services use these types through `outbox` and `inbox`, which export them.
+
+mod backoff;
+pub mod errors;
+mod header_value;
+mod headers;
+mod incoming;
+pub mod limits;
+mod message_id;
+mod name;
+
+pub use backoff::Backoff;
+pub use header_value::{Decimal, HeaderValue};
+pub use headers::{Headers, InvalidHeader, reserved};
+pub use incoming::Incoming;
+pub use message_id::MessageId;
+pub use name::{InvalidName, Key, Topic, TypeName};
