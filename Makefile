@@ -116,7 +116,7 @@ deny: check-rust ## Checks licences and advisories of the dependencies
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts
 	@command -v shellcheck >/dev/null || { echo "error: shellcheck is missing; install it: apt-get install shellcheck" >&2; exit 1; }
-	shellcheck -x scripts/debian scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults .ci/run
+	shellcheck -x scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults .ci/run
 
 .PHONY: check-rust
 check-rust:

@@ -6,8 +6,9 @@ use lapin::Channel;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{answer::answer, closing::Closing, topology::Topology};
 use postroom_message::errors::chain;
+
+use super::{answer::answer, closing::Closing, topology::Topology};
 
 use crate::events;
 

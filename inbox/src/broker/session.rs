@@ -10,6 +10,8 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
+use postroom_message::errors::chain;
+
 use super::{
     acknowledging::Acknowledging,
     bindings::Bindings,
@@ -17,7 +19,6 @@ use super::{
     job::{Job, Receipt},
     workers::Workers,
 };
-use postroom_message::errors::chain;
 
 use crate::Delivery;
 

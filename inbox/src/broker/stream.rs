@@ -9,6 +9,8 @@ use amqp::Address;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use postroom_message::Backoff;
+
 use super::{
     BrokerError, Topology,
     connect::Connector,
@@ -16,7 +18,6 @@ use super::{
     session::{End, Session},
     workers::Workers,
 };
-use postroom_message::Backoff;
 use postroom_message::errors::chain;
 
 use crate::{engine::Engine, events};

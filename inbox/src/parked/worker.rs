@@ -6,6 +6,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use postroom_message::Backoff;
+
 use super::row;
 use crate::{
     Delivery, Reason,
@@ -17,7 +19,6 @@ use crate::{
     },
     transaction::within,
 };
-use postroom_message::Backoff;
 
 /// Waits between queries for due rows, while there are none.
 const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use postroom_message::Backoff;
+
 use super::{Due, ParkDecision, fault::ErrorClass};
 use crate::Reason;
-use postroom_message::Backoff;
 
 /// Reruns in succession, for example after conflicts, before a further one counts as a failure.
 pub(super) const RERUNS: u32 = 10;

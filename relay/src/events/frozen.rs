@@ -7,8 +7,8 @@ use golden::Facts;
 use super::{
     BatchConfirmed, BecameActive, BrokerState, ChannelClosed, Checkpointed, Expired, FenceLeftOver,
     FenceTried, FrameRead, GateCommit, METRICS, MessagesSettled, Parked, Promoted, RingFull,
-    Rotated, SessionLost, SlowlyPreparing, StandingBy, Unbound, Unconfirmed, UpkeepRefused,
-    VisitFailed, Window,
+    Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound, Unconfirmed,
+    UpkeepRefused, Window,
 };
 use crate::{
     RelayError,
@@ -53,7 +53,7 @@ fn record_broker(facts: &mut Facts) {
         facts.record(|| BrokerState { state: &state }.emit());
     }
     let problem = "no answer";
-    facts.record(|| VisitFailed { problem }.emit());
+    facts.record(|| StandbyProbeFailed { problem }.emit());
     let queue = "postroom.fence.1.2.0";
     facts.record(|| FenceLeftOver { queue }.emit());
     facts.record(|| FenceTried.emit());

@@ -7,12 +7,13 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use postroom_message::errors::chain;
+
 use super::{
     check, migrate, parked, rebase, run,
     source::{Json, Source},
     status,
 };
-use postroom_message::errors::chain;
 
 use crate::database::DatabaseError;
 

@@ -1,4 +1,4 @@
-//! A message on the wire is what the table in `outbox::wire` says.
+//! A message on the wire is what the table in `amqp` documents.
 
 use lapin::types::{AMQPValue, FieldTable};
 use outbox::{Event, HeaderValue, Message, MessageContext, Outbox};

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use inbox::Parked;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use outbox::{Headers, wire};
+use outbox::Headers;
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, RelayProcess, Stack, command, eventually};
 use uuid::Uuid;
@@ -51,7 +51,7 @@ async fn publish_past_the_relay(stack: &Stack, n: i64, times: usize) {
         .unwrap();
     let random = uuid::Builder::from_random_bytes(Uuid::now_v7().into_bytes()).into_uuid();
     let headers = Headers::new();
-    let message = wire::Outgoing {
+    let message = amqp::Outgoing {
         message_id: random,
         topic: "jobs",
         key: Some("another"),
@@ -61,7 +61,7 @@ async fn publish_past_the_relay(stack: &Stack, n: i64, times: usize) {
         occurred_at: chrono::Utc::now(),
         source: "somebody",
     };
-    let encoded = wire::encode(&message).unwrap();
+    let encoded = amqp::encode(&message).unwrap();
     let body = format!(r#"{{"n": {n}, "what": "work"}}"#);
     for _ in 0..times {
         let sent = channel.basic_publish(

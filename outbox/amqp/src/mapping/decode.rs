@@ -25,7 +25,7 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.source = attributes
         .text(names::SOURCE)
         .or_else(|| property(properties.app_id()));
-    message.topic = routing_key.to_owned();
+    routing_key.clone_into(&mut message.topic);
     message.key = attributes
         .integer(names::PARTITION_KEY)
         .map(|key| key.to_string())

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::source::{Source, hint, say};
 use postroom_message::errors::chain;
+
+use super::source::{Source, hint, say};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
