@@ -26,9 +26,10 @@ pub enum Role {
 pub struct Health {
     /// Current role.
     pub role: Role,
-    /// State of the broker connection: `disconnected`, `connecting`, `ready`, `blocked` or `unconfirmed`
+    /// State of the broker connection: `disconnected`, `refused` (disconnected until a person changes a
+    /// permission, a password, a queue or an exchange), `connecting`, `ready`, `blocked` or `unconfirmed`
     /// (reconnected, with nothing confirmed yet). Of a standby: `disconnected` or `refused` if its last
-    /// connection attempt failed, else empty.
+    /// attempt failed, else empty.
     pub broker: &'static str,
     /// Description of the current problem; `None` if there is none.
     pub problem: Option<String>,
@@ -113,6 +114,11 @@ impl Reporter {
     pub(crate) fn broker(&self, state: &crate::broker::State) {
         use crate::broker::State;
         let (name, problem) = match state {
+            State::Disconnected {
+                reason,
+                refused: true,
+                ..
+            } => ("refused", Some(reason.clone())),
             State::Disconnected { reason, .. } => ("disconnected", Some(reason.clone())),
             State::Connecting => ("connecting", None),
             State::Ready => ("ready", None),

@@ -3,6 +3,12 @@
 /// Prefix of the names of all fence queues.
 pub(crate) const FENCES: &str = "postroom.fence.";
 
+/// Returns the regular expression that matches one fence's name alone, for the *configure* permission of the
+/// relay's user.
+pub(crate) fn pattern(fence: &str) -> String {
+    format!("^{}$", fence.replace('.', "\\."))
+}
+
 /// Identity of a database and of its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -53,7 +59,7 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, Recognised};
+    use super::{Identity, Recognised, pattern};
 
     #[test]
     fn a_promotion_is_the_same_database_and_a_restore_is_not() {
@@ -84,5 +90,19 @@ mod tests {
         };
         assert_eq!(recorded.recognise(&behind), Recognised::Foreign);
         assert_eq!(recorded.fence(0), promoted.fence(0));
+    }
+
+    /// Rights are granted by this name: another one would lock relays out, and let two releases publish at once.
+    #[test]
+    fn a_fence_has_the_name_that_its_right_was_granted_for() {
+        let identity = Identity {
+            system_identifier: -2,
+            database_oid: 16_384,
+            timeline: 1,
+        };
+        let fence = identity.fence(0);
+        assert_eq!(fence, "postroom.fence.fffffffffffffffe.16384.0");
+        let granted = r"^postroom\.fence\.fffffffffffffffe\.16384\.0$";
+        assert_eq!(pattern(&fence), granted);
     }
 }

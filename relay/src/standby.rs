@@ -25,6 +25,7 @@ pub(crate) async fn take_lease(
     stop: &CancellationToken,
 ) -> Result<bool, RelayError> {
     let mut probing = None;
+    let fence = lease.fence().await?;
     // The lock is polled rather than waited for: a waiting statement would hold a snapshot, and thereby
     // hold back vacuum, for as long as this relay stands by.
     loop {
@@ -39,7 +40,12 @@ pub(crate) async fn take_lease(
             events::StandingBy { lane: LANE }.emit();
             let over = CancellationToken::new();
             // A separate task, which is never cancelled midway: lapin may keep a half-opened connection.
-            tokio::spawn(probe_broker(config.clone(), reporter.clone(), over.clone()));
+            tokio::spawn(probe_broker(
+                config.clone(),
+                fence.clone(),
+                reporter.clone(),
+                over.clone(),
+            ));
             over.drop_guard()
         });
         let wait = config.lease.timeout / 20;
@@ -49,16 +55,16 @@ pub(crate) async fn take_lease(
     }
 }
 
-/// Connects to the broker at intervals. Without these attempts, a changed password would be found only at
-/// the take-over, when no other relay publishes.
-async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToken) {
+/// Connects to the broker at intervals. Without these attempts, a changed password or a missing permission would
+/// be found only at the take-over, when no other relay publishes.
+async fn probe_broker(config: Config, fence: String, reporter: Reporter, over: CancellationToken) {
     let mut last_problem = None;
     loop {
-        let probed = probe(&config).await;
+        let probed = probe(&config, &fence).await;
         if over.is_cancelled() {
             return;
         }
-        let is_refused = probed.as_ref().is_err_and(BrokerError::is_permanent);
+        let is_refused = probed.as_ref().is_err_and(BrokerError::is_refusal);
         let problem = probed
             .err()
             .map(|error| postroom_message::errors::chain(&error));
@@ -79,9 +85,9 @@ async fn probe_broker(config: Config, reporter: Reporter, over: CancellationToke
     }
 }
 
-async fn probe(config: &Config) -> Result<(), BrokerError> {
+async fn probe(config: &Config, fence: &str) -> Result<(), BrokerError> {
     let Ok(url) = config.amqp_url() else {
         return Ok(());
     };
-    requests::visit(url, config.lease.timeout / 2, config.amqp.connect_timeout).await
+    requests::visit(url, &config.amqp, fence, config.lease.timeout / 2).await
 }

@@ -49,7 +49,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::IDENTITY", server::IDENTITY),
     ("server::IN_FORCE", server::IN_FORCE),
     ("server::IN_RECOVERY", server::IN_RECOVERY),
+    ("server::LEASE_HOLDER", server::LEASE_HOLDER),
     ("server::LOOK", server::LOOK),
+    ("server::NAME_SESSION", server::NAME_SESSION),
     ("server::OPEN_BEFORE", server::OPEN_BEFORE),
     ("server::SNAPSHOT", server::SNAPSHOT),
     ("server::SUBSCRIBED", server::SUBSCRIBED),
@@ -64,7 +66,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::SHOW", parked_command::SHOW),
     ("source::GIVE_UP", source::GIVE_UP),
     ("status::BLOCKED", status::BLOCKED),
-    ("status::HOLDER", status::HOLDER),
     ("status::PARKED", status::PARKED),
 ];
 

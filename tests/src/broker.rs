@@ -58,6 +58,13 @@ impl VirtualHost {
         url.into()
     }
 
+    /// Declares the exchange `postroom`, as a relay does, for tests without one.
+    pub fn declare_exchange(&self) {
+        let exchange = json!({ "type": "topic", "durable": true });
+        let path = format!("exchanges/{}/postroom", self.name);
+        self.request("PUT", &path, Some(&exchange));
+    }
+
     /// Opens a connection that nothing of ours is involved in.
     #[expect(clippy::disallowed_methods, reason = "any client")]
     pub async fn connect(&self) -> Connection {
@@ -120,6 +127,30 @@ impl VirtualHost {
             Err(_) if std::thread::panicking() || method == "DELETE" => Value::Null,
             Err(error) => panic!("{method} {path}: {error}"),
         }
+    }
+}
+
+impl VirtualHost {
+    /// Asks the management API as another user; returns the status of the answer.
+    pub fn request_as(
+        &self,
+        user: &str,
+        password: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> u16 {
+        let mut url: Url = self.admin_url.parse().expect("the management API's URL");
+        url.set_path(&format!("api/{path}"));
+        url.set_username(user).expect("a user name");
+        url.set_password(Some(password)).expect("a password");
+        let agent = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent = agent.build().new_agent();
+        let answer = match method {
+            "DELETE" => agent.delete(url.as_str()).call(),
+            _ => agent.put(url.as_str()).send_json(body),
+        };
+        answer.expect("an answer").status().as_u16()
     }
 }
 

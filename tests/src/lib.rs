@@ -20,6 +20,7 @@ mod process;
 mod proxy;
 pub mod raw;
 mod tap;
+mod user;
 mod wait;
 
 pub use broker::VirtualHost;
@@ -31,6 +32,7 @@ pub use private::{Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Vol
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};
+pub use user::User;
 pub use wait::{DEADLINE, eventually, in_time};
 
 /// An environment variable that `scripts/services env` prints.
@@ -116,6 +118,15 @@ impl Stack {
     /// Runs a command of the relay to its end.
     pub async fn command(&self, arguments: &[&str]) -> command::Ended {
         command::relay(arguments, &self.environment()).await
+    }
+
+    /// As [`Stack::command`], with environment variables on top.
+    pub async fn command_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> command::Ended {
+        command::relay(arguments, &self.environment_and(environment)).await
     }
 
     /// Environment variables that lead a relay here and make it try again soon.

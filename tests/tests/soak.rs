@@ -126,6 +126,7 @@ async fn g5_soak_of_duplicates_and_redeliveries() {
     })
     .await;
     let publisher = stack.broker.connections();
+    stack.broker.declare_exchange();
     let mut consumers = [start(50), start(1)];
     channel
         .confirm_select(ConfirmSelectOptions::default())

@@ -15,8 +15,9 @@ use crate::events;
 /// Between two declarations.
 const REPEAT: Duration = Duration::from_secs(5);
 
-/// Declares the exchange and the bindings again and again. If somebody deletes them, the broker tells nobody:
-/// where another queue is bound to the topic, its messages count as delivered and never come here.
+/// Declares the bindings again and again. If somebody deletes them, or the exchange with them, the broker
+/// tells nobody: where another queue is bound to the topic, its messages count as delivered and never come
+/// here.
 #[derive(Debug)]
 pub(super) struct Bindings {
     pub(super) topology: Arc<Topology>,

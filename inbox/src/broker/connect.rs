@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::answer, bindings::Bindings, closing::Closing, refusal::Failure, session::Session,
-    topology::Topology,
+    answer::answer, bindings::Bindings, closing::Closing, exchange, refusal::Failure,
+    session::Session, topology::Topology,
 };
 
 /// Longest wait for a connection that is no longer wanted.
@@ -36,25 +36,29 @@ impl Connector {
         &self,
         stop: &CancellationToken,
     ) -> Option<Result<Session, Failure>> {
-        let mut connecting = Box::pin(self.connect());
+        let mut connecting = Box::pin(self.connect(stop));
         tokio::select! {
             () = stop.cancelled() => {}
-            connected = &mut connecting => return Some(connected),
+            connected = &mut connecting => return connected.transpose(),
         }
-        if let Ok(Ok(session)) = timeout(FAREWELL, connecting).await {
+        if let Ok(Ok(Some(session))) = timeout(FAREWELL, connecting).await {
             session.close().await;
         }
         None
     }
 
-    /// Connects, declares everything and begins to consume.
-    async fn connect(&self) -> Result<Session, Failure> {
+    /// Connects, declares everything and begins to consume; `None` if `stop` came while it waited for
+    /// the exchange.
+    async fn connect(&self, stop: &CancellationToken) -> Result<Option<Session>, Failure> {
         let name = format!("postroom-inbox {}", self.consumer);
         let connecting = amqp::connect(&self.address, &name);
         let connected = answer("connecting to the broker", connecting).await?;
         let connection = Closing::new(connected.connection);
-        let opening = connection.create_channel();
-        let channel = answer("opening a channel", opening).await?;
+        let waiting = exchange::wait(&self.topology, &self.consumer, &connection, stop);
+        let Some(channel) = waiting.await? else {
+            connection.close().await;
+            return Ok(None);
+        };
         self.topology
             .declare(&channel, connected.delivery_limit)
             .await?;
@@ -71,12 +75,12 @@ impl Connector {
             topology: Arc::clone(&self.topology),
             consumer: Arc::clone(&self.consumer),
         };
-        Ok(Session::new(
+        Ok(Some(Session::new(
             connection,
             channel,
             deliveries,
             bindings,
             self.prefetch,
-        ))
+        )))
     }
 }

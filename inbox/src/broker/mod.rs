@@ -6,6 +6,7 @@ mod answer;
 mod bindings;
 mod closing;
 mod connect;
+mod exchange;
 mod job;
 mod refusal;
 mod session;

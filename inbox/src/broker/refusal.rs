@@ -32,7 +32,7 @@ pub enum BrokerError {
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The exchange exists with another type or other arguments.
+    /// The exchange, which `declare_exchange` asks for, exists with another type or other arguments.
     #[error(
         "exchange {exchange:?} exists, but is no durable topic exchange; name another with `exchange`, or delete it so that it is declared anew"
     )]
@@ -46,7 +46,7 @@ pub enum BrokerError {
 
     /// The broker knows the user, or the virtual host, and refuses.
     #[error(
-        "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange, and configure on that too unless it is there and `declare_exchange` is false"
+        "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange and on each topic that is bound to; configure on the exchange only if `declare_exchange` is set (\"At the broker\" in docs/operations.md)"
     )]
     Refused {
         /// What was being done.
@@ -63,6 +63,15 @@ pub(super) enum Failure {
     /// It makes no sense to try again.
     #[error(transparent)]
     Refused(#[from] BrokerError),
+    /// The exchange is missing, and others declare it.
+    #[error(
+        "exchange {exchange:?} does not exist; start the relay that declares it, or declare it (topic, durable)"
+    )]
+    NoExchange {
+        exchange: String,
+        #[source]
+        source: Box<lapin::Error>,
+    },
     /// It may work later.
     #[error("{doing}")]
     Unreachable {
@@ -74,6 +83,7 @@ pub(super) enum Failure {
 
 /// AMQP 0-9-1, section 1.2 (constants).
 const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 
@@ -98,6 +108,11 @@ impl Failure {
 /// Returns whether something exists with other arguments.
 pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
     is_precondition(error) && error.to_string().contains("inequivalent")
+}
+
+/// Returns whether what was looked for does not exist.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(NOT_FOUND)
 }
 
 pub(super) fn is_precondition(error: &lapin::Error) -> bool {

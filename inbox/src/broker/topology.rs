@@ -12,7 +12,7 @@ use outbox::HeaderValue;
 
 use super::{
     answer::answer,
-    refusal::{BrokerError, Failure, is_mismatch, is_precondition},
+    refusal::{BrokerError, Failure, is_mismatch, is_missing, is_precondition},
 };
 
 /// Name of the argument after how many redeliveries a queue drops or dead-letters a message.
@@ -33,7 +33,7 @@ pub enum QueueKind {
 #[derive(Debug, Clone)]
 pub(crate) struct Topology {
     pub(crate) exchange: String,
-    /// Whether the exchange is declared, or must be there.
+    /// `true` if the consumer declares the exchange itself; `false` if others do.
     pub(crate) declare_exchange: bool,
     pub(crate) queue: String,
     pub(crate) kind: QueueKind,
@@ -59,18 +59,17 @@ impl Topology {
         self.kind == QueueKind::Quorum
     }
 
-    /// Declares everything, where it does not exist yet.
+    /// Declares the queue, where it does not exist yet, and binds it to an exchange that exists.
     pub(super) async fn declare(
         &self,
         channel: &Channel,
         limit: DeliveryLimit,
     ) -> Result<(), Failure> {
-        self.declare_exchange(channel).await?;
         self.declare_queue(channel, limit).await?;
         self.bind_queue(channel).await
     }
 
-    /// Declares exchange and bindings for a queue that is there.
+    /// Binds the queue, which exists, once more.
     pub(super) async fn bind(&self, channel: &Channel) -> Result<(), Failure> {
         self.declare_exchange(channel).await?;
         self.bind_queue(channel).await
@@ -90,7 +89,10 @@ impl Topology {
         Ok(())
     }
 
-    async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
+    /// Declares the exchange, or looks for it if others declare it.
+    ///
+    /// Looking needs no right at the broker, and compares neither the type nor the arguments.
+    pub(super) async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
         let options = ExchangeDeclareOptions {
             durable: true,
             passive: !self.declare_exchange,
@@ -108,6 +110,10 @@ impl Topology {
                 let exchange = self.exchange.clone();
                 BrokerError::Exchange { exchange, source }.into()
             }
+            Failure::Unreachable { source, .. } if is_missing(&source) => Failure::NoExchange {
+                exchange: self.exchange.clone(),
+                source,
+            },
             failure => failure,
         })
     }
@@ -182,7 +188,7 @@ mod tests {
     fn topology() -> Topology {
         Topology {
             exchange: "postroom".into(),
-            declare_exchange: true,
+            declare_exchange: false,
             queue: "billing".into(),
             kind: QueueKind::Quorum,
             single_active_consumer: true,

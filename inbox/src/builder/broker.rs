@@ -20,16 +20,20 @@ impl ConsumerBuilder {
 
     /// Sets the topic exchange that messages come from. Defaults to `postroom`, as in the relay.
     ///
-    /// The consumer declares the exchange as durable if it does not exist.
+    /// A relay or an administrator declares the exchange. Until it exists, the consumer waits for it and logs
+    /// that, so services and relays may start in any order.
     #[must_use]
     pub fn exchange(mut self, name: impl Into<String>) -> Self {
         self.topology.exchange = name.into();
         self
     }
 
-    /// Sets whether the consumer declares the exchange. Defaults to `true`, so that services and relays may
-    /// start in any order; the broker's user then needs the *configure* permission on the exchange. With
-    /// `false` the consumer retries until somebody else has created the exchange.
+    /// Sets whether the consumer itself declares the exchange, as a durable topic exchange. Defaults to `false`.
+    ///
+    /// With `true` the broker's user needs the *configure* permission on the exchange. That permission also
+    /// allows the user to delete the exchange, and every service's messages with it. Use it for brokers without
+    /// a relay: in tests, or beside publishers that declare nothing. With `true` an exchange of another type or
+    /// with other arguments ends the consumer with an error; with `false` the consumer cannot see either.
     #[must_use]
     pub fn declare_exchange(mut self, declare: bool) -> Self {
         self.topology.declare_exchange = declare;

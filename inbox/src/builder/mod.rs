@@ -62,7 +62,7 @@ impl ConsumerBuilder {
     pub(crate) fn new(name: String) -> Self {
         let topology = Topology {
             exchange: "postroom".to_owned(),
-            declare_exchange: true,
+            declare_exchange: false,
             queue: name.clone(),
             kind: QueueKind::default(),
             single_active_consumer: true,

@@ -43,6 +43,25 @@ impl Disconnected<'_> {
     }
 }
 
+/// The exchange does not exist yet; the consumer waits for it.
+pub(crate) struct NoExchange<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) exchange: &'a str,
+}
+
+impl NoExchange<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            exchange = self.exchange,
+            "the exchange does not exist, and messages cannot come; waiting until a relay that declares it \
+             is started, or an administrator declares it (topic, durable)"
+        );
+        counter!("postroom_inbox_no_exchange_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
 /// The periodic renewal of the queue's bindings failed, so topics may be unbound.
 pub(crate) struct NotBound<'a> {
     pub(crate) consumer: &'a str,

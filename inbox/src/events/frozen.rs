@@ -6,8 +6,8 @@ use golden::Facts;
 
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, Dead, Disconnected, Duplicate,
-    FrozenEnded, Handled, LeafTruncated, NotBound, OrphansReleased, Parked, Rerun, SharedFailed,
-    Stuck, Unacknowledged,
+    FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound, OrphansReleased, Parked, Rerun,
+    SharedFailed, Stuck, Unacknowledged,
 };
 use crate::{Delivery, Incoming, Reason, engine, group};
 
@@ -46,6 +46,8 @@ fn record_broker(facts: &mut Facts) {
         retry_in: SECOND,
     };
     facts.record(|| lost.emit());
+    let exchange = "postroom";
+    facts.record(|| NoExchange { consumer, exchange }.emit());
     facts.record(|| NotBound { consumer, error }.emit());
     facts.record(|| Unacknowledged { consumer }.emit());
 }

@@ -15,6 +15,7 @@
 //! | `postroom_inbox_database_unavailable_total` | counter | `consumer` | times the database could not be used |
 //! | `postroom_inbox_connected_total` | counter | `consumer` | connections to the broker made |
 //! | `postroom_inbox_disconnected_total` | counter | `consumer` | connections to the broker lost, or not made |
+//! | `postroom_inbox_no_exchange_total` | counter | `consumer` | minutes, begun, of waiting for an exchange that does not exist |
 //! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
 //! | `postroom_inbox_not_bound_total` | counter | `consumer` | times that the queue could not be bound again to its topics |
 //! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
@@ -30,7 +31,7 @@ mod handling;
 mod parked;
 
 pub(crate) use self::{
-    broker::{Connected, Disconnected, NotBound, Unacknowledged},
+    broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, OrphansReleased, Parked},
@@ -65,6 +66,6 @@ mod tests {
         .flat_map(|source| quoted(source, '"'))
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 18);
+        assert_eq!(emitted.len(), 19);
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct ConnectionTask {
     pub(crate) target: Target,
     /// `true` if an earlier session has used this broker: a refusal is then treated as temporary.
     pub(crate) was_ready: bool,
+    /// Takes `true` while another connection holds the fence.
+    pub(crate) fenced: watch::Sender<bool>,
 }
 
 impl ConnectionTask {
@@ -48,6 +50,7 @@ impl ConnectionTask {
             let error = match opened {
                 Ok(open) => {
                     was_ready = true;
+                    self.report_fenced(false);
                     let opened = Instant::now();
                     match self.serve(open, &mut unconfirmed, &events, &stop).await {
                         // No report is needed: the session ends, and everything in flight with it.
@@ -67,11 +70,13 @@ impl ConnectionTask {
                 }
                 Err(error) => error,
             };
+            self.report_fenced(error.is_fenced());
             let retry_in = attempts.failed(lasted);
             report(
                 &events,
                 State::Disconnected {
                     reason: error.to_string(),
+                    refused: error.is_refusal(),
                     retry_in,
                 },
             )
@@ -81,6 +86,11 @@ impl ConnectionTask {
                 () = stop.cancelled() => {}
             }
         }
+    }
+
+    fn report_fenced(&self, is_fenced: bool) {
+        self.fenced
+            .send_if_modified(|fenced| std::mem::replace(fenced, is_fenced) != is_fenced);
     }
 
     /// Publishes until the connection is lost or `stop` is cancelled.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lapin::{Error, ErrorKind};
 
+use crate::identity::pattern;
+
 /// Why the broker cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,15 +46,26 @@ pub enum BrokerError {
     },
     /// Another relay of the same outbox publishes on this broker.
     #[error(
-        "the exclusive queue {queue} is held by another connection. If that does not pass: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it. A broker short of memory or disk also keeps the connections of relays that have ended, until it has room again"
+        "the exclusive queue {queue} is held by another connection. If that does not pass: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it. Or somebody who is no relay has taken the queue; close that connection, and let no other user configure {}. Whose it is: rabbitmqctl list_queues name owner_pid, rabbitmqctl list_connections pid user peer_host name. A broker short of memory or disk also keeps the connections of relays that have ended, until it has room again",
+        pattern(queue)
     )]
     Fenced {
         /// The queue.
         queue: String,
     },
+    /// A queue that no relay has declared has the name of the fence.
+    #[error(
+        "the queue {queue}, which is to keep a second relay from publishing, exists and is not exclusive: no relay has declared it, and none can publish while it is there. Delete it (rabbitmqctl delete_queue {queue}), and let no other user configure {}",
+        pattern(queue)
+    )]
+    NotExclusive {
+        /// The queue.
+        queue: String,
+    },
     /// The user may not declare the queue that keeps a second relay away.
     #[error(
-        "the exclusive queue {queue}, which keeps a second relay from publishing, may not be declared: {source}; grant the user configure on queues postroom.fence.*"
+        "the exclusive queue {queue}, which keeps a second relay from publishing, may not be declared: {source}; grant the user configure on {} (rabbitmqctl set_permissions), and no other user",
+        pattern(queue)
     )]
     FenceDenied {
         /// The queue.
@@ -72,7 +85,7 @@ pub enum BrokerError {
     },
     /// The exchange is missing or may not be used.
     #[error(
-        "exchange {exchange:?} cannot be used: {source}; create it, or let the relay declare it (amqp.declare_exchange) and grant the user configure and write on it"
+        "exchange {exchange:?} cannot be used: {source}; create it, set amqp.declare_exchange = false and grant the user write on it; or let the relay declare it (amqp.declare_exchange) and grant the user configure and write on it"
     )]
     RouteDown {
         /// Its name.
@@ -101,6 +114,21 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Returns `true` if the broker refuses until an operator changes a right, a password, a queue or an
+    /// exchange.
+    pub const fn is_refusal(&self) -> bool {
+        let refuses = matches!(
+            self,
+            Self::NotExclusive { .. } | Self::FenceDenied { .. } | Self::RouteDown { .. }
+        );
+        refuses || self.is_permanent()
+    }
+
+    /// Returns `true` if another connection holds the fence, or another queue has its name.
+    pub(crate) const fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::NotExclusive { .. })
+    }
+
     /// Whether trying again cannot help before somebody changes something.
     pub const fn is_permanent(&self) -> bool {
         matches!(

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     BrokerError,
     error::reply_code,
-    requests::{channel, short, take_fence},
+    requests::{channel, delete_queue, short, take_fence},
 };
 use crate::events;
 
@@ -23,7 +23,7 @@ use crate::events;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longest that it takes to find out who is behind a queue.
-pub(super) const LONGEST: Duration = Duration::from_secs(3 * ANSWER_TIMEOUT.as_secs());
+pub(crate) const LONGEST: Duration = Duration::from_secs(3 * ANSWER_TIMEOUT.as_secs());
 
 /// Exchange that every virtual host has.
 const AN_EXCHANGE: &str = "amq.topic";
@@ -32,11 +32,31 @@ const AN_EXCHANGE: &str = "amq.topic";
 ///
 /// Given up, it would cost the connection in the end: lapin 4.12 closes a channel that is dropped, and takes
 /// the broker's late answer to it for an error of the connection.
-type Question = JoinHandle<Result<(), BrokerError>>;
+type Question = JoinHandle<Result<Answer, BrokerError>>;
+
+/// The broker's answer to a passive declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The queue or exchange exists; an exclusive queue of another connection is refused instead.
+    Exists,
+    /// The queue is another connection's, or does not exist.
+    Refused,
+}
+
+/// The owner of a queue that cannot be declared.
+#[derive(Debug)]
+enum Owner {
+    /// Another connection.
+    Connection,
+    /// No connection: the queue is not exclusive.
+    Nobody,
+    /// A connection of a node that is down; the question will be answered when the node is back.
+    Lost(Question),
+}
 
 /// The fence, held or known to be held by nobody.
 #[derive(Debug)]
-pub(super) struct Fence {
+pub(crate) struct Fence {
     connection: Arc<Connection>,
     queue: String,
     held: Option<Channel>,
@@ -50,7 +70,7 @@ impl Fence {
     /// RabbitMQ deletes an exclusive queue together with its connection; but since 4.2 not while the
     /// connection's node is down, for as long as that is and however many others are up (metadata in
     /// Khepri, `rabbit_amqqueue:on_node_down`). Such a queue keeps everybody away, and protects nobody.
-    pub(super) async fn take(
+    pub(crate) async fn take(
         connection: &Arc<Connection>,
         queue: &str,
     ) -> Result<Self, BrokerError> {
@@ -85,6 +105,15 @@ impl Fence {
         }
     }
 
+    /// Gives the fence back; returns `false` if it was not held, because a node that is down left it over.
+    pub(crate) async fn release(self) -> Result<bool, BrokerError> {
+        let Some(channel) = self.held else {
+            return Ok(false);
+        };
+        delete_queue(&channel, &self.queue).await?;
+        Ok(true)
+    }
+
     async fn declare(&mut self) -> Result<(), BrokerError> {
         let asking = match self.held.take() {
             Some(channel) => channel,
@@ -92,56 +121,70 @@ impl Fence {
         };
         match take_fence(&asking, &self.queue).await {
             Ok(()) => self.held = Some(asking),
-            Err(error @ BrokerError::Fenced { .. }) => {
-                self.asking = Some(self.ask().await?.ok_or(error)?);
-            }
+            Err(error @ BrokerError::Fenced { .. }) => match self.owner().await? {
+                Owner::Lost(question) => self.asking = Some(question),
+                Owner::Connection => return Err(error),
+                Owner::Nobody => {
+                    let queue = self.queue.clone();
+                    return Err(BrokerError::NotExclusive { queue });
+                }
+            },
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Asks how many messages the queue has; returns the question if nobody is there to answer. The broker
-    /// says whose the queue is as soon as the queue has told. It tries for a minute where none can.
-    async fn ask(&self) -> Result<Option<Question>, BrokerError> {
+    /// Finds the owner by asking for the queue's number of messages: the broker asks the queue's process first,
+    /// and for a minute if that is gone.
+    async fn owner(&self) -> Result<Owner, BrokerError> {
         let about = look(Arc::clone(&self.connection), self.queue.clone());
         let mut question = tokio::spawn(about);
-        if is_answered(&mut question).await? {
-            return Ok(None);
+        if let Some(answer) = in_time(&mut question).await? {
+            return Ok(answer.into());
         }
         // Or is it the broker that does not answer? Then it was asked first, and has the time that this takes.
         let mut other = tokio::spawn(look_elsewhere(Arc::clone(&self.connection)));
-        let answers = is_answered(&mut other).await?;
-        if !answers || is_answered(&mut question).await? {
-            return Ok(None);
+        if in_time(&mut other).await?.is_none() {
+            return Ok(Owner::Connection);
         }
-        Ok(Some(question))
+        let answer = in_time(&mut question).await?;
+        Ok(answer.map_or(Owner::Lost(question), Owner::from))
     }
 }
 
-/// Whether a question is answered in time.
-async fn is_answered(question: &mut Question) -> Result<bool, BrokerError> {
+impl From<Answer> for Owner {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Exists => Self::Nobody,
+            Answer::Refused => Self::Connection,
+        }
+    }
+}
+
+/// The answer to a question, if it comes in time.
+async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError> {
     match timeout(ANSWER_TIMEOUT, question).await {
-        Ok(Ok(answer)) => answer.map(|()| true),
+        Ok(Ok(answer)) => answer.map(Some),
         Ok(Err(_)) => Err(BrokerError::Task),
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
 }
 
 /// Looks whether a queue is there, and waits for any answer.
-async fn look(connection: Arc<Connection>, queue: String) -> Result<(), BrokerError> {
+async fn look(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
     let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
-    answer(asked.await.map(drop))?;
+    let answer = answer(asked.await.map(drop))?;
     drop(channel.close(200, ShortString::default()).await);
-    Ok(())
+    Ok(answer)
 }
 
 /// Asks a question that any broker can answer.
-async fn look_elsewhere(connection: Arc<Connection>) -> Result<(), BrokerError> {
+async fn look_elsewhere(connection: Arc<Connection>) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
     let options = ExchangeDeclareOptions {
         passive: true,
@@ -149,15 +192,16 @@ async fn look_elsewhere(connection: Arc<Connection>) -> Result<(), BrokerError> 
     };
     let (exchange, kind) = (short(AN_EXCHANGE), ExchangeKind::Topic);
     let asked = channel.exchange_declare(exchange, kind, options, FieldTable::default());
-    answer(asked.await)?;
+    let answer = answer(asked.await)?;
     drop(channel.close(200, ShortString::default()).await);
-    Ok(())
+    Ok(answer)
 }
 
 /// A refusal is an answer too.
-fn answer(answer: Result<(), lapin::Error>) -> Result<(), BrokerError> {
+fn answer(answer: Result<(), lapin::Error>) -> Result<Answer, BrokerError> {
     match answer {
         Err(error) if reply_code(&error).is_none() => Err(BrokerError::Lost(error)),
-        _ => Ok(()),
+        Err(_) => Ok(Answer::Refused),
+        Ok(()) => Ok(Answer::Exists),
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─────────── refused, cut, closed, confirms overdue ───────────┐
 //!            ▼                                                              │
-//!  Disconnected{reason, retry_in} ─▶ Connecting ─▶ Ready ◀──────────▶ Blocked{reason}
+//!  Disconnected{reason, refused…} ─▶ Connecting ─▶ Ready ◀──────────▶ Blocked{reason}
 //!                                          └─────▶ Unconfirmed ─▶ Ready
 //! ```
 //!
@@ -19,7 +19,7 @@ mod batch;
 mod channel;
 pub(crate) mod connection;
 mod error;
-mod fence;
+pub(crate) mod fence;
 pub(crate) mod open;
 mod publisher;
 pub(crate) mod requests;
@@ -38,6 +38,8 @@ pub(crate) enum State {
     Disconnected {
         /// Reason of the loss.
         reason: String,
+        /// `true` if the broker refuses until somebody changes something.
+        refused: bool,
         /// Wait until the next attempt.
         retry_in: Duration,
     },

@@ -5,13 +5,15 @@ use std::time::Duration;
 use amqp::Address;
 use lapin::{
     BasicProperties, Channel, Connection, ErrorKind, ExchangeKind,
-    options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions},
-    types::{FieldTable, ShortString},
+    options::{
+        BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::timeout;
 
 use super::{BrokerError, error::reply_code};
-use crate::config::Secret;
+use crate::config::{Amqp, Secret};
 
 /// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
 /// may be shorter.
@@ -49,14 +51,53 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
         })
 }
 
-/// Connects and goes away again.
+/// Asks whether the user may declare a queue, without declaring it: one of the arguments is invalid.
+///
+/// RabbitMQ checks rights first, then compares with an existing queue, and checks the arguments last.
+pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<(), BrokerError> {
+    let channel = channel(connection).await?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-expires".into(), AMQPValue::LongInt(0));
+    let Err(source) = channel
+        .queue_declare(short(queue), options, arguments)
+        .await
+    else {
+        // Another broker may accept the argument.
+        return delete_queue(&channel, queue).await;
+    };
+    match reply_code(&source) {
+        Some(403) => Err(BrokerError::FenceDenied {
+            queue: queue.to_owned(),
+            source,
+        }),
+        Some(_) => Ok(()),
+        None => Err(BrokerError::Lost(source)),
+    }
+}
+
+pub(crate) async fn delete_queue(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
+    let options = QueueDeleteOptions::default();
+    let deleted = channel.queue_delete(short(queue), options).await;
+    deleted.map(drop).map_err(BrokerError::Lost)
+}
+
+/// Connects, asks for the fence and the exchange as a relay that becomes active would, and disconnects.
 pub(crate) async fn visit(
     url: &Secret,
+    amqp: &Amqp,
+    fence: &str,
     longest: Duration,
-    answer_timeout: Duration,
 ) -> Result<(), BrokerError> {
+    let answer_timeout = amqp.connect_timeout;
     let visiting = async {
         let connection = connect(url, longest).await?;
+        may_declare(&connection, fence).await?;
+        let channel = channel(&connection).await?;
+        declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await?;
         let closing = connection.close(200, ShortString::default());
         closing.await.map_err(BrokerError::Lost)
     };
@@ -93,7 +134,8 @@ pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), Bro
         .await
         .map(drop)
         .map_err(|source| match reply_code(&source) {
-            Some(405) => BrokerError::Fenced { queue },
+            // Another connection's, or a queue with other properties.
+            Some(405 | 406) => BrokerError::Fenced { queue },
             Some(403) => BrokerError::FenceDenied { queue, source },
             _ => BrokerError::Lost(source),
         })

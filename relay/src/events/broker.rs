@@ -24,9 +24,14 @@ impl BrokerState<'_> {
         };
         gauge!("postroom_relay_broker_state").set(number);
         match self.state {
-            State::Disconnected { reason, retry_in } => {
+            State::Disconnected {
+                reason,
+                refused,
+                retry_in,
+            } => {
                 counter!("postroom_relay_broker_losses_total").increment(1);
-                warn!(?retry_in, "broker: {reason}");
+                let how = if *refused { "refused: " } else { "" };
+                warn!(?retry_in, "broker: {how}{reason}");
             }
             State::Connecting => debug!("broker: connecting"),
             State::Ready => info!("broker: ready"),

@@ -43,6 +43,12 @@ fn record_broker(facts: &mut Facts) {
     for state in [
         State::Disconnected {
             reason: reason.clone(),
+            refused: false,
+            retry_in: SECOND,
+        },
+        State::Disconnected {
+            reason: "access to the exchange refused".to_owned(),
+            refused: true,
             retry_in: SECOND,
         },
         State::Connecting,

@@ -30,11 +30,16 @@ use crate::{
 /// already.
 pub(crate) const LANE: i16 = 0;
 
+/// Suffix of the session's name while another connection holds the fence at the broker.
+pub(crate) const FENCED: &str = " fenced";
+
 /// A connection that can take the lease.
 #[derive(Debug)]
 pub(crate) struct LeaseConnection {
     pub(crate) connection: PgConnection,
     pub(crate) freshness: LeaseFreshness,
+    /// Name of its session.
+    name: String,
     /// Longest wait for an answer.
     answer_timeout: Duration,
     lane: i16,
@@ -53,9 +58,17 @@ impl LeaseConnection {
         Ok(Self {
             connection,
             freshness: LeaseFreshness::new(answer_timeout),
+            name,
             answer_timeout,
             lane,
         })
+    }
+
+    /// Returns the name of the fence that belongs to the lease.
+    pub(crate) async fn fence(&mut self) -> Result<String, RelayError> {
+        let asking = server::identity(&mut self.connection);
+        let identity = answer::within(self.answer_timeout, asking).await?;
+        Ok(identity.fence(self.lane))
     }
 
     /// Tries to take the lease; returns `false` if another relay holds it.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{LeaseConnection, LeaseFreshness, upkeep, warnings::Warnings};
+use super::{FENCED, LeaseConnection, LeaseFreshness, upkeep, warnings::Warnings};
 use crate::{
     capture::Position,
     checkpoint::Checkpoint,
@@ -57,6 +57,10 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct LeaseTask {
     connection: PgConnection,
+    /// Name of the session.
+    name: String,
+    /// `true` while another connection holds the fence at the broker.
+    fenced: watch::Receiver<bool>,
     freshness: LeaseFreshness,
     lane: i16,
     lease_timeout: Duration,
@@ -71,9 +75,11 @@ impl LeaseTask {
         lease_timeout: Duration,
         retention: Retention,
         latest_checkpoint: i64,
+        fenced: watch::Receiver<bool>,
     ) -> Self {
         let LeaseConnection {
             connection,
+            name,
             freshness,
             lane,
             ..
@@ -82,6 +88,8 @@ impl LeaseTask {
         let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
         Self {
             connection,
+            name,
+            fenced,
             freshness,
             lane,
             lease_timeout,
@@ -110,6 +118,11 @@ impl LeaseTask {
                     let executed = timeout(answer_timeout, self.execute(command)).await;
                     executed.unwrap_or(Err(DatabaseError::Silent(answer_timeout)))
                 }
+                Ok(()) = self.fenced.changed() => {
+                    asked = self.freshness.now();
+                    let named = timeout(self.lease_timeout, self.name_session()).await;
+                    named.unwrap_or(Err(DatabaseError::Silent(self.lease_timeout)))
+                }
                 _ = ping.tick() => {
                     asked = self.freshness.now();
                     let answer = timeout(self.lease_timeout, self.connection.ping()).await;
@@ -136,6 +149,15 @@ impl LeaseTask {
             return;
         }
         drop(timeout(Duration::from_secs(1), self.connection.close()).await);
+    }
+
+    /// Names the session, so that `pg_stat_activity` shows whether the fence keeps this relay from publishing.
+    async fn name_session(&mut self) -> Result<Option<Event>, DatabaseError> {
+        let is_fenced = *self.fenced.borrow_and_update();
+        let state = if is_fenced { FENCED } else { "" };
+        let name = format!("{}{state}", self.name);
+        server::name_session(&mut self.connection, &name).await?;
+        Ok(None)
     }
 
     async fn execute(&mut self, command: Command) -> Result<Option<Event>, DatabaseError> {

@@ -15,19 +15,13 @@ use crate::{
     checkpoint::Checkpoint,
     error::RelayError,
     identity::Recognised,
-    lease::LANE,
+    lease::{FENCED, LANE},
     pg_timestamp::PgTimestamp,
     sql::{
         checkpoint, message, parked,
-        server::{self, LOCK_CLASS},
+        server::{self, LeaseHolder},
     },
 };
-
-pub(crate) const HOLDER: &str = "
-SELECT a.application_name, host(a.client_addr), a.backend_start
-FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
-WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
-  AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
 
 pub(crate) const PARKED: &str = "
 SELECT reason, count(*) AS messages, min(occurred_at) AS oldest, min(due_at) AS next_due
@@ -63,6 +57,8 @@ struct Active {
     address: Option<String>,
     /// Start of the relay's session; visible to the relay's own user and to members of `pg_read_all_stats`.
     since: Option<DateTime<Utc>>,
+    /// `true` while another connection holds the fence at the broker.
+    fenced: bool,
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -91,6 +87,18 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+impl From<LeaseHolder> for Active {
+    fn from(holder: LeaseHolder) -> Self {
+        let name = holder.name.strip_suffix(FENCED);
+        Self {
+            fenced: name.is_some(),
+            name: name.unwrap_or(&holder.name).to_owned(),
+            address: holder.address,
+            since: holder.since,
+        }
+    }
+}
+
 impl Active {
     fn describe(&self) -> String {
         match self.since {
@@ -105,6 +113,19 @@ impl Active {
                 self.name
             ),
         }
+    }
+}
+
+/// Returns the reason why nothing is published; `None` if there is none.
+fn problem(active: Option<&Active>, is_foreign: bool) -> Option<&'static str> {
+    if is_foreign {
+        Some("the checkpoint was recorded on another database: run `relay rebase` once")
+    } else if active.is_some_and(|active| active.fenced) {
+        Some(
+            "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more",
+        )
+    } else {
+        None
     }
 }
 
@@ -141,12 +162,8 @@ async fn waiting(
 impl Status {
     async fn read(connection: &mut PgConnection) -> Result<Self, RelayError> {
         outbox::schema::check(connection).await?;
-        let holder: Option<(String, Option<String>, Option<DateTime<Utc>>)> =
-            sqlx::query_as(HOLDER)
-                .bind(LOCK_CLASS)
-                .bind(i32::from(LANE))
-                .fetch_optional(&mut *connection)
-                .await?;
+        let active = server::lease_holder(connection, LANE).await?;
+        let active = active.map(Active::from);
         let checkpoint = checkpoint::latest(connection, LANE).await?;
         let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
         let here = server::identity(connection).await?;
@@ -165,14 +182,8 @@ impl Status {
             .fetch_all(&mut *connection)
             .await?;
         Ok(Self {
-            active: holder.map(|(name, address, since)| Active {
-                name,
-                address,
-                since,
-            }),
-            problem: is_foreign.then_some(
-                "the checkpoint was recorded on another database: run `relay rebase` once",
-            ),
+            problem: problem(active.as_ref(), is_foreign),
+            active,
             waiting,
             oldest_waiting: oldest,
             oldest_waiting_seconds: oldest.map(|oldest| (now - oldest.clamped()).num_seconds()),

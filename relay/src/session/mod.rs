@@ -81,11 +81,13 @@ pub(crate) async fn run(
     let (lease_events, from_lease) = mpsc::channel(4);
     let (connection_events, from_connection) = mpsc::channel(config.amqp.channels * 2 + 8);
     let freshness = lease.freshness.clone();
+    let (fenced, fenced_seen) = watch::channel(false);
     let lease_task = LeaseTask::new(
         lease,
         config.lease.timeout,
         config.retention.clone(),
         latest,
+        fenced_seen,
     );
     let target = Target {
         url: config.amqp_url()?.clone(),
@@ -96,6 +98,7 @@ pub(crate) async fn run(
     let connection = ConnectionTask {
         target,
         was_ready: reporter.was_ready(),
+        fenced,
     };
 
     let reader_handle = tokio::spawn(

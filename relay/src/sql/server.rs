@@ -1,5 +1,6 @@
 //! What the relay asks the server about itself.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
@@ -53,6 +54,15 @@ SELECT NOT pg_is_in_recovery() AND EXISTS (
       AND l.pid = $3)";
 
 pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
+
+// PostgreSQL tells everybody the name of a session, and the rest to the session's own user.
+pub(crate) const LEASE_HOLDER: &str = "
+SELECT a.application_name, host(a.client_addr), a.backend_start
+FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
+  AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
+
+pub(crate) const NAME_SESSION: &str = "SELECT set_config('application_name', $1, false)";
 
 pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
@@ -215,6 +225,41 @@ pub(crate) async fn holds_lock(
         .bind(pid)
         .fetch_one(connection)
         .await
+}
+
+/// A relay's session that holds a lease.
+#[derive(Debug)]
+pub(crate) struct LeaseHolder {
+    /// Name of the session: lane, host and process.
+    pub(crate) name: String,
+    pub(crate) address: Option<String>,
+    pub(crate) since: Option<DateTime<Utc>>,
+}
+
+/// Returns the session that holds the lane's lease.
+pub(crate) async fn lease_holder(
+    connection: &mut PgConnection,
+    lane: i16,
+) -> Result<Option<LeaseHolder>, sqlx::Error> {
+    let holder = sqlx::query_as(LEASE_HOLDER)
+        .bind(LOCK_CLASS)
+        .bind(i32::from(lane))
+        .fetch_optional(connection)
+        .await?;
+    Ok(holder.map(|(name, address, since)| LeaseHolder {
+        name,
+        address,
+        since,
+    }))
+}
+
+/// Renames this session in the list of sessions.
+pub(crate) async fn name_session(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    let named = sqlx::query(NAME_SESSION).bind(name);
+    named.execute(connection).await.map(drop)
 }
 
 pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {

@@ -87,6 +87,8 @@ pub(crate) fn base(stack: &Stack, workers: usize) -> ConsumerBuilder {
     let pool = pool.connect_lazy(&stack.database.url(Login::Consumer));
     let builder = Consumer::builder("bench")
         .amqp_url(stack.broker.url())
+        // Some figures have no relay.
+        .declare_exchange(true)
         .workers(workers)
         .prefetch(PREFETCH);
     match pool {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use support::{Database, Login, Proxy, Stack, Tap, Wire, command, declare, eventually, unique};
+use serde_json::Value;
+use support::{Database, Login, Proxy, Stack, Tap, User, Wire, command, declare, eventually};
 
 use crate::{assert_no_password, assert_says};
 
@@ -155,57 +155,20 @@ async fn a_leaf_that_may_not_be_read_is_named() {
     assert_says(detail, &["missing: SELECT, TRUNCATE on outbox.message_07;"]);
 }
 
-/// A user of the broker with few permissions; deleted with this.
-struct User<'a> {
-    stack: &'a Stack,
-    name: String,
-}
-
-impl<'a> User<'a> {
-    fn new(stack: &'a Stack) -> Self {
-        let name = unique("user");
-        let made = json!({ "password": "few", "tags": "" });
-        stack
-            .broker
-            .request("PUT", &format!("users/{name}"), Some(&made));
-        Self { stack, name }
-    }
-
-    fn may(&self, configure: &str, write: &str) {
-        let path = format!("permissions/{}/{}", self.stack.broker.name, self.name);
-        let granted = json!({ "configure": configure, "write": write, "read": "" });
-        self.stack.broker.request("PUT", &path, Some(&granted));
-    }
-
-    fn url(&self) -> String {
-        let mut url: url::Url = self.stack.broker.url().parse().unwrap();
-        url.set_username(&self.name).unwrap();
-        url.set_password(Some("few")).unwrap();
-        url.into()
-    }
-}
-
-impl Drop for User<'_> {
-    fn drop(&mut self) {
-        let path = format!("users/{}", self.name);
-        self.stack.broker.request("DELETE", &path, None);
-    }
-}
-
 #[tokio::test]
 async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
-    let user = User::new(&stack);
+    let user = User::new(&stack.broker);
     let url = user.url();
     let changes = [("POSTROOM_AMQP_URL", url.as_str())];
-    user.may("^postroom$", "^postroom$");
+    user.may("^postroom$", "^postroom$", "");
     let all = findings(&stack, &changes).await;
     let [("fence", detail)] = failed(&all)[..] else {
         panic!("{all:?}");
     };
     assert_says(detail, &["postroom.fence.", "ACCESS_REFUSED", "configure"]);
-    user.may("^postroom\\.fence\\..*|^postroom$", "");
+    user.may("^postroom\\.fence\\..*|^postroom$", "", "");
     // Each attempt to publish costs a connection: they come more and more seldom.
     let began = Instant::now();
     let relay = stack.start_relay(&changes);
@@ -228,7 +191,7 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
         detail,
         &["exchange \"postroom\"", "configure and write on it"],
     );
-    user.may("^postroom\\.fence\\..*|^postroom$", "^postroom$");
+    user.may("^postroom\\.fence\\..*|^postroom$", "^postroom$", "");
     assert_eq!(failed(&findings(&stack, &changes).await), []);
     // What was granted is all that a relay needs.
     let relay = stack.relay_with(&changes).await;

@@ -87,6 +87,9 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
         .unwrap();
     tap.distinct(1).await;
     assert!(relay.logged().contains("left over by a node that is down"));
+    let checked = stack.command(&["check"]).await;
+    let told = checked.succeeded();
+    assert!(told.contains("was left over by a node"), "{told}");
 
     // The broker gives the relay's question up after a minute. That is no error of the connection.
     eventually("it is asked again", async || {

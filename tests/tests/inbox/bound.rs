@@ -34,6 +34,8 @@ async fn g3_a_consumer_binds_its_queue_again_beside_another_that_is_bound() {
         if exchange_too {
             let path = format!("exchanges/{}/postroom", world.broker.vhost.name);
             world.broker.vhost.request("DELETE", &path, None);
+            // The relay declares it again.
+            world.broker.vhost.declare_exchange();
         } else {
             let (queue, exchange, topic) =
                 ("billing".into(), "postroom".into(), "orders.placed".into());

@@ -76,17 +76,18 @@ async fn an_exchange_of_another_type_is_refused() {
     let channel = world.broker.channel().await;
     channel
         .exchange_declare(
-            "postroom".into(),
+            "fanned".into(),
             ExchangeKind::Fanout,
             durable,
             FieldTable::default(),
         )
         .await
         .unwrap();
-    let running = Running::spawn(world.consumer().on::<Placed, _, _>(effect));
+    let builder = world.consumer().exchange("fanned").declare_exchange(true);
+    let running = Running::spawn(builder.on::<Placed, _, _>(effect));
     let error = running.result().await.unwrap_err();
     let (error, cause) = broker_error(&error);
-    assert!(matches!(error, BrokerError::Exchange { exchange, .. } if exchange == "postroom"));
+    assert!(matches!(error, BrokerError::Exchange { exchange, .. } if exchange == "fanned"));
     assert!(cause.contains("type"), "{cause}");
 }
 

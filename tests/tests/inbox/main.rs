@@ -10,6 +10,7 @@ mod copying;
 mod durable;
 mod effect;
 mod ended;
+mod exchange;
 mod foreign;
 mod future;
 mod many;

@@ -199,39 +199,3 @@ async fn a_connection_limit_is_waited_out() {
     .await;
     running.stop().await;
 }
-
-/// The broker's user needs no right on an exchange that is there.
-#[tokio::test]
-async fn a_consumer_may_leave_the_exchange_to_others() {
-    let world = World::new().await;
-    declare(&world).await;
-    let vhost = &world.broker.vhost;
-    let user = support::unique("user");
-    let made = json!({ "password": "few", "tags": "" });
-    vhost.request("PUT", &format!("users/{user}"), Some(&made));
-    let granted =
-        json!({ "configure": "^billing$", "write": "^billing$", "read": "^(billing|postroom)$" });
-    let path = format!("permissions/{}/{user}", vhost.name);
-    vhost.request("PUT", &path, Some(&granted));
-    let mut url: url::Url = vhost.url().parse().unwrap();
-    url.set_username(&user).unwrap();
-    url.set_password(Some("few")).unwrap();
-    let builder = || {
-        world
-            .consumer()
-            .amqp_url(url.as_str())
-            .on::<Placed, _, _>(keep)
-    };
-    let refused = Running::spawn(builder()).result().await.unwrap_err();
-    let text = format!("{:?}", std::error::Error::source(&refused));
-    assert!(text.contains("ACCESS_REFUSED"), "{text}");
-    let builder = builder().declare_exchange(false);
-    let running = Running::start(&world.broker, "billing", builder).await;
-    world.broker.publish(&Placed::new("a", 1)).await;
-    eventually("it is handled", || async {
-        world.database.effects("a").await == [1]
-    })
-    .await;
-    running.stop().await;
-    vhost.request("DELETE", &format!("users/{user}"), None);
-}

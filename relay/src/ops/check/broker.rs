@@ -1,18 +1,25 @@
 //! The broker: reached, and the user may do what it must.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use lapin::Connection;
+use lapin::{Connection, types::ShortString};
 use tokio::time::timeout;
 
-use super::{Finding, note};
+use super::{Finding, fence, note};
 use crate::{
     broker::{BrokerError, requests},
     config::Config,
-    identity,
+    identity::Identity,
 };
 
-pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
+/// Longest wait for the broker's farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) async fn check(
+    config: &Config,
+    identity: Option<Identity>,
+    findings: &mut Vec<Finding>,
+) {
     let Some(url) = note(findings, "broker url", config.amqp_url(), |url| {
         url.to_string()
     }) else {
@@ -25,33 +32,41 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(connection) = note(findings, "broker", connected, told) else {
         return;
     };
-    let fence = async {
-        let channel = requests::channel(&connection).await?;
-        // The fence itself may be a relay's.
-        let queue = format!("{}check.{}", identity::FENCES, std::process::id());
-        requests::take_fence(&channel, &queue).await
-    };
-    let fence = answered("declaring a queue", after, fence).await;
-    note(findings, "fence", fence, |()| {
-        format!("queues {}* may be declared", identity::FENCES)
-    });
+    let connection = Arc::new(connection);
+    fence::check(config, &connection, identity, findings).await;
+    check_exchange(config, &connection, findings).await;
+    let farewell = connection.close(200, ShortString::default());
+    // A question that the broker cannot answer may keep it from this answer too.
+    drop(timeout(FAREWELL, farewell).await);
+}
+
+async fn check_exchange(config: &Config, connection: &Connection, findings: &mut Vec<Finding>) {
+    let after = config.amqp.connect_timeout;
     let exchange = config.amqp.exchange.as_str();
     let declared = async {
-        let channel = requests::channel(&connection).await?;
+        let channel = requests::channel(connection).await?;
         requests::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
     };
     let declared = answered("declaring the exchange", after, declared).await;
-    let told = |(): &()| format!("{exchange}, topic, durable");
+    let told = |(): &()| {
+        if config.amqp.declare_exchange {
+            format!("{exchange}, topic, durable")
+        } else {
+            format!(
+                "{exchange} exists; its type is not looked at, for amqp.declare_exchange is false"
+            )
+        }
+    };
     if note(findings, "exchange", declared, told).is_none() {
         return;
     }
-    let published = requests::try_to_publish(&connection, exchange);
+    let published = requests::try_to_publish(connection, exchange);
     // A broker that is short of memory or disk answers nobody who publishes.
     let published = answered("publishing, and taking it back", after, published).await;
     note(findings, "publishing", published, |()| "allowed".to_owned());
 }
 
-async fn answered<T>(
+pub(super) async fn answered<T>(
     what: &'static str,
     after: Duration,
     answer: impl Future<Output = Result<T, BrokerError>>,

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     database::{self, DatabaseError, Purpose},
     error::RelayError,
-    identity::Recognised,
+    identity::{Identity, Recognised},
     lease::LANE,
     ops::source::{ANSWER_TIMEOUT, give_up_on_locks},
     publish::PendingWrites,
@@ -17,24 +17,27 @@ use crate::{
     sql::{checkpoint, message, segment, server},
 };
 
-pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
-    let Some(url) = note(findings, "database url", config.database_url(), |url| {
+/// Checks the database; returns its identity if it could be read.
+pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
+    let url = note(findings, "database url", config.database_url(), |url| {
         url.to_string()
-    }) else {
-        return;
-    };
+    })?;
     let purpose = Purpose::Lease {
         timeout: config.lease.timeout,
     };
     let connected = database::connect(url, purpose, "postroom-relay check").await;
     let told = |_: &PgConnection| "reached, a primary, no pooler in between".to_owned();
-    let Some(mut connection) = note(findings, "database", connected, told) else {
-        return;
+    let mut connection = note(findings, "database", connected, told)?;
+    let mut identity = None;
+    let looked = async {
+        identity = Some(server::identity(&mut connection).await?);
+        look(&mut connection, findings).await
     };
-    let looked = answer::within(ANSWER_TIMEOUT, look(&mut connection, findings)).await;
+    let looked = answer::within(ANSWER_TIMEOUT, looked).await;
     if looked.is_err() {
         note(findings, "database", looked, |()| String::new());
     }
+    identity
 }
 
 /// Looks at one thing after another, as far as they make sense. The error is that of the connection itself.

@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+mod fence;
 pub(crate) mod foreign;
 pub(crate) mod privileges;
 
@@ -58,8 +59,8 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
         hint(format!("warning: {problem}"))?;
     }
     let mut findings = Vec::new();
-    database::check(&config, &mut findings).await;
-    broker::check(&config, &mut findings).await;
+    let identity = database::check(&config, &mut findings).await;
+    broker::check(&config, identity, &mut findings).await;
     let ok = findings.iter().all(|finding| finding.ok);
     if json {
         say(serde_json::to_string_pretty(&findings)?)?;

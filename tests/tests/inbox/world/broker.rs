@@ -23,6 +23,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn new(vhost: VirtualHost) -> Self {
         let (connection, channel) = vhost.channel().await;
+        vhost.declare_exchange();
         let confirm = ConfirmSelectOptions::default();
         channel.confirm_select(confirm).await.unwrap();
         Self {

@@ -1,0 +1,47 @@
+//! Waiting for the exchange, which a relay or an administrator declares.
+//!
+//! A consumer needs no right to declare the exchange. A user with that right may also delete the exchange
+//! and declare another one of the same name, which routes nobody's messages.
+
+use std::time::Duration;
+
+use lapin::Channel;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{answer::answer, closing::Closing, refusal::Failure, topology::Topology};
+use crate::events;
+
+/// Between two looks. The relay that declares the exchange publishes at once, and parks what no queue
+/// is bound for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Between two reports that the exchange is missing.
+const REPORT: Duration = Duration::from_mins(1);
+
+/// Waits until the exchange exists; returns the channel that found it, or `None` if `stop` came first.
+pub(super) async fn wait(
+    topology: &Topology,
+    consumer: &str,
+    connection: &Closing,
+    stop: &CancellationToken,
+) -> Result<Option<Channel>, Failure> {
+    let mut reported: Option<Instant> = None;
+    loop {
+        let channel = answer("opening a channel", connection.create_channel()).await?;
+        match topology.declare_exchange(&channel).await {
+            Ok(()) => return Ok(Some(channel)),
+            Err(Failure::NoExchange { exchange, .. }) => {
+                if reported.is_none_or(|at| at.elapsed() >= REPORT) {
+                    let exchange = &exchange;
+                    events::NoExchange { consumer, exchange }.emit();
+                    reported = Some(Instant::now());
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        if stop.run_until_cancelled(sleep(LOOK)).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
