@@ -21,6 +21,7 @@ pub(crate) struct Intruder<'a> {
 }
 
 impl<'a> Intruder<'a> {
+    #[expect(clippy::disallowed_methods, reason = "any client")]
     pub(crate) async fn new(user: &'a User) -> Self {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&user.url(), properties).await;
