@@ -89,6 +89,7 @@ fn messages_of_others_are_understood_as_before() {
             ("causation id", shown(incoming.causation_id.as_ref())),
             ("traceparent", shown(incoming.traceparent.as_ref())),
             ("time", shown(incoming.occurred_at.as_ref())),
+            ("unreadable", shown(incoming.unreadable.as_ref())),
             ("delivery count", incoming.delivery_count.to_string()),
         ];
         writeln!(text, "## {title}").unwrap();
