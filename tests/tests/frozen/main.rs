@@ -4,6 +4,7 @@
 //! (`relay/src/events`, `inbox/src/events`), the public API of the crates by `scripts/public-api`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fence;
 mod help;
 mod json;
 mod log;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use support::{Database, Login, Stack, VirtualHost, command::relay};
 
+use crate::fence::without_identity;
+
 /// Parked messages with times that do not pass.
 const PARKED: &str = "
 INSERT INTO outbox.parked (position, lane, reason, holds, attempts, due_at, detail, parked_at, message_id, topic,
@@ -36,11 +38,11 @@ async fn printed(stack: &Stack, login: Login, commands: &[&[&str]]) -> String {
     text
 }
 
-/// A line without the addresses of this run's servers.
+/// A line without the addresses of this run's servers and the identity of its database.
 fn anonymous(line: &str) -> String {
     let words = line.split(' ').map(|word| match word.split_once("://") {
         Some((scheme, _)) => format!("{scheme}://<user>:***@<address>"),
-        None => word.to_owned(),
+        None => without_identity(word),
     });
     words.collect::<Vec<_>>().join(" ")
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use support::{ConsumerProcess, Login, Stack, eventually};
 
+use crate::fence::without_identity;
+
 /// Differs between releases of RabbitMQ: only those with a limit are told that there is none.
 const LIMIT: &str = "x-delivery-limit";
 
@@ -78,21 +80,6 @@ fn line(thing: &Value) -> String {
         }
     }
     words.join(" ")
-}
-
-/// A name in which the database's identity is left out.
-fn without_identity(name: &str) -> String {
-    let Some((before, rest)) = name.split_once("postroom.fence.") else {
-        return name.to_owned();
-    };
-    let (identity, lane) = rest.rsplit_once('.').expect("an identity and a lane");
-    let parts: Vec<&str> = identity.split('.').collect();
-    let [cluster, database] = parts[..] else {
-        panic!("a fence of another form: {name}");
-    };
-    assert!(cluster.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
-    assert!(database.bytes().all(|b| b.is_ascii_digit()), "{name}");
-    format!("{before}postroom.fence.<cluster, hexadecimal>.<oid of the database>.{lane}")
 }
 
 /// Names of the relay's sessions.
