@@ -2,9 +2,13 @@
 
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
 use postroom_message::Incoming;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::OwnedMutexGuard;
 
-use crate::{Delivery, delivery::short_name, transaction::TransactionGuard};
+use crate::{Delivery, delivery::short_name};
+
+/// A handler's access to the open transaction. Dropping the guard returns the transaction to the inbox.
+pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
 
 /// A message's transaction and the message itself.
 ///

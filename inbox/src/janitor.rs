@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dedup::Window,
     engine::Engine,
-    events,
+    events, server_error,
     sql::{
         self,
         processed::{Holds, Leaf},
@@ -132,7 +132,7 @@ impl Janitor {
             Ok(false) => Ok(()),
             Err(error) => {
                 // lock_not_available
-                match sql::state(&error).as_deref() {
+                match server_error::state(&error).as_deref() {
                     Some("55P03") => Ok(()),
                     _ => Err(error),
                 }

@@ -15,13 +15,16 @@ mod janitor;
 mod keyed;
 mod outcome;
 mod parked;
+mod parked_row;
 mod policy;
 mod ready;
 mod reason;
+mod server_error;
 mod sql;
 #[doc(hidden)]
 pub mod statements;
 mod transaction;
+mod transaction_error;
 mod witness;
 
 pub use broker::{BrokerError, QueueKind};
@@ -36,4 +39,5 @@ pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;
 pub use reason::Reason;
-pub use transaction::{HandlerFailure, Transaction, TransactionError, TransactionLayer};
+pub use transaction::{Transaction, TransactionLayer};
+pub use transaction_error::{HandlerFailure, TransactionError};

@@ -4,7 +4,7 @@ use outbox::schema::{self, SchemaError};
 use sqlx::PgConnection;
 use tokio::time::sleep;
 
-use crate::{DatabaseError, RunError, engine::Engine, sql, transaction::within};
+use crate::{DatabaseError, RunError, engine::Engine, server_error, sql, transaction::within};
 
 /// The result of one check.
 enum Check {
@@ -36,7 +36,7 @@ async fn check(engine: &Engine) -> Check {
     let refused = |consumer, source| Check::Known(Err(RunError::Database { consumer, source }));
     let mut connection = match engine.settings.pool.acquire().await {
         Ok(connection) => connection,
-        Err(error) if sql::is_refused(&error) => {
+        Err(error) if server_error::is_refused(&error) => {
             return refused(consumer, DatabaseError::Refused(error));
         }
         Err(error) => return Check::Unavailable(error),

@@ -6,13 +6,13 @@ use super::Engine;
 use crate::{
     Outcome, events,
     policy::{ErrorClass, Fault, ParkDecision},
-    sql,
+    server_error,
 };
 
 impl Engine {
     pub(crate) fn emit_unavailable(&self, doing: &'static str, error: &sqlx::Error) {
         let consumer = self.consumer();
-        let error = match sql::advice(error) {
+        let error = match server_error::advice(error) {
             Some(advice) => format!("{}; {advice}", chain(error)),
             None => chain(error),
         };

@@ -11,6 +11,7 @@ use super::{
     order::{self, Call},
     slot::BatchWork,
 };
+use crate::sql::session::TxIdentity;
 use crate::{
     BatchContext, Context, Outcome, TransactionError,
     dedup::Age,
@@ -19,7 +20,7 @@ use crate::{
         self,
         processed::{DedupEntry, RecordedAll},
     },
-    transaction::{Settings, TxIdentity, check, commit, within, work},
+    transaction::{Settings, check, commit, within, work},
 };
 
 /// Time after which the session sends a statement between two handlers.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
 use super::{Disposition, HandlerError};
-use crate::{Context, Delivery, transaction::TransactionGuard};
+use crate::{Context, Delivery, context::TransactionGuard};
 
 /// The transaction of a batch of messages.
 ///

@@ -5,7 +5,7 @@ use outbox::link::Statements;
 use postroom_message::Incoming;
 use sqlx::PgPool;
 
-use super::row;
+use crate::parked_row;
 use crate::{
     Reason,
     sql::{self, parked::Listed},
@@ -117,7 +117,7 @@ impl Parked {
 
 impl From<Listed> for ParkedDelivery {
     fn from(listed: Listed) -> Self {
-        let (message, body) = row::message(listed.message);
+        let (message, body) = parked_row::message(listed.message);
         Self {
             id: listed.id,
             dead: listed.state == "dead",

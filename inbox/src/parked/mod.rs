@@ -2,11 +2,8 @@
 
 mod api;
 mod park;
-mod remove;
-mod row;
 mod worker;
 
 pub use api::{Parked, ParkedDelivery};
-pub(crate) use park::{insert, park};
-pub(crate) use remove::remove;
+pub(crate) use park::park;
 pub(crate) use worker::Worker;

@@ -2,7 +2,7 @@
 
 use outbox::link::Link;
 
-use super::row;
+use crate::parked_row;
 use crate::{
     Delivery, Outcome,
     dedup::{Age, Id, Record},
@@ -31,7 +31,7 @@ pub(crate) async fn park(
     }
     let parked = async {
         let decision = behind_key(settings, &mut link, delivery, decision.clone()).await?;
-        insert(&mut link, &settings.consumer, delivery, &decision).await?;
+        parked_row::insert(&mut link, &settings.consumer, delivery, &decision).await?;
         Ok(Outcome::Parked(decision.reason))
     };
     let outcome = within(parked).await?;
@@ -51,20 +51,6 @@ async fn is_parked(
     };
     let source = message.source.as_deref();
     within(sql::parked::is_there(link, &settings.consumer, id, source)).await
-}
-
-/// Inserts the row of a parked delivery.
-pub(crate) async fn insert(
-    link: &mut Link<'_>,
-    consumer: &str,
-    delivery: &Delivery,
-    decision: &ParkDecision,
-) -> Result<(), sqlx::Error> {
-    let message = delivery.message();
-    let headers = outbox::jsonb(&row::headers(message));
-    let headers = headers.map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let body = delivery.received_body();
-    sql::parked::insert(link, consumer, message, headers, body, decision).await
 }
 
 /// Records the id, if the message has one; returns `false` if the id was recorded before.

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use postroom_message::Backoff;
 
-use super::row;
+use crate::parked_row;
 use crate::{
     Delivery, Reason,
     engine::{Engine, span},
@@ -111,7 +111,7 @@ impl Worker {
             in_order: claimed.holds_key,
             reason: Reason::Failed,
         };
-        let (message, body) = row::message(claimed.message);
+        let (message, body) = parked_row::message(claimed.message);
         let delivery = Delivery::parked(message, body, id, attempts);
         let span = span(self.engine.consumer(), &delivery);
         async {

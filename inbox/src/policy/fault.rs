@@ -5,8 +5,8 @@ use std::{error::Error, time::Duration};
 use postroom_message::errors::{chain, sources};
 
 use crate::{
-    Reason, sql,
-    transaction::{HandlerIntent, TransactionError},
+    Reason, server_error,
+    transaction_error::{HandlerIntent, TransactionError},
 };
 
 /// Longest error text in bytes that is stored; a longer one is truncated.
@@ -59,7 +59,9 @@ impl ErrorClass {
             // A deferred constraint can fail at COMMIT. Any other error leaves the outcome unknown: the
             // rerun finds the record if the transaction has committed.
             TransactionError::Commit(source) => match source.as_database_error() {
-                Some(refused) if !sql::is_conflict(refused) && !sql::has_ended(refused) => {
+                Some(refused)
+                    if !server_error::is_conflict(refused) && !server_error::has_ended(refused) =>
+                {
                     Self::Failed
                 }
                 _ => Self::Rerun,
@@ -91,7 +93,7 @@ impl Fault {
             .unwrap_or(ErrorClass::Failed);
         let advice = sources(error)
             .filter(|_| class == ErrorClass::Unavailable)
-            .find_map(|source| sql::advice(source.downcast_ref()?));
+            .find_map(|source| server_error::advice(source.downcast_ref()?));
         let text = match advice {
             Some(advice) => format!("{}; {advice}", chain(error)),
             None => chain(error),
@@ -121,7 +123,8 @@ impl Fault {
 
 /// Returns `true` if the transaction is to run again although the handler did nothing wrong.
 fn conflicts(error: &(dyn Error + 'static)) -> bool {
-    sql::refusals(error).any(|refusal| sql::is_conflict(refusal) || sql::is_outdated(refusal))
+    server_error::refusals(error)
+        .any(|refusal| server_error::is_conflict(refusal) || server_error::is_outdated(refusal))
 }
 
 /// Truncates a text to [`ERROR_BYTES`] and replaces NUL, which PostgreSQL cannot store.
@@ -141,7 +144,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{ErrorClass, Fault};
-    use crate::{HandlerError, Reason, transaction::TransactionError};
+    use crate::{HandlerError, Reason, TransactionError};
 
     fn handler(error: HandlerError) -> ErrorClass {
         ErrorClass::of(&error.into())

@@ -7,7 +7,8 @@ use outbox::link::Link;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use crate::{dedup::Record, transaction::TxIdentity};
+use super::session::TxIdentity;
+use crate::dedup::Record;
 
 // One statement, one round trip: the record, and whether the key must wait.
 pub(crate) const RECORD_RING: &str = "

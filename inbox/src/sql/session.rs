@@ -8,6 +8,20 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::step;
 
+use crate::server_error;
+
+/// The transaction in which a handler runs, and its session.
+#[derive(Debug, Clone)]
+pub(crate) struct TxIdentity {
+    /// The transaction's id.
+    pub(crate) xid: String,
+    /// Process id of the session at the server.
+    pub(crate) pid: i32,
+    /// Role that locked a parked message's row, and that deletes the row although the handler may have
+    /// changed the role; `None` for a message from the queue.
+    pub(crate) role: Option<String>,
+}
+
 // Asked of the catalogue: the functions that take a table's name fail where its schema may not be used.
 pub(crate) const SERVER: &str = "
 SELECT pg_catalog.current_setting('server_encoding') AS encoding,
@@ -255,7 +269,7 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
 ///
 /// Fails if it does: nobody is left to answer.
 pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Result<(), sqlx::Error> {
-    let end = match super::state(error).as_deref() {
+    let end = match server_error::state(error).as_deref() {
         Some(READ_ONLY) => step::END,
         Some(NO_RIGHT) => END_OTHER_ROLE,
         None if step::is_lost(error) => step::END,

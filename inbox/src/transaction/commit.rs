@@ -6,12 +6,12 @@ use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
 use tokio::time::timeout;
 
-use super::{Settings, TransactionError, prefetched, record::TxIdentity, within};
+use super::{Settings, prefetched, within};
 use crate::{
-    Delivery,
+    Delivery, TransactionError,
     delivery::Origin,
-    parked,
-    sql::{self, step},
+    parked_row, server_error,
+    sql::{self, session::TxIdentity, step},
 };
 
 /// Longest wait for the end of a session that is ended from its own connection.
@@ -44,7 +44,7 @@ pub(crate) async fn commit(
     let mut link = settings.link(&mut tx);
     let committed = within(sql::session::commit_and_begin(&mut link, &identity.xid)).await;
     end_if_lost(&mut link, &committed).await;
-    committed.map_err(|error| match sql::state(&error).as_deref() {
+    committed.map_err(|error| match server_error::state(&error).as_deref() {
         Some(ABORTED) => TransactionError::Aborted(error),
         _ if sql::session::is_ended(&error) => TransactionError::Ended,
         _ => TransactionError::Commit(error),
@@ -75,7 +75,7 @@ pub(crate) async fn check(
         Ok(xid) if xid.as_deref() == Some(&identity.xid) => Ok(()),
         Ok(_) => Err(TransactionError::Ended),
         // The transaction is aborted, perhaps just now by a statement that the handler has abandoned.
-        Err(error) if sql::is_lost(&error) => Err(TransactionError::Lost(error)),
+        Err(error) if server_error::is_lost(&error) => Err(TransactionError::Lost(error)),
         Err(error) => Err(TransactionError::Aborted(error)),
     }
 }
@@ -95,10 +95,10 @@ pub(super) async fn remove_parked(
         if let Some(role) = &identity.role {
             sql::session::take_role(link, role).await?;
         }
-        parked::remove(link, &settings.consumer, id, delivery).await
+        parked_row::remove(link, &settings.consumer, id, delivery).await
     };
     within(removing).await.map_err(|error| {
-        if sql::is_lost(&error) {
+        if server_error::is_lost(&error) {
             TransactionError::Lost(error)
         } else {
             // The inbox has the right to delete the row that it locked, so the handler caused the failure.

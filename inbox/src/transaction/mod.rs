@@ -7,7 +7,6 @@
 mod arrival_rate;
 mod commit;
 mod durability;
-mod error;
 mod layer;
 mod prefetched;
 mod record;
@@ -16,10 +15,7 @@ mod settings;
 mod work;
 
 pub(crate) use commit::{check, commit};
-pub(crate) use error::HandlerIntent;
-pub use error::{HandlerFailure, TransactionError};
 pub use layer::TransactionLayer;
-pub(crate) use record::TxIdentity;
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
-pub(crate) use work::{TransactionGuard, panic_text, work};
+pub(crate) use work::{panic_text, work};

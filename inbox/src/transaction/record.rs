@@ -3,27 +3,15 @@
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
 
-use super::{Settings, TransactionError};
+use super::Settings;
 use crate::{
-    Delivery, Outcome, Reason,
+    Delivery, Outcome, Reason, TransactionError,
     dedup::{Age, Id},
     delivery::Origin,
-    parked,
+    parked_row,
     policy::ParkDecision,
-    sql,
+    sql::{self, session::TxIdentity},
 };
-
-/// The transaction in which a handler runs, and its session.
-#[derive(Debug, Clone)]
-pub(crate) struct TxIdentity {
-    /// The transaction's id.
-    pub(crate) xid: String,
-    /// Process id of the session at the server.
-    pub(crate) pid: i32,
-    /// Role that locked a parked message's row, and that deletes the row although the handler may have
-    /// changed the role; `None` for a message from the queue.
-    pub(crate) role: Option<String>,
-}
 
 /// The next step in the transaction.
 #[derive(Debug)]
@@ -58,7 +46,7 @@ pub(super) async fn record(
                 && is_handled(settings, link, &dated, made_at).await?
             {
                 let removing =
-                    super::within(parked::remove(link, &settings.consumer, id, delivery));
+                    super::within(parked_row::remove(link, &settings.consumer, id, delivery));
                 removing.await.map_err(TransactionError::Unavailable)?;
                 return Ok(RecordResult::Done(Outcome::Gone));
             }
@@ -159,6 +147,6 @@ async fn park_behind(
         return Ok(false);
     }
     let decision = ParkDecision::behind(0, None);
-    parked::insert(link, &settings.consumer, delivery, &decision).await?;
+    parked_row::insert(link, &settings.consumer, delivery, &decision).await?;
     Ok(true)
 }

@@ -10,12 +10,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tower_service::Service;
 
 use super::{
-    Settings, TransactionError, commit, record,
+    Settings, commit, record,
     record::RecordResult,
     within,
     work::{CancelOnDrop, work},
 };
-use crate::{Context, Delivery, HandlerError, Outcome, policy::Fault, sql};
+use crate::{Context, Delivery, HandlerError, Outcome, TransactionError, policy::Fault, sql};
 
 /// Handles each message once: runs the inner service inside the transaction that records the message.
 ///

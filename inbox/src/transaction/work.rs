@@ -5,20 +5,15 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use outbox::{MessageContext, link::Link};
 use sqlx::{Connection as _, Postgres, Transaction};
-use tokio::{
-    runtime::Handle,
-    sync::{Mutex, OwnedMutexGuard},
-    time::timeout,
-};
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
-use super::{Settings, TransactionError, TxIdentity};
+use super::Settings;
 use crate::{
-    HandlerError,
-    sql::{self, step},
+    HandlerError, TransactionError,
+    context::TransactionGuard,
+    server_error,
+    sql::{self, session::TxIdentity, step},
 };
-
-/// A handler's access to the open transaction. Dropping the guard returns the transaction to the inbox.
-pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
 
 /// Longest wait for a rollback, which first waits for a statement that the handler has abandoned.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,7 +129,7 @@ async fn roll_back(
 ) -> TransactionError {
     let rolling_back = async {
         let ended = has_ended_checked(&mut settings.link(&mut tx), identity).await?;
-        if sql::refusals(&failure).any(sql::is_outdated) {
+        if server_error::refusals(&failure).any(server_error::is_outdated) {
             tx.clear_cached_statements().await?;
         }
         tx.rollback().await?;
@@ -147,7 +142,7 @@ async fn roll_back(
     match (rolled_back, failure) {
         (Ok(true), _) => TransactionError::Ended,
         (Err(error), TransactionError::Handler(failure))
-            if sql::is_lost(&error) && !step::is_lost(&error) && failure.is_retry() =>
+            if server_error::is_lost(&error) && !step::is_lost(&error) && failure.is_retry() =>
         {
             TransactionError::Lost(error)
         }
@@ -161,7 +156,7 @@ async fn has_ended_checked(
     identity: &TxIdentity,
 ) -> Result<bool, sqlx::Error> {
     let ended = has_ended(link, identity).await;
-    let is_gone = |error: &sqlx::Error| sql::is_lost(error) && !step::is_lost(error);
+    let is_gone = |error: &sqlx::Error| server_error::is_lost(error) && !step::is_lost(error);
     if ended.as_ref().is_err_and(is_gone) {
         return ended;
     }
@@ -181,7 +176,7 @@ async fn has_ended_checked(
 async fn has_ended(link: &mut Link<'_>, identity: &TxIdentity) -> Result<bool, sqlx::Error> {
     match sql::session::transaction(link).await {
         Ok(xid) => Ok(xid.as_deref() != Some(&identity.xid)),
-        Err(error) if sql::is_lost(&error) => Err(error),
+        Err(error) if server_error::is_lost(&error) => Err(error),
         // A statement failed, in this transaction or in a later one that the handler has begun.
         Err(_) => {
             sql::session::roll_back_and_begin(link).await?;

@@ -44,7 +44,7 @@ pub(super) fn headers(message: &Incoming) -> Value {
 }
 
 /// Returns the message of a row, and its body.
-pub(super) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
+pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     let mut headers = match columns.headers {
         Value::Object(headers) => headers,
         _ => Map::new(),
