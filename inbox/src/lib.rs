@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod broker;
-mod builder;
 mod consumer;
 mod context;
 mod dedup;
@@ -28,8 +27,7 @@ mod transaction_error;
 mod witness;
 
 pub use broker::{BrokerError, QueueKind};
-pub use builder::ConsumerBuilder;
-pub use consumer::Consumer;
+pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::Context;
 pub use delivery::Delivery;
 pub use engine::DeliveryService;

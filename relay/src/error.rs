@@ -1,7 +1,8 @@
 //! Errors that end a relay or a session.
 
 use crate::{
-    broker::BrokerError, config::ConfigError, database::DatabaseError, sequence::SequenceError,
+    broker_error::BrokerError, config::ConfigError, database::DatabaseError,
+    sequence::SequenceError,
 };
 
 /// Error that ends a relay or a session.

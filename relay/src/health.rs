@@ -111,8 +111,8 @@ impl Reporter {
         });
     }
 
-    pub(crate) fn broker(&self, state: &crate::broker::State) {
-        use crate::broker::State;
+    pub(crate) fn broker(&self, state: &crate::broker_state::State) {
+        use crate::broker_state::State;
         let (name, problem) = match state {
             State::Disconnected {
                 reason,

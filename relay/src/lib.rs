@@ -5,12 +5,15 @@
 
 mod answer;
 mod broker;
+mod broker_error;
+mod broker_state;
 pub mod capture;
 mod checkpoint;
 mod config;
 mod database;
 mod error;
 mod events;
+mod frame_reader;
 mod health;
 mod identity;
 mod lease;
@@ -28,7 +31,7 @@ mod standby;
 #[doc(hidden)]
 pub mod statements;
 
-pub use broker::BrokerError;
+pub use broker_error::BrokerError;
 pub use config::{
     Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,
     Publish, Retention, Secret,

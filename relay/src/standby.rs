@@ -6,7 +6,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::{BrokerError, requests},
+    broker::requests,
+    broker_error::BrokerError,
     config::Config,
     error::RelayError,
     events,

@@ -13,8 +13,7 @@ use tokio::{
 };
 
 use super::{
-    BrokerError,
-    error::reply_code,
+    BrokerError, reply_code,
     requests::{channel, delete_queue, short, take_fence},
 };
 use crate::events;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, batch, channel::Confirming, error::reply_code};
+use super::{BrokerError, Event, batch, channel::Confirming, reply_code};
 use crate::{
     capture::Position,
     events,

@@ -12,7 +12,8 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{BrokerError, error::reply_code};
+use super::BrokerError;
+use crate::broker_error::reply_code;
 use crate::config::{Amqp, Secret};
 
 /// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for

@@ -5,22 +5,19 @@
 //! These rows are a *frame*. No row is missed however late its transaction commits, and no row
 //! waits for an open transaction.
 //!
-//! [`Snapshot`], [`Floors`], [`Frontier`] and [`Frame`] are pure; `reader` does the I/O.
+//! Everything here is pure; `crate::frame_reader` does the I/O.
 
 mod floors;
 mod frame;
 mod frontier;
 mod poll;
-pub(crate) mod reader;
 mod snapshot;
-mod timer;
 
 pub use floors::{Floors, Pair};
 pub use frame::{Frame, Page};
 pub use frontier::{Frontier, Straggler};
 pub use poll::PollInterval;
 pub use snapshot::{InvalidSnapshot, Snapshot};
-pub(crate) use timer::Timer;
 
 /// Position of a row: bits 40 and up number the segment, the lower bits count within it.
 pub type Position = i64;

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     RelayError,
-    broker::{BrokerError, State},
+    broker_error::BrokerError,
+    broker_state::State,
     database::DatabaseError,
     publish::{Reason, Settled},
 };

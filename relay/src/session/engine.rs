@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     broker::{self, BatchRequest},
-    capture::{Floors, Position, reader},
+    capture::{Floors, Position},
     config::Config,
     error::RelayError,
     events::{self, MessagesSettled},
+    frame_reader,
     health::Reporter,
     lease::{self, LeaseFreshness},
     message::Message,
@@ -36,7 +37,7 @@ const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// Events of the session's tasks.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) reader: mpsc::Receiver<reader::Event>,
+    pub(super) reader: mpsc::Receiver<frame_reader::Event>,
     pub(super) parked_reader: mpsc::Receiver<parked_reader::Event>,
     pub(super) lease_task: mpsc::Receiver<lease::Event>,
     pub(super) connection: mpsc::Receiver<broker::Event>,

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::{
-    capture::{Floors, Pair, Position, reader::Opened},
+    capture::{Floors, Pair, Position},
     checkpoint::{Checkpoint, Unfinished},
+    frame_reader::Opened,
     publish::Progress,
 };
 
@@ -100,8 +101,9 @@ impl Frames {
 mod tests {
     use super::Frames;
     use crate::{
-        capture::{Pair, Snapshot, reader::Opened},
+        capture::{Pair, Snapshot},
         checkpoint::{Checkpoint, Unfinished},
+        frame_reader::Opened,
         identity::Identity,
         publish::Progress,
     };

@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{connection::ConnectionTask, open::Target},
-    capture::{PollInterval, Timer, reader::Reader},
+    capture::PollInterval,
     config::Config,
     error::RelayError,
+    frame_reader::{Reader, Timer},
     health::Reporter,
     lease::{LeaseConnection, LeaseTask},
 };

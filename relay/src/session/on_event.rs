@@ -10,11 +10,11 @@ use super::{
     state::{Gate, PollState},
 };
 use crate::{
-    broker::{self, State},
-    capture::reader,
+    broker,
+    broker_state::State,
     error::RelayError,
     events::{self, MessagesSettled},
-    lease,
+    frame_reader, lease,
     publish::Settled,
 };
 
@@ -80,9 +80,9 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn on_reader(&mut self, event: reader::Event) -> Result<(), RelayError> {
+    pub(super) fn on_reader(&mut self, event: frame_reader::Event) -> Result<(), RelayError> {
         match event {
-            reader::Event::Opened(frame) => {
+            frame_reader::Event::Opened(frame) => {
                 if !frame.durable {
                     self.state.gate = Gate::Wanted;
                 }
@@ -90,14 +90,14 @@ impl Engine {
                     .open_frame(frame.id, std::mem::take(&mut self.already_parked));
                 self.frames.opened(frame);
             }
-            reader::Event::Rows { frame, rows } => {
+            frame_reader::Event::Rows { frame, rows } => {
                 let rows = rows.into_iter();
                 let settled = rows.filter_map(|row| self.machine.admit(frame, row));
                 settled.collect::<MessagesSettled>().emit();
             }
-            reader::Event::Closed { frame } => self.machine.close_frame(frame),
-            reader::Event::EmptyScan { upper } => self.frames.empty_scan(upper),
-            reader::Event::Lost(error) => return Err(error),
+            frame_reader::Event::Closed { frame } => self.machine.close_frame(frame),
+            frame_reader::Event::EmptyScan { upper } => self.frames.empty_scan(upper),
+            frame_reader::Event::Lost(error) => return Err(error),
         }
         Ok(())
     }

@@ -6,11 +6,7 @@ use lapin::{Connection, types::ShortString};
 use tokio::time::timeout;
 
 use super::{Finding, fence, note};
-use crate::{
-    broker::{BrokerError, requests},
-    config::Config,
-    identity::Identity,
-};
+use crate::{broker::requests, broker_error::BrokerError, config::Config, identity::Identity};
 
 /// Longest wait for the broker's farewell.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use super::{Finding, broker::answered};
 use crate::{
     broker::{
-        BrokerError,
         fence::{self, Fence},
         requests,
     },
+    broker_error::BrokerError,
     config::Config,
     database::{self, Purpose},
     error::RelayError,

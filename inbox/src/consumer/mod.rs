@@ -1,5 +1,7 @@
 //! The consumer: its tasks, and their start and shutdown.
 
+mod builder;
+
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use amqp::Address;
@@ -9,8 +11,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use builder::ConsumerBuilder;
+
 use crate::{
-    ConsumerBuilder, Parked, RunError,
+    Parked, RunError,
     broker::{ABORT, Stream, Topology},
     engine::Engine,
     events,

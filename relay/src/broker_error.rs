@@ -139,7 +139,7 @@ impl BrokerError {
 }
 
 /// Reply code of an AMQP error (AMQP 0-9-1, section 1.2).
-pub(super) fn reply_code(error: &Error) -> Option<u16> {
+pub(crate) fn reply_code(error: &Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,

@@ -2,6 +2,7 @@
 
 mod event;
 mod pages;
+mod timer;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -12,10 +13,11 @@ use tokio::{
 };
 
 pub(crate) use event::{Event, Opened};
+pub(crate) use timer::Timer;
 
-use super::{Floors, Frame, Frontier, PollInterval, Position, Snapshot, timer::Timer};
 use crate::{
     answer,
+    capture::{Floors, Frame, Frontier, PollInterval, Position, Snapshot},
     checkpoint::{Checkpoint, Unfinished},
     error::RelayError,
     lease::SameServerProof,
