@@ -53,6 +53,9 @@ clippy: check-rust ## Lints; warnings are errors
 bins: check-rust
 	$(CARGO) build --locked -p postroom-relay -p postroom-shop --bins
 
+.PHONY: check
+check: fmt-check clippy test-unit ## Format, lints and unit tests: what to run after each change
+
 .PHONY: test-unit
 test-unit: check-rust ## Tests that need no servers
 	$(RUN_TESTS) --lib --bins
@@ -112,6 +115,11 @@ bench: check-rust ## Measures beside raw limits, twenty minutes (FIGURES=a,b, FU
 deny: check-rust ## Checks licences and advisories of the dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "error: cargo-deny is missing; install it: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(CARGO) deny --all-features --locked check
+
+# What needs no network, unlike the advisories.
+.PHONY: deny-offline
+deny-offline: check-rust
+	$(CARGO) deny --all-features --locked check licenses bans sources
 
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts

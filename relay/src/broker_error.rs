@@ -44,7 +44,7 @@ pub enum BrokerError {
         /// How long it was waited for.
         after: Duration,
     },
-    /// Another relay of the same outbox publishes on this broker.
+    /// Another connection holds the fence: that of another relay of this outbox, or of somebody else.
     #[error(
         "the exclusive queue {queue} is held by another connection. If that does not pass: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it. Or somebody who is no relay has taken the queue; close that connection, and let no other user configure {}. Whose it is: rabbitmqctl list_queues name owner_pid, rabbitmqctl list_connections pid user peer_host name. A broker short of memory or disk also keeps the connections of relays that have ended, until it has room again",
         pattern(queue)

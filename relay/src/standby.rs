@@ -26,7 +26,10 @@ pub(crate) async fn take_lease(
     stop: &CancellationToken,
 ) -> Result<bool, RelayError> {
     let mut probing = None;
-    let fence = lease.fence().await?;
+    let Some(fence) = stop.run_until_cancelled(lease.fence()).await else {
+        return Ok(false);
+    };
+    let fence = fence?;
     // The lock is polled rather than waited for: a waiting statement would hold a snapshot, and thereby
     // hold back vacuum, for as long as this relay stands by.
     loop {

@@ -12,17 +12,53 @@ pub fn sources<'a>(
 
 /// Returns the texts of an error and of its sources, joined by `: `.
 ///
-/// A source whose text is already part of the result is left out.
+/// A source whose text already stands in the result, as some errors write it into theirs, is left out.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
         let part = source.to_string();
-        if !text.contains(&part) {
+        if !names(&text, &part) {
             text.push_str(": ");
             text.push_str(&part);
         }
         next = source.source();
     }
     text
+}
+
+/// Returns `true` if a text holds another one as a whole, not as a part of longer words.
+fn names(text: &str, part: &str) -> bool {
+    let is_inside_word = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
+    text.match_indices(part).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let after = &rest[part.len()..];
+        !is_inside_word(before.chars().next_back()) && !is_inside_word(after.chars().next())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] std::io::Error);
+
+    fn told(text: &'static str, source: &str) -> String {
+        chain(&Told(text, std::io::Error::other(source.to_owned())))
+    }
+
+    #[test]
+    fn a_source_is_named_once_and_never_left_out_for_a_similar_one() {
+        assert_eq!(told("reading item 17", "item 1"), "reading item 17: item 1");
+        assert_eq!(
+            told("reading: disk on fire", "disk on fire"),
+            "reading: disk on fire"
+        );
+        assert_eq!(
+            told("refused (no right); grant it", "no right"),
+            "refused (no right); grant it"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::BrokerError;
+use super::{BrokerError, open::CLOSE_TIMEOUT};
 use crate::broker_error::reply_code;
 use crate::config::{Amqp, Secret};
 
@@ -93,20 +93,28 @@ pub(crate) async fn visit(
     fence: &str,
     longest: Duration,
 ) -> Result<(), BrokerError> {
-    let answer_timeout = amqp.connect_timeout;
-    let visiting = async {
-        let connection = connect(url, longest).await?;
+    let after = amqp.connect_timeout;
+    let timed_out = |what| BrokerError::TimedOut { what, after };
+    let connecting = timeout(after, connect(url, longest)).await;
+    let connection = connecting.unwrap_or_else(|_| Err(timed_out("connecting to the broker")))?;
+    let asking = async {
         may_declare(&connection, fence).await?;
         let channel = channel(&connection).await?;
-        declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await?;
-        let closing = connection.close(200, ShortString::default());
-        closing.await.map_err(BrokerError::Lost)
+        declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await
     };
-    let visited = timeout(answer_timeout, visiting).await;
-    visited.unwrap_or(Err(BrokerError::TimedOut {
-        what: "connecting to the broker",
-        after: answer_timeout,
-    }))
+    let asked = timeout(after, asking).await;
+    // Closed whatever came of it: lapin may keep a connection on which a request was cut short.
+    let closing = connection.close(200, ShortString::default());
+    let closed = timeout(CLOSE_TIMEOUT, closing).await;
+    asked.unwrap_or_else(|_| {
+        Err(timed_out(
+            "asking the broker for the fence and the exchange",
+        ))
+    })?;
+    match closed {
+        Ok(closed) => closed.map_err(BrokerError::Lost),
+        Err(_) => Err(timed_out("closing the connection to the broker")),
+    }
 }
 
 /// Seconds between heartbeats. A relay that is frozen must lose its fence, whatever its URL says.

@@ -59,6 +59,10 @@ const OTHERS: &[&str] = &[
     "POSTROOM_AMQP_ADMIN_URL",
     "POSTROOM_RESTART_RABBITMQ",
     "POSTROOM_SEED",
+    "POSTROOM_RELAY",
+    "POSTROOM_OTHER_RELAY",
+    "POSTROOM_BLESS",
+    "POSTROOM_FUZZ_SECONDS",
 ];
 
 /// Returns the variables that have the prefix of settings but are unknown, so that misspelt names are

@@ -30,9 +30,6 @@ use crate::{
 /// already.
 pub(crate) const LANE: i16 = 0;
 
-/// Suffix of the session's name while another connection holds the fence at the broker.
-pub(crate) const FENCED: &str = " fenced";
-
 /// A connection that can take the lease.
 #[derive(Debug)]
 pub(crate) struct LeaseConnection {

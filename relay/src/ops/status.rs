@@ -15,7 +15,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::RelayError,
     identity::Recognised,
-    lease::{FENCED, LANE},
+    lease::LANE,
     pg_timestamp::PgTimestamp,
     sql::{
         checkpoint, message, parked,
@@ -89,10 +89,9 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
 
 impl From<LeaseHolder> for Active {
     fn from(holder: LeaseHolder) -> Self {
-        let name = holder.name.strip_suffix(FENCED);
         Self {
-            fenced: name.is_some(),
-            name: name.unwrap_or(&holder.name).to_owned(),
+            fenced: holder.fenced,
+            name: holder.name,
             address: holder.address,
             since: holder.since,
         }

@@ -207,7 +207,7 @@ pub(crate) async fn by_position(
     read_all(&rows)
 }
 
-/// Rows that a drain asks for, and whether more may follow.
+/// Rows that a key request asks for, and whether more may follow.
 pub(crate) async fn by_key(
     connection: &mut PgConnection,
     lane: i16,

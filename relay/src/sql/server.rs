@@ -227,11 +227,16 @@ pub(crate) async fn holds_lock(
         .await
 }
 
+/// Suffix of the name of the lease's session while another connection holds the fence at the broker.
+pub(crate) const FENCED: &str = " fenced";
+
 /// A relay's session that holds a lease.
 #[derive(Debug)]
 pub(crate) struct LeaseHolder {
     /// Name of the session: lane, host and process.
     pub(crate) name: String,
+    /// `true` while another connection holds the fence at the broker.
+    pub(crate) fenced: bool,
     pub(crate) address: Option<String>,
     pub(crate) since: Option<DateTime<Utc>>,
 }
@@ -241,15 +246,19 @@ pub(crate) async fn lease_holder(
     connection: &mut PgConnection,
     lane: i16,
 ) -> Result<Option<LeaseHolder>, sqlx::Error> {
-    let holder = sqlx::query_as(LEASE_HOLDER)
+    let holder: Option<(String, _, _)> = sqlx::query_as(LEASE_HOLDER)
         .bind(LOCK_CLASS)
         .bind(i32::from(lane))
         .fetch_optional(connection)
         .await?;
-    Ok(holder.map(|(name, address, since)| LeaseHolder {
-        name,
-        address,
-        since,
+    Ok(holder.map(|(session, address, since)| {
+        let name = session.strip_suffix(FENCED);
+        LeaseHolder {
+            fenced: name.is_some(),
+            name: name.unwrap_or(&session).to_owned(),
+            address,
+            since,
+        }
     }))
 }
 

@@ -9,7 +9,7 @@ use std::{
 use rand::Rng as _;
 use url::Url;
 
-use super::process::is_root;
+use super::process::may_as_root;
 
 /// A network namespace with one cable to this host; removed when dropped, its rules with it.
 #[derive(Debug)]
@@ -24,11 +24,9 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one. None, and a word on standard error, for a user who may not.
-    #[allow(clippy::print_stderr)]
+    /// Makes one. `None` for a user who may not, which fails in CI.
     pub fn make() -> Option<Self> {
-        if !is_root() {
-            eprintln!("SKIPPED: only root may make network namespaces");
+        if !may_as_root("make network namespaces") {
             return None;
         }
         // Names of interfaces have at most 15 bytes.

@@ -13,6 +13,19 @@ pub(super) fn is_root() -> bool {
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))
 }
 
+/// Returns `true` if this user may do what only root may. Fails where `CI` is set: no test is skipped there.
+#[allow(clippy::print_stderr)]
+pub(super) fn may_as_root(what: &str) -> bool {
+    if !is_root() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "only root may {what}; run CI as root"
+        );
+        eprintln!("SKIPPED: only root may {what}");
+    }
+    is_root()
+}
+
 /// Gives a folder to PostgreSQL's user if this is root.
 pub(super) fn own(folder: &Path) {
     if is_root() {

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::process::is_root;
+use super::process::may_as_root;
 
 /// A small file system in memory, on a folder; unmounted and removed with it when dropped.
 #[derive(Debug)]
@@ -16,11 +16,9 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Makes one of so many MiB. None, and a word on standard error, for a user who may not.
-    #[allow(clippy::print_stderr)]
+    /// Makes one of so many MiB. `None` for a user who may not, which fails in CI.
     pub fn make(mebibytes: u32) -> Option<Self> {
-        if !is_root() {
-            eprintln!("SKIPPED: only root may mount file systems");
+        if !may_as_root("mount file systems") {
             return None;
         }
         let folder = super::folder("volume");

@@ -17,7 +17,7 @@ use crate::{
     database::{self, Purpose},
     error::RelayError,
     identity::{FENCES, Identity, pattern},
-    lease::{FENCED, LANE},
+    lease::LANE,
     sql::server::{self, LeaseHolder},
 };
 
@@ -116,7 +116,6 @@ async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError
 
 /// Compares the holder of the fence with that of the lease.
 fn judge(queue: &str, tried: Tried, holder: Option<&LeaseHolder>) -> (bool, String) {
-    let is_fenced = |holder: &LeaseHolder| holder.name.ends_with(FENCED);
     match (tried, holder) {
         (Tried::Free, None) => (true, format!("{queue} is free, and may be declared")),
         (Tried::Free, Some(holder)) => (
@@ -130,7 +129,7 @@ fn judge(queue: &str, tried: Tried, holder: Option<&LeaseHolder>) -> (bool, Stri
             true,
             format!("{queue} was left over by a node that is down; a relay goes on without"),
         ),
-        (Tried::Held(_), Some(holder)) if !is_fenced(holder) => (
+        (Tried::Held(_), Some(holder)) if !holder.fenced => (
             true,
             format!("{queue} is held, and {} holds the lease", holder.name),
         ),
