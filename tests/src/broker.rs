@@ -119,6 +119,7 @@ impl VirtualHost {
         let answer = match (method, body) {
             ("GET", _) => ureq::get(&url).call(),
             ("DELETE", _) => ureq::delete(&url).call(),
+            ("POST", Some(body)) => ureq::post(&url).send_json(body),
             (_, Some(body)) => ureq::put(&url).send_json(body),
             (_, None) => ureq::put(&url).send_empty(),
         };

@@ -18,6 +18,8 @@ pub const HEADERS: u16 = 1 << 13;
 pub const MESSAGE_ID: u16 = 1 << 7;
 /// Flag of the property `type`.
 pub const TYPE: u16 = 1 << 5;
+/// Flag of the property `app_id`.
+pub const APP_ID: u16 = 1 << 3;
 
 /// A confirmed channel to a broker, over a socket.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! The engine: runs a delivery's attempts until it is handled or parked.
 
+mod park;
 mod report;
 
 use std::{
@@ -27,7 +28,6 @@ use crate::{
     events,
     group::BatchSlot,
     handler::{BoxError, Router},
-    parked,
     policy::{ErrorClass, Fault, Limits, Next, ParkDecision, Progress},
     transaction::{Settings, panic_text},
     witness::Witness,
@@ -210,32 +210,6 @@ impl Engine {
         let deliveries = message.delivery_count.saturating_sub(lost);
         (deliveries >= self.limits.max_crashes)
             .then(|| self.limits.crashed(deliveries, message.key.is_some()))
-    }
-
-    /// Parks a delivery from the queue, retrying while the database is unavailable, until `ended` is cancelled.
-    async fn park(
-        &self,
-        delivery: &Delivery,
-        decision: &ParkDecision,
-        ended: &CancellationToken,
-    ) -> Settlement {
-        let mut tries = 0_u32;
-        loop {
-            match parked::park(&self.settings, delivery, decision).await {
-                Ok(outcome) => {
-                    self.emit_outcome(outcome);
-                    if decision.is_dead() && outcome != Outcome::Duplicate {
-                        self.emit_dead(decision);
-                    }
-                    return Settlement::Acknowledge;
-                }
-                Err(error) => self.emit_unavailable("parking a message", &error),
-            }
-            tokio::select! {
-                () = ended.cancelled() => return Settlement::Redeliver,
-                () = sleep(self.limits.outage.wait(tries.saturating_add(1))) => tries += 1,
-            }
-        }
     }
 }
 

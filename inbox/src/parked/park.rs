@@ -60,7 +60,10 @@ async fn record(
     delivery: &Delivery,
 ) -> Result<bool, sqlx::Error> {
     let message = delivery.message();
-    let Some(message_id) = &message.message_id else {
+    let message_id = message.message_id.as_ref();
+    // The id or the source of an unreadable message may not be the whole of it: recorded, it would make another
+    // message a duplicate.
+    let Some(message_id) = message_id.filter(|_| message.unreadable.is_none()) else {
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());

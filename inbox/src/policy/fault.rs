@@ -4,13 +4,11 @@ use std::{error::Error, time::Duration};
 
 use postroom_message::errors::{chain, sources};
 
+use super::clip;
 use crate::{
     Reason, server_error,
     transaction_error::{HandlerIntent, TransactionError},
 };
-
-/// Longest error text in bytes that is stored; a longer one is truncated.
-const ERROR_BYTES: usize = 8 * 1024;
 
 /// The meaning of an attempt's error for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,18 +123,6 @@ impl Fault {
 fn conflicts(error: &(dyn Error + 'static)) -> bool {
     server_error::refusals(error)
         .any(|refusal| server_error::is_conflict(refusal) || server_error::is_outdated(refusal))
-}
-
-/// Truncates a text to [`ERROR_BYTES`] and replaces NUL, which PostgreSQL cannot store.
-fn clip(mut text: String) -> String {
-    if text.len() > ERROR_BYTES {
-        text.truncate(text.floor_char_boundary(ERROR_BYTES));
-        text.push('…');
-    }
-    if text.contains('\0') {
-        text = text.replace('\0', "\u{FFFD}");
-    }
-    text
 }
 
 #[cfg(test)]

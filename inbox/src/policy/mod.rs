@@ -12,6 +12,9 @@ pub(crate) use progress::{Next, Progress};
 
 use crate::Reason;
 
+/// Longest error text in bytes that is stored; a longer one is truncated.
+const ERROR_BYTES: usize = 8 * 1024;
+
 /// Largest number of attempts that is written to the table.
 const MOST_COUNTED: i32 = i32::MAX / 2;
 
@@ -56,14 +59,14 @@ impl ParkDecision {
     }
 
     /// Creates the decision to park a message dead, without holding its key.
-    pub(crate) const fn dead(reason: Reason, error: String) -> Self {
+    pub(crate) fn dead(reason: Reason, error: String) -> Self {
         Self {
             reason,
             due: Due::Never,
             attempts: 0,
             holds_key: false,
             recorded: false,
-            error: Some(error),
+            error: Some(clip(error)),
         }
     }
 
@@ -91,4 +94,16 @@ impl ParkDecision {
     pub(crate) const fn is_dead(&self) -> bool {
         matches!(self.due, Due::Never)
     }
+}
+
+/// Truncates a text to [`ERROR_BYTES`] and replaces NUL, which PostgreSQL cannot store.
+fn clip(mut text: String) -> String {
+    if text.len() > ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(ERROR_BYTES));
+        text.push('…');
+    }
+    if text.contains('\0') {
+        text = text.replace('\0', "\u{FFFD}");
+    }
+    text
 }

@@ -5,6 +5,9 @@ use std::{fmt, str::FromStr};
 use lapin::uri::AMQPUri;
 use url::{Host, Url};
 
+/// `frame_max` of a URL that asks for none: RabbitMQ's default.
+const FRAME_MAX: u32 = 131_072;
+
 /// The URL of a broker. Its `Debug` leaves the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(AMQPUri);
@@ -40,6 +43,8 @@ impl FromStr for Address {
         if let Some(Host::Ipv6(address)) = parsed.host() {
             uri.authority.host = address.to_string();
         }
+        // A server may set no limit; the client would then allocate buffers for frames of 4 GiB.
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         Ok(Self(uri))
     }
 }

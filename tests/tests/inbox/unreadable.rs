@@ -2,13 +2,16 @@
 
 use inbox::{Context, HandlerError};
 use lapin::{options::QueueBindOptions, types::FieldTable};
+use serde_json::json;
 use support::{
     eventually,
-    raw::{HEADERS, MESSAGE_ID, RawPublisher, TYPE, long_value, nested, short_string, table},
+    raw::{
+        APP_ID, HEADERS, MESSAGE_ID, RawPublisher, TYPE, long_value, nested, short_string, table,
+    },
 };
 use uuid::Uuid;
 
-use crate::world::{Log, Placed, Running, World, insert_effect};
+use crate::world::{Log, Placed, Running, World, insert_effect, uuid_v4};
 
 const DEAD: &str = "
 SELECT concat_ws('|', reason, state, holds_key, coalesce(message_id, '-'), topic, coalesce(key, '-'), type,
@@ -235,4 +238,102 @@ async fn headers_that_outgrow_a_frame_when_redelivered_stop_their_message_alone(
     })
     .await;
     running.stop().await;
+}
+
+/// The id and the source of an unreadable message may not be all of it, so they make no other a duplicate.
+#[tokio::test]
+async fn an_unreadable_message_makes_no_other_a_duplicate() {
+    let world = World::new().await;
+    let running = start(&world).await;
+    let mut publisher = RawPublisher::connect(&world.broker.url()).await;
+    let id = uuid_v4().to_string();
+    let identity = [short_string(id.as_bytes()), short_string(b"orders.placed")].concat();
+    for source in [&b"caf\xE9"[..], b"caf\xE8"] {
+        let values = [&*identity, &short_string(source)].concat();
+        let flags = MESSAGE_ID | TYPE | APP_ID;
+        publisher.publish(ROUTE, (flags, &values), b"{}").await;
+    }
+    let dead = format!("undecodable|dead|{id}|-|orders.placed");
+    eventually("both are dead", async || {
+        world.database.texts(DEAD_SHORT).await == [&*dead, &*dead]
+    })
+    .await;
+    let body = serde_json::to_vec(&Placed::new("b", 1)).unwrap();
+    publisher
+        .publish(ROUTE, (MESSAGE_ID | TYPE, &identity), &body)
+        .await;
+    eventually("a good one of the same id is handled", async || {
+        world.database.effects("b").await == [1]
+    })
+    .await;
+    running.stop().await;
+}
+
+/// The row could not be stored, so the message was parked again and again, and held up its prefetch window.
+#[tokio::test]
+async fn a_reason_that_a_publisher_gives_stops_its_message_alone() {
+    let world = World::new().await;
+    let running = start(&world).await;
+    let mut publisher = RawPublisher::connect(&world.broker.url()).await;
+    let id = Uuid::now_v7().to_string();
+    let values = [
+        table(&[(b"postroom-unreadable", long_value(b'S', b"a\0b"))]),
+        short_string(id.as_bytes()),
+        short_string(b"orders.placed"),
+    ];
+    let flags = HEADERS | MESSAGE_ID | TYPE;
+    publisher
+        .publish(ROUTE, (flags, &values.concat()), b"{}")
+        .await;
+    let dead = format!("undecodable|dead|{id}|-|orders.placed");
+    eventually("it is dead", async || {
+        world.database.texts(DEAD_SHORT).await == [&*dead]
+    })
+    .await;
+    running.stop().await;
+    world.broker.settled("billing").await;
+}
+
+/// RabbitMQ sends headers that came by HTTP in one frame, however large they are.
+#[tokio::test]
+async fn headers_larger_than_any_frame_stop_their_message_alone() {
+    let world = World::new().await;
+    let running = start(&world).await;
+    let vhost = &world.broker.vhost;
+    let path = format!("exchanges/{}/postroom/publish", vhost.name);
+    let many: serde_json::Map<_, _> = (0..50_000)
+        .map(|number| (format!("{number:x}"), json!(true)))
+        .collect();
+    let mut dead = Vec::new();
+    for headers in [json!(many), json!({ "numbers": vec![1; 3_000_000] })] {
+        let id = Uuid::now_v7().to_string();
+        let message = json!({
+            "routing_key": "orders.placed",
+            "properties": { "message_id": id, "type": "orders.placed", "headers": headers },
+            "payload": "{}",
+            "payload_encoding": "string",
+        });
+        vhost.request("POST", &path, Some(&message));
+        dead.push(id);
+    }
+    world.broker.publish(&Placed::new("b", 1)).await;
+    eventually("the good message is handled", async || {
+        world.database.effects("b").await == [1]
+    })
+    .await;
+    // What follows the headers of the larger one is not read.
+    let dead = [
+        format!("undecodable|dead|{}|-|orders.placed", dead[0]),
+        "undecodable|dead|-|-|-".to_owned(),
+    ];
+    eventually("the others are dead", async || {
+        let mut rows = world.database.texts(DEAD_SHORT).await;
+        rows.sort();
+        let mut dead = dead.clone();
+        dead.sort();
+        rows == dead
+    })
+    .await;
+    running.stop().await;
+    world.broker.settled("billing").await;
 }

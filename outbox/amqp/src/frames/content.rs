@@ -55,16 +55,10 @@ pub(super) fn readable(payload: &[u8], flaw: Option<String>, limit: usize) -> Op
     if !found.flaws.is_empty() {
         add(&mut flaws, &found.flaws);
     }
-    loop {
-        let written = found.write(payload, &flaws);
-        if written.len() <= limit {
-            return Some(written);
-        }
-        let Some(name) = found.remove_largest_field() else {
-            return Some(written);
-        };
+    for name in found.fit(limit) {
         add(&mut flaws, &format!("header {name:?} does not fit a frame"));
     }
+    Some(found.write(payload, &flaws))
 }
 
 /// What can be read of a content header.
@@ -135,6 +129,12 @@ impl<'a> Found<'a> {
         let checked = reader.value()?;
         let bytes = &before[..before.len() - reader.0.len()];
         match (std::str::from_utf8(name), checked) {
+            (Ok(UNREADABLE), _) => {
+                add(
+                    &mut self.flaws,
+                    &format!("header {UNREADABLE:?} is Postroom's own"),
+                );
+            }
             (Ok(name), Ok(())) => self.fields.push((name, bytes)),
             (Ok(name), Err(flaw)) => {
                 add(&mut self.flaws, &format!("header {name:?} {}", flaw.text()));
@@ -144,11 +144,25 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    /// Leaves the largest header out; returns its name.
-    fn remove_largest_field(&mut self) -> Option<&'a str> {
-        let fields = self.fields.iter().enumerate();
-        let (largest, _) = fields.max_by_key(|(_, (_, bytes))| bytes.len())?;
-        Some(self.fields.swap_remove(largest).0)
+    /// Leaves the largest headers out, so that the content header fits `limit` bytes; returns their names.
+    fn fit(&mut self, limit: usize) -> Vec<&'a str> {
+        let values = self.values.iter().flatten().map(|value| value.len());
+        let reason = 1 + UNREADABLE.len() + 5 + REASON_BYTES;
+        let others = FIXED_BYTES + 2 + values.sum::<usize>() + 4 + reason;
+        let mut bytes: usize = self.fields.iter().map(|(_, field)| field.len()).sum();
+        let room = limit.saturating_sub(others);
+        if bytes <= room {
+            return Vec::new();
+        }
+        self.fields.sort_by_key(|(_, field)| field.len());
+        let mut left_out = Vec::new();
+        while bytes > room
+            && let Some((name, field)) = self.fields.pop()
+        {
+            bytes -= field.len();
+            left_out.push(name);
+        }
+        left_out
     }
 
     /// Writes a content header with the reason among its headers.

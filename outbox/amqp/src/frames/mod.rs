@@ -30,7 +30,8 @@ const FRAME_MIN: usize = 4_096;
 /// Follows each payload.
 const FRAME_END: u8 = 0xCE;
 
-/// Largest method or content header. RabbitMQ's `frame_max` is 128 KiB unless configured otherwise.
+/// Most bytes of a frame that are held. RabbitMQ sends a content header of any size in one frame, whatever
+/// `frame_max` is: its management API takes messages with headers of many megabytes.
 const LARGEST_HELD: usize = 8 * 1024 * 1024;
 
 const METHOD: u8 = 1;
@@ -53,8 +54,14 @@ enum State {
     Header(Vec<u8>),
     /// Passes on this many bytes.
     Passing(usize),
-    /// Collects a frame until it has this many bytes.
-    Holding { frame: Vec<u8>, bytes: usize },
+    /// Collects a frame until it has this many bytes, and skips as many after them.
+    Holding {
+        frame: Vec<u8>,
+        bytes: usize,
+        skipped: usize,
+    },
+    /// Skips the rest of a frame that is too large to be held.
+    Skipping { frame: Vec<u8>, left: usize },
     /// Passes everything on: the server speaks no AMQP 0-9-1.
     Foreign,
 }
@@ -89,15 +96,42 @@ impl FrameFilter {
                     output.extend_from_slice(take(&mut input, passed));
                     after_passing(left - passed)
                 }
-                State::Holding { mut frame, bytes } => {
+                State::Holding {
+                    mut frame,
+                    bytes,
+                    skipped,
+                } => {
                     let missing = (bytes - frame.len()).min(input.len());
                     frame.extend_from_slice(take(&mut input, missing));
                     if frame.len() < bytes {
-                        State::Holding { frame, bytes }
+                        State::Holding {
+                            frame,
+                            bytes,
+                            skipped,
+                        }
+                    } else if skipped > 0 {
+                        State::Skipping {
+                            frame,
+                            left: skipped,
+                        }
                     } else {
                         self.finish(&frame, output);
                         frame.clear();
                         State::Header(frame)
+                    }
+                }
+                State::Skipping { mut frame, left } => {
+                    let skipped = take(&mut input, left).len();
+                    if skipped < left {
+                        State::Skipping {
+                            frame,
+                            left: left - skipped,
+                        }
+                    } else {
+                        // Its beginning, as a frame that ends there.
+                        frame.push(FRAME_END);
+                        self.finish(&frame, output);
+                        State::Header(Vec::with_capacity(HEADER_BYTES))
                     }
                 }
                 State::Foreign => {
@@ -173,16 +207,18 @@ fn begin(mut header: Vec<u8>, input: &mut &[u8], output: &mut Vec<u8>) -> io::Re
         output.append(&mut header);
         return Ok(State::Passing(size + 1));
     }
-    if size > LARGEST_HELD {
+    if kind == METHOD && size > LARGEST_HELD {
         let text = format!(
             "the broker sent a frame of {size} bytes, which holds no body; is this an AMQP server?"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let bytes = size + OVERHEAD;
+    let held = bytes.min(HEADER_BYTES + LARGEST_HELD);
     Ok(State::Holding {
         frame: header,
-        bytes,
+        bytes: held,
+        skipped: bytes - held,
     })
 }
 

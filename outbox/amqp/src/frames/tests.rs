@@ -272,6 +272,49 @@ fn servers_of_other_protocols_are_passed_on() {
     );
 }
 
+/// A publisher may set the header itself, with characters that PostgreSQL cannot store.
+#[test]
+fn a_reason_that_a_publisher_gives_is_not_believed() {
+    let forged = table(&[(UNREADABLE, long(b'S', b"a\0b")), ("good", vec![b't', 1])]);
+    let properties = properties(&filtered(&content_header(HEADERS, &forged), 9));
+    assert_eq!(
+        reason(&properties),
+        "header \"postroom-unreadable\" is Postroom's own"
+    );
+    assert!(header(&properties, "good").is_some());
+}
+
+/// RabbitMQ sends a content header of any size in one frame. The work must not grow with the square of it.
+#[test]
+fn headers_of_any_number_and_size_are_made_to_fit() {
+    let greeting = crate::server::Greeting::default;
+    let many = table(&vec![("", vec![b'V']); 500_000]);
+    let large = table(&[("fill", long(b'S', &vec![b'x'; 9 * 1024 * 1024]))]);
+    let good = content_header(TYPE, &short(b"placed"));
+    for (headers, told) in [(many, "does not fit a frame"), (large, "malformed")] {
+        let mut filter = FrameFilter::new(None, greeting());
+        let mut output = Vec::new();
+        let tune = [
+            &[0, 10, 0, 30, 0, 0][..],
+            &131_072_u32.to_be_bytes(),
+            &[0, 0],
+        ];
+        filter
+            .filter(&frame(1, &tune.concat()), &mut output)
+            .unwrap();
+        output.clear();
+        let bytes = [content_header(HEADERS, &headers), good.clone()].concat();
+        for piece in bytes.chunks(65_536) {
+            filter.filter(piece, &mut output).unwrap();
+        }
+        let (first, second) = output.split_at(output.len() - good.len());
+        assert_eq!(second, good);
+        assert!(first.len() <= 131_072);
+        let reason = reason(&properties(first));
+        assert!(reason.contains(told), "{reason}");
+    }
+}
+
 proptest! {
     /// The client parses whatever properties come out, whoever sent what.
     #[test]

@@ -26,10 +26,7 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
         .text(names::SOURCE)
         .or_else(|| property(properties.app_id()));
     routing_key.clone_into(&mut message.topic);
-    message.key = attributes
-        .integer(names::PARTITION_KEY)
-        .map(|key| key.to_string())
-        .or_else(|| attributes.text(names::PARTITION_KEY));
+    message.key = attributes.text(names::PARTITION_KEY);
     message.type_name = property(properties.kind()).or_else(|| attributes.text(names::TYPE));
     message.version = attributes.integer(names::EVENT_VERSION);
     message.content_type = property(properties.content_type());
@@ -43,7 +40,7 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
         .or_else(|| {
             properties
                 .timestamp()
-                .and_then(|s| DateTime::from_timestamp(s as i64, 0))
+                .and_then(|seconds| DateTime::from_timestamp(seconds.try_into().ok()?, 0))
         });
     message.headers = user_headers(table);
     message.delivery_count = attributes
@@ -61,19 +58,34 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// Returns an attribute that is a text; `None` if it is not UTF-8: replacing the bad bytes could make
-    /// two different ids equal.
+    /// Returns an attribute that is a text, its bytes, or a whole number.
+    ///
+    /// Any other value makes the message unreadable, as does a text that is not UTF-8: without the attribute,
+    /// or with other bytes in it, two different ids could be equal.
     fn text(&mut self, name: &str) -> Option<String> {
-        let text = match self.table.inner().get(name)? {
-            AMQPValue::LongString(text) => text,
-            AMQPValue::ShortString(text) => return Some(text.to_string()),
-            _ => return None,
+        let value = self.table.inner().get(name)?;
+        let bytes = match value {
+            AMQPValue::Void => return None,
+            AMQPValue::LongString(text) => text.as_bytes(),
+            AMQPValue::ByteArray(bytes) => bytes.as_slice(),
+            AMQPValue::ShortString(text) => text.as_str().as_bytes(),
+            value => {
+                let number = integer(value).map(|number| number.to_string());
+                if number.is_none() {
+                    self.unreadable(format!("header {name:?} is no text"));
+                }
+                return number;
+            }
         };
-        let text = std::str::from_utf8(text.as_bytes());
-        if text.is_err() && self.unreadable.is_none() {
-            self.unreadable = Some(format!("header {name:?} is not UTF-8"));
+        let text = std::str::from_utf8(bytes);
+        if text.is_err() {
+            self.unreadable(format!("header {name:?} is not UTF-8"));
         }
         text.ok().map(str::to_owned)
+    }
+
+    fn unreadable(&mut self, problem: String) {
+        self.unreadable.get_or_insert(problem);
     }
 
     fn integer(&self, name: &str) -> Option<i64> {

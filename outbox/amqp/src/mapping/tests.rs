@@ -3,7 +3,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use postroom_message::{HeaderValue, Headers, reserved};
+use postroom_message::{HeaderValue, Headers, Incoming, reserved};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -94,10 +94,42 @@ fn an_error_names_the_field_that_the_broker_cannot_carry() {
     ));
 }
 
-#[test]
-fn a_key_may_be_a_number() {
+/// Reads a message with one header.
+fn decode_with(name: &str, value: AMQPValue) -> Incoming {
     let mut headers = FieldTable::default();
-    headers.insert("cloudEvents_partitionkey".into(), AMQPValue::LongInt(42));
-    let properties = BasicProperties::default().with_headers(headers);
-    assert_eq!(decode("t", &properties).key.as_deref(), Some("42"));
+    headers.insert(name.into(), value);
+    decode("t", &BasicProperties::default().with_headers(headers))
+}
+
+#[test]
+fn an_attribute_may_be_a_number_or_bytes() {
+    let bytes = AMQPValue::ByteArray(b"shop".to_vec().into());
+    for (value, text) in [(AMQPValue::LongInt(42), "42"), (bytes, "shop")] {
+        let message = decode_with("cloudEvents_partitionkey", value.clone());
+        assert_eq!(message.key.as_deref(), Some(text));
+        let message = decode_with("cloudEvents_source", value);
+        assert_eq!(message.source.as_deref(), Some(text));
+        assert_eq!(message.unreadable, None);
+    }
+}
+
+/// Without its source or key, a message could pass for another, or overtake an earlier one.
+#[test]
+fn an_attribute_that_has_no_text_makes_its_message_unreadable() {
+    for name in ["cloudEvents_source", "cloudEvents_partitionkey"] {
+        for (value, problem) in [
+            (AMQPValue::FieldTable(FieldTable::default()), "no text"),
+            (AMQPValue::Double(1.5), "no text"),
+            (AMQPValue::ByteArray(vec![0xFF].into()), "not UTF-8"),
+        ] {
+            let told = decode_with(name, value).unreadable.unwrap();
+            assert_eq!(told, format!("header {name:?} is {problem}"));
+        }
+    }
+}
+
+#[test]
+fn a_time_beyond_all_measure_is_ignored() {
+    let properties = BasicProperties::default().with_timestamp(u64::MAX);
+    assert_eq!(decode("t", &properties).occurred_at, None);
 }
