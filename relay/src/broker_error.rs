@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::{Error, ErrorKind};
+use lapin::Error;
 
 use crate::identity::pattern;
 
@@ -135,13 +135,5 @@ impl BrokerError {
             self,
             Self::Url { .. } | Self::Unauthorised { .. } | Self::ExchangeDiffers { .. }
         )
-    }
-}
-
-/// Reply code of an AMQP error (AMQP 0-9-1, section 1.2).
-pub(crate) fn reply_code(error: &Error) -> Option<u16> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
     }
 }

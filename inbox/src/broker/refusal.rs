@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use lapin::ErrorKind;
+use amqp::Refusal;
 
 /// Why the broker will not serve this consumer until somebody changes something.
 #[derive(Debug, thiserror::Error)]
@@ -81,47 +81,15 @@ pub(super) enum Failure {
     },
 }
 
-/// AMQP 0-9-1, section 1.2 (constants).
-const ACCESS_REFUSED: u16 = 403;
-const NOT_FOUND: u16 = 404;
-const PRECONDITION_FAILED: u16 = 406;
-const NOT_ALLOWED: u16 = 530;
-
 impl Failure {
     pub(super) fn new(doing: &'static str, source: lapin::Error) -> Self {
         let source = Box::new(source);
-        match reply_code(&source) {
-            // Others' connections may end.
-            Some(NOT_ALLOWED) if source.to_string().contains("limit") => {
-                Self::Unreachable { doing, source }
+        match Refusal::of(&source) {
+            Some(Refusal::Access | Refusal::Topic | Refusal::NotAllowed) => {
+                BrokerError::Refused { doing, source }.into()
             }
-            // And so may others' consumers.
-            Some(ACCESS_REFUSED) if source.to_string().contains("in exclusive use") => {
-                Self::Unreachable { doing, source }
-            }
-            Some(ACCESS_REFUSED | NOT_ALLOWED) => BrokerError::Refused { doing, source }.into(),
+            // Other connections and consumers may end, so a limit or an exclusive use may pass.
             _ => Self::Unreachable { doing, source },
         }
-    }
-}
-
-/// Returns whether something exists with other arguments.
-pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
-    is_precondition(error) && error.to_string().contains("inequivalent")
-}
-
-/// Returns whether what was looked for does not exist.
-pub(super) fn is_missing(error: &lapin::Error) -> bool {
-    reply_code(error) == Some(NOT_FOUND)
-}
-
-pub(super) fn is_precondition(error: &lapin::Error) -> bool {
-    reply_code(error) == Some(PRECONDITION_FAILED)
-}
-
-fn reply_code(error: &lapin::Error) -> Option<u16> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
     }
 }

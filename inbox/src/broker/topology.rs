@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amqp::DeliveryLimit;
+use amqp::{DeliveryLimit, Refusal};
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -12,7 +12,7 @@ use outbox::HeaderValue;
 
 use super::{
     answer::answer,
-    refusal::{BrokerError, Failure, is_mismatch, is_missing, is_precondition},
+    refusal::{BrokerError, Failure},
 };
 
 /// Name of the argument after how many redeliveries a queue drops or dead-letters a message.
@@ -105,16 +105,16 @@ impl Topology {
             FieldTable::default(),
         );
         let declared = answer("declaring the exchange", declare).await;
-        declared.map_err(|failure| match failure {
-            Failure::Unreachable { source, .. } if is_mismatch(&source) => {
-                let exchange = self.exchange.clone();
-                BrokerError::Exchange { exchange, source }.into()
+        declared.map_err(|failure| {
+            let Failure::Unreachable { doing, source } = failure else {
+                return failure;
+            };
+            let exchange = self.exchange.clone();
+            match Refusal::of(&source) {
+                Some(Refusal::Inequivalent) => BrokerError::Exchange { exchange, source }.into(),
+                Some(Refusal::NotFound) => Failure::NoExchange { exchange, source },
+                _ => Failure::Unreachable { doing, source },
             }
-            Failure::Unreachable { source, .. } if is_missing(&source) => Failure::NoExchange {
-                exchange: self.exchange.clone(),
-                source,
-            },
-            failure => failure,
         })
     }
 
@@ -126,16 +126,16 @@ impl Topology {
         let arguments = self.queue_arguments(limit);
         let declare = channel.queue_declare(self.queue.as_str().into(), options, arguments);
         let declared = answer("declaring the queue", declare).await;
-        declared.map(drop).map_err(|failure| match failure {
-            Failure::Unreachable { source, .. } if is_precondition(&source) => {
-                let queue = self.queue.clone();
-                if is_mismatch(&source) {
-                    BrokerError::Queue { queue, source }.into()
-                } else {
-                    BrokerError::Argument { queue, source }.into()
-                }
+        declared.map(drop).map_err(|failure| {
+            let Failure::Unreachable { doing, source } = failure else {
+                return failure;
+            };
+            let queue = self.queue.clone();
+            match Refusal::of(&source) {
+                Some(Refusal::Inequivalent) => BrokerError::Queue { queue, source }.into(),
+                Some(Refusal::Precondition) => BrokerError::Argument { queue, source }.into(),
+                _ => Failure::Unreachable { doing, source },
             }
-            failure => failure,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amqp::Refusal;
 use lapin::{
     Channel, Connection, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    BrokerError, reply_code,
+    BrokerError,
     requests::{channel, delete_queue, short, take_fence},
 };
 use crate::events;
@@ -199,7 +200,7 @@ async fn look_elsewhere(connection: Arc<Connection>) -> Result<Answer, BrokerErr
 /// A refusal is an answer too.
 fn answer(answer: Result<(), lapin::Error>) -> Result<Answer, BrokerError> {
     match answer {
-        Err(error) if reply_code(&error).is_none() => Err(BrokerError::Lost(error)),
+        Err(error) if Refusal::of(&error).is_none() => Err(BrokerError::Lost(error)),
         Err(_) => Ok(Answer::Refused),
         Ok(()) => Ok(Answer::Exists),
     }

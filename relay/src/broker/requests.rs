@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp::Address;
+use amqp::{Address, Refusal};
 use lapin::{
     BasicProperties, Channel, Connection, ErrorKind, ExchangeKind,
     options::{
@@ -13,7 +13,6 @@ use lapin::{
 use tokio::time::timeout;
 
 use super::{BrokerError, open::CLOSE_TIMEOUT};
-use crate::broker_error::reply_code;
 use crate::config::{Amqp, Secret};
 
 /// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
@@ -32,23 +31,15 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
     amqp::connect(&address.with_heartbeat(seconds), &name)
         .await
         .map(|connected| connected.connection)
-        .map_err(|source| {
-            // access refused, virtual host missing or not allowed
-            match reply_code(&source) {
-                // Others' connections may end.
-                Some(530) if source.to_string().contains("limit") => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-                Some(403 | 530) => BrokerError::Unauthorised {
-                    url: url.to_string(),
-                    source,
-                },
-                _ => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-            }
+        .map_err(|source| match Refusal::of(&source) {
+            Some(Refusal::Access | Refusal::NotAllowed) => BrokerError::Unauthorised {
+                url: url.to_string(),
+                source,
+            },
+            _ => BrokerError::Connect {
+                url: url.to_string(),
+                source,
+            },
         })
 }
 
@@ -70,8 +61,8 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
         // Another broker may accept the argument.
         return delete_queue(&channel, queue).await;
     };
-    match reply_code(&source) {
-        Some(403) => Err(BrokerError::FenceDenied {
+    match Refusal::of(&source) {
+        Some(Refusal::Access) => Err(BrokerError::FenceDenied {
             queue: queue.to_owned(),
             source,
         }),
@@ -142,10 +133,12 @@ pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), Bro
     declare
         .await
         .map(drop)
-        .map_err(|source| match reply_code(&source) {
+        .map_err(|source| match Refusal::of(&source) {
             // Another connection's, or a queue with other properties.
-            Some(405 | 406) => BrokerError::Fenced { queue },
-            Some(403) => BrokerError::FenceDenied { queue, source },
+            Some(Refusal::Locked | Refusal::Inequivalent | Refusal::Precondition) => {
+                BrokerError::Fenced { queue }
+            }
+            Some(Refusal::Access) => BrokerError::FenceDenied { queue, source },
             _ => BrokerError::Lost(source),
         })
 }
@@ -169,8 +162,8 @@ pub(crate) async fn declare_exchange(
             FieldTable::default(),
         )
         .await
-        .map_err(|source| match reply_code(&source) {
-            Some(406) => BrokerError::ExchangeDiffers {
+        .map_err(|source| match Refusal::of(&source) {
+            Some(Refusal::Inequivalent | Refusal::Precondition) => BrokerError::ExchangeDiffers {
                 exchange: exchange.to_owned(),
                 source,
             },
@@ -188,11 +181,11 @@ pub(crate) async fn try_to_publish(
         let Err(error) = publish_and_take_back(&channel, exchange).await else {
             return Ok(());
         };
-        match error.kind() {
+        match Refusal::of(&error) {
             // The refusal came between two requests, and the client told nobody.
-            ErrorKind::InvalidChannelState(..) => {}
+            None if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) => {}
             // It may be allowed on topics of certain names.
-            _ if error.to_string().contains("access to topic") => return Ok(()),
+            Some(Refusal::Topic) => return Ok(()),
             _ => return Err(route_down(exchange, error)),
         }
     }
@@ -209,8 +202,8 @@ async fn publish_and_take_back(channel: &Channel, exchange: &str) -> Result<(), 
 }
 
 fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
-    match reply_code(&source) {
-        Some(403 | 404) => BrokerError::RouteDown {
+    match Refusal::of(&source) {
+        Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),
             source,
         },
