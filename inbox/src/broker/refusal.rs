@@ -1,10 +1,10 @@
-//! What the broker refuses for good, told apart from what may work later.
+//! Errors of the broker, divided into permanent refusals and failures that may pass.
 
 use std::error::Error;
 
 use amqp::Refusal;
 
-/// Why the broker will not serve this consumer until somebody changes something.
+/// Refusal that stays until an operator changes the broker or the consumer's settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -15,55 +15,55 @@ pub enum BrokerError {
     Queue {
         /// Name of the queue.
         queue: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The broker cannot make such a queue.
+    /// The broker does not accept one of the queue's arguments.
     #[error(
         "queue {queue:?} cannot be declared: the broker does not take one of its arguments; correct `queue_argument`"
     )]
     Argument {
         /// Name of the queue.
         queue: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The exchange, which `declare_exchange` asks for, exists with another type or other arguments.
+    /// The exchange that `declare_exchange` asks for exists with another type or other arguments.
     #[error(
         "exchange {exchange:?} exists, but is no durable topic exchange; name another with `exchange`, or delete it so that it is declared anew"
     )]
     Exchange {
         /// Name of the exchange.
         exchange: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The broker knows the user, or the virtual host, and refuses.
+    /// The broker refuses the user, the virtual host or a permission.
     #[error(
         "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange and on each topic that is bound to; configure on the exchange only if `declare_exchange` is set (\"At the broker\" in docs/operations.md)"
     )]
     Refused {
-        /// What was being done.
+        /// Request that was refused.
         doing: &'static str,
-        /// The broker's words.
+        /// The broker's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// It makes no sense to try again.
+    /// A permanent refusal: another try cannot help.
     #[error(transparent)]
     Refused(#[from] BrokerError),
-    /// The exchange is missing, and others declare it.
+    /// The exchange is missing, and this consumer does not declare it.
     #[error(
         "exchange {exchange:?} does not exist; start the relay that declares it, or declare it (topic, durable)"
     )]
@@ -72,7 +72,7 @@ pub(super) enum Failure {
         #[source]
         source: Box<lapin::Error>,
     },
-    /// It may work later.
+    /// The broker cannot be reached, or a request failed; another try may help.
     #[error("{doing}")]
     Unreachable {
         doing: &'static str,
@@ -88,7 +88,7 @@ impl Failure {
             Some(Refusal::Access | Refusal::Topic | Refusal::NotAllowed) => {
                 BrokerError::Refused { doing, source }.into()
             }
-            // Other connections and consumers may end, so a limit or an exclusive use may pass.
+            // A limit or an exclusive use may pass, because other connections and consumers may end.
             _ => Self::Unreachable { doing, source },
         }
     }

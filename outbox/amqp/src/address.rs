@@ -1,11 +1,11 @@
-//! The address of a broker, which does not show its password.
+//! Address of a broker, whose `Debug` hides the password.
 
 use std::{fmt, str::FromStr};
 
 use lapin::uri::AMQPUri;
 use url::{Host, Url};
 
-/// The URL of a broker. Its `Debug` leaves the password out.
+/// URL of a broker. `Debug` omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(AMQPUri);
 
