@@ -14,8 +14,8 @@ pub(crate) fn has_ended(error: &(dyn DatabaseError + 'static)) -> bool {
     code.starts_with("08") || code.starts_with("57P") || matches!(code, "40003" | "25P03" | "25P04")
 }
 
-/// Iterates over the server's errors in a chain of sources. Transparent errors and those of `anyhow` hide the
-/// client's error, but not its content.
+/// Iterates over the server's errors in a chain of sources. Transparent errors and `anyhow` errors hide the
+/// client's error, but show its source, the server's error.
 pub(crate) fn refusals<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn DatabaseError + 'static)> {
@@ -34,10 +34,10 @@ pub(crate) fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     matches!(error.code().as_deref(), Some("40001" | "40P01"))
 }
 
-/// Returns `true` if a prepared statement has another result since a table was changed. The statement fails until
-/// it is prepared anew, which sqlx (0.9) never does.
+/// Returns `true` if a table was changed so that a prepared statement returns other columns. The statement fails
+/// until it is prepared again, which sqlx (0.9) never does.
 pub(crate) fn is_outdated(error: &(dyn DatabaseError + 'static)) -> bool {
-    // feature_not_supported. Texts may be translated, the names of the server's functions are not.
+    // feature_not_supported. Error texts may be translated; names of server functions never are.
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| {
@@ -50,10 +50,10 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     error.as_database_error().is_none_or(has_ended)
 }
 
-/// Returns the cure for an error that looks temporary and is not; `None` for other errors.
+/// Returns the remedy for an error that looks temporary but is permanent; `None` for other errors.
 pub(crate) fn advice(error: &sqlx::Error) -> Option<&'static str> {
-    // duplicate_prepared_statement, invalid_sql_statement_name, protocol_violation (other parameters than the
-    // statement of that name has), insufficient_privilege
+    // duplicate_prepared_statement, invalid_sql_statement_name, protocol_violation (parameters that do not match
+    // the statement of that name); insufficient_privilege
     match state(error).as_deref() {
         Some("42P05" | "26000" | "08P01") => Some(
             "a pool that leads to a pooler in transaction mode needs prepared_statements(false): see \"Poolers\" in docs/operations.md",

@@ -1,9 +1,9 @@
-//! Whether the database's schema is one that this release knows.
+//! Check that this release can work with the version of the database's schema.
 
 use migrations::SCHEMA_VERSION;
 use sqlx::{PgConnection, Row as _};
 
-/// Why the schema was refused.
+/// Reason why this release cannot use the database's schema.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
@@ -37,19 +37,19 @@ pub enum SchemaError {
         found: i32,
     },
 
-    /// The database could not be asked.
+    /// The query of the schema's version failed.
     #[error("asking the database for its Postroom schema version")]
     Database(#[source] sqlx::Error),
 }
 
 pub(crate) const VERSION: &str = "SELECT outbox.schema_version()";
 
-/// Checks that the schema has the version that this release works with.
+/// Checks that the schema has the version that this release needs.
 ///
 /// # Errors
-/// Returns what is wrong and what to do about it.
+/// Returns the problem and its remedy.
 pub async fn check(connection: &mut PgConnection) -> Result<(), SchemaError> {
-    // A simple request: the one kind that every pooler passes on outside of a transaction.
+    // A simple query: the only kind that every pooler accepts outside of a transaction.
     let found: i32 = sqlx::raw_sql(VERSION)
         .fetch_one(connection)
         .await

@@ -1,9 +1,10 @@
-//! The statements on `outbox.message` that producers run.
+//! SQL statements of producers on `outbox.message`.
 //!
-//! They run in the service's session and with its `search_path`, on which others may have put functions, operators
-//! and types that have the same names and fit better. So every function and type is qualified, and every operator is
-//! written as `OPERATOR(pg_catalog.…)`; forms that look an operator up by themselves (`IN`, `LIKE`, `BETWEEN`,
-//! `IS DISTINCT FROM`, `NULLIF`, `USING`) are not used. A test asks the server what each statement depends on.
+//! The statements run in the service's session and with its `search_path`. Another user may have put functions,
+//! operators and types of the same names on that path, which PostgreSQL would prefer if they match better. So every
+//! function and type is qualified, and every operator is written as `OPERATOR(pg_catalog.…)`. Forms that look up an
+//! operator implicitly (`IN`, `LIKE`, `BETWEEN`, `IS DISTINCT FROM`, `NULLIF`, `USING`) are not used. A test asks the
+//! server on which objects each statement depends.
 
 use sqlx::{Connection as _, error::DatabaseError};
 
@@ -24,7 +25,7 @@ SELECT * FROM ROWS FROM (
     pg_catalog.unnest($7::pg_catalog.timestamptz[]), pg_catalog.unnest($8::pg_catalog.timestamptz[]),
     pg_catalog.unnest($9::pg_catalog.bytea[]))";
 
-// Sorted, so that no two calls can wait for each other in a circle.
+// Sorted, so that two calls cannot deadlock.
 pub(crate) const LOCK_KEYS: &str = "
 SELECT pg_catalog.pg_advisory_xact_lock(k.lock)
 FROM (SELECT DISTINCT outbox.key_lock(u.key) AS lock
@@ -85,13 +86,13 @@ pub(crate) async fn lock_keys(link: &mut Link<'_>, keys: &[String]) -> Result<()
     Ok(())
 }
 
-/// Whether a transaction is open, whoever began it.
+/// Returns `true` if a transaction is open on the session, also if it was begun in SQL.
 pub(crate) async fn in_transaction(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
     if link.connection().is_in_transaction() {
         return Ok(true);
     }
-    // Succeeds, and changes nothing, where one is open. In one request, so that it cannot be
-    // cancelled in between.
+    // Succeeds and changes nothing if a transaction is open. One request, so that a cancellation cannot leave the
+    // savepoint behind.
     let ask = sqlx::raw_sql("SAVEPOINT postroom; RELEASE SAVEPOINT postroom");
     match ask.execute(link.connection()).await {
         Ok(_) => Ok(true),

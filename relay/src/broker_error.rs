@@ -1,12 +1,12 @@
-//! Why the broker cannot be used.
+//! Reasons why the broker cannot be used.
 
 use std::time::Duration;
 
-use lapin::{Error, ErrorKind};
+use lapin::Error;
 
 use crate::identity::pattern;
 
-/// Why the broker cannot be used.
+/// Reason why the broker cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -15,15 +15,15 @@ pub enum BrokerError {
     Url {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// Part of the client's error.
         reason: String,
     },
-    /// It cannot be reached, or refuses the connection.
+    /// The broker cannot be reached, or refuses the connection.
     #[error("connecting to {url}: {source}")]
     Connect {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// The client's error.
         source: Error,
     },
     /// The credentials or the virtual host are wrong.
@@ -33,44 +33,44 @@ pub enum BrokerError {
     Unauthorised {
         /// The URL, without its password.
         url: String,
-        /// The broker's words.
+        /// The broker's error.
         source: Error,
     },
     /// An answer is overdue.
     #[error("{what}: no answer within {after:?}")]
     TimedOut {
-        /// What was asked.
+        /// Request that was not answered.
         what: &'static str,
-        /// How long it was waited for.
+        /// Time limit of the wait.
         after: Duration,
     },
-    /// Another connection holds the fence: that of another relay of this outbox, or of somebody else.
+    /// Another connection holds the fence: another relay of this outbox, or some other client.
     #[error(
         "the exclusive queue {queue} is held by another connection. If that does not pass: a relay of a copy of this database, of an old primary, or of another installation publishes here; stop it. Or somebody who is no relay has taken the queue; close that connection, and let no other user configure {}. Whose it is: rabbitmqctl list_queues name owner_pid, rabbitmqctl list_connections pid user peer_host name. A broker short of memory or disk also keeps the connections of relays that have ended, until it has room again",
         pattern(queue)
     )]
     Fenced {
-        /// The queue.
+        /// Name of the queue.
         queue: String,
     },
-    /// A queue that no relay has declared has the name of the fence.
+    /// A queue that no relay has declared has the fence's name.
     #[error(
         "the queue {queue}, which is to keep a second relay from publishing, exists and is not exclusive: no relay has declared it, and none can publish while it is there. Delete it (rabbitmqctl delete_queue {queue}), and let no other user configure {}",
         pattern(queue)
     )]
     NotExclusive {
-        /// The queue.
+        /// Name of the queue.
         queue: String,
     },
-    /// The user may not declare the queue that keeps a second relay away.
+    /// The user may not declare the fence.
     #[error(
         "the exclusive queue {queue}, which keeps a second relay from publishing, may not be declared: {source}; grant the user configure on {} (rabbitmqctl set_permissions), and no other user",
         pattern(queue)
     )]
     FenceDenied {
-        /// The queue.
+        /// Name of the queue.
         queue: String,
-        /// The broker's words.
+        /// The broker's error.
         source: Error,
     },
     /// The exchange exists with other properties.
@@ -78,9 +78,9 @@ pub enum BrokerError {
         "exchange {exchange:?} exists with other properties than durable, topic and no alternate exchange ({source}); use another amqp.exchange, remove the old one, or set amqp.declare_exchange = false"
     )]
     ExchangeDiffers {
-        /// Its name.
+        /// Name of the exchange.
         exchange: String,
-        /// The broker's words.
+        /// The broker's error.
         source: Error,
     },
     /// The exchange is missing or may not be used.
@@ -88,18 +88,19 @@ pub enum BrokerError {
         "exchange {exchange:?} cannot be used: {source}; create it, set amqp.declare_exchange = false and grant the user write on it; or let the relay declare it (amqp.declare_exchange) and grant the user configure and write on it"
     )]
     RouteDown {
-        /// Its name.
+        /// Name of the exchange.
         exchange: String,
-        /// The broker's words.
+        /// The broker's error.
         source: Error,
     },
     /// The connection or a channel was closed.
     #[error("the connection was lost: {0}")]
     Lost(Error),
-    /// The client does not tell what became of each message; nothing is believed, all is sent again.
+    /// The broker's confirms do not match the published messages; none of them is trusted, and all messages are sent
+    /// again.
     #[error("what the broker answered does not match what was published: {0}; report this")]
     Unmatched(&'static str),
-    /// The connection ended without a word.
+    /// The connection ended without an error.
     #[error("the connection was lost")]
     Closed,
     /// A task of the relay panicked.
@@ -108,7 +109,7 @@ pub enum BrokerError {
     /// A confirm is overdue.
     #[error("no confirm within {after:?}; a quorum queue may have lost its majority")]
     ConfirmOverdue {
-        /// How long it was waited for.
+        /// Time limit of the wait.
         after: Duration,
     },
 }
@@ -129,19 +130,11 @@ impl BrokerError {
         matches!(self, Self::Fenced { .. } | Self::NotExclusive { .. })
     }
 
-    /// Whether trying again cannot help before somebody changes something.
+    /// Returns `true` if the error stays until an operator changes the configuration or the broker.
     pub const fn is_permanent(&self) -> bool {
         matches!(
             self,
             Self::Url { .. } | Self::Unauthorised { .. } | Self::ExchangeDiffers { .. }
         )
-    }
-}
-
-/// Reply code of an AMQP error (AMQP 0-9-1, section 1.2).
-pub(crate) fn reply_code(error: &Error) -> Option<u16> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
     }
 }

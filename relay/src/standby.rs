@@ -93,5 +93,5 @@ async fn probe(config: &Config, fence: &str) -> Result<(), BrokerError> {
     let Ok(url) = config.amqp_url() else {
         return Ok(());
     };
-    requests::visit(url, &config.amqp, fence, config.lease.timeout / 2).await
+    requests::check_requirements(url, &config.amqp, fence, config.lease.timeout / 2).await
 }

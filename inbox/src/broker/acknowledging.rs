@@ -1,8 +1,8 @@
-//! The task that acknowledges: many deliveries at once while many are settled.
+//! The task that acknowledges settled deliveries, many with one frame where possible.
 //!
-//! Each acknowledgement costs this process, its client library and the broker more than one that
-//! stands for many. What is settled and not acknowledged comes again after a crash, and is a
-//! duplicate then: waiting for a few milliseconds makes that no worse.
+//! One acknowledgement for many deliveries is cheaper for this process, its client library and the
+//! broker than one for each. A delivery that is settled but not acknowledged is delivered again after
+//! a crash, and dropped as a duplicate; so waiting a few milliseconds loses nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,21 +15,21 @@ use tokio::{
 use super::acks::Acks;
 use crate::events;
 
-/// Least time between two sendings while fewer than enough are settled.
+/// Shortest time between two sends while fewer than `batch` deliveries are settled.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest wait for an acknowledgement to be sent.
 const SEND: Duration = Duration::from_secs(5);
 
-/// Acknowledges what is settled of a channel's deliveries, until nobody can settle any more.
+/// Acknowledges a channel's settled deliveries until all senders of `settled` are dropped.
 pub(super) struct Acknowledging {
     pub(super) channel: Channel,
     pub(super) consumer: Arc<str>,
     /// Tags of settled deliveries.
     pub(super) settled: mpsc::UnboundedReceiver<u64>,
-    /// So many settled deliveries are acknowledged at once: the broker could run out of others to
-    /// send.
-    pub(super) enough: usize,
+    /// Number of settled deliveries that are acknowledged without a wait: with more unacknowledged, the
+    /// prefetch limit could keep the broker from sending.
+    pub(super) batch: usize,
 }
 
 impl Acknowledging {
@@ -42,7 +42,7 @@ impl Acknowledging {
             if !acks.waits() {
                 open = self.settled.recv_many(&mut tags, usize::MAX).await > 0;
             }
-            while open && tags.len() < self.enough {
+            while open && tags.len() < self.batch {
                 tokio::select! {
                     biased;
                     more = self.settled.recv_many(&mut tags, usize::MAX) => open = more > 0,
@@ -53,7 +53,7 @@ impl Acknowledging {
             tags.clear();
             next_at = Instant::now() + PAUSE;
         }
-        // What still waits has waited enough.
+        // Sends the acknowledgements that wait for earlier tags.
         self.send(&mut acks, &[]).await;
     }
 

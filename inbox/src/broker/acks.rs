@@ -1,18 +1,18 @@
-//! Which acknowledgements to send: one for many deliveries where all before them are settled too.
+//! Decides which acknowledgements to send: one for many deliveries if all earlier ones are settled too.
 
 use std::{collections::BTreeSet, mem};
 
-/// What a channel delivered and what of it is settled. Delivery tags count from 1 on each channel
-/// (AMQP 0-9-1, basic.ack).
+/// Settled and acknowledged delivery tags of one channel. Tags count from 1 on each channel (AMQP 0-9-1,
+/// basic.ack).
 #[derive(Debug, Default)]
 pub(super) struct Acks {
-    /// Everything up to this tag is settled.
+    /// Highest tag up to which all are settled.
     upto: u64,
-    /// Settled tags above, each behind one that is not: the tags before them may be settled any
+    /// Settled tags above `upto` that are not acknowledged yet: the gap before them may close at any
     /// moment.
     waiting: BTreeSet<u64>,
-    /// Settled tags above that are acknowledged. As many as come while the first one is not settled,
-    /// so nothing may look at all of them.
+    /// Acknowledged tags above `upto`. The set grows for as long as tag `upto + 1` is not settled, so no
+    /// step may iterate over all of it.
     sent: BTreeSet<u64>,
 }
 
@@ -20,19 +20,19 @@ pub(super) struct Acks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ack {
     pub(super) tag: u64,
-    /// Whether it stands for every earlier delivery that is not acknowledged yet.
+    /// `true` if it also acknowledges every earlier delivery that is not acknowledged yet.
     pub(super) multiple: bool,
 }
 
 impl Acks {
-    /// Takes settled tags; returns what to send now, in this order and before anything else.
+    /// Takes settled tags; returns the acknowledgements to send now, in this order and before any later ones.
     ///
-    /// A tag behind one that is not settled waits once, for the next call.
+    /// A tag after an unsettled one is held back until the next call, and then acknowledged by itself.
     pub(super) fn settle(&mut self, tags: &[u64]) -> Vec<Ack> {
         let mut waited = mem::take(&mut self.waiting);
         self.waiting.extend(tags);
         let mut acks = Vec::new();
-        // Only a tag that the broker still waits for may be named.
+        // The broker closes the channel for a tag that is acknowledged already.
         let mut unsent = 0;
         loop {
             let tag = self.upto + 1;
@@ -51,7 +51,7 @@ impl Acks {
         acks
     }
 
-    /// Whether a settled tag waits to be acknowledged.
+    /// Returns `true` if a settled tag waits to be acknowledged.
     pub(super) fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::{Ack, Acks};
 
     #[test]
-    fn what_is_settled_from_the_first_on_is_one_acknowledgement() {
+    fn tags_settled_without_a_gap_share_one_acknowledgement() {
         let mut acks = Acks::default();
         let ack = |tag, multiple| Ack { tag, multiple };
         assert_eq!(acks.settle(&[2, 4]), []);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_long_does_not_hold_the_others_for_ever() {
+    fn an_unsettled_tag_delays_later_ones_by_one_call() {
         let mut acks = Acks::default();
         let ack = |tag, multiple| Ack { tag, multiple };
         assert_eq!(acks.settle(&[2, 3]), []);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     proptest! {
-        // As the broker has it: an unknown tag closes the channel.
+        // A broker closes the channel for an unknown tag.
         #[test]
         fn every_tag_is_acknowledged_once_and_none_before_it_is_settled(
             order in Just((1_u64..60).collect::<Vec<_>>()).prop_shuffle(),

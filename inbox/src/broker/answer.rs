@@ -1,4 +1,4 @@
-//! Waiting for the broker's answers.
+//! Waits for the broker's answers, with a time limit.
 
 use std::{future::Future, io, time::Duration};
 
@@ -7,7 +7,7 @@ use super::refusal::Failure;
 /// Longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// Waits for an answer of the broker, but not for ever.
+/// Waits for the broker's answer for at most [`ANSWER`]; `doing` names the request in the error.
 pub(super) async fn answer<T>(
     doing: &'static str,
     answer: impl Future<Output = Result<T, lapin::Error>>,

@@ -1,4 +1,4 @@
-//! Keeping the queue bound.
+//! Keeps the queue bound to the exchange.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,12 +12,12 @@ use super::{answer::answer, closing::Closing, topology::Topology};
 
 use crate::events;
 
-/// Between two declarations.
+/// Time between two declarations.
 const REPEAT: Duration = Duration::from_secs(5);
 
-/// Declares the bindings again and again. If somebody deletes them, or the exchange with them, the broker
-/// tells nobody: where another queue is bound to the topic, its messages count as delivered and never come
-/// here.
+/// Declares the bindings again and again, because the broker does not report that a binding, or the exchange
+/// with its bindings, was deleted. If another queue is bound to the topic, its messages would count as
+/// delivered without ever reaching this queue.
 #[derive(Debug)]
 pub(super) struct Bindings {
     pub(super) topology: Arc<Topology>,
@@ -25,7 +25,7 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Begins, on a channel of its own: what fails closes that.
+    /// Starts the task, on a separate channel: an error closes only that channel.
     pub(super) fn keep(&self, connection: &Closing) -> AbortOnDropHandle<()> {
         let opening = connection.create_channel();
         let (topology, consumer) = (Arc::clone(&self.topology), Arc::clone(&self.consumer));
@@ -43,7 +43,7 @@ impl Bindings {
     }
 }
 
-/// Goes on until something fails; returns what.
+/// Binds the queue at intervals until a request fails; returns the error's text.
 async fn repeat(channel: &Channel, topology: &Topology) -> String {
     loop {
         sleep(REPEAT).await;

@@ -1,18 +1,18 @@
-//! A connection that is closed however it is left.
+//! A connection that is closed when it is dropped, also after an error or a cancellation.
 
 use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, ConnectionState, ErrorKind};
 use tokio::{runtime::Handle, time::timeout};
 
-/// Longest wait for the broker to take note of the end.
+/// Longest wait for the broker to confirm the close.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// A connection that is closed when it is dropped.
 ///
-/// lapin 4.12 closes one by itself once nobody has it any more; but if a request is cut short just
-/// when its answer comes, somebody has it for ever. With it stays the subscription that was asked for,
-/// and as the single active consumer it is given all messages.
+/// lapin 4.12 closes a connection when its last handle is dropped; but a request that is cancelled just as its
+/// answer arrives leaks a handle. The connection then stays open with its subscription, which as the single
+/// active consumer would receive all messages.
 #[derive(Debug)]
 pub(super) struct Closing(Option<Arc<Connection>>);
 
@@ -21,7 +21,7 @@ impl Closing {
         Self(Some(Arc::new(connection)))
     }
 
-    /// Opens a channel. Who asks need not wait for it in the company of the connection.
+    /// Opens a channel. The future does not borrow the connection.
     pub(super) fn create_channel(
         &self,
     ) -> impl Future<Output = Result<Channel, lapin::Error>> + Send + use<> {
@@ -34,7 +34,7 @@ impl Closing {
         }
     }
 
-    /// Closes it, and waits until the broker knows.
+    /// Closes the connection and waits for the broker's confirmation, for at most [`CLOSE`].
     pub(super) async fn close(mut self) {
         if let Some(connection) = self.0.take() {
             close(connection).await;
@@ -52,6 +52,6 @@ impl Drop for Closing {
 
 async fn close(connection: Arc<Connection>) {
     let closing = connection.close(200, "consumer stops".into());
-    // A broker that gives no answer has lost it anyway.
+    // A broker that does not answer has lost the connection anyway.
     let _ = timeout(CLOSE, closing).await;
 }

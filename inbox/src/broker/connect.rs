@@ -1,4 +1,4 @@
-//! Connecting.
+//! Connects to the broker and starts to consume.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use super::{
     session::Session, topology::Topology,
 };
 
-/// Longest wait for a connection that is no longer wanted.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Longest wait for a connection attempt that is under way when the consumer stops.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// How to connect.
+/// Everything that is needed to connect.
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) address: Address,
@@ -28,10 +28,10 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connects and begins to consume; `None` if `stop` came first.
+    /// Connects and begins to consume; returns `None` if the consumer is stopped first.
     ///
-    /// What is under way is not cut short then, as long as the broker answers: the next process may be
-    /// waiting for this one's subscription to end.
+    /// After a stop, an attempt that is under way still runs to its end, for at most [`CLOSE_WAIT`], so that its
+    /// subscription can be closed in order: the next process may be waiting for that.
     pub(super) async fn connect_until(
         &self,
         stop: &CancellationToken,
@@ -41,14 +41,14 @@ impl Connector {
             () = stop.cancelled() => {}
             connected = &mut connecting => return connected.transpose(),
         }
-        if let Ok(Ok(Some(session))) = timeout(FAREWELL, connecting).await {
+        if let Ok(Ok(Some(session))) = timeout(CLOSE_WAIT, connecting).await {
             session.close().await;
         }
         None
     }
 
-    /// Connects, declares everything and begins to consume; `None` if `stop` came while it waited for
-    /// the exchange.
+    /// Connects, declares the topology and begins to consume; returns `None` if the consumer is stopped while
+    /// the exchange is missing.
     async fn connect(&self, stop: &CancellationToken) -> Result<Option<Session>, Failure> {
         let name = format!("postroom-inbox {}", self.consumer);
         let connecting = amqp::connect(&self.address, &name);

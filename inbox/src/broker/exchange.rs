@@ -1,7 +1,7 @@
-//! Waiting for the exchange, which a relay or an administrator declares.
+//! Waits for the exchange, which a relay or an administrator declares.
 //!
-//! A consumer needs no right to declare the exchange. A user with that right may also delete the exchange
-//! and declare another one of the same name, which routes nobody's messages.
+//! A consumer does not need the right to declare the exchange. That right would also let the user delete the
+//! exchange, or declare another one of the same name that routes no messages.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::{answer::answer, closing::Closing, refusal::Failure, topology::Topology};
 use crate::events;
 
-/// Between two looks. The relay that declares the exchange publishes at once, and parks what no queue
-/// is bound for.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two checks. Short, because the relay that declares the exchange publishes at once, and parks
+/// messages to which no queue is bound.
+const POLL: Duration = Duration::from_secs(1);
 
-/// Between two reports that the exchange is missing.
+/// Time between two reports that the exchange is missing.
 const REPORT: Duration = Duration::from_mins(1);
 
-/// Waits until the exchange exists; returns the channel that found it, or `None` if `stop` came first.
+/// Waits until the exchange exists; returns the channel that found it, or `None` if the consumer is stopped
+/// first.
 pub(super) async fn wait(
     topology: &Topology,
     consumer: &str,
@@ -40,7 +41,7 @@ pub(super) async fn wait(
             }
             Err(failure) => return Err(failure),
         }
-        if stop.run_until_cancelled(sleep(LOOK)).await.is_none() {
+        if stop.run_until_cancelled(sleep(POLL)).await.is_none() {
             return Ok(None);
         }
     }

@@ -1,4 +1,5 @@
-//! A worker's task: deliveries that start together, until each is acknowledged or left.
+//! One unit of a worker's work: deliveries that start at the same time, until each is acknowledged or left
+//! unacknowledged.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,11 +21,11 @@ use crate::{
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) receipt: Receipt,
-    /// Cancelled when its channel ends: the delivery comes again by another.
+    /// Cancelled when the delivery's channel ends: the broker delivers the message again on another channel.
     pub(super) ended: CancellationToken,
 }
 
-/// What acknowledges a delivery, on the channel that it came by.
+/// Handle that acknowledges a delivery on the channel that it arrived on.
 #[derive(Debug)]
 pub(super) struct Receipt {
     pub(super) tag: u64,
@@ -33,14 +34,14 @@ pub(super) struct Receipt {
 
 impl Receipt {
     fn acknowledge(self) {
-        // Nobody listens any more if the channel is gone: it comes again.
+        // Fails if the channel is gone; the broker then delivers the message again.
         let _ = self.settled.send(self.tag);
     }
 }
 
-/// Runs deliveries to their ends. Several share a transaction, if they can.
+/// Runs deliveries to their ends. Several deliveries share a transaction if they can.
 ///
-/// Tells of each key when its last delivery has ended.
+/// Calls `key_ended` with each key when the key's last delivery has ended.
 pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn(String)) {
     let key_ended = &key_ended;
     let most = jobs.len();
@@ -56,20 +57,20 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
     };
     let mut before = HashMap::new();
     let mut works = Vec::with_capacity(most);
-    let lasts = lasts(&keys);
+    let last_indices = last_indices(&keys);
     for (index, ((job, key), slot)) in jobs.into_iter().zip(keys).zip(slots).enumerate() {
         let (settled, behind) = oneshot::channel();
-        let turn = BatchStart {
+        let start = BatchStart {
             slot,
             predecessor: key.clone().and_then(|key| before.insert(key, behind)),
         };
         let engine = Arc::clone(engine);
-        let last = lasts.contains(&index);
+        let last = last_indices.contains(&index);
         works.push(async move {
-            let settlement = engine::deliver(engine, job.delivery, turn, job.ended).await;
+            let settlement = engine::deliver(engine, job.delivery, start, job.ended).await;
             if settlement == Settlement::Acknowledge {
                 job.receipt.acknowledge();
-                // The next one of its key waits for this, if there is one.
+                // Releases the next delivery of the key, if there is one.
                 let _ = settled.send(());
             }
             if let (Some(key), true) = (key, last) {
@@ -86,8 +87,8 @@ pub(super) async fn run(engine: &Arc<Engine>, jobs: Vec<Job>, key_ended: impl Fn
     tokio::join!(shared, join_all(works));
 }
 
-/// Places of the last delivery of each key.
-fn lasts(keys: &[Option<String>]) -> HashSet<usize> {
+/// Returns the index of the last delivery of each key.
+fn last_indices(keys: &[Option<String>]) -> HashSet<usize> {
     let keyed = keys
         .iter()
         .enumerate()

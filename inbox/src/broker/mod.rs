@@ -1,4 +1,4 @@
-//! The broker's side: a queue with its bindings, and the deliveries that come from it.
+//! Everything that talks to RabbitMQ: the queue with its bindings, its deliveries and their acknowledgements.
 
 mod acknowledging;
 mod acks;

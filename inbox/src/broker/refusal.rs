@@ -1,10 +1,10 @@
-//! What the broker refuses for good, told apart from what may work later.
+//! Errors of the broker, divided into permanent refusals and failures that may pass.
 
 use std::error::Error;
 
-use lapin::ErrorKind;
+use amqp::Refusal;
 
-/// Why the broker will not serve this consumer until somebody changes something.
+/// Refusal that stays until an operator changes the broker or the consumer's settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -15,55 +15,55 @@ pub enum BrokerError {
     Queue {
         /// Name of the queue.
         queue: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The broker cannot make such a queue.
+    /// The broker does not accept one of the queue's arguments.
     #[error(
         "queue {queue:?} cannot be declared: the broker does not take one of its arguments; correct `queue_argument`"
     )]
     Argument {
         /// Name of the queue.
         queue: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The exchange, which `declare_exchange` asks for, exists with another type or other arguments.
+    /// The exchange that `declare_exchange` asks for exists with another type or other arguments.
     #[error(
         "exchange {exchange:?} exists, but is no durable topic exchange; name another with `exchange`, or delete it so that it is declared anew"
     )]
     Exchange {
         /// Name of the exchange.
         exchange: String,
-        /// The broker's words, which name the argument.
+        /// The broker's error, which names the argument.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The broker knows the user, or the virtual host, and refuses.
+    /// The broker refuses the user, the virtual host or a permission.
     #[error(
         "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange and on each topic that is bound to; configure on the exchange only if `declare_exchange` is set (\"At the broker\" in docs/operations.md)"
     )]
     Refused {
-        /// What was being done.
+        /// Request that was refused.
         doing: &'static str,
-        /// The broker's words.
+        /// The broker's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// It makes no sense to try again.
+    /// A permanent refusal: another try cannot help.
     #[error(transparent)]
     Refused(#[from] BrokerError),
-    /// The exchange is missing, and others declare it.
+    /// The exchange is missing, and this consumer does not declare it.
     #[error(
         "exchange {exchange:?} does not exist; start the relay that declares it, or declare it (topic, durable)"
     )]
@@ -72,7 +72,7 @@ pub(super) enum Failure {
         #[source]
         source: Box<lapin::Error>,
     },
-    /// It may work later.
+    /// The broker cannot be reached, or a request failed; another try may help.
     #[error("{doing}")]
     Unreachable {
         doing: &'static str,
@@ -81,47 +81,15 @@ pub(super) enum Failure {
     },
 }
 
-/// AMQP 0-9-1, section 1.2 (constants).
-const ACCESS_REFUSED: u16 = 403;
-const NOT_FOUND: u16 = 404;
-const PRECONDITION_FAILED: u16 = 406;
-const NOT_ALLOWED: u16 = 530;
-
 impl Failure {
     pub(super) fn new(doing: &'static str, source: lapin::Error) -> Self {
         let source = Box::new(source);
-        match reply_code(&source) {
-            // Others' connections may end.
-            Some(NOT_ALLOWED) if source.to_string().contains("limit") => {
-                Self::Unreachable { doing, source }
+        match Refusal::of(&source) {
+            Some(Refusal::Access | Refusal::Topic | Refusal::NotAllowed) => {
+                BrokerError::Refused { doing, source }.into()
             }
-            // And so may others' consumers.
-            Some(ACCESS_REFUSED) if source.to_string().contains("in exclusive use") => {
-                Self::Unreachable { doing, source }
-            }
-            Some(ACCESS_REFUSED | NOT_ALLOWED) => BrokerError::Refused { doing, source }.into(),
+            // A limit or an exclusive use may pass, because other connections and consumers may end.
             _ => Self::Unreachable { doing, source },
         }
-    }
-}
-
-/// Returns whether something exists with other arguments.
-pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
-    is_precondition(error) && error.to_string().contains("inequivalent")
-}
-
-/// Returns whether what was looked for does not exist.
-pub(super) fn is_missing(error: &lapin::Error) -> bool {
-    reply_code(error) == Some(NOT_FOUND)
-}
-
-pub(super) fn is_precondition(error: &lapin::Error) -> bool {
-    reply_code(error) == Some(PRECONDITION_FAILED)
-}
-
-fn reply_code(error: &lapin::Error) -> Option<u16> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One connection's time: from the first delivery to its loss, or to the end of the consumer.
+//! One connection that consumes, until it is lost or the consumer stops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,12 +25,12 @@ use crate::Delivery;
 /// Longest wait for the last acknowledgements to be sent.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// How often to look whether the subscription is still there, while enough deliveries wait.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time between two checks of the subscription while enough deliveries wait for a worker.
+const POLL: Duration = Duration::from_millis(500);
 
 const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
 
-/// What the subscription yields.
+/// Item that the subscription yields.
 type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 
 /// A connection that consumes.
@@ -38,28 +38,28 @@ type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
 pub(super) struct Session {
     connection: Closing,
     deliveries: Consumer,
-    /// Takes the tags of settled deliveries.
+    /// Sends the tags of settled deliveries to `acknowledging`.
     settled: mpsc::UnboundedSender<u64>,
-    /// Has the channel.
+    /// Task that owns the channel and acknowledges on it.
     acknowledging: AbortOnDropHandle<()>,
     bindings: Bindings,
-    /// Tells the session's deliveries that it has ended.
+    /// Cancelled when the session ends, for its deliveries.
     ended: CancellationToken,
-    /// Cancels `ended`, however the session ends.
+    /// Cancels `ended` when the session is dropped.
     _guard: DropGuard,
 }
 
-/// Why a session ended.
+/// Reason why a session ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The consumer stops, and everything that ran has ended.
+    /// The consumer stops, and its running deliveries have ended.
     Stopped,
     /// The connection, the channel or the queue is gone.
     Lost(String),
 }
 
 impl Session {
-    /// Begins with a channel that has begun to consume, up to `prefetch` deliveries ahead.
+    /// Makes a session from a channel that has begun to consume, with up to `prefetch` unacknowledged deliveries.
     pub(super) fn new(
         connection: Closing,
         channel: Channel,
@@ -74,7 +74,7 @@ impl Session {
             channel,
             consumer,
             settled,
-            enough: usize::from(prefetch / 4).max(1),
+            batch: usize::from(prefetch / 4).max(1),
         };
         Self {
             connection,
@@ -94,43 +94,44 @@ impl Session {
         stop: &CancellationToken,
         grace: Duration,
     ) -> End {
-        let mut look = interval(LOOK);
-        let mut looks = false;
+        let mut poll = interval(POLL);
+        let mut polls = false;
         let mut bound = self.bindings.keep(&self.connection);
         let lost = loop {
-            // Woken for each delivery that comes, this would cost more than it gains.
-            let takes = looks || workers.has_room();
+            // While the workers have no room, deliveries are taken at intervals only: waking up for each one
+            // would cost more than it gains.
+            let takes = polls || workers.has_room();
             tokio::select! {
                 () = stop.cancelled() => return self.finish(workers, grace).await,
                 ended = workers.ended() => if let Err(panicked) = ended {
-                    // All that is not acknowledged comes again, by another connection.
+                    // The broker delivers all unacknowledged messages again on the next connection.
                     break format!("a worker ended unexpectedly: {panicked}");
                 },
                 next = self.deliveries.next(), if takes => {
-                    looks = false;
+                    polls = false;
                     if let Err(lost) = self.take(next, workers) {
                         break lost;
                     }
                 }
-                _ = look.tick() => looks = true,
+                _ = poll.tick() => polls = true,
                 _ = &mut bound => bound = self.bindings.keep(&self.connection),
                 _ = &mut self.acknowledging => {
                     break "the task that acknowledges ended".to_owned();
                 }
             }
         };
-        // They come again.
+        // The broker delivers them again.
         workers.forget_waiting();
         End::Lost(lost)
     }
 
-    /// Starts nothing more, and closes the connection once everything has ended.
+    /// Starts no more deliveries, and closes the connection once the running ones have ended.
     ///
-    /// The subscription stays until then: without it a single active consumer's successor would
-    /// take the next messages of keys that are still being handled here.
+    /// The subscription stays until then: otherwise the next single active consumer would receive messages of
+    /// keys that are still being handled here.
     async fn finish(self, workers: &mut Workers, grace: Duration) -> End {
         workers.forget_waiting();
-        // Those that wait for another try give up; they come again.
+        // Ends deliveries that wait for another attempt; the broker delivers them again.
         self.ended.cancel();
         workers.finish(grace).await;
         drop(self.settled);
@@ -139,19 +140,20 @@ impl Session {
         End::Stopped
     }
 
-    /// Ends before any delivery was taken.
+    /// Closes the connection of a session that never ran.
     pub(super) async fn close(self) {
         self.connection.close().await;
     }
 
-    /// Takes a delivery and those that have come with it, before any of them starts.
+    /// Passes a delivery, and all others that have already arrived, to the workers, and then starts them: so they
+    /// can share a transaction.
     ///
     /// # Errors
-    /// Why there will be no more.
+    /// Returns the reason if the subscription has ended.
     fn take(&mut self, first: Next, workers: &mut Workers) -> Result<(), String> {
         let mut next = Some(first);
-        while let Some(came) = next {
-            match came {
+        while let Some(received) = next {
+            match received {
                 Some(Ok(delivery)) => workers.arrived(self.job(delivery)),
                 Some(Err(error)) => return Err(chain(&error)),
                 None => return Err(CANCELLED.to_owned()),
@@ -166,7 +168,7 @@ impl Session {
         let mut message = amqp::decode(delivery.routing_key.as_str(), &delivery.properties);
         let is_counted = delivery.redelivered && self.bindings.topology.counts_redeliveries();
         if !is_counted {
-            // What a publisher says of it, who has sent on what it was given, or another queue.
+            // The count in the message is a publisher's or another queue's, and means nothing here.
             message.delivery_count = 0;
         }
         Job {

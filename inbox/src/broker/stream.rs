@@ -1,4 +1,4 @@
-//! Staying connected.
+//! Keeps a consumer connected to the broker.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -22,22 +22,22 @@ use postroom_message::errors::chain;
 
 use crate::{engine::Engine, events};
 
-/// Between tries to connect.
+/// Waits between attempts to connect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
 
-/// A session that lasted as long as this is no failed try.
+/// Shortest session after which the number of failed attempts starts from 0 again.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// The connection to the broker.
+/// State of the connection to the broker.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the next try; `tries` have failed one after another.
+    /// Waiting for the next attempt; `tries` attempts have failed in a row.
     Disconnected { tries: u32, error: String },
-    /// Trying.
+    /// Connecting to the broker and declaring the topology.
     Connecting { tries: u32 },
-    /// Consuming.
+    /// Consuming deliveries.
     Ready { tries: u32, session: Box<Session> },
-    /// Done.
+    /// Stopped, with no delivery running.
     Stopped,
 }
 
@@ -72,7 +72,7 @@ impl Stream {
         }
     }
 
-    /// Consumes until `stop`, through lost connections; then finishes what runs.
+    /// Consumes until `stop`, and reconnects after each loss; then waits for the running deliveries.
     pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
         let mut state = State::Connecting { tries: 0 };
         loop {
@@ -139,7 +139,7 @@ impl Stream {
         }
     }
 
-    /// Finishes what still runs although its connection is gone.
+    /// Waits for deliveries that still run although their connection is lost.
     async fn stop(&mut self) -> State {
         self.workers.finish(self.grace).await;
         State::Stopped

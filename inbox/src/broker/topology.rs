@@ -1,8 +1,8 @@
-//! Which queue a consumer reads, and how messages come into it.
+//! The queue that a consumer reads, its arguments and its bindings to the exchange.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amqp::DeliveryLimit;
+use amqp::{DeliveryLimit, Refusal};
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -12,20 +12,20 @@ use outbox::HeaderValue;
 
 use super::{
     answer::answer,
-    refusal::{BrokerError, Failure, is_mismatch, is_missing, is_precondition},
+    refusal::{BrokerError, Failure},
 };
 
-/// Name of the argument after how many redeliveries a queue drops or dead-letters a message.
+/// Name of the queue argument for the number of redeliveries after which a queue drops or dead-letters a message.
 pub(crate) const DELIVERY_LIMIT: &str = "x-delivery-limit";
 
 /// The kind of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum QueueKind {
-    /// Replicated, and counts redeliveries: a handler that ends its process is found out.
+    /// Replicated, and counts redeliveries: so a message whose handler crashes the process is recognised.
     #[default]
     Quorum,
-    /// Kept by one node. Does not count redeliveries.
+    /// Stored on one node; does not count redeliveries.
     Classic,
 }
 
@@ -38,28 +38,28 @@ pub(crate) struct Topology {
     pub(crate) queue: String,
     pub(crate) kind: QueueKind,
     pub(crate) single_active_consumer: bool,
-    /// Whether the broker's policies say that there is no delivery limit.
+    /// `true` if a policy at the broker disables the delivery limit.
     pub(crate) limit_by_policy: bool,
-    /// The user's own arguments, which win over those of this crate.
+    /// Queue arguments of the user, which override those of this crate.
     pub(crate) arguments: BTreeMap<String, HeaderValue>,
     /// Routing patterns.
     pub(crate) bindings: BTreeSet<String>,
 }
 
 impl Topology {
-    /// Returns whether the queue must say that it has no delivery limit, where servers have one: where they
-    /// have none, the same words would be a limit.
+    /// Returns `true` if the queue must be declared without a delivery limit on servers that have a default
+    /// limit. On older servers the same argument would set a limit.
     pub(super) fn wants_no_delivery_limit(&self) -> bool {
         let user = self.arguments.get(DELIVERY_LIMIT);
         self.kind == QueueKind::Quorum && user.map_or(!self.limit_by_policy, is_negative)
     }
 
-    /// Whether the queue counts redeliveries, and so sets the count that a message may have come with.
+    /// Returns `true` if the queue counts redeliveries, and so overwrites a count that a publisher may have set.
     pub(super) fn counts_redeliveries(&self) -> bool {
         self.kind == QueueKind::Quorum
     }
 
-    /// Declares the queue, where it does not exist yet, and binds it to an exchange that exists.
+    /// Declares the queue and binds it to the exchange, which must exist.
     pub(super) async fn declare(
         &self,
         channel: &Channel,
@@ -69,7 +69,7 @@ impl Topology {
         self.bind_queue(channel).await
     }
 
-    /// Binds the queue, which exists, once more.
+    /// Binds the queue, which must exist, again.
     pub(super) async fn bind(&self, channel: &Channel) -> Result<(), Failure> {
         self.declare_exchange(channel).await?;
         self.bind_queue(channel).await
@@ -89,9 +89,9 @@ impl Topology {
         Ok(())
     }
 
-    /// Declares the exchange, or looks for it if others declare it.
+    /// Declares the exchange, or checks that it exists if others declare it.
     ///
-    /// Looking needs no right at the broker, and compares neither the type nor the arguments.
+    /// The check needs no right at the broker, and compares neither the type nor the arguments.
     pub(super) async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
         let options = ExchangeDeclareOptions {
             durable: true,
@@ -105,16 +105,16 @@ impl Topology {
             FieldTable::default(),
         );
         let declared = answer("declaring the exchange", declare).await;
-        declared.map_err(|failure| match failure {
-            Failure::Unreachable { source, .. } if is_mismatch(&source) => {
-                let exchange = self.exchange.clone();
-                BrokerError::Exchange { exchange, source }.into()
+        declared.map_err(|failure| {
+            let Failure::Unreachable { doing, source } = failure else {
+                return failure;
+            };
+            let exchange = self.exchange.clone();
+            match Refusal::of(&source) {
+                Some(Refusal::Inequivalent) => BrokerError::Exchange { exchange, source }.into(),
+                Some(Refusal::NotFound) => Failure::NoExchange { exchange, source },
+                _ => Failure::Unreachable { doing, source },
             }
-            Failure::Unreachable { source, .. } if is_missing(&source) => Failure::NoExchange {
-                exchange: self.exchange.clone(),
-                source,
-            },
-            failure => failure,
         })
     }
 
@@ -126,16 +126,16 @@ impl Topology {
         let arguments = self.queue_arguments(limit);
         let declare = channel.queue_declare(self.queue.as_str().into(), options, arguments);
         let declared = answer("declaring the queue", declare).await;
-        declared.map(drop).map_err(|failure| match failure {
-            Failure::Unreachable { source, .. } if is_precondition(&source) => {
-                let queue = self.queue.clone();
-                if is_mismatch(&source) {
-                    BrokerError::Queue { queue, source }.into()
-                } else {
-                    BrokerError::Argument { queue, source }.into()
-                }
+        declared.map(drop).map_err(|failure| {
+            let Failure::Unreachable { doing, source } = failure else {
+                return failure;
+            };
+            let queue = self.queue.clone();
+            match Refusal::of(&source) {
+                Some(Refusal::Inequivalent) => BrokerError::Queue { queue, source }.into(),
+                Some(Refusal::Precondition) => BrokerError::Argument { queue, source }.into(),
+                _ => Failure::Unreachable { doing, source },
             }
-            failure => failure,
         })
     }
 
@@ -162,7 +162,7 @@ impl Topology {
     }
 }
 
-/// Whether a limit says that there is none.
+/// Returns `true` if the value of `x-delivery-limit` means "no limit".
 const fn is_negative(limit: &HeaderValue) -> bool {
     matches!(limit, HeaderValue::Int(limit) if *limit < 0)
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_a_limit_is_told_that_there_is_none() {
+    fn a_default_delivery_limit_is_disabled() {
         let limit = |topology: &Topology, server| {
             let arguments = topology.queue_arguments(server);
             arguments.inner().get(DELIVERY_LIMIT).cloned()
@@ -217,7 +217,7 @@ mod tests {
             .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(50));
         let fifty = Some(AMQPValue::LongLongInt(50));
         assert_eq!(limit(&own, DeliveryLimit::Default), fifty);
-        // Before RabbitMQ 4 it would be one: dropped when first delivered again.
+        // Before RabbitMQ 4, -1 drops a message at its first redelivery.
         own.arguments
             .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(-1));
         assert_eq!(limit(&own, DeliveryLimit::Default), none);

@@ -1,4 +1,4 @@
-//! The tasks that handle deliveries, over all connections.
+//! Tasks that handle deliveries, shared by all connections of a consumer.
 
 use std::{
     collections::HashSet,
@@ -18,82 +18,81 @@ use crate::{
     keyed::{Keyed, keys_of},
 };
 
-/// Longest wait for aborted tasks: one that blocks its thread never ends.
+/// Longest wait for aborted tasks: a task that blocks its thread never ends.
 pub(crate) const ABORT: Duration = Duration::from_secs(1);
 
-/// The tasks that handle deliveries.
+/// Tasks that handle deliveries.
 ///
-/// They outlive a connection: a delivery whose connection was lost still finishes and commits, and
-/// its copy, when it comes again, waits for it because its key is taken.
+/// They outlive a connection: a delivery whose connection was lost still finishes and commits. When the broker
+/// delivers the message again, the copy waits for it, because the key is busy.
 #[derive(Debug)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    /// Each goes on with the next deliveries until none may start.
+    /// Running tasks. Each one goes on with the next deliveries until none may start.
     tasks: JoinSet<()>,
 }
 
-/// What the tasks share.
+/// State that all tasks share.
 #[derive(Debug)]
 struct Shared {
     engine: Arc<Engine>,
     pool: Mutex<Keyed<Job>>,
-    /// There may be more to start than the running tasks see to, or room again.
-    freed: Notify,
+    /// Notified when deliveries may start that no running task takes, or when there is room for more.
+    changed: Notify,
 }
 
 impl Workers {
-    /// Makes `limit` workers, which each take up to `together` deliveries at a time.
+    /// Makes up to `limit` workers, each of which takes up to `messages_per_transaction` deliveries at a time.
     pub(super) fn new(engine: Arc<Engine>, limit: usize, messages_per_transaction: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 engine,
                 pool: Mutex::new(Keyed::new(limit, messages_per_transaction)),
-                freed: Notify::new(),
+                changed: Notify::new(),
             }),
             tasks: JoinSet::new(),
         }
     }
 
-    /// Whether more deliveries should be taken. Keys that are busy take no room.
+    /// Returns `true` if more deliveries should be taken. Deliveries of busy keys do not count.
     pub(super) fn has_room(&self) -> bool {
         self.shared.pool().has_room()
     }
 
-    /// Takes a delivery. [`Workers::start`] starts it.
+    /// Adds a delivery to those that wait; [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
         let key = job.delivery.message().key.clone();
         self.shared.pool().arrived(key, job);
     }
 
-    /// Starts what may run and no running task sees to.
+    /// Starts a task for each group of deliveries that may run now.
     pub(super) fn start(&mut self) {
         while let Some(group) = Shared::next(&self.shared) {
             self.tasks.spawn(work(group));
         }
     }
 
-    /// Waits until more may run than before, and starts it, or until there is room again. Never ends
-    /// while none runs.
+    /// Waits until more deliveries may run, or until there is room again; then starts those that may run. Never
+    /// returns while no task runs.
     ///
     /// # Errors
-    /// A worker panicked, outside of the handlers and of what surrounds them: its deliveries are settled
-    /// by nobody.
+    /// Fails if a worker panicked outside of handlers and layers: its deliveries will never be settled.
     pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
         let ended = tokio::select! {
-            () = self.shared.freed.notified() => Ok(()),
+            () = self.shared.changed.notified() => Ok(()),
             Some(ended) = self.tasks.join_next() => ended,
         };
         self.start();
         ended
     }
 
-    /// Drops what has not started: its channel is gone, or the consumer stops.
+    /// Drops deliveries that have not started, because their channel is gone or the consumer stops.
     pub(super) fn forget_waiting(&mut self) {
         self.shared.pool().forget_waiting();
-        self.shared.tell_waiting(0, 0);
+        self.shared.report_waiting(0, 0);
     }
 
-    /// Waits for the running tasks; aborts those that take longer than `grace`.
+    /// Waits for the running tasks; aborts tasks that take longer than `grace`.
     pub(super) async fn finish(&mut self, grace: Duration) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
@@ -104,7 +103,7 @@ impl Workers {
     }
 }
 
-/// Runs deliveries, and then the next ones, until none may start.
+/// Runs a group of deliveries, then the next group, until none may start.
 async fn work(first: Group) {
     let mut next = Some(first);
     while let Some(mut group) = next {
@@ -127,9 +126,9 @@ impl Shared {
             let has_room_now = was_full && pool.has_room();
             (group, pool.waiting(), has_room_now || pool.can_start())
         };
-        shared.tell_waiting(waiting, usize::from(!group.is_empty()));
+        shared.report_waiting(waiting, usize::from(!group.is_empty()));
         if notify {
-            shared.freed.notify_one();
+            shared.changed.notify_one();
         }
         if group.is_empty() {
             return None;
@@ -141,29 +140,29 @@ impl Shared {
         })
     }
 
-    /// Tells how many transactions will be asked for, so that as many are kept.
-    fn tell_waiting(&self, count: usize, starting: usize) {
+    /// Reports how many transactions will be needed, so that as many stay prefetched.
+    fn report_waiting(&self, count: usize, starting: usize) {
         self.engine.settings.prefetched.set_waiting(count, starting);
     }
 
     fn pool(&self) -> MutexGuard<'_, Keyed<Job>> {
-        // Nothing in it can panic between two changes that belong together.
+        // No method of `Keyed` can panic halfway through a change, so a poisoned lock is still consistent.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Deliveries that one worker has started. Gives back their keys and its room when it is dropped,
-/// however they ended.
+/// Deliveries that one worker has started. Releases their keys and the worker's capacity when it is dropped,
+/// also after a panic or an abort.
 #[derive(Debug)]
 struct Group {
     jobs: Vec<Job>,
-    /// Those with a delivery that has not ended.
+    /// Keys with a delivery that has not ended.
     keys: Mutex<HashSet<String>>,
     shared: Arc<Shared>,
 }
 
 impl Group {
-    /// Lets the next deliveries of a key start, although others of the group may take longer.
+    /// Releases a key, so that its next deliveries can start while others of the group still run.
     fn key_ended(&self, key: String) {
         let mut keys = self.keys();
         if !keys.remove(&key) {
@@ -171,10 +170,9 @@ impl Group {
         }
         let mut pool = self.shared.pool();
         pool.key_ended(key);
-        // After the last one, this worker looks for more itself; but others of the group may have
-        // no key.
+        // This worker takes the next deliveries itself, but only after the whole group has ended.
         if pool.can_start() {
-            self.shared.freed.notify_one();
+            self.shared.changed.notify_one();
         }
     }
 

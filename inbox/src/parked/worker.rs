@@ -215,7 +215,7 @@ impl Worker {
             sql::parked::release_next(&mut link, consumer, key).await?;
             if decision.reason == Reason::Unhandled {
                 let type_name = delivery.type_name();
-                sql::parked::overtake(&mut link, consumer, key, type_name).await?;
+                sql::parked::backdate_next(&mut link, consumer, key, type_name).await?;
             }
         }
         tx.commit().await?;

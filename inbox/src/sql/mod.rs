@@ -1,10 +1,11 @@
-//! The statements of the inbox, one module per table.
+//! SQL statements of the inbox, one module per table.
 //!
-//! They run in the service's session and with its `search_path`, on which others may have put functions, operators
-//! and types that have the same names and fit better. So every function and type is qualified, and every operator is
-//! written as `OPERATOR(pg_catalog.…)`, with parentheses, since all operators written like that bind equally tight;
-//! forms that look an operator up by themselves (`IN`, `LIKE`, `BETWEEN`, `IS DISTINCT FROM`, `NULLIF`, `USING`) are
-//! not used. A test asks the server what each statement depends on.
+//! The statements run in the service's session and with its `search_path`. Another user may have put functions,
+//! operators and types of the same names on that path, which PostgreSQL would prefer if they match better. So every
+//! function and type is qualified, and every operator is written as `OPERATOR(pg_catalog.…)`, with parentheses,
+//! because all operators written like that have the same precedence. Forms that look up an operator implicitly (`IN`,
+//! `LIKE`, `BETWEEN`, `IS DISTINCT FROM`, `NULLIF`, `USING`) are not used. A test asks the server on which objects
+//! each statement depends.
 
 pub(crate) mod parked;
 pub(crate) mod processed;

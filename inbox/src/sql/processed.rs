@@ -1,4 +1,4 @@
-//! The statements on `inbox.processed` and `inbox.processed_other`.
+//! Statements on `inbox.processed` and `inbox.processed_other`, which hold the ids of handled messages.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::session::TxIdentity;
 use crate::dedup::Record;
 
-// One statement, one round trip: the record, and whether the key must wait.
+// Records the id and checks for a parked message of the key in one round trip.
 pub(crate) const RECORD_RING: &str = "
 WITH recorded AS (
     INSERT INTO inbox.processed (consumer, message_id, slot) VALUES ($1, $3, $4)
@@ -21,9 +21,9 @@ SELECT EXISTS (SELECT FROM recorded) AS is_new,
        pg_catalog.clock_timestamp() AS now,
        pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid";
 
-// Sorted, so that two processes with the same messages wait for each other in one direction. Of an
-// id that stands there twice, the first is new. What a parked message holds back is not recorded, even if
-// the same id comes with another key.
+// Sorted, so that two processes with the same messages cannot deadlock. If an id occurs twice, the first
+// occurrence is the new one. A message that a parked one holds back is not recorded, even if the same id occurs
+// with another key too.
 pub(crate) const RECORD_ALL: &str = "
 WITH asked AS (
     SELECT a.message_id, a.slot, a.n,
@@ -71,24 +71,24 @@ DELETE FROM inbox.processed_other WHERE (consumer, id_hash) OPERATOR(pg_catalog.
           OPERATOR(pg_catalog.-) ($2 OPERATOR(pg_catalog.*) interval '1 second'))
     ORDER BY o.processed_at LIMIT $3)";
 
-/// What [`record`] found.
+/// Result of [`record`].
 #[derive(Debug, FromRow)]
 pub(crate) struct Recorded {
-    /// Whether the id was new; otherwise the message is a duplicate.
+    /// `true` if the id was new; `false` if the message is a duplicate.
     pub(crate) is_new: bool,
-    /// Whether a parked message holds the key.
+    /// `true` if a parked message holds the key.
     pub(crate) held: bool,
     /// The database's time.
     pub(crate) now: DateTime<Utc>,
     /// The transaction's id.
     pub(crate) xid: String,
-    /// The session's process at the server.
+    /// Process id of the session at the server.
     pub(crate) pid: i32,
 }
 
-/// Records an id, unless it is there, and asks whether the key is held.
+/// Records an id if it is new, and checks whether a parked message holds the key.
 ///
-/// Waits for another transaction that has recorded the same id and is still open.
+/// Waits while another open transaction has recorded the same id.
 pub(crate) async fn record(
     link: &mut Link<'_>,
     consumer: &str,
@@ -112,23 +112,23 @@ pub(crate) async fn record(
 pub(crate) struct DedupEntry {
     pub(crate) uuid: Uuid,
     pub(crate) slot: i16,
-    /// When the id was made, as it says.
+    /// Time of the id's creation, which a UUID version 7 contains.
     pub(crate) made_at: DateTime<Utc>,
     pub(crate) key: Option<String>,
 }
 
-/// What [`record_all`] found.
+/// Result of [`record_all`].
 #[derive(Debug)]
 pub(crate) struct RecordedAll {
-    /// Whether each id was new; `None` if a parked message holds its key, and it is not recorded.
+    /// For each id, `true` if it was new; `None` if it was not recorded because a parked message holds its key.
     pub(crate) is_new: Vec<Option<bool>>,
     /// The database's time.
     pub(crate) now: DateTime<Utc>,
-    /// The transaction.
+    /// The transaction and its session.
     pub(crate) identity: TxIdentity,
 }
 
-/// Records many ids in one statement, as [`record`] records one.
+/// Records many ids in one statement, like [`record`].
 pub(crate) async fn record_all(
     link: &mut Link<'_>,
     consumer: &str,
@@ -154,7 +154,7 @@ pub(crate) async fn record_all(
     })
 }
 
-/// Whether any of the ids stands recorded.
+/// Returns `true` if at least one of the ids is recorded.
 pub(crate) async fn is_any_recorded(
     link: &mut Link<'_>,
     consumer: &str,
@@ -168,7 +168,7 @@ pub(crate) async fn is_any_recorded(
         .await
 }
 
-/// Deletes up to `limit` ids older than `age`; returns how many there were.
+/// Deletes up to `limit` ids older than `age`; returns the number of deleted ids.
 pub(crate) async fn expire_other(
     link: &mut Link<'_>,
     consumer: &str,
@@ -185,12 +185,12 @@ pub(crate) async fn expire_other(
     Ok(deleted.rows_affected())
 }
 
-/// The statements that expire one leaf of the ring. Names cannot be parameters, so that each leaf
-/// has its own text, made from its number alone.
+/// One leaf of the ring, with the statements that expire it. Table names cannot be parameters, so each leaf has
+/// separate statements, made from its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leaf(i16);
 
-/// Whose ids a leaf holds.
+/// Consumers whose ids a leaf holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
     Nothing,
@@ -225,7 +225,7 @@ impl Leaf {
         format!("TRUNCATE inbox.processed_{:02}", self.0)
     }
 
-    /// Locks the leaf against everybody, so that what [`Leaf::holds`] says stays true.
+    /// Locks the leaf against all other sessions, so that the result of [`Leaf::holds`] stays true.
     pub(crate) async fn lock(self, link: &mut Link<'_>) -> Result<(), sqlx::Error> {
         link.query(AssertSqlSafe(self.lock_text()))
             .execute(link.connection())
@@ -233,7 +233,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// Looks at the two ends of the primary key, which begins with the consumer.
+    /// Reads the lowest and the highest consumer of the primary key; returns whose ids the leaf holds.
     pub(crate) async fn holds(
         self,
         link: &mut Link<'_>,

@@ -1,4 +1,4 @@
-//! Statements on no table of the inbox.
+//! Statements about sessions and transactions, on no table of the inbox.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use super::step;
 
 use crate::server_error;
 
-/// The transaction in which a handler runs, and its session.
+/// Identity of the transaction in which a handler runs, and of its session.
 #[derive(Debug, Clone)]
 pub(crate) struct TxIdentity {
     /// The transaction's id.
     pub(crate) xid: String,
     /// Process id of the session at the server.
     pub(crate) pid: i32,
-    /// Role that locked a parked message's row, and that deletes the row although the handler may have
-    /// changed the role; `None` for a message from the queue.
+    /// Role that locked a parked message's row. The same role deletes the row, even if the handler has changed the
+    /// session's role. `None` for a message from the queue.
     pub(crate) role: Option<String>,
 }
 
-// Asked of the catalogue: the functions that take a table's name fail where its schema may not be used.
+// Reads the catalogue, because the functions that take a table's name fail if its schema may not be used.
 pub(crate) const SERVER: &str = "
 SELECT pg_catalog.current_setting('server_encoding') AS encoding,
        current_user::pg_catalog.text AS user,
@@ -48,8 +48,8 @@ pub(crate) const TAKE_ROLE: &str = "SELECT pg_catalog.set_config('role', $1, tru
 pub(crate) const TRANSACTION: &str =
     "SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
-/// What [`commit_and_begin`] fails with if the transaction is another: `undefined_object`, a setting of
-/// this name. A state alone could be that of a user's deferred trigger.
+/// Error of [`commit_and_begin`] if another transaction is open: `undefined_object`, for a setting of this name.
+/// The SQLSTATE alone could come from a deferred trigger of the user.
 const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
 
 /// `read_only_sql_transaction`
@@ -58,7 +58,8 @@ const READ_ONLY: &str = "25006";
 /// `insufficient_privilege`
 const NO_RIGHT: &str = "42501";
 
-// Where the login itself lacks the right, another session would too. A role may not end its login's sessions.
+// Ends the session only if a role was set: if the login itself lacks the right, another session would lack it too.
+// RESET ROLE, because a role may not end sessions of its login.
 pub(crate) const END_OTHER_ROLE: &str = "
 ROLLBACK;
 DO $$ BEGIN
@@ -73,27 +74,27 @@ pub(crate) const IS_COMMITTED: &str =
 
 pub(crate) const CANCEL: &str = "SELECT pg_catalog.pg_cancel_backend($1)";
 
-// Only while the transaction is open: afterwards the session may run somebody else's statement.
+// Only while the transaction is open: afterwards the session may run a statement of another user of the pool.
 pub(crate) const CANCEL_WITHIN: &str = "
 SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
 WHERE a.pid OPERATOR(pg_catalog.=) $1
   AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
-// Gives way to everybody who holds the leaf, within the transaction alone.
+// The lock timeout, for this transaction alone, lets the janitor yield to every session that uses a leaf.
 pub(crate) const LOCK_JANITOR: &str = "
 SELECT pg_catalog.pg_try_advisory_xact_lock(
            pg_catalog.hashtextextended('postroom inbox janitor', 0))
        AND pg_catalog.set_config('lock_timeout', '50ms', true) IS NOT NULL";
 
-// As above.
+// Only while the transaction is open, as in CANCEL_WITHIN.
 pub(crate) const TERMINATE: &str = "
 SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
 WHERE a.pid OPERATOR(pg_catalog.=) $1
   AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
-// Who holds a record is a transaction of this user's that records too: whether its process lives is told by
-// how long it has been idle. A waiting statement is ended if what it waits for is not.
-pub(crate) const RELIEVE: &str = "
+// A session that blocks a record is one of this user that records too. It counts as dead if it has been idle for `$1`
+// seconds. A waiting statement is cancelled if its blocker is not ended.
+pub(crate) const END_STALE_BLOCKERS: &str = "
 WITH since (at) AS (
     SELECT pg_catalog.clock_timestamp()
            OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second')),
@@ -113,18 +114,18 @@ SELECT (SELECT pg_catalog.count(*) FROM ended),
        (SELECT pg_catalog.count(pg_catalog.pg_cancel_backend(w.pid)) FROM waiting AS w
         WHERE NOT EXISTS (SELECT FROM ended AS e WHERE e.pid OPERATOR(pg_catalog.=) ANY (w.behind)))";
 
-/// What a session says of its server.
+/// Properties of a session's server.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) encoding: String,
     pub(crate) user: String,
-    /// Whether the user may do what a consumer does.
+    /// `true` if the user has the privileges that a consumer needs.
     pub(crate) may_work: bool,
 }
 
-/// Asks what a session's server is like.
+/// Returns the properties of a session's server.
 pub(crate) async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
-    // A simple request: the one kind that every pooler passes on outside of a transaction.
+    // A simple query: the only kind that every pooler accepts outside of a transaction.
     let row = sqlx::raw_sql(SERVER).fetch_one(connection).await?;
     Ok(Server {
         encoding: row.try_get(0)?,
@@ -138,7 +139,7 @@ pub(crate) async fn now(link: &mut Link<'_>) -> Result<DateTime<Utc>, sqlx::Erro
     link.query_scalar(NOW).fetch_one(link.connection()).await
 }
 
-/// Whether the transaction's commit is on disk when it returns.
+/// Returns `true` if a commit of the transaction waits until it is on disk.
 pub(crate) async fn is_durable(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
     link.query_scalar(IS_DURABLE)
         .fetch_one(link.connection())
@@ -151,7 +152,7 @@ pub(crate) async fn make_durable(link: &mut Link<'_>) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// Takes a role for the rest of the transaction: a handler may have taken another.
+/// Sets the role for the rest of the transaction, because a handler may have changed it.
 pub(crate) async fn take_role(link: &mut Link<'_>, role: &str) -> Result<(), sqlx::Error> {
     link.query(TAKE_ROLE)
         .bind(role)
@@ -160,16 +161,17 @@ pub(crate) async fn take_role(link: &mut Link<'_>, role: &str) -> Result<(), sql
     Ok(())
 }
 
-/// Returns the id of the open transaction; fails if the transaction is aborted.
+/// Returns the id of the open transaction, `None` if it has none; fails if the transaction is aborted.
 pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
-    // A simple request, safe behind a pooler even if a handler has ended the transaction.
+    // A simple query, safe behind a pooler even if a handler has ended the transaction.
     let row = sqlx::raw_sql(TRANSACTION).fetch_one(link.connection());
     row.await?.try_get(0)
 }
 
-/// Commits the transaction with this id and begins another, in one request. Fails, and commits
-/// nothing, if the transaction is aborted, or is another one: see [`is_ended`]. Fails, too, if what is answered
-/// is something else, as [`step`] says; whether it has committed is not known then.
+/// Commits the transaction with this id and begins another one, in one request.
+///
+/// Fails and commits nothing if the transaction is aborted, or if another one is open (see [`is_ended`]). Also fails
+/// if the session answers an earlier request (see [`step`]); then it is unknown whether the transaction has committed.
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
     let request = sqlx::raw_sql(AssertSqlSafe(commit_text(xid))).fetch_all(link.connection());
     match &request.await?[..] {
@@ -178,8 +180,8 @@ pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(
     }
 }
 
-/// Text of the request that commits the transaction with this id and begins another one. A failed statement ends
-/// it. Several statements cannot have parameters; the id is the server's own.
+/// Returns the text of the request of [`commit_and_begin`]. The first statement that fails ends the request. A request
+/// of several statements cannot have parameters; the id comes from the server, so it needs no escaping.
 pub(crate) fn commit_text(xid: &str) -> String {
     format!(
         "SELECT CASE WHEN pg_catalog.pg_current_xact_id_if_assigned()
@@ -191,7 +193,7 @@ pub(crate) fn commit_text(xid: &str) -> String {
     )
 }
 
-/// Rolls back and begins another transaction, in one request, whatever state the session is in.
+/// Rolls back and begins another transaction in one request, in any state of the session.
 pub(crate) async fn roll_back_and_begin(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("ROLLBACK; BEGIN")
         .execute(link.connection())
@@ -199,7 +201,7 @@ pub(crate) async fn roll_back_and_begin(link: &mut Link<'_>) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Whether the transaction with this id has been committed.
+/// Returns `true` if the transaction with this id has been committed.
 pub(crate) async fn is_committed(link: &mut Link<'_>, xid: &str) -> Result<bool, sqlx::Error> {
     let committed: Option<bool> = link
         .query_scalar(IS_COMMITTED)
@@ -209,7 +211,7 @@ pub(crate) async fn is_committed(link: &mut Link<'_>, xid: &str) -> Result<bool,
     Ok(committed == Some(true))
 }
 
-/// Whether [`commit_and_begin`] failed because the transaction is another one.
+/// Returns `true` if [`commit_and_begin`] failed because another transaction is open.
 pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {
         return false;
@@ -217,8 +219,8 @@ pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
     error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
 }
 
-/// Ends the statement that a session of this user is running, if it runs one. For a session that nobody else can
-/// be given meanwhile.
+/// Cancels the statement that a session of this user is running, if any. Only for a session that the pool cannot give
+/// to another user meanwhile.
 pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Error> {
     link.query(CANCEL)
         .bind(pid)
@@ -227,7 +229,7 @@ pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Er
     Ok(())
 }
 
-/// As [`cancel`], if the transaction is still open on the session, which may be somebody else's by now.
+/// Like [`cancel`], but only if the transaction is still open: the session may have another user by now.
 pub(crate) async fn cancel_within(
     link: &mut Link<'_>,
     pid: i32,
@@ -241,13 +243,16 @@ pub(crate) async fn cancel_within(
     Ok(())
 }
 
-/// Ends the sessions that have been idle in a transaction for `age`, and hold up statements that record ids
-/// for as long: their processes are frozen or cut off, and nothing else would end them for hours. Ends those
-/// statements where that is not so: whoever waited for one has given up.
+/// Ends sessions that have been idle in a transaction for `age` and have blocked statements that record ids for as
+/// long: their processes are frozen or cut off from the network, and the server would keep the sessions for hours.
+/// Cancels the blocked statements whose blockers it does not end: their clients have stopped waiting.
 ///
-/// Returns how many sessions it ended, and how many statements.
-pub(crate) async fn relieve(link: &mut Link<'_>, age: Duration) -> Result<(i64, i64), sqlx::Error> {
-    link.query_as(RELIEVE)
+/// Returns the numbers of ended sessions and of cancelled statements.
+pub(crate) async fn end_stale_blockers(
+    link: &mut Link<'_>,
+    age: Duration,
+) -> Result<(i64, i64), sqlx::Error> {
+    link.query_as(END_STALE_BLOCKERS)
         .bind(age.as_secs_f64())
         .fetch_one(link.connection())
         .await
@@ -263,11 +268,11 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
     Ok(())
 }
 
-/// Ends the session if an error says that it is good for nothing any more, as the pool would hand it out again and
-/// again: its server takes no writes, for it has become a standby, a handler has left another role in the
-/// session, or it is out of [`step`]. The transaction ends with it.
+/// Ends the session if an error shows that it is unusable, because the pool would hand it out again and again: the
+/// server has become a standby, a handler has left another role in the session, or the session answers earlier
+/// requests (see [`step`]). The open transaction ends too.
 ///
-/// Fails if it does: nobody is left to answer.
+/// Returns an error if it ends the session, because the server then sends no answer.
 pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Result<(), sqlx::Error> {
     let end = match server_error::state(error).as_deref() {
         Some(READ_ONLY) => step::END,
@@ -279,8 +284,8 @@ pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Resul
     Ok(())
 }
 
-/// Takes the lock that one janitor of a database has at a time, until the transaction ends, and
-/// lets the transaction wait at most 50 ms for other locks. Returns false if another has it.
+/// Takes the lock that one janitor per database holds at a time, until the transaction ends, and limits the
+/// transaction's waits for other locks to 50 ms. Returns `false` if another janitor holds the lock.
 pub(crate) async fn lock_janitor(link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
     link.query_scalar(LOCK_JANITOR)
         .fetch_one(link.connection())

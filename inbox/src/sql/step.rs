@@ -1,8 +1,8 @@
-//! Whether a session answers what it is asked.
+//! Detects sessions that answer an earlier request instead of the current one.
 //!
-//! A COPY that is given up midway, in or out, leaves an answer behind that sqlx (0.9) does not wait for: each later
-//! request gets the answer to the one before it. A commit would be believed that has not been made, and a session
-//! that goes back to its pool like this fails whoever comes next.
+//! A COPY, in or out, that a handler abandons leaves an unread answer behind, and sqlx (0.9) does not discard it: each
+//! later request receives the answer to the request before it. The inbox could take a transaction for committed that
+//! is not, and if such a session returned to its pool, its next user would fail.
 
 use outbox::link::Link;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -10,14 +10,14 @@ use sqlx::{AssertSqlSafe, Row as _};
 pub(crate) const END: &str =
     "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
 
-/// The error of a request that was answered with something else.
+/// Returns the error for a request that received the answer to an earlier one.
 pub(crate) fn lost() -> sqlx::Error {
     sqlx::Error::Protocol(
         "the session answers earlier requests: a handler gave up a COPY before its end".to_owned(),
     )
 }
 
-/// Whether a request was answered with something else than was asked.
+/// Returns `true` if a request received an answer of another shape than it asked for.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     matches!(
         error,
@@ -30,8 +30,8 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     )
 }
 
-/// Fails if the session answers something else than it is asked. What it is to say is nothing that it has said
-/// before.
+/// Fails if the session answers an earlier request. `word` must be new to the session, so that no earlier answer can
+/// match.
 pub(crate) async fn check(link: &mut Link<'_>, word: &str) -> Result<(), sqlx::Error> {
     let said = format!("in step: {word}");
     let text = format!("SELECT '{said}'");
@@ -42,7 +42,7 @@ pub(crate) async fn check(link: &mut Link<'_>, word: &str) -> Result<(), sqlx::E
     }
 }
 
-/// Ends the session, whatever it answers.
+/// Ends the session, and ignores its answer.
 pub(crate) async fn end(link: &mut Link<'_>) {
     drop(sqlx::raw_sql(END).execute(link.connection()).await);
 }

@@ -111,7 +111,7 @@ impl Settings {
             let mut tx = self.begin().await?;
             // A statement starts at the server later than its client starts to wait.
             let age = longest.saturating_sub(SEND_DELAY);
-            let ended = sql::session::relieve(&mut self.link(&mut tx), age).await?;
+            let ended = sql::session::end_stale_blockers(&mut self.link(&mut tx), age).await?;
             tx.commit().await?;
             Ok(ended)
         };

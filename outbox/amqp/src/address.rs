@@ -1,14 +1,14 @@
-//! The address of a broker, which does not show its password.
+//! Address of a broker, whose `Debug` hides the password.
 
 use std::{fmt, str::FromStr};
 
 use lapin::uri::AMQPUri;
 use url::{Host, Url};
 
-/// `frame_max` of a URL that asks for none: RabbitMQ's default.
+/// `frame_max` of a URL that names none: RabbitMQ's default.
 const FRAME_MAX: u32 = 131_072;
 
-/// The URL of a broker. Its `Debug` leaves the password out.
+/// URL of a broker. `Debug` omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(AMQPUri);
 

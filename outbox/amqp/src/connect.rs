@@ -1,11 +1,11 @@
-//! Connecting.
+//! Connects to a broker.
 
 use async_rs::Runtime;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, types::LongString};
 
 use crate::{Address, DeliveryLimit, runtime::TokioKit, server::Greeting, stream::BrokerStream};
 
-/// A connection that is open, and what the broker said of itself.
+/// An open connection, and the broker's default delivery limit.
 #[derive(Debug)]
 pub struct Connected {
     /// The client's connection.
@@ -16,14 +16,14 @@ pub struct Connected {
 
 /// Connects to a broker; `name` is shown in its list of connections.
 ///
-/// The client's own recovery stays off. There is no time limit here.
+/// The client's automatic recovery stays off. The call has no time limit.
 ///
 /// # Errors
-/// Returns why the broker cannot be reached, or its refusal.
+/// Fails if the broker cannot be reached or refuses the connection.
 pub async fn connect(address: &Address, name: &str) -> Result<Connected, lapin::Error> {
     let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
     let greeting = Greeting::default();
-    let heard = greeting.clone();
+    let received = greeting.clone();
     let runtime = Runtime::new(TokioKit::current());
     let open = async move |uri, _| {
         let stream = BrokerStream::connect(&uri, greeting.clone()).await;
@@ -32,6 +32,6 @@ pub async fn connect(address: &Address, name: &str) -> Result<Connected, lapin::
     let connection = Connection::connector(address.uri().clone(), runtime, open, properties);
     Ok(Connected {
         connection: connection.await?,
-        delivery_limit: heard.delivery_limit(),
+        delivery_limit: received.delivery_limit(),
     })
 }

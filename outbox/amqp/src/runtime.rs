@@ -16,12 +16,12 @@ use futures_core::Stream;
 
 use crate::stream::BrokerStream;
 
-/// Tokio's runtime for the client, but for the type of its connections.
+/// Tokio's runtime for the client, with another type of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct TokioKit(Tokio);
 
 impl TokioKit {
-    /// Takes the runtime that this is called in.
+    /// Uses the current tokio runtime; call it within one.
     pub(crate) fn current() -> Self {
         Self(Tokio::current())
     }

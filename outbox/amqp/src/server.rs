@@ -1,16 +1,16 @@
-//! The server's product and version, from its greeting, which the client keeps to itself.
+//! Reads the server's product and version from its greeting, which the client does not expose.
 //!
-//! Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries unless the queue says
-//! `x-delivery-limit: -1`. Before, the same argument makes it drop a message at the first one.
+//! Since RabbitMQ 4.0, a quorum queue drops a message after 20 redeliveries unless the queue has the argument
+//! `x-delivery-limit: -1`. In earlier versions, this argument makes the queue drop a message at its first redelivery.
 
 use std::sync::{Arc, OnceLock};
 
-/// What a server does with a message that is delivered again and again.
+/// Server's default limit on redeliveries of a message in a quorum queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryLimit {
-    /// None, unless the queue asks for one.
+    /// No limit, unless the queue sets one.
     None,
-    /// One, unless the queue says that there is none.
+    /// A limit, unless the queue disables it.
     Default,
 }
 
@@ -19,8 +19,8 @@ pub enum DeliveryLimit {
 pub(crate) struct Greeting(Arc<OnceLock<DeliveryLimit>>);
 
 impl Greeting {
-    /// Takes note of the payload of `connection.start`, which comes once on a connection.
-    pub(crate) fn heard(&self, start: &[u8]) {
+    /// Stores the delivery limit from the payload of `connection.start`, which the server sends once per connection.
+    pub(crate) fn received(&self, start: &[u8]) {
         let _ = self.0.set(delivery_limit(start));
     }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn rabbitmq_has_a_limit_of_its_own_since_4() {
+    fn rabbitmq_has_a_default_limit_since_4() {
         assert_eq!(
             delivery_limit(&greeting("RabbitMQ", "3.10.8")),
             DeliveryLimit::None

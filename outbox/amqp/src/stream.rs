@@ -1,4 +1,4 @@
-//! The connection's bytes: from the socket, through TLS where asked for, and made readable.
+//! The client's connection: a socket, with or without TLS, whose input passes the [`FrameFilter`].
 
 use std::{
     io,
@@ -24,11 +24,11 @@ const READ_BYTES: usize = 64 * 1024;
 pub(crate) struct BrokerStream {
     socket: Socket,
     filter: FrameFilter,
-    /// Read from the socket, not yet filtered.
+    /// Buffer for bytes from the socket.
     received: Box<[u8]>,
-    /// Filtered, not yet read by the client.
+    /// Filtered bytes for the client.
     readable: Vec<u8>,
-    /// How much of `readable` the client has read.
+    /// Number of bytes of `readable` that the client has read.
     taken: usize,
 }
 
@@ -40,7 +40,7 @@ enum Socket {
 }
 
 impl BrokerStream {
-    /// Connects to a broker, with TLS if its URL says `amqps`. The broker's greeting is put into `greeting`.
+    /// Connects to a broker, with TLS if the URL's scheme is `amqps`. Stores the broker's greeting in `greeting`.
     pub(crate) async fn connect(uri: &AMQPUri, greeting: Greeting) -> io::Result<Self> {
         let host = uri.authority.host.as_str();
         let stream = connect_tcp((host, uri.authority.port)).await?;

@@ -9,7 +9,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-/// Performs the handshake of TLS 1.2 or 1.3 with a server that must prove to be `host`.
+/// Performs a TLS 1.2 or 1.3 handshake with a server whose certificate must be valid for `host`.
 pub(crate) async fn handshake(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let config = spawn_blocking(config).await.map_err(io::Error::other)??;
@@ -20,7 +20,7 @@ pub(crate) async fn handshake(stream: TcpStream, host: &str) -> io::Result<TlsSt
 
 /// Reads the system's authorities, or those of `SSL_CERT_FILE`.
 ///
-/// The crypto provider is named here, so none has to be installed for the whole process.
+/// Names the crypto provider, so that the process needs no default provider.
 fn config() -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

@@ -18,13 +18,13 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// Returns the wait after `failures` in a row: doubled each time up to the longest, then between half of
-    /// it and all of it, so that clients which failed together do not return together.
+    /// Returns the wait after `failures` in a row: the first wait, doubled for each further failure up to the longest,
+    /// times a random factor of 0.5 to 1, so that clients that failed at the same time do not retry at the same time.
     pub fn wait(&self, failures: u32) -> Duration {
         self.seeded_wait(failures, RandomState::new().hash_one(0))
     }
 
-    /// As [`Backoff::wait`], with the jitter as a function of `seed` and `failures`: a run can be repeated.
+    /// Like [`Backoff::wait`], with a jitter that depends only on `seed` and `failures`, so that a run can be repeated.
     pub fn seeded_wait(&self, failures: u32, seed: u64) -> Duration {
         let doublings = failures.saturating_sub(1);
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(doublings));

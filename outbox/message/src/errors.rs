@@ -12,7 +12,7 @@ pub fn sources<'a>(
 
 /// Returns the texts of an error and of its sources, joined by `: `.
 ///
-/// A source whose text already stands in the result, as some errors write it into theirs, is left out.
+/// A source whose text the result contains already is left out: some errors include the text of their source.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -43,21 +43,24 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Told(&'static str, #[source] std::io::Error);
+    struct Outer(&'static str, #[source] std::io::Error);
 
-    fn told(text: &'static str, source: &str) -> String {
-        chain(&Told(text, std::io::Error::other(source.to_owned())))
+    fn joined(text: &'static str, source: &str) -> String {
+        chain(&Outer(text, std::io::Error::other(source.to_owned())))
     }
 
     #[test]
     fn a_source_is_named_once_and_never_left_out_for_a_similar_one() {
-        assert_eq!(told("reading item 17", "item 1"), "reading item 17: item 1");
         assert_eq!(
-            told("reading: disk on fire", "disk on fire"),
+            joined("reading item 17", "item 1"),
+            "reading item 17: item 1"
+        );
+        assert_eq!(
+            joined("reading: disk on fire", "disk on fire"),
             "reading: disk on fire"
         );
         assert_eq!(
-            told("refused (no right); grant it", "no right"),
+            joined("refused (no right); grant it", "no right"),
             "refused (no right); grant it"
         );
     }

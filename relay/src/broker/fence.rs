@@ -1,7 +1,8 @@
-//! The exclusive queue that keeps others of the same outbox and lane away.
+//! The fence: an exclusive queue that keeps a second relay of the same outbox and lane from publishing.
 
 use std::{sync::Arc, time::Duration};
 
+use amqp::Refusal;
 use lapin::{
     Channel, Connection, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
@@ -13,24 +14,24 @@ use tokio::{
 };
 
 use super::{
-    BrokerError, reply_code,
+    BrokerError,
     requests::{channel, delete_queue, short, take_fence},
 };
 use crate::events;
 
-/// After so long without an answer nobody is behind a queue, if the broker answers other questions.
+/// Time without an answer after which a queue counts as one of a lost node, if the broker answers other requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest that it takes to find out who is behind a queue.
+/// Longest time that it takes to find a queue's owner.
 pub(crate) const LONGEST: Duration = Duration::from_secs(3 * ANSWER_TIMEOUT.as_secs());
 
 /// Exchange that every virtual host has.
 const AN_EXCHANGE: &str = "amq.topic";
 
-/// A question that is asked until it is answered.
+/// A request that runs in a task until the broker answers.
 ///
-/// Given up, it would cost the connection in the end: lapin 4.12 closes a channel that is dropped, and takes
-/// the broker's late answer to it for an error of the connection.
+/// Cancelling the request would cost the connection: lapin 4.12 closes a channel that is dropped, and treats the
+/// broker's late answer on it as an error of the connection.
 type Question = JoinHandle<Result<Answer, BrokerError>>;
 
 /// The broker's answer to a passive declaration.
@@ -38,7 +39,7 @@ type Question = JoinHandle<Result<Answer, BrokerError>>;
 enum Answer {
     /// The queue or exchange exists; an exclusive queue of another connection is refused instead.
     Exists,
-    /// The queue is another connection's, or does not exist.
+    /// The queue belongs to another connection, or does not exist.
     Refused,
 }
 
@@ -49,26 +50,27 @@ enum Owner {
     Connection,
     /// No connection: the queue is not exclusive.
     Nobody,
-    /// A connection of a node that is down; the question will be answered when the node is back.
+    /// A connection of a node that is down; the broker answers the request when the node is back.
     Lost(Question),
 }
 
-/// The fence, held or known to be held by nobody.
+/// The fence, held by this relay or known to belong to no live connection.
 #[derive(Debug)]
 pub(crate) struct Fence {
     connection: Arc<Connection>,
     queue: String,
+    /// Channel that declared the queue; `None` if the queue belongs to a node that is down.
     held: Option<Channel>,
-    /// Asks about the queue of a node that is down.
+    /// Open request about the queue of a node that is down.
     asking: Option<Question>,
 }
 
 impl Fence {
-    /// Takes it, or finds that nobody holds it who is there.
+    /// Takes the fence, or finds that it belongs to no live connection.
     ///
-    /// RabbitMQ deletes an exclusive queue together with its connection; but since 4.2 not while the
-    /// connection's node is down, for as long as that is and however many others are up (metadata in
-    /// Khepri, `rabbit_amqqueue:on_node_down`). Such a queue keeps everybody away, and protects nobody.
+    /// RabbitMQ deletes an exclusive queue together with its connection. But since 4.2 it keeps the queue while the
+    /// connection's node is down, even if other nodes are up (metadata in Khepri, `rabbit_amqqueue:on_node_down`).
+    /// No relay can declare such a queue, and the queue protects none, so a relay goes on without it.
     pub(crate) async fn take(
         connection: &Arc<Connection>,
         queue: &str,
@@ -86,8 +88,8 @@ impl Fence {
         Ok(fence)
     }
 
-    /// Declares it again and again, and returns why that failed once. A policy may let queues expire
-    /// that nobody uses, and an operator may delete it: then it is taken again, if nobody else has it.
+    /// Declares the queue at intervals until a declaration fails; returns the error. A policy may expire unused
+    /// queues, and an operator may delete the queue: then this relay takes it again, unless another one has.
     pub(super) async fn keep(mut self, every: Duration) -> BrokerError {
         loop {
             match self.asking.take() {
@@ -104,7 +106,7 @@ impl Fence {
         }
     }
 
-    /// Gives the fence back; returns `false` if it was not held, because a node that is down left it over.
+    /// Releases the fence; returns `false` if it was not held, because it belongs to a node that is down.
     pub(crate) async fn release(self) -> Result<bool, BrokerError> {
         let Some(channel) = self.held else {
             return Ok(false);
@@ -133,16 +135,16 @@ impl Fence {
         Ok(())
     }
 
-    /// Finds the owner by asking for the queue's number of messages: the broker asks the queue's process first,
-    /// and for a minute if that is gone.
+    /// Finds the owner by asking for the queue's number of messages: the broker asks the queue's process first, and
+    /// retries for a minute if the process is gone.
     async fn owner(&self) -> Result<Owner, BrokerError> {
-        let about = look(Arc::clone(&self.connection), self.queue.clone());
+        let about = ask_for_queue(Arc::clone(&self.connection), self.queue.clone());
         let mut question = tokio::spawn(about);
         if let Some(answer) = in_time(&mut question).await? {
             return Ok(answer.into());
         }
-        // Or is it the broker that does not answer? Then it was asked first, and has the time that this takes.
-        let mut other = tokio::spawn(look_elsewhere(Arc::clone(&self.connection)));
+        // Rules out that the whole broker is slow. The first request stays open, with this much more time.
+        let mut other = tokio::spawn(ask_for_exchange(Arc::clone(&self.connection)));
         if in_time(&mut other).await?.is_none() {
             return Ok(Owner::Connection);
         }
@@ -160,7 +162,7 @@ impl From<Answer> for Owner {
     }
 }
 
-/// The answer to a question, if it comes in time.
+/// Returns the answer to a request; `None` if it does not arrive within [`ANSWER_TIMEOUT`].
 async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError> {
     match timeout(ANSWER_TIMEOUT, question).await {
         Ok(Ok(answer)) => answer.map(Some),
@@ -169,8 +171,8 @@ async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError>
     }
 }
 
-/// Looks whether a queue is there, and waits for any answer.
-async fn look(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
+/// Asks whether a queue exists, and waits for the answer without a time limit.
+async fn ask_for_queue(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
     let options = QueueDeclareOptions {
         passive: true,
@@ -182,8 +184,8 @@ async fn look(connection: Arc<Connection>, queue: String) -> Result<Answer, Brok
     Ok(answer)
 }
 
-/// Asks a question that any broker can answer.
-async fn look_elsewhere(connection: Arc<Connection>) -> Result<Answer, BrokerError> {
+/// Asks for an exchange that every virtual host has, which any working broker answers.
+async fn ask_for_exchange(connection: Arc<Connection>) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
     let options = ExchangeDeclareOptions {
         passive: true,
@@ -196,10 +198,10 @@ async fn look_elsewhere(connection: Arc<Connection>) -> Result<Answer, BrokerErr
     Ok(answer)
 }
 
-/// A refusal is an answer too.
+/// Converts the result of a request; a refusal is an answer too.
 fn answer(answer: Result<(), lapin::Error>) -> Result<Answer, BrokerError> {
     match answer {
-        Err(error) if reply_code(&error).is_none() => Err(BrokerError::Lost(error)),
+        Err(error) if Refusal::of(&error).is_none() => Err(BrokerError::Lost(error)),
         Err(_) => Ok(Answer::Refused),
         Ok(()) => Ok(Answer::Exists),
     }

@@ -27,10 +27,7 @@ pub(crate) use publisher::{BatchRequest, BatchResult};
 
 use tokio::sync::mpsc;
 
-use crate::{
-    broker_error::{BrokerError, reply_code},
-    broker_state::State,
-};
+use crate::{broker_error::BrokerError, broker_state::State};
 
 /// Report of the connection task.
 #[derive(Debug)]

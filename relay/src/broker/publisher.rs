@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amqp::Refusal;
 use chrono::Utc;
 use lapin::types::ShortString;
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, batch, channel::Confirming, reply_code};
+use super::{BrokerError, Event, batch, channel::Confirming};
 use crate::{
     capture::Position,
     events,
@@ -187,8 +188,8 @@ impl Publisher {
             }
             Err(Some(batch::Error::Client(error))) => {
                 let blame = blame(&error);
-                let error = match reply_code(&error) {
-                    Some(403 | 404) if blame.is_none() => BrokerError::RouteDown {
+                let error = match Refusal::of(&error) {
+                    Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
                         exchange: self.exchange.to_string(),
                         source: error,
                     },
@@ -254,14 +255,11 @@ fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
 }
 
 /// Returns the broker's error text if the broker closed the channel or connection because of a published
-/// message. Returns `None` for a missing or refused exchange (404, 403) and for a connection closed by an
-/// operator or a shutdown (320).
+/// message. Returns `None` for a missing or refused exchange, for a connection closed by an operator or a
+/// shutdown, and for an internal error of the broker. A refused topic is the message's: others may be allowed.
 fn blame(error: &lapin::Error) -> Option<String> {
-    match reply_code(error) {
-        // The user may be allowed to write other topics (RabbitMQ's topic permissions).
-        Some(403) if error.to_string().contains("access to topic") => Some(error.to_string()),
-        // Closed by an operator, refused, missing, or an internal error of the broker.
-        None | Some(320 | 403 | 404 | 541) => None,
-        Some(_) => Some(error.to_string()),
+    match Refusal::of(error)? {
+        Refusal::Closed | Refusal::Access | Refusal::NotFound | Refusal::Internal => None,
+        _ => Some(error.to_string()),
     }
 }

@@ -1,8 +1,8 @@
-//! What is asked of a broker before anything is published: a connection, the fence, the exchange.
+//! Requests to the broker before anything is published: the connection, the fence and the exchange.
 
 use std::time::Duration;
 
-use amqp::Address;
+use amqp::{Address, Refusal};
 use lapin::{
     BasicProperties, Channel, Connection, ErrorKind, ExchangeKind,
     options::{
@@ -13,18 +13,17 @@ use lapin::{
 use tokio::time::timeout;
 
 use super::{BrokerError, open::CLOSE_TIMEOUT};
-use crate::broker_error::reply_code;
 use crate::config::{Amqp, Secret};
 
-/// Connects with a heartbeat that notices silence within about twice `longest`; one that the URL asks for
-/// may be shorter.
+/// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
+/// URL may ask for a shorter heartbeat.
 pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
     let address: Address = url
         .expose()
         .parse()
         .map_err(|reason: String| BrokerError::Url {
             url: url.to_string(),
-            // The library shows what it cannot read, and in that may be a password.
+            // The library's error quotes the part that it cannot parse, which may contain a password.
             reason: reason.split(':').next().unwrap_or_default().to_owned(),
         })?;
     let seconds = heartbeat(address.heartbeat(), longest);
@@ -32,29 +31,21 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
     amqp::connect(&address.with_heartbeat(seconds), &name)
         .await
         .map(|connected| connected.connection)
-        .map_err(|source| {
-            // access refused, virtual host missing or not allowed
-            match reply_code(&source) {
-                // Others' connections may end.
-                Some(530) if source.to_string().contains("limit") => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-                Some(403 | 530) => BrokerError::Unauthorised {
-                    url: url.to_string(),
-                    source,
-                },
-                _ => BrokerError::Connect {
-                    url: url.to_string(),
-                    source,
-                },
-            }
+        .map_err(|source| match Refusal::of(&source) {
+            Some(Refusal::Access | Refusal::NotAllowed) => BrokerError::Unauthorised {
+                url: url.to_string(),
+                source,
+            },
+            _ => BrokerError::Connect {
+                url: url.to_string(),
+                source,
+            },
         })
 }
 
-/// Asks whether the user may declare a queue, without declaring it: one of the arguments is invalid.
+/// Checks that the user may declare a queue, without declaring it: one of the arguments is invalid.
 ///
-/// RabbitMQ checks rights first, then compares with an existing queue, and checks the arguments last.
+/// RabbitMQ checks permissions first, then compares with an existing queue, and checks the arguments last.
 pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<(), BrokerError> {
     let channel = channel(connection).await?;
     let options = QueueDeclareOptions {
@@ -67,11 +58,11 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
         .queue_declare(short(queue), options, arguments)
         .await
     else {
-        // Another broker may accept the argument.
+        // A broker other than RabbitMQ may accept the argument.
         return delete_queue(&channel, queue).await;
     };
-    match reply_code(&source) {
-        Some(403) => Err(BrokerError::FenceDenied {
+    match Refusal::of(&source) {
+        Some(Refusal::Access) => Err(BrokerError::FenceDenied {
             queue: queue.to_owned(),
             source,
         }),
@@ -86,8 +77,8 @@ pub(crate) async fn delete_queue(channel: &Channel, queue: &str) -> Result<(), B
     deleted.map(drop).map_err(BrokerError::Lost)
 }
 
-/// Connects, asks for the fence and the exchange as a relay that becomes active would, and disconnects.
-pub(crate) async fn visit(
+/// Connects, checks the fence and the exchange as a relay that becomes active would, and disconnects. For standbys.
+pub(crate) async fn check_requirements(
     url: &Secret,
     amqp: &Amqp,
     fence: &str,
@@ -103,7 +94,7 @@ pub(crate) async fn visit(
         declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await
     };
     let asked = timeout(after, asking).await;
-    // Closed whatever came of it: lapin may keep a connection on which a request was cut short.
+    // Closed also after an error: lapin may leak a connection on which a request was cancelled.
     let closing = connection.close(200, ShortString::default());
     let closed = timeout(CLOSE_TIMEOUT, closing).await;
     asked.unwrap_or_else(|_| {
@@ -117,7 +108,7 @@ pub(crate) async fn visit(
     }
 }
 
-/// Seconds between heartbeats. A relay that is frozen must lose its fence, whatever its URL says.
+/// Returns the seconds between heartbeats: a frozen relay must lose its fence in time, whatever its URL asks for.
 fn heartbeat(asked: Option<u16>, longest: Duration) -> u16 {
     let longest = longest.as_secs().clamp(1, 60) as u16;
     match asked {
@@ -131,7 +122,7 @@ pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerEr
     channel.map_err(BrokerError::Lost)
 }
 
-/// Declares the exclusive queue of a name, which goes with the connection.
+/// Declares an exclusive queue, which the broker deletes together with the connection.
 pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions {
         exclusive: true,
@@ -142,15 +133,17 @@ pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), Bro
     declare
         .await
         .map(drop)
-        .map_err(|source| match reply_code(&source) {
-            // Another connection's, or a queue with other properties.
-            Some(405 | 406) => BrokerError::Fenced { queue },
-            Some(403) => BrokerError::FenceDenied { queue, source },
+        .map_err(|source| match Refusal::of(&source) {
+            // Another connection owns the queue, or it has other properties.
+            Some(Refusal::Locked | Refusal::Inequivalent | Refusal::Precondition) => {
+                BrokerError::Fenced { queue }
+            }
+            Some(Refusal::Access) => BrokerError::FenceDenied { queue, source },
             _ => BrokerError::Lost(source),
         })
 }
 
-/// Declares the exchange, or only looks whether it is there.
+/// Declares the exchange; with `passive`, only checks that it exists.
 pub(crate) async fn declare_exchange(
     channel: &Channel,
     exchange: &str,
@@ -169,8 +162,8 @@ pub(crate) async fn declare_exchange(
             FieldTable::default(),
         )
         .await
-        .map_err(|source| match reply_code(&source) {
-            Some(406) => BrokerError::ExchangeDiffers {
+        .map_err(|source| match Refusal::of(&source) {
+            Some(Refusal::Inequivalent | Refusal::Precondition) => BrokerError::ExchangeDiffers {
                 exchange: exchange.to_owned(),
                 source,
             },
@@ -178,7 +171,7 @@ pub(crate) async fn declare_exchange(
         })
 }
 
-/// Publishes, and takes it back: nobody receives anything, but what the user may not do is refused.
+/// Publishes a message and rolls it back, to check the user's permissions. No queue receives the message.
 pub(crate) async fn try_to_publish(
     connection: &Connection,
     exchange: &str,
@@ -188,11 +181,11 @@ pub(crate) async fn try_to_publish(
         let Err(error) = publish_and_take_back(&channel, exchange).await else {
             return Ok(());
         };
-        match error.kind() {
-            // The refusal came between two requests, and the client told nobody.
-            ErrorKind::InvalidChannelState(..) => {}
-            // It may be allowed on topics of certain names.
-            _ if error.to_string().contains("access to topic") => return Ok(()),
+        match Refusal::of(&error) {
+            // The broker's refusal arrived between two requests, and the client did not report it: try again.
+            None if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) => {}
+            // Only this topic is refused; the user's topics may be allowed.
+            Some(Refusal::Topic) => return Ok(()),
             _ => return Err(route_down(exchange, error)),
         }
     }
@@ -209,8 +202,8 @@ async fn publish_and_take_back(channel: &Channel, exchange: &str) -> Result<(), 
 }
 
 fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
-    match reply_code(&source) {
-        Some(403 | 404) => BrokerError::RouteDown {
+    match Refusal::of(&source) {
+        Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),
             source,
         },
@@ -218,7 +211,8 @@ fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
     }
 }
 
-/// Names are checked when they are configured; `ShortString::from` would panic for one that is too long.
+/// Converts a name, whose length was checked when it was configured. `ShortString::from` would panic for one that is
+/// too long.
 pub(super) fn short(name: &str) -> ShortString {
     ShortString::try_new(name).unwrap_or_default()
 }
@@ -230,7 +224,7 @@ mod tests {
     use super::heartbeat;
 
     #[test]
-    fn no_url_makes_the_heartbeat_longer() {
+    fn a_url_cannot_make_the_heartbeat_longer() {
         let longest = Duration::from_secs(5);
         let seconds = [None, Some(0), Some(600), Some(5), Some(2)];
         let taken = seconds.map(|asked| heartbeat(asked, longest));

@@ -1,4 +1,4 @@
-//! Why a database cannot be used.
+//! Reasons why the database cannot be used.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::{CONNECT_TIMEOUT, settings::SEARCH_PATH};
 
-/// Why a connection cannot be used.
+/// Reason why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
@@ -15,15 +15,15 @@ pub enum DatabaseError {
     Url {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// The client's error.
         source: sqlx::Error,
     },
-    /// The server cannot be reached, or refuses.
+    /// The server cannot be reached, or refuses the connection.
     #[error("connecting to {url}: {source}")]
     Connect {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// The client's error.
         source: sqlx::Error,
     },
     /// The credentials or the database's name are wrong.
@@ -31,16 +31,16 @@ pub enum DatabaseError {
     Unauthorised {
         /// The URL, without its password.
         url: String,
-        /// The server's words.
+        /// The server's error.
         source: sqlx::Error,
     },
-    /// The server does not answer.
+    /// The server does not answer in time.
     #[error("connecting to {url}: no answer within {CONNECT_TIMEOUT:?}")]
     TimedOut {
         /// The URL, without its password.
         url: String,
     },
-    /// A pooler stands between.
+    /// The URL leads to a connection pooler.
     #[error(
         "{url} leads to a connection pooler: the lease needs a connection of its own; point the relay at PostgreSQL itself"
     )]
@@ -66,7 +66,7 @@ pub enum DatabaseError {
         /// The URL, without its password.
         url: String,
     },
-    /// Its texts may be anything.
+    /// The database's encoding is not UTF8.
     #[error(
         "{url} has the server encoding {encoding}; Postroom needs a UTF8 database: create one with ENCODING 'UTF8' and restore a dump into it"
     )]
@@ -81,22 +81,22 @@ pub enum DatabaseError {
         "{0}; GRANT outbox_relay to this user (migrations/roles.sql), `relay check` lists what is missing"
     )]
     Denied(#[source] sqlx::Error),
-    /// Policies would hide rows.
+    /// Row-level security would hide rows.
     #[error(
         "{0}: row-level security would hide messages from the relay, which must see them all. As the tables' owner: ALTER TABLE … DISABLE ROW LEVEL SECURITY, for each table of the schema outbox; or give this user BYPASSRLS"
     )]
     RowSecurity(#[source] sqlx::Error),
-    /// It takes no writes from this session.
+    /// The database accepts no writes from this session.
     #[error(
         "the database takes no writes from this user: default_transaction_read_only is on for the role, the database or the server. Whoever set it, perhaps since the disk is full, must set it off: ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off"
     )]
     ReadOnly,
-    /// A statement was not answered.
+    /// A statement was not answered in time.
     #[error(
         "the database gave no answer within {0:?}: the connection fell silent, or somebody locks what was to be read"
     )]
     Silent(Duration),
-    /// Somebody's lock kept a command waiting for too long.
+    /// A command waited too long for another session's lock.
     #[error(
         "{0}: somebody has locked what this command needs. It has changed nothing; try again later, or find a session that has been open for long: SELECT pid, application_name, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start"
     )]
@@ -127,7 +127,7 @@ impl From<sqlx::Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether trying again cannot help before somebody changes something.
+    /// Returns `true` if the error stays until an operator changes the configuration or the database.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Url { .. }
@@ -154,8 +154,8 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// Whether a statement was refused since a policy would hide rows from it. Texts may be translated, the names of
-/// the server's functions are not.
+/// Returns `true` if the server refused a statement because a policy would hide rows from it. Error texts may be
+/// translated; names of server functions never are.
 fn is_row_security(error: &sqlx::Error) -> bool {
     let refused = error.as_database_error();
     refused
@@ -163,7 +163,7 @@ fn is_row_security(error: &sqlx::Error) -> bool {
         .is_some_and(|error| error.routine() == Some("check_enable_rls"))
 }
 
-/// Why a connection could not be made.
+/// Classifies the error of a failed connection attempt.
 pub(super) fn refused(url: String, source: sqlx::Error) -> DatabaseError {
     // PgBouncer: "unsupported startup parameter: options"
     if source.to_string().contains("startup parameter") {

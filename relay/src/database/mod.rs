@@ -1,4 +1,4 @@
-//! Connections to the outbox's database.
+//! Connects to the outbox's database and checks that the session is usable.
 
 mod error;
 mod settings;
@@ -24,14 +24,14 @@ pub(crate) async fn connect(
     purpose: Purpose,
     name: &str,
 ) -> Result<PgConnection, DatabaseError> {
-    let connecting = timeout(CONNECT_TIMEOUT, connect_and_look(url, purpose, name));
+    let connecting = timeout(CONNECT_TIMEOUT, connect_and_check(url, purpose, name));
     connecting.await.unwrap_or_else(|_| {
         let url = url.to_string();
         Err(DatabaseError::TimedOut { url })
     })
 }
 
-async fn connect_and_look(
+async fn connect_and_check(
     url: &Secret,
     purpose: Purpose,
     name: &str,
@@ -62,11 +62,11 @@ async fn connect_and_look(
             url: url.to_string(),
         });
     }
-    // Whoever cannot record must not publish: it would all be published again by each session.
+    // A relay that cannot record a checkpoint must not publish: each session would publish everything again.
     if matches!(purpose, Purpose::Lease { .. }) && in_force.reads_only {
         return Err(DatabaseError::ReadOnly);
     }
-    // In others the server passes on, as text, bytes that are none, or cannot convert what it holds.
+    // With another encoding, the server may send bytes that are not valid text, or fail to convert a text.
     if in_force.encoding != "UTF8" {
         return Err(DatabaseError::Encoding {
             encoding: in_force.encoding,

@@ -1,28 +1,28 @@
-//! What a connection is for, and the settings that it needs for that.
+//! Purposes of database connections, and the session settings that each purpose needs.
 
 use std::time::Duration;
 
-/// Value of `client_min_messages`: a cancelled wait for a standby shows in a warning and nowhere else.
+/// Value of `client_min_messages`: the server reports a cancelled wait for a standby only as a warning.
 pub(super) const MESSAGES: &str = "warning";
 
-/// Value of `search_path`. Other roles can create nothing there, so the functions, operators and types of a statement
-/// are those of `pg_catalog`, whatever path the role or the database has. Statements name our own objects in full.
+/// Value of `search_path`. Other roles cannot create objects in these schemas, so statements use the functions,
+/// operators and types of `pg_catalog`, whatever path the role or the database has. Statements qualify Postroom's own
+/// objects.
 pub(crate) const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 
-/// What a connection is for; decides its settings.
+/// Purpose of a connection, which determines its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Holds the lease and records everything. The server ends it when it falls silent.
+    /// Holds the lease and records everything. The server ends the session if the relay is silent for too long.
     Lease {
-        /// Silence after which the server ends it.
+        /// Silence after which the server ends the session.
         timeout: Duration,
     },
-    /// Reads frames: few statements, very often. Their plans are kept, since making one takes longer
-    /// than running it.
+    /// Reads frames: few statements, very often. Plans are kept, because planning takes longer than running.
     Frames,
-    /// Reads whatever else.
+    /// Reads everything else.
     Reader,
-    /// Serves one command of an operator, who shall hear of it when somebody's lock keeps it waiting.
+    /// Serves one command of an operator. Waits for locks are limited, so that the operator learns of them.
     Command,
 }
 
@@ -38,7 +38,7 @@ impl Purpose {
 
 /// Settings sent with the start-up packet, which a transaction pooler refuses.
 pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
-    // Plans must not depend on statistics: those of an empty table would walk a full one.
+    // Plans must not depend on statistics: a plan made for an empty table would scan a full one.
     let mut settings: Vec<(&'static str, String)> = [
         ("plan_cache_mode", purpose.plans()),
         ("enable_seqscan", "off"),
@@ -52,7 +52,7 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
         ("tcp_keepalives_idle", "5"),
         ("tcp_keepalives_interval", "2"),
         ("tcp_keepalives_count", "3"),
-        // A policy would hide rows without a word, and they would be taken for delivered.
+        // A policy would hide rows silently, and the relay would skip them. With `off` the statement fails.
         ("row_security", "off"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "10000"),

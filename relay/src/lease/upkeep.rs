@@ -99,7 +99,9 @@ async fn begin_next(
 /// Begins a transaction whose statements wait for no lock.
 async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     let mut tx = connection.begin().await?;
-    sqlx::query(segment::STEP_BACK).execute(&mut *tx).await?;
+    sqlx::query(segment::LIMIT_LOCK_WAIT)
+        .execute(&mut *tx)
+        .await?;
     Ok(tx)
 }
 

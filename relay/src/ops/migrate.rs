@@ -1,4 +1,4 @@
-//! `relay migrate`.
+//! `relay migrate`: applies the migrations and, on request, the roles.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::source::{Source, say};
 use crate::{config::Secret, database::DatabaseError};
 
-/// How to migrate.
+/// Command-line options of `relay migrate`.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Print the SQL that would be applied to an empty database, and apply nothing
@@ -23,21 +23,22 @@ pub(super) struct Options {
     roles: bool,
 }
 
-// One after another. For the transaction, so that a pooler cannot keep it: a file's own BEGIN does nothing
-// within it, and its COMMIT ends it. The class is that of leases, whose objects are lanes from 0 on.
+// Lets one migration run at a time. The lock belongs to the transaction, so that a pooler cannot keep it in a session.
+// A migration file's BEGIN does nothing within this transaction, and its COMMIT ends it. The class is that of leases,
+// whose objects are lanes from 0 on.
 pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 
-// The files do so themselves. What is asked before them must not run functions of others either, as a user who is
-// often a superuser. For the transaction, so that a pooler cannot keep it.
+// The migration files set the path too. The statements before them must not run functions of other roles either, as the
+// user is often a superuser. The setting belongs to the transaction, so that a pooler cannot keep it in a session.
 pub(crate) const SEARCH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// So long the server is given for a statement that waits for locks at most, a minute.
+/// Longest wait for a statement that may wait for locks, for which the server allows one minute.
 const LOCKING: Duration = Duration::from_secs(75);
 
-/// So long a migration may take, whose tables may be large one day.
+/// Longest wait for one migration, whose tables may be large.
 const APPLYING: Duration = Duration::from_hours(1);
 
 pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
@@ -76,7 +77,7 @@ pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for an answer so long, or says that none came.
+/// Waits for an answer for at most `answer_timeout`.
 async fn answered<T>(
     answer_timeout: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -94,20 +95,20 @@ async fn connect(url: &Secret) -> anyhow::Result<PgConnection> {
         .with_context(connecting)
 }
 
-/// What a lock that was not granted means.
+/// Context of the error of a lock that was not granted in time.
 fn locked() -> String {
     "waiting for another migration or its locks; find who holds them in pg_stat_activity and run this again: what is applied stays".to_owned()
 }
 
-/// Begins a transaction that no other migration runs beside.
+/// Begins a transaction beside which no other migration runs.
 async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
-    // Whoever waited must see what was done meanwhile.
+    // Read committed, so that after a wait for the lock the transaction sees what another migration has applied.
     let begin = connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED");
     answered(LOCKING, begin).await?;
     answered(LOCKING, connection.execute(SEARCH)).await?;
-    // What waits for a lock holds up those behind it. For the transaction, as the lock itself.
-    let give_up = connection.execute("SET LOCAL lock_timeout = '1min'");
-    answered(LOCKING, give_up).await?;
+    // A statement that waits for a lock blocks the sessions behind it. For this transaction only, like the lock.
+    let limit_wait = connection.execute("SET LOCAL lock_timeout = '1min'");
+    answered(LOCKING, limit_wait).await?;
     let lock = answered(LOCKING, connection.execute(LOCK));
     lock.await.with_context(locked).map(drop)
 }

@@ -1,4 +1,4 @@
-//! `outbox.checkpoint`, and everything that is recorded together with it.
+//! Statements on `outbox.checkpoint`, and on the parked rows that are recorded together with a checkpoint.
 
 use sqlx::{
     Connection as _, PgConnection, Postgres, Row as _, postgres::PgArguments, query::QueryAs,
@@ -29,11 +29,11 @@ RETURNING id, pg_current_xact_id()::text"
     };
 }
 
-/// A checkpoint alone, as most are: the other statement takes longer to plan than to run.
+/// Records a checkpoint alone, the usual case: planning the other statement takes longer than running it.
 pub(crate) const RECORD: &str = insert_checkpoint!("NULL::bigint[]");
 
-// One statement: a row is parked if and only if the watermark that passes it is recorded. Parked rows that
-// somebody has locked are left for another time: waiting for them would cost the lease.
+// One statement, so that a row is parked if and only if the watermark beyond it is recorded. Parked rows that another
+// transaction has locked are skipped and returned: waiting for them could cost the relay its lease.
 pub(crate) const RECORD_AND_PARK: &str = concat!(
     "
 WITH parked AS (
@@ -80,13 +80,13 @@ pub(crate) const TRIM: &str =
 
 pub(crate) const CLEAR: &str = "DELETE FROM outbox.checkpoint WHERE lane = $1";
 
-/// What recording returns.
+/// Result of recording a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) id: i64,
-    /// Id of the transaction that recorded it, assigned after whatever was read before.
+    /// Id of the transaction that recorded the checkpoint; assigned after all earlier reads.
     pub(crate) xid: u64,
-    /// Parked rows that are left as they were, since somebody has locked them.
+    /// Parked rows that were left unchanged because another transaction has locked them.
     pub(crate) locked: Vec<Position>,
 }
 
@@ -173,7 +173,7 @@ pub(crate) async fn record(
 
 type Query<'q> = QueryAs<'q, Postgres, (i64, String, Option<Vec<Position>>), PgArguments>;
 
-/// Binds what is recorded together with a checkpoint.
+/// Binds the writes that are recorded together with a checkpoint.
 fn bind<'q>(query: Query<'q>, write: &'q PendingWrites) -> Query<'q> {
     let (parks, again) = (&write.parks, &write.reschedules);
     query
@@ -193,8 +193,8 @@ fn bind<'q>(query: Query<'q>, write: &'q PendingWrites) -> Query<'q> {
         .bind(column(again, |row| row.detail.as_deref()))
 }
 
-/// Records a checkpoint as the only one of its lane. Those before it may have been copied from elsewhere
-/// with ids that the table's own identity has yet to reach: the next would meet them.
+/// Records a checkpoint as the only one of its lane. Earlier checkpoints are deleted: they may have been copied from
+/// another database, with ids above the table's identity column, and a later insert would collide with them.
 pub(crate) async fn record_alone(
     connection: &mut PgConnection,
     lane: i16,

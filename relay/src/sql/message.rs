@@ -1,4 +1,4 @@
-//! `outbox.message`.
+//! Statements on `outbox.message`, and the conversion of its rows to messages.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use crate::{
     row_decode::{self, DecodedRow},
 };
 
-// At most a hundred thousand, so that a huge backlog does not make the question expensive.
+// Counts at most 100,000 rows, so that a huge backlog does not make the statement expensive.
 pub(crate) const WAITING: &str = "
 SELECT count(*), min(w.occurred_at)
 FROM (SELECT m.occurred_at FROM outbox.message AS m
@@ -24,14 +24,14 @@ FROM (SELECT m.occurred_at FROM outbox.message AS m
         AND (m.xid >= $3::text::xid8 OR m.xid = ANY($4::text[]::xid8[]))
       ORDER BY m.position LIMIT 100000) AS w";
 
-// Whatever a transaction of this server has written, and a statement sees, has an id below the end of that
+// A row that a transaction of this server has written, and that a statement sees, has an xid below the xmax of the
 // statement's snapshot.
 pub(crate) const FROM_AHEAD: &str = "
 SELECT EXISTS (SELECT FROM outbox.message
                WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))";
 
-// What an unfinished frame does not see lies below its watermark too, and was not delivered. All such rows
-// count, wherever they lie: so it is enough to look at as many as are counted at most, however large the table.
+// Rows that an unfinished frame does not see may also lie below its watermark, and are undelivered. Each sub-query
+// reads at most as many rows as are counted at most, however large the table is.
 pub(crate) const BELOW: &str = "
 SELECT count(*), min(w.occurred_at)
 FROM ((SELECT m.position, m.occurred_at FROM outbox.message AS m
@@ -44,7 +44,7 @@ FROM ((SELECT m.position, m.occurred_at FROM outbox.message AS m
                            WHERE o.lane = $2 AND o.xid = r.xid LIMIT 100000) AS m)) AS w
 WHERE w.position <= $1";
 
-// Seconds until a row expires. Infinite times can be subtracted from none.
+// Seconds until a row expires. Infinite times are clamped, because they cannot be subtracted.
 macro_rules! expires_in {
     ($row:literal) => {
         concat!(
@@ -59,13 +59,13 @@ macro_rules! expires_in {
 }
 pub(super) use expires_in;
 
-/// Whether rows are there that transactions of another server have written, with ids that this one has yet to
-/// reach: no snapshot shows them as committed.
+/// Returns `true` if the table holds rows written by transactions of another server, with ids that this server has
+/// not reached yet: no snapshot shows them as committed.
 pub(crate) async fn from_ahead(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(FROM_AHEAD).fetch_one(connection).await
 }
 
-/// What neighbouring rows mostly have in common, kept in memory once.
+/// Shares texts that neighbouring rows mostly have in common, so that each is in memory once.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     topic: Shared,
@@ -73,7 +73,7 @@ pub(crate) struct Texts {
     content_type: Shared,
 }
 
-/// The last of the texts that it was asked for.
+/// The text of the last row, shared by the next row if it is equal.
 #[derive(Debug, Default)]
 struct Shared(Arc<str>);
 
@@ -86,15 +86,15 @@ impl Shared {
     }
 }
 
-/// Reads a row whose first twelve columns are those of a page (see `sql::page`), apart from its body.
-/// What stands in it cannot make this fail: see [`row_decode`].
+/// Converts a row whose first twelve columns are those of a page (see `sql::page`); the body is passed apart. No
+/// content of the row makes the conversion fail (see [`row_decode`]).
 pub(crate) fn read(
     row: &PgRow,
     payload: Vec<u8>,
     texts: &mut Texts,
 ) -> Result<Row<Message>, sqlx::Error> {
-    // The statements name the columns and their types; comparing these again, for each value, cost more
-    // than reading it.
+    // Unchecked: the statements fix the columns and their types, and a check of each value cost more than reading
+    // it.
     let position: Position = row.try_get_unchecked(0)?;
     let topic = texts.topic.of(row.try_get_unchecked(2)?);
     let key: Option<Arc<str>> = row.try_get_unchecked::<Option<&str>, _>(3)?.map(Into::into);
@@ -127,12 +127,12 @@ pub(crate) fn read(
     let has_expired = expires_in.is_some_and(|seconds| seconds <= 0.0);
     let disposition = match (has_expired, row.try_get_unchecked(9)?) {
         (true, _) => Disposition::Expired,
-        // What can never go need not wait for its time.
+        // A message that cannot be published does not wait for its scheduled time.
         (false, true) if message.unreadable.is_none() => Disposition::Scheduled,
         (false, _) => Disposition::Due,
     };
     let bytes = message.bytes();
-    // A message with a time of its own leaves the order of its key, now and whenever it is read.
+    // A message with `deliver_after` is outside the order of its key, also once it is due.
     let key = key.filter(|_| message.deliver_after.is_none());
     Ok(Row {
         position,
@@ -144,13 +144,13 @@ pub(crate) fn read(
     })
 }
 
-/// A moment so many seconds from now, by this machine's clock, which need not be the database's.
+/// Converts seconds from now to a time of this machine's monotonic clock.
 fn from_now(seconds: f64) -> Option<Instant> {
     let wait = Duration::try_from_secs_f64(seconds).ok()?;
     Instant::now().checked_add(wait)
 }
 
-/// Number of undelivered rows above a position, up to 100,000, and the time of the oldest.
+/// Returns the number of undelivered rows above a position, up to 100,000, and the time of the oldest.
 pub(crate) async fn waiting(
     connection: &mut PgConnection,
     lane: i16,
@@ -167,7 +167,7 @@ pub(crate) async fn waiting(
         .await
 }
 
-/// The same of those up to a position that are not seen by the frame which is delivered up to there.
+/// Returns the same for rows up to the watermark of an unfinished frame that the frame does not see.
 pub(crate) async fn waiting_below(
     connection: &mut PgConnection,
     lane: i16,

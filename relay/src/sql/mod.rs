@@ -1,7 +1,7 @@
-//! The relay's statements: static text, one module per table.
+//! SQL statements of the relay: static text, one module per table.
 
-/// Spells a statement out for each of the sixteen leaves of `outbox.message`: a table's name cannot be
-/// bound.
+/// Expands a statement for each of the sixteen leaves of `outbox.message`, because a table name cannot be a
+/// parameter.
 macro_rules! leaves {
     ($statement:ident) => {
         [
@@ -32,7 +32,7 @@ pub(crate) mod parked;
 pub(crate) mod segment;
 pub(crate) mod server;
 
-/// The state that the server answered with (PostgreSQL, appendix A).
+/// Returns the SQLSTATE of an error that the server sent (PostgreSQL documentation, appendix A).
 pub(crate) fn state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error()?.code()
 }

@@ -1,4 +1,4 @@
-//! `outbox.parked`.
+//! Statements on `outbox.parked`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,11 +28,11 @@ GROUP BY h.key, h.topic";
 pub(crate) const ABOVE: &str =
     "SELECT position FROM outbox.parked WHERE lane = $1 AND position > $2";
 
-// Bounded below too: rows that were due, gone or moved on long ago leave dead entries in the index. The
-// time is asked once: compared row by row, it would bound nothing.
+// Bounded below too, because rows that were due long ago and are gone or rescheduled leave dead entries in the index.
+// Sub-queries read the clock once: a volatile function could not bound the index scan.
 //
-// A row behind one that holds their key and is not due stays: nothing would be tried but that one, and this
-// one would stay due, before others. Not so an expired one, which is dropped wherever it stands.
+// A row is left out if an earlier row holds the key and is not due: only that earlier row could be tried, and this
+// row would stay due and fill the page. An expired row is always returned, because it is dropped in any case.
 pub(crate) const DUE: &str = "
 SELECT p.position, p.key, p.holds <> 'nothing' AND p.key IS NOT NULL
 FROM outbox.parked AS p
@@ -79,31 +79,31 @@ ORDER BY q.position"
 pub(crate) const COUNTS: &str =
     "SELECT reason, count(*) FROM outbox.parked WHERE lane = $1 GROUP BY reason";
 
-/// Most time for counting, at the server.
+/// Longest time that the server counts.
 pub(crate) const COUNT_WITHIN: &str = "SET LOCAL statement_timeout = '2s'";
 
 pub(crate) const NOW: &str = "SELECT clock_timestamp()";
 
-/// What parked rows hold of one key and topic.
+/// Hold of parked rows on one key and topic.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) key: Arc<str>,
     pub(crate) topic: Arc<str>,
     pub(crate) hold: Hold,
-    /// Its first row is the key's first, and waits for one that is gone: nobody will call it.
+    /// `true` if its first row is the key's first, and waits for a row that is gone: no other row will release it.
     pub(crate) orphaned: bool,
 }
 
 /// A row that is due.
 #[derive(Debug)]
 pub(crate) enum DueRow {
-    /// All rows of its key are wanted, in order.
+    /// A row that holds its key: all rows of the key are needed, in order.
     Key(Position, Arc<str>),
-    /// It stands for itself.
+    /// A row without a hold, which is tried alone.
     Single(Position),
 }
 
-/// Calls `note` for each; there may be very many.
+/// Calls `note` for each key and topic that parked rows hold; a callback, because there may be very many.
 pub(crate) async fn held(
     connection: &mut PgConnection,
     lane: i16,
@@ -145,7 +145,7 @@ pub(crate) async fn above(
     Ok(rows.into_iter().map(|(position,)| position).collect())
 }
 
-/// Number of rows of each reason that there is; none if there are too many to be counted in time.
+/// Returns the number of rows by reason; `None` if counting takes too long.
 pub(crate) async fn count(
     connection: &mut PgConnection,
     lane: i16,
@@ -171,7 +171,7 @@ pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, 
     sqlx::query_scalar(NOW).fetch_one(connection).await
 }
 
-/// Rows that became due from a time on, without those of keys that are `known` to be due.
+/// Returns rows that became due since `after`, except rows of keys that are `known` to be due.
 pub(crate) async fn due(
     connection: &mut PgConnection,
     lane: i16,
@@ -207,7 +207,7 @@ pub(crate) async fn by_position(
     read_all(&rows)
 }
 
-/// Rows that a key request asks for, and whether more may follow.
+/// Returns the rows that a key request asks for, and `true` if more may follow.
 pub(crate) async fn by_key(
     connection: &mut PgConnection,
     lane: i16,

@@ -1,4 +1,4 @@
-//! `outbox.segment`, the sequence and the ring: rotation and expiry.
+//! Statements on `outbox.segment`, the sequence of positions and the ring of leaves: rotation and expiry.
 
 use sqlx::PgConnection;
 
@@ -11,16 +11,16 @@ pub(crate) const SEQUENCE: &str = "
 SELECT seqcache, seqincrement, seqcycle FROM pg_sequence
 WHERE seqrelid = 'outbox.message_position'::regclass";
 
-/// The highest position of a row that is there; parked ones are copies.
+/// Highest position of a stored row. Parked rows count too: they are copies of rows that may be gone.
 pub(crate) const HIGHEST: &str = "
 SELECT greatest((SELECT coalesce(max(position), 0) FROM outbox.message),
                 (SELECT coalesce(max(position), 0) FROM outbox.parked))";
 
-/// Whether a leaf, by its number, holds no row.
+/// `true` if the leaf with this number holds no row.
 pub(crate) const IS_EMPTY: &str =
     "SELECT NOT EXISTS (SELECT FROM outbox.message WHERE ((position >> 40) & 15) = $1)";
 
-// Rows that were copied without the sequence, and others written since at the same positions.
+// Positions that several rows have: rows were copied without the sequence, and others written at the same positions.
 pub(crate) const TAKEN_TWICE: &str = "
 SELECT count(*), min(position)
 FROM (SELECT position FROM outbox.message GROUP BY position HAVING count(*) > 1) AS twice";
@@ -29,8 +29,8 @@ pub(crate) const ADVANCE: &str = "
 WITH moved (position) AS (SELECT setval('outbox.message_position', $1, true))
 INSERT INTO outbox.segment (segment) SELECT position >> 40 FROM moved ON CONFLICT DO NOTHING";
 
-// Guarded by the segment that was seen: positions only ever move forward. How the sequence is asked is
-// told with `server::LOOK`.
+// Only if the sequence is still in segment `$1`, so that positions never move backwards. The comment at
+// `server::LOOK` explains how the sequence is read.
 pub(crate) const ROTATE: &str = "
 WITH moved AS (
     SELECT setval('outbox.message_position', $2, true)
@@ -45,16 +45,16 @@ FROM (SELECT coalesce(pg_sequence_last_value('outbox.message_position'), s.last_
       FROM outbox.message_position AS s) AS l (position)
 LEFT JOIN outbox.segment AS g ON g.segment = (l.position >> 40)";
 
-// The row of a segment that was begun without one: filled to its end, or by a relay that died between the
-// two steps of a rotation. Those before it that lack theirs get them too, or their leaves never empty.
+// Inserts the missing row of a segment: the segment before was filled to its end, or a relay died between the two
+// steps of a rotation. Earlier segments without a row get one too, or their leaves would never be emptied.
 pub(crate) const BEGUN: &str = "
 INSERT INTO outbox.segment (segment)
 SELECT generate_series(greatest($1::bigint - 15, least($1, 1 + coalesce(max(segment), $1 - 1))), $1)
 FROM outbox.segment
 ON CONFLICT DO NOTHING";
 
-// A segment was left when the next one was begun. That one may have been emptied before it: while
-// somebody reads a leaf, later leaves are emptied all the same.
+// A segment ended when the next one began. The next one may be gone from the table already: while another session
+// uses a leaf, later leaves are still emptied.
 pub(crate) const EXPIRABLE: &str = "
 SELECT g.segment
 FROM (SELECT segment, lead(started_at) OVER (ORDER BY segment) AS left_at
@@ -68,8 +68,9 @@ pub(crate) const IS_TAKEN: &str =
 
 pub(crate) const FORGET: &str = "DELETE FROM outbox.segment WHERE segment = $1";
 
-// For what the ring's upkeep needs: whoever holds it need not wait behind upkeep, nor the relay behind them.
-pub(crate) const STEP_BACK: &str = "SET LOCAL lock_timeout = '50ms'";
+// For the ring's upkeep: no other session waits long behind its lock requests, and the relay does not wait long for
+// locks of others.
+pub(crate) const LIMIT_LOCK_WAIT: &str = "SET LOCAL lock_timeout = '50ms'";
 
 macro_rules! truncate {
     ($leaf:literal) => {
@@ -101,11 +102,11 @@ pub(crate) const HOLDS_ABOVE: [&str; RING as usize] = leaves!(holds_above);
 pub(crate) struct Current {
     pub(crate) segment: i64,
     pub(crate) used: i64,
-    /// None if nobody noted when it was begun.
+    /// Seconds since the segment began; `None` if no row records its start.
     pub(crate) age_seconds: Option<i64>,
 }
 
-/// How the sequence hands out positions.
+/// Returns the settings of the sequence that hands out positions.
 pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, sqlx::Error> {
     let (cache, increment, cycles) = sqlx::query_as(SEQUENCE).fetch_one(connection).await?;
     Ok(Settings {
@@ -115,12 +116,12 @@ pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, 
     })
 }
 
-/// The highest position of a row that is there, or 0.
+/// Returns the highest position of a stored row, or 0.
 pub(crate) async fn highest(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
     sqlx::query_scalar(HIGHEST).fetch_one(connection).await
 }
 
-/// Whether the leaf of the segment after a position's holds no row.
+/// Returns `true` if the leaf of the segment after that of `position` holds no row.
 pub(crate) async fn next_is_empty(
     connection: &mut PgConnection,
     position: Position,
@@ -131,14 +132,14 @@ pub(crate) async fn next_is_empty(
         .await
 }
 
-/// Number of positions that more than one row has, and the lowest.
+/// Returns the number of positions that more than one row has, and the lowest of them.
 pub(crate) async fn taken_twice(
     connection: &mut PgConnection,
 ) -> Result<(i64, Option<Position>), sqlx::Error> {
     sqlx::query_as(TAKEN_TWICE).fetch_one(connection).await
 }
 
-/// Moves the sequence to a position, as if that had been handed out.
+/// Moves the sequence to a position, as if the position had been handed out.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     position: Position,
@@ -158,13 +159,13 @@ pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sq
     })
 }
 
-/// Notes that a segment has begun, since nobody did.
+/// Records the start of a segment that has begun without a row.
 pub(crate) async fn begun(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
     let query = sqlx::query(BEGUN).bind(segment);
     query.execute(connection).await.map(drop)
 }
 
-/// Segments that end at or below a position and were left for the next one so long ago.
+/// Returns the segments that end at or below `settled_below` and ended at least `keep_seconds` ago.
 pub(crate) async fn expirable(
     connection: &mut PgConnection,
     settled_below: Position,
@@ -177,7 +178,7 @@ pub(crate) async fn expirable(
         .await
 }
 
-/// Whether the leaf of the segment after `segment` is free.
+/// Returns `true` if no earlier segment occupies the leaf of the segment after `segment`.
 pub(crate) async fn next_is_free(
     connection: &mut PgConnection,
     segment: i64,
@@ -190,7 +191,7 @@ pub(crate) async fn next_is_free(
     Ok(!taken)
 }
 
-/// Moves the sequence to the start of the next segment; false if somebody did already.
+/// Moves the sequence to the start of the next segment; returns `false` if it has left `segment` already.
 pub(crate) async fn rotate(
     connection: &mut PgConnection,
     segment: i64,
@@ -203,14 +204,14 @@ pub(crate) async fn rotate(
     Ok(done.rows_affected() == 1)
 }
 
-/// Empties the leaf of a segment and forgets that; within a transaction that does not wait for whoever is
-/// using either.
+/// Empties the leaf of a segment and deletes the segment's row. Call it in a transaction with [`LIMIT_LOCK_WAIT`], so
+/// that it does not wait for sessions that use either table.
 ///
-/// A later segment may be there already: where the tables were copied into those of another outbox, it took
-/// the leaf without a rotation. Then the earlier one is forgotten, which has nothing there.
+/// The leaf may hold a later segment already, which took it without a rotation, if the tables were copied into those
+/// of another outbox. Then only the segment's row is deleted: the segment has no rows in the leaf.
 pub(crate) async fn expire(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
     let leaf = (segment % RING) as usize;
-    // First: where somebody stands in the way of this, no producer shall meet the leaf's lock.
+    // Before the leaf is locked: if another session blocks this statement, no producer waits for the leaf.
     let forget = sqlx::query(FORGET).bind(segment);
     forget.execute(&mut *connection).await?;
     sqlx::query(LOCK[leaf]).execute(&mut *connection).await?;

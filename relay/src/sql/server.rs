@@ -1,4 +1,4 @@
-//! What the relay asks the server about itself.
+//! Statements about the server and its sessions: identity, snapshots, the log, the lease's lock and settings.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -8,7 +8,7 @@ use crate::{
     identity::Identity,
 };
 
-/// Class of the advisory locks that leases are; the object is the lane.
+/// Class of the advisory locks that serve as leases; the object is the lane.
 pub(crate) const LOCK_CLASS: i32 = 0x706f_7374;
 
 pub(crate) const IDENTITY: &str = "
@@ -17,14 +17,14 @@ SELECT s.system_identifier, d.oid::bigint,
 FROM pg_control_system() AS s, pg_database AS d
 WHERE d.datname = current_database()";
 
-// The statement's snapshot is taken before it asks the sequence: whatever the snapshot sees lies at or
-// below the position.
+// The statement takes its snapshot before it reads the sequence, so every row that the snapshot sees lies at or below
+// the position.
 //
-// A sequence that is read as a table shows for a moment a position that nobody was given yet: one
-// `nextval` in 33 writes a value 32 higher into the tuple, to log it, and then its own (PostgreSQL's
-// `nextval_internal`). A floor made of that hides rows. `pg_sequence_last_value` waits for the lock
-// that `nextval` holds. It knows nothing of a sequence that was not used since it was made or restarted;
-// that one is read as a table, where it stands at its first value, before it is asked.
+// The sequence must not be read as a table: one `nextval` in 33 writes a value 32 higher into the tuple, to log it,
+// and then the value that it returns (PostgreSQL's `nextval_internal`). A reader of the table can see the higher
+// value, which was not handed out, and a floor made from it would hide rows. `pg_sequence_last_value` waits for the
+// lock that `nextval` holds. It returns NULL for a sequence that was not used since it was created or restarted; then
+// the first value is read from the table.
 macro_rules! look_statement {
     () => {
         "
@@ -55,7 +55,7 @@ SELECT NOT pg_is_in_recovery() AND EXISTS (
 
 pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 
-// PostgreSQL tells everybody the name of a session, and the rest to the session's own user.
+// PostgreSQL shows a session's name to all users, and its address and start time only to the session's user.
 pub(crate) const LEASE_HOLDER: &str = "
 SELECT a.application_name, host(a.client_addr), a.backend_start
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
@@ -66,8 +66,8 @@ pub(crate) const NAME_SESSION: &str = "SELECT set_config('application_name', $1,
 
 pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 
-// A pooler told to ignore the start-up options would swallow them. The search_path is among them: this statement
-// alone runs before it is known, so every name in it is qualified.
+// Checks the start-up options, which a pooler may be configured to ignore. The search_path is one of them: this is the
+// only statement that runs before it is checked, so every name in it is qualified.
 pub(crate) const IN_FORCE: &str = "
 SELECT pg_catalog.current_setting('plan_cache_mode'), s.setting,
        pg_catalog.current_setting('server_encoding'),
@@ -78,7 +78,7 @@ FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'idle_sessi
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
 
-// Of those that only read, nobody waits.
+// Only transactions with an id, that is, which write: the relay never waits for those that only read.
 pub(crate) const OPEN_BEFORE: &str = "
 SELECT DISTINCT CASE WHEN p.gid IS NULL THEN 'process ' || l.pid ELSE 'prepared ' || quote_literal(p.gid) END
                 || ' in database ' || coalesce(p.database, a.datname)
@@ -89,7 +89,7 @@ WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
   AND age(l.transactionid) > age($1::text::xid8::xid) AND coalesce(p.database, a.datname) IS NOT NULL
 ORDER BY 1";
 
-// Of this database. pg_subscription itself is not everybody's to read.
+// Subscriptions of this database. Reads pg_subscription_rel, because pg_subscription is not readable by all users.
 pub(crate) const SUBSCRIBED: &str = "
 SELECT DISTINCT quote_ident(s.subname)
 FROM pg_subscription_rel AS r
@@ -99,22 +99,22 @@ JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = 'outbox' AND c.relname ~ '^message(_[0-9]+)?$'
 ORDER BY 1";
 
-/// What one look at the server returns.
+/// Result of one look at the server: a snapshot, and the state of log and sequence at that time.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     pub(crate) snapshot: Snapshot,
     /// End of the write-ahead log when the snapshot was taken, in bytes.
     pub(crate) inserted: i64,
-    /// How far it was flushed.
+    /// End of the flushed part of the log, in bytes.
     pub(crate) flushed: i64,
     /// Highest position handed out.
     pub(crate) upper: Position,
-    /// Whether commits wait for standbys.
+    /// `true` if commits wait for synchronous standbys.
     pub(crate) synchronous_standbys: bool,
 }
 
 impl Look {
-    /// Reads the five columns of [`LOOK`], from a first one on.
+    /// Reads the five columns of [`LOOK`], starting at column `first`.
     pub(crate) fn read(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
         Ok(Self {
             snapshot: read_snapshot(row, first)?,
@@ -131,12 +131,12 @@ fn read_snapshot(row: &PgRow, column: usize) -> Result<Snapshot, sqlx::Error> {
     snapshot.map_err(|invalid: InvalidSnapshot| sqlx::Error::Decode(Box::new(invalid)))
 }
 
-/// Subscriptions that bring rows of the outbox from another server.
+/// Returns the subscriptions that copy rows of the outbox from another server.
 pub(crate) async fn subscribed(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(SUBSCRIBED).fetch_all(connection).await
 }
 
-/// For whoever may not ask the sequence.
+/// Returns a snapshot. For users who may not read the sequence, as [`LOOK`] does.
 pub(crate) async fn snapshot(connection: &mut PgConnection) -> Result<Snapshot, sqlx::Error> {
     let row = sqlx::query(SNAPSHOT).fetch_one(connection).await?;
     read_snapshot(&row, 0)
@@ -161,14 +161,14 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
     })
 }
 
-/// Settings of a session, as the server tells them.
+/// Settings of a session, as the server reports them.
 #[derive(Debug)]
 pub(crate) struct InForce {
     /// `plan_cache_mode`.
     pub(crate) plans: String,
     /// `idle_session_timeout`, in milliseconds.
     pub(crate) silence: String,
-    /// What the database's texts are encoded in.
+    /// Encoding of the database's texts.
     pub(crate) encoding: String,
     /// `client_min_messages`.
     pub(crate) messages: String,
@@ -178,10 +178,10 @@ pub(crate) struct InForce {
     pub(crate) search_path: String,
 }
 
-/// Asks for the settings of this session.
+/// Returns the settings of this session.
 pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, sqlx::Error> {
-    // A simple request: behind a pooler a statement with a name, or one in two requests, could fail
-    // before this told why.
+    // A simple query: behind a pooler, a prepared statement or one in two requests could fail before the settings
+    // show the pooler.
     let row = sqlx::raw_sql(IN_FORCE).fetch_one(connection).await?;
     Ok(InForce {
         plans: row.try_get(0)?,
@@ -197,7 +197,7 @@ pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, s
     sqlx::query_scalar(IN_RECOVERY).fetch_one(connection).await
 }
 
-/// Takes a transaction id, and nothing else: the commit has nothing to write or to wait for.
+/// Assigns and returns a transaction id. The transaction writes nothing, so its commit waits for nothing.
 pub(crate) async fn assign_xid(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     sqlx::query_scalar(ASSIGN_XID).fetch_one(connection).await
 }
@@ -213,7 +213,7 @@ pub(crate) async fn try_lock(
         .await
 }
 
-/// Whether this connection talks to a primary on which the backend `pid` holds the lane's lease.
+/// Returns `true` if this connection leads to a primary on which the backend `pid` holds the lane's lease.
 pub(crate) async fn holds_lock(
     connection: &mut PgConnection,
     lane: i16,
@@ -275,7 +275,7 @@ pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sq
     sqlx::query_scalar(BACKEND_PID).fetch_one(connection).await
 }
 
-/// Transactions that wrote and are open, and began to write before one with this id: how to find each.
+/// Returns a description of each open transaction that began to write before the transaction `xid`.
 pub(crate) async fn open_before(
     connection: &mut PgConnection,
     xid: u64,

@@ -1,4 +1,4 @@
-//! Statements of deliveries that are parked.
+//! Statements that park a delivery.
 
 use outbox::link::Link;
 use postroom_message::Incoming;
@@ -7,8 +7,8 @@ use sqlx::types::Json;
 
 use crate::policy::ParkDecision;
 
-// KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that
-// the parked worker holds while a handler runs: this never waits for a handler.
+// KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that the parked
+// worker holds while a handler runs. So this statement never waits for a handler.
 pub(crate) const LOCK_HOLDER: &str = "
 SELECT p.id FROM inbox.parked AS p
 WHERE (p.consumer, p.key) OPERATOR(pg_catalog.=) ($1, $2) AND p.holds_key
@@ -37,11 +37,11 @@ VALUES ($1, $2, $3, $4, $5,
             OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
         $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
-/// Returns whether a parked row holds the key, and if so locks one: it cannot leave, and so
-/// cannot release what is behind it, before the transaction ends.
+/// Returns `true` if a parked row holds the key, and locks one such row until the transaction ends: no other
+/// transaction can delete it, and release the row behind it, before then.
 ///
-/// Without the lock, a row inserted behind one that leaves at the same moment would be behind
-/// nothing, and wait for ever.
+/// Without the lock, a row could be inserted behind a row that another transaction deletes at the same moment. No
+/// row would then release it, and it would wait for ever.
 pub(crate) async fn lock_holder(
     link: &mut Link<'_>,
     consumer: &str,
@@ -57,7 +57,7 @@ pub(crate) async fn lock_holder(
         if holder.is_some() {
             return Ok(true);
         }
-        // Those that the statement saw have left while it waited; look again.
+        // `None` may mean that the holder was deleted while the statement waited: query again.
         let held: bool = link
             .query_scalar(IS_HELD)
             .bind(consumer)
@@ -70,7 +70,7 @@ pub(crate) async fn lock_holder(
     }
 }
 
-/// Whether a parked row holds any of the keys.
+/// Returns `true` if a parked row holds any of the keys.
 pub(crate) async fn any_holder(
     link: &mut Link<'_>,
     consumer: &str,
@@ -83,7 +83,7 @@ pub(crate) async fn any_holder(
         .await
 }
 
-/// Whether the message is parked. Looks at every row of the consumer's.
+/// Returns `true` if the message is parked. Reads every parked row of the consumer.
 pub(crate) async fn is_there(
     link: &mut Link<'_>,
     consumer: &str,

@@ -1,4 +1,4 @@
-//! The statements on `inbox.parked`.
+//! Statements on `inbox.parked`, which holds deliveries that wait for another attempt.
 
 pub(crate) mod arrive;
 pub(crate) mod operate;
@@ -10,8 +10,8 @@ use sqlx::FromRow;
 pub(crate) use arrive::{any_holder, insert, is_there, lock_holder};
 pub(crate) use operate::{Listed, discard, list, retry};
 pub(crate) use retry::{
-    Claimed, Leases, Takes, claim, delete, lock_claimed, overtake, release_next, release_orphans,
-    settle,
+    Claimed, Leases, Takes, backdate_next, claim, delete, lock_claimed, release_next,
+    release_orphans, settle,
 };
 
 /// The columns that hold the message itself.

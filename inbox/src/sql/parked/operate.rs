@@ -1,4 +1,4 @@
-//! Statements of operators.
+//! Statements that operators use to list, retry and discard parked deliveries.
 
 use chrono::{DateTime, Utc};
 use outbox::link::Link;
@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use super::MessageColumns;
 
-// An operator's "infinity" is no time that a client has.
+// The client cannot represent an infinite `due_at`, which an operator may have set.
 pub(crate) const LIST: &str = "
 SELECT p.id, p.state, p.reason, p.holds_key, p.attempts,
        CASE WHEN p.due_at IS NOT NULL
@@ -26,7 +26,7 @@ pub(crate) const DISCARD: &str = "
 SELECT inbox.discard(p.id) FROM inbox.parked AS p
 WHERE (p.consumer, p.id) OPERATOR(pg_catalog.=) ($1, $2)";
 
-/// A row as operators see it.
+/// A parked row, as operators see it.
 #[derive(Debug, FromRow)]
 pub(crate) struct Listed {
     pub(crate) id: i64,
@@ -56,7 +56,7 @@ pub(crate) async fn list(
         .await
 }
 
-/// Makes a row due at once, with its attempts forgotten; false if there is none.
+/// Makes a row due at once and resets its attempts; returns `false` if the row does not exist.
 pub(crate) async fn retry(
     link: &mut Link<'_>,
     consumer: &str,
@@ -65,7 +65,7 @@ pub(crate) async fn retry(
     flag(link, RETRY, consumer, id).await
 }
 
-/// Deletes a row and lets its key go on; false if there is none.
+/// Deletes a row and releases its key; returns `false` if the row does not exist.
 pub(crate) async fn discard(
     link: &mut Link<'_>,
     consumer: &str,

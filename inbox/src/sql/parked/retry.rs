@@ -1,4 +1,4 @@
-//! Statements of parked deliveries that are tried again.
+//! Statements that try parked deliveries again.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use sqlx::FromRow;
 use super::MessageColumns;
 use crate::policy::ParkDecision;
 
-// Committed before the handler runs, so that an attempt which ends the process is counted. The time is asked for
-// once: an index cannot be bounded by a function that changes with each row. A type without a handler here is
-// left to processes that have one, until it has been due for too long.
+// Committed before the handler runs, so that an attempt that crashes the process is counted. Sub-queries read the
+// clock once: an index scan cannot be bounded by a volatile function. A row whose type has no handler in this
+// process is left to processes that have one, until it has been due for `$8` seconds.
 pub(crate) const CLAIM: &str = "
 UPDATE inbox.parked AS p
 SET attempts = p.attempts OPERATOR(pg_catalog.+) 1,
@@ -37,8 +37,8 @@ RETURNING p.id, p.holds_key, p.attempts,
           p.message_id,
           p.source, p.topic, p.key, p.type AS type_name, p.content_type, p.headers, p.payload";
 
-// Waits rather than skips: the claim of another worker locks the row for a moment even where it
-// does not take it, and a claimed row that nobody runs waits for the end of its lease.
+// Waits for the lock instead of skipping the row: another worker's claim locks the row for a moment even if it does
+// not take it, and a claimed row that is skipped would not run until its lease ends.
 pub(crate) const LOCK_CLAIMED: &str = "
 SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS xid, pg_catalog.pg_backend_pid() AS pid,
        pg_catalog.current_setting('role') AS role,
@@ -53,13 +53,13 @@ pub(crate) const DELETE: &str = "DELETE FROM inbox.parked WHERE id OPERATOR(pg_c
 
 pub(crate) const RELEASE_NEXT: &str = "SELECT inbox.release_next($1, $2)";
 
-// The whole row, KEY SHARE included: nobody may queue up behind it while it lets its key go.
+// FOR UPDATE conflicts with KEY SHARE: no other delivery can park behind the row while its key is released.
 pub(crate) const LOCK_SETTLED: &str = "
 SELECT p.holds_key FROM inbox.parked AS p
 WHERE (p.id, p.attempts) OPERATOR(pg_catalog.=) ($1, $2) FOR UPDATE";
 
-// Parked from now on, in a way, if it has waited for something else until now: for as long as it may be
-// put off, that counts.
+// `parked_at` restarts when a message becomes dead, or is deferred for the first time: the time for which a message
+// may be deferred counts from there.
 pub(crate) const SETTLE: &str = "
 UPDATE inbox.parked
 SET parked_at = CASE WHEN $2 OPERATOR(pg_catalog.=) 'dead'
@@ -72,8 +72,8 @@ SET parked_at = CASE WHEN $2 OPERATOR(pg_catalog.=) 'dead'
     error = $7
 WHERE id OPERATOR(pg_catalog.=) $1";
 
-// It has waited since it was parked, and for the same.
-pub(crate) const OVERTAKE: &str = "
+// Makes a row that was behind another one due since it was parked: it has waited for the same handler since then.
+pub(crate) const BACKDATE_NEXT: &str = "
 UPDATE inbox.parked AS p SET due_at = p.parked_at
 WHERE p.id OPERATOR(pg_catalog.=) (
           SELECT n.id FROM inbox.parked AS n
@@ -82,7 +82,7 @@ WHERE p.id OPERATOR(pg_catalog.=) (
   AND p.reason OPERATOR(pg_catalog.=) 'behind' AND p.due_at IS NOT NULL
   AND coalesce(p.type, p.topic) OPERATOR(pg_catalog.=) $3";
 
-// Rows that wait for a row which is gone: deleted by hand, or by two transactions at once.
+// Rows that wait for a row that is gone: it was deleted by hand, or by two transactions at the same time.
 pub(crate) const RELEASE_ORPHANS: &str = "
 UPDATE inbox.parked AS p SET due_at = pg_catalog.clock_timestamp()
 FROM (SELECT DISTINCT ON (h.key) h.id, h.reason, h.due_at FROM inbox.parked AS h
@@ -95,9 +95,9 @@ WHERE (p.id, p.state, first.reason) OPERATOR(pg_catalog.=) (first.id, 'waiting',
 pub(crate) struct Claimed {
     pub(crate) id: i64,
     pub(crate) holds_key: bool,
-    /// Attempts, the coming one included.
+    /// Number of attempts, including the coming one.
     pub(crate) attempts: i32,
-    /// Seconds since it was first put off, if it was.
+    /// Seconds since the message was first deferred; 0 if it was not.
     pub(crate) age: f64,
     #[sqlx(flatten)]
     pub(crate) message: MessageColumns,
@@ -108,39 +108,39 @@ pub(crate) struct Claimed {
 pub(crate) struct Locked {
     /// The transaction's id.
     pub(crate) xid: String,
-    /// The session's process at the server.
+    /// Process id of the session at the server.
     pub(crate) pid: i32,
     /// The session's role.
     pub(crate) role: String,
-    /// Whether its time had not come, or was long past, when it was parked: then it is not recorded where a
-    /// copy would be.
+    /// `true` if the id's time was in the future, or before the dedup window, when the message was parked. The id
+    /// is then recorded in another table than that of a copy which arrives now.
     pub(crate) outside: bool,
 }
 
-/// How long a claimed row is left to who claimed it.
+/// Times for which a claimed row belongs to the worker that claimed it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     pub(crate) usual: Duration,
-    /// Of a row whose handler may have ended the process, at its first attempts; doubles with each
-    /// attempt after them.
+    /// Lease of a row whose handler may have crashed the process, at its first attempt as such; doubles with each
+    /// further attempt, up to `crashed_longest`.
     pub(crate) crashed: Duration,
     pub(crate) crashed_longest: Duration,
-    /// How many attempts were made before it was set apart.
+    /// Number of attempts before a row was parked as `crashed`.
     pub(crate) crashes: i32,
 }
 
-/// Which due rows a worker takes.
+/// Due rows that a worker claims.
 #[derive(Debug, Clone)]
 pub(crate) struct Takes {
-    /// Those that may end the process too.
+    /// `true` to claim rows whose handler may crash the process too.
     pub(crate) crashed: bool,
-    /// Types that have a handler.
+    /// Types that have a handler in this process.
     pub(crate) types: Vec<&'static str>,
-    /// Other types, once they have been due for so long.
+    /// Time after which a due row of another type is claimed too.
     pub(crate) unhandled: Duration,
 }
 
-/// Takes a due row, if there is one, and counts the attempt. Nobody else takes it for its lease.
+/// Claims a due row, if there is one, and counts the attempt. No other worker claims the row during its lease.
 pub(crate) async fn claim(
     link: &mut Link<'_>,
     consumer: &str,
@@ -160,8 +160,8 @@ pub(crate) async fn claim(
         .await
 }
 
-/// Locks a claimed row; `None` if it is gone or claimed by somebody else. `hash` is what its message would be
-/// recorded by outside the ring, if that is not where all of its kind are.
+/// Locks a claimed row; returns `None` if the row is gone or another worker has claimed it since. `hash` is the
+/// message's hash for `inbox.processed_other`; `None` if all messages of its kind are recorded there.
 pub(crate) async fn lock_claimed(
     link: &mut Link<'_>,
     id: i64,
@@ -185,7 +185,7 @@ pub(crate) async fn delete(link: &mut Link<'_>, id: i64) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// Makes the key's next row due, if it waits for the one before it.
+/// Makes the key's next row due if it waits for the row before it.
 pub(crate) async fn release_next(
     link: &mut Link<'_>,
     consumer: &str,
@@ -199,15 +199,16 @@ pub(crate) async fn release_next(
     Ok(())
 }
 
-/// Lets the key's next row, which [`release_next`] made due, count its wait for a handler from when it was
-/// parked, if it is of a type that has none.
-pub(crate) async fn overtake(
+/// Sets back the due time of the key's next row, which [`release_next`] made due, to the time at which the row was
+/// parked, if the row is of type `type_name`. For types without a handler in this process, whose wait for a handler
+/// counts from there.
+pub(crate) async fn backdate_next(
     link: &mut Link<'_>,
     consumer: &str,
     key: &str,
     type_name: &str,
 ) -> Result<(), sqlx::Error> {
-    link.query(OVERTAKE)
+    link.query(BACKDATE_NEXT)
         .bind(consumer)
         .bind(key)
         .bind(type_name)
@@ -216,8 +217,8 @@ pub(crate) async fn overtake(
     Ok(())
 }
 
-/// Writes what became of a claimed row that was not handled; returns whether it held its key.
-/// `None` if it is gone or claimed by somebody else.
+/// Updates a claimed row that was not handled; returns `true` if the row held its key until now, and `None` if the
+/// row is gone or another worker has claimed it since.
 pub(crate) async fn settle(
     link: &mut Link<'_>,
     id: i64,
@@ -245,7 +246,7 @@ pub(crate) async fn settle(
     Ok(held)
 }
 
-/// Makes rows due whose key nobody is going to release; returns how many there were.
+/// Makes rows due that no other row will release; returns the number of such rows.
 pub(crate) async fn release_orphans(
     link: &mut Link<'_>,
     consumer: &str,

@@ -41,11 +41,11 @@ const HEADERS: usize = 2;
 /// Flags that announce properties which AMQP 0-9-1 does not have.
 const UNKNOWN_FLAGS: u16 = 0b11;
 
-/// Returns a content header that the client can read, of `limit` bytes at most; `None` if it can read the one
-/// that came.
+/// Returns a content header that the client can read, of at most `limit` bytes; `None` if the client can read the
+/// received one.
 ///
-/// What cannot be read is left out and told in the header [`UNREADABLE`], as is `flaw`, found in the
-/// message's method. `limit` has room for all properties but the headers.
+/// Unreadable parts are left out and listed in the header [`UNREADABLE`], as is `flaw`, which was found in the
+/// message's method. `limit` has room for all properties except the headers.
 pub(super) fn readable(payload: &[u8], flaw: Option<String>, limit: usize) -> Option<Vec<u8>> {
     let mut found = Found::read(payload);
     if found.flaws.is_empty() && flaw.is_none() && payload.len() <= limit {
@@ -61,14 +61,14 @@ pub(super) fn readable(payload: &[u8], flaw: Option<String>, limit: usize) -> Op
     Some(found.write(payload, &flaws))
 }
 
-/// What can be read of a content header.
+/// Readable parts of a content header.
 #[derive(Debug, Default)]
 struct Found<'a> {
-    /// The value of each property that is there, as it is written; the headers are apart.
+    /// Encoded value of each property; `None` if the property is missing. The headers are in `fields`.
     values: [Option<&'a [u8]>; PROPERTIES.len()],
-    /// The headers: the name of each, and all its bytes.
+    /// Headers, each with its name and all its bytes.
     fields: Vec<(&'a str, &'a [u8])>,
-    /// What is left out, and why.
+    /// Parts that are left out, with reasons.
     flaws: String,
 }
 
@@ -144,7 +144,7 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    /// Leaves the largest headers out, so that the content header fits `limit` bytes; returns their names.
+    /// Removes the largest headers until the content header fits `limit` bytes; returns their names.
     fn fit(&mut self, limit: usize) -> Vec<&'a str> {
         let values = self.values.iter().flatten().map(|value| value.len());
         let reason = 1 + UNREADABLE.len() + 5 + REASON_BYTES;

@@ -1,13 +1,13 @@
-//! Methods from the broker that carry texts of others (AMQP 0-9-1, section 1.1).
+//! Methods from the broker that carry texts chosen by other users (AMQP 0-9-1, section 1.1).
 
 use std::fmt::Write as _;
 
 use super::reader::{Flaw, Reader};
 
-/// Most bytes of an unreadable text that are told.
+/// Number of bytes of an unreadable text that are shown.
 const SHOWN_BYTES: usize = 32;
 
-/// Most bytes of all that is told, but for the last flaw.
+/// Size of a list of flaws beyond which no flaw is added.
 pub(super) const REASON_BYTES: usize = 400;
 
 const CONNECTION_START: [u16; 2] = [10, 10];
@@ -25,28 +25,28 @@ const BASIC_GET_OK: [u16; 2] = [60, 71];
 enum Argument {
     /// A short string of this name.
     Text(&'static str),
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
 }
 
 use Argument::{Bytes, Text};
 
-/// Returns whether a method is the server's greeting.
+/// Returns `true` if a method is the server's greeting.
 pub(super) fn is_greeting(payload: &[u8]) -> bool {
     name(payload) == Some(CONNECTION_START)
 }
 
-/// Returns the `frame_max` that the server asks for, if the method is the one that tells it.
+/// Returns the `frame_max` that the server asks for; `None` if the method is not `connection.tune`.
 pub(super) fn frame_max(payload: &[u8]) -> Option<u32> {
     if name(payload) != Some(CONNECTION_TUNE) {
         return None;
     }
-    // Behind the most channels.
+    // After the method's name and `channel_max`.
     let bytes = payload.get(6..10)?;
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// Returns whether a content header follows the method.
+/// Returns `true` if a content header follows the method.
 pub(super) fn has_content(payload: &[u8]) -> bool {
     matches!(
         name(payload),
@@ -54,8 +54,8 @@ pub(super) fn has_content(payload: &[u8]) -> bool {
     )
 }
 
-/// Returns the method with each short string in UTF-8, and what was changed; `None` if it is readable as it is,
-/// or no client would expect it.
+/// Returns the method with each short string in UTF-8, and the flaws that were removed; `None` if the method is
+/// readable, unknown or malformed.
 pub(super) fn readable(payload: &[u8]) -> Option<(Vec<u8>, String)> {
     let layout = arguments(name(payload)?)?;
     let mut flaws = String::new();
@@ -80,14 +80,14 @@ pub(super) fn readable(payload: &[u8]) -> Option<(Vec<u8>, String)> {
     (!flaws.is_empty()).then_some((readable, flaws))
 }
 
-/// Class and method.
+/// Returns the class and the number of a method.
 fn name(payload: &[u8]) -> Option<[u16; 2]> {
     let mut reader = Reader(payload);
     let mut number = || -> Result<u16, Flaw> { reader.u16() };
     Some([number().ok()?, number().ok()?])
 }
 
-/// The arguments up to the last text.
+/// Returns a method's arguments up to the last text.
 const fn arguments(name: [u16; 2]) -> Option<&'static [Argument]> {
     Some(match name {
         CONNECTION_CLOSE | CHANNEL_CLOSE => &[Bytes(2), Text("reply-text")],
@@ -101,7 +101,7 @@ const fn arguments(name: [u16; 2]) -> Option<&'static [Argument]> {
         ],
         BASIC_DELIVER => &[
             Text("consumer-tag"),
-            // The delivery tag, and whether it is redelivered.
+            // Delivery tag and `redelivered`.
             Bytes(9),
             Text("exchange"),
             Text("routing-key"),
@@ -111,7 +111,7 @@ const fn arguments(name: [u16; 2]) -> Option<&'static [Argument]> {
     })
 }
 
-/// Says that a text is not UTF-8, and which bytes it has.
+/// Describes a text that is not UTF-8, with its first bytes.
 pub(super) fn not_utf8(name: &str, text: &[u8]) -> String {
     let mut said = format!("{name} is not UTF-8 (hexadecimal ");
     for byte in text.iter().take(SHOWN_BYTES) {

@@ -1,8 +1,8 @@
-//! Frames from the broker, changed where the client could not read them (AMQP 0-9-1, section 4.2.3).
+//! Filter that rewrites frames from the broker which the client could not read (AMQP 0-9-1, section 4.2.3).
 //!
-//! Bodies and heartbeats pass through as they are. Methods and content headers are held until they are
-//! whole: a text in them that is not UTF-8, or a header that is nested too deeply or makes the frame too
-//! large, is taken out, and the message gets the header [`UNREADABLE`] with the reason.
+//! Bodies and heartbeats pass unchanged. Methods and content headers are buffered until they are complete: a
+//! text that is not UTF-8, or a header that is nested too deeply or makes the frame too large, is removed, and
+//! the message gets the header [`UNREADABLE`] with the reason.
 
 mod content;
 mod method;
@@ -12,36 +12,36 @@ use std::{collections::HashMap, io};
 
 use crate::server::Greeting;
 
-/// Header that tells why a message cannot be read as its publisher sent it.
+/// Header with the reason why a message cannot be read as its publisher sent it.
 pub const UNREADABLE: &str = "postroom-unreadable";
 
 /// Most levels of arrays and tables within a header.
 pub const MAX_DEPTH: usize = 32;
 
-/// Type, channel and size.
+/// Size of a frame's type, channel and size fields.
 const HEADER_BYTES: usize = 7;
 
-/// A frame's bytes beside its payload.
+/// Size of a frame without its payload.
 const OVERHEAD: usize = HEADER_BYTES + 1;
 
-/// Smallest value of `frame_max`, whatever is asked for (section 4.2.3).
+/// Smallest effective value of `frame_max` (section 4.2.3).
 const FRAME_MIN: usize = 4_096;
 
-/// Follows each payload.
+/// Last byte of each frame.
 const FRAME_END: u8 = 0xCE;
 
-/// Most bytes of a frame that are held. RabbitMQ sends a content header of any size in one frame, whatever
-/// `frame_max` is: its management API takes messages with headers of many megabytes.
+/// Largest number of bytes of a method or content header that are held. RabbitMQ sends a content header in one
+/// frame, even if it is larger than `frame_max`: the management API accepts headers of many megabytes.
 const LARGEST_HELD: usize = 8 * 1024 * 1024;
 
 const METHOD: u8 = 1;
 const CONTENT_HEADER: u8 = 2;
 
-/// Makes a connection's frames readable, however they are cut into reads.
+/// Makes a connection's frames readable, whatever chunks they are read in.
 #[derive(Debug)]
 pub struct FrameFilter {
     state: State,
-    /// What is unreadable in the method before a message's content header, by channel.
+    /// Flaws of the method before a message's content header, by channel.
     flaws: HashMap<u16, String>,
     /// Largest frame that the client accepts.
     frame_max: usize,
@@ -54,15 +54,15 @@ enum State {
     Header(Vec<u8>),
     /// Passes on this many bytes.
     Passing(usize),
-    /// Collects a frame until it has this many bytes, and skips as many after them.
+    /// Collects the first `bytes` bytes of a frame; `skipped` more follow.
     Holding {
         frame: Vec<u8>,
         bytes: usize,
         skipped: usize,
     },
-    /// Skips the rest of a frame that is too large to be held.
+    /// Skips the last `left` bytes of a frame that is larger than [`LARGEST_HELD`].
     Skipping { frame: Vec<u8>, left: usize },
-    /// Passes everything on: the server speaks no AMQP 0-9-1.
+    /// Passes everything on, because the server does not speak AMQP 0-9-1.
     Foreign,
 }
 
@@ -73,7 +73,7 @@ impl Default for FrameFilter {
 }
 
 impl FrameFilter {
-    /// Makes a filter for a client that asks for a `frame_max`, if it does; the server may ask for less.
+    /// Makes a filter for a client that asks for `frame_max`, or for none; the server may ask for less.
     pub(crate) fn new(frame_max: Option<u32>, greeting: Greeting) -> Self {
         Self {
             state: State::Header(Vec::with_capacity(HEADER_BYTES)),
@@ -83,7 +83,7 @@ impl FrameFilter {
         }
     }
 
-    /// Appends to `output` what the client is to read instead of `input`.
+    /// Appends to `output` the bytes that the client reads instead of `input`.
     ///
     /// # Errors
     /// Fails if a method or content header is larger than any server sends.
@@ -128,7 +128,7 @@ impl FrameFilter {
                             left: left - skipped,
                         }
                     } else {
-                        // Its beginning, as a frame that ends there.
+                        // Finish the held part as if the frame ended there.
                         frame.push(FRAME_END);
                         self.finish(&frame, output);
                         State::Header(Vec::with_capacity(HEADER_BYTES))
@@ -143,7 +143,7 @@ impl FrameFilter {
         Ok(())
     }
 
-    /// Appends a whole method or content header, made readable.
+    /// Appends a complete method or content header, made readable.
     fn finish(&mut self, frame: &[u8], output: &mut Vec<u8>) {
         let payload = &frame[HEADER_BYTES..frame.len() - 1];
         let channel = u16::from_be_bytes([frame[1], frame[2]]);
@@ -168,7 +168,7 @@ impl FrameFilter {
 
     fn method(&mut self, channel: u16, payload: &[u8]) -> Option<Vec<u8>> {
         if method::is_greeting(payload) {
-            self.greeting.heard(payload);
+            self.greeting.received(payload);
         }
         if let Some(frame_max) = method::frame_max(payload) {
             self.frame_max = self.frame_max.min(limit(frame_max));
@@ -181,7 +181,7 @@ impl FrameFilter {
     }
 }
 
-/// Returns the largest frame under a `frame_max`, of which 0 means that there is no limit.
+/// Returns the largest frame under a `frame_max`; 0 means no limit.
 const fn limit(frame_max: u32) -> usize {
     match frame_max as usize {
         0 => usize::MAX,
@@ -190,7 +190,7 @@ const fn limit(frame_max: u32) -> usize {
     }
 }
 
-/// Decides what happens to a frame once its header is whole.
+/// Collects a frame's header, and chooses the next state once the header is complete.
 fn begin(mut header: Vec<u8>, input: &mut &[u8], output: &mut Vec<u8>) -> io::Result<State> {
     let missing = (HEADER_BYTES - header.len()).min(input.len());
     header.extend_from_slice(take(input, missing));

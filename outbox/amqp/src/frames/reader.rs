@@ -1,11 +1,11 @@
-//! Values as AMQP 0-9-1 writes them (section 4.2.5), with the types that RabbitMQ knows.
+//! Reader of AMQP 0-9-1 values (section 4.2.5), with the types that RabbitMQ knows.
 
 use super::MAX_DEPTH;
 
-/// Why a value cannot be handed to the client.
+/// Reason why a value cannot be passed to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It ends early, or is of a type that nobody knows: where it ends is unknown.
+    /// The value ends early or has an unknown type, so its end is unknown.
     Broken,
     /// Arrays and tables are nested too deeply.
     TooDeep,
@@ -23,7 +23,7 @@ impl Flaw {
     }
 }
 
-/// A cursor over bytes that anybody may have sent.
+/// A cursor over untrusted bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    /// Reads at most 255 bytes of any text.
+    /// Reads a length of 8 bits, and as many bytes.
     pub(super) fn short_string(&mut self) -> Result<&'a [u8], Flaw> {
         let length = self.byte()?;
         self.take(length.into())
@@ -60,10 +60,10 @@ impl<'a> Reader<'a> {
         self.take(length as usize)
     }
 
-    /// Reads a type and a value of it; returns why the client cannot read it, if so.
+    /// Reads a type and its value; the inner result is an error if the client cannot read the value.
     ///
     /// # Errors
-    /// Fails if nobody knows where the value ends.
+    /// Fails if the end of the value is unknown.
     pub(super) fn value(&mut self) -> Result<Result<(), Flaw>, Flaw> {
         match self.checked_value(0) {
             Err(Flaw::Broken) => Err(Flaw::Broken),
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a value; after `TooDeep` and `NotUtf8` the cursor stands behind it all the same.
+    /// Reads a value; after `TooDeep` and `NotUtf8` too, the cursor is behind the value.
     fn checked_value(&mut self, depth: usize) -> Result<(), Flaw> {
         match self.byte()? {
             b't' | b'b' | b'B' => self.take(1).map(drop),

@@ -29,7 +29,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A content header with these flags and whatever follows them.
+/// Makes a content header from flags and encoded properties.
 fn content_header(flags: u16, properties: &[u8]) -> Vec<u8> {
     let mut payload = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
     payload.extend_from_slice(&flags.to_be_bytes());
@@ -57,7 +57,7 @@ fn table(fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
     long(b'F', &fields)[1..].to_vec()
 }
 
-/// Arrays, or tables, within one another.
+/// Makes nested arrays or tables.
 fn nested(kind: u8, levels: usize) -> Vec<u8> {
     let name: &[u8] = if kind == b'F' { &[1, b'x'] } else { &[] };
     (1..levels).fold(long(kind, b""), |inner, _| {
@@ -131,7 +131,7 @@ fn readable_frames_pass_as_they_are() {
 }
 
 #[test]
-fn deep_headers_are_left_out_and_told() {
+fn deep_headers_are_left_out_and_reported() {
     for (kind, levels) in [(b'A', 26_000), (b'F', 18_000), (b'A', MAX_DEPTH + 1)] {
         let fields = table(&[
             ("before", vec![b't', 1]),
@@ -155,7 +155,7 @@ fn deep_headers_are_left_out_and_told() {
 }
 
 #[test]
-fn texts_that_are_not_utf8_are_left_out_and_told() {
+fn texts_that_are_not_utf8_are_left_out_and_reported() {
     let fields = [short(b"n\xFF"), vec![b'V'], short(b"good"), vec![b'V']].concat();
     let inner = [short(b"\xFE"), vec![b'V']].concat();
     let fields = [fields, short(b"inner"), long(b'F', &inner)].concat();
@@ -177,7 +177,7 @@ fn texts_that_are_not_utf8_are_left_out_and_told() {
 }
 
 #[test]
-fn what_follows_a_malformed_field_is_left_out() {
+fn headers_after_a_malformed_one_are_left_out() {
     let unknown = table(&[
         ("good", vec![b'V']),
         ("odd", vec![b'Z', 1, 2]),
@@ -196,7 +196,7 @@ fn what_follows_a_malformed_field_is_left_out() {
 }
 
 #[test]
-fn a_routing_key_that_is_not_utf8_is_told_with_its_message() {
+fn a_routing_key_that_is_not_utf8_is_reported_with_its_message() {
     let deliver = [
         vec![0, 60, 0, 60],
         short(b"tag"),
@@ -234,7 +234,7 @@ fn a_reply_that_is_cut_within_a_character_is_read() {
 
 /// A header frame of a client that asks for small frames, or of a message that a queue counted redeliveries in.
 #[test]
-fn headers_that_do_not_fit_a_frame_are_left_out_and_told() {
+fn headers_that_do_not_fit_a_frame_are_left_out_and_reported() {
     let mut filter = FrameFilter::default();
     let tune = [&[0, 10, 0, 30, 0, 0][..], &8_192_u32.to_be_bytes(), &[0, 0]];
     let headers = table(&[
@@ -316,7 +316,7 @@ fn headers_of_any_number_and_size_are_made_to_fit() {
 }
 
 proptest! {
-    /// The client parses whatever properties come out, whoever sent what.
+    /// The client can parse the output for any input.
     #[test]
     fn any_content_header_can_be_parsed(
         flags in any::<u16>(),

@@ -1,4 +1,4 @@
-//! The broker: reached, and the user may do what it must.
+//! Checks of the broker: it can be reached, and the user has the permissions that a relay needs.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::{Finding, fence, note};
 use crate::{broker::requests, broker_error::BrokerError, config::Config, identity::Identity};
 
-/// Longest wait for the broker's farewell.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest wait for the broker to confirm the close.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn check(
     config: &Config,
@@ -24,16 +24,16 @@ pub(super) async fn check(
     let after = config.amqp.connect_timeout;
     let connecting = requests::connect(url, config.lease.timeout / 2);
     let connected = answered("connecting to the broker", after, connecting).await;
-    let told = |_: &Connection| "reached".to_owned();
-    let Some(connection) = note(findings, "broker", connected, told) else {
+    let detail = |_: &Connection| "reached".to_owned();
+    let Some(connection) = note(findings, "broker", connected, detail) else {
         return;
     };
     let connection = Arc::new(connection);
     fence::check(config, &connection, identity, findings).await;
     check_exchange(config, &connection, findings).await;
-    let farewell = connection.close(200, ShortString::default());
-    // A question that the broker cannot answer may keep it from this answer too.
-    drop(timeout(FAREWELL, farewell).await);
+    let closing = connection.close(200, ShortString::default());
+    // A request that the broker cannot answer may delay the confirmation too.
+    drop(timeout(CLOSE_WAIT, closing).await);
 }
 
 async fn check_exchange(config: &Config, connection: &Connection, findings: &mut Vec<Finding>) {
@@ -44,7 +44,7 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
         requests::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
     };
     let declared = answered("declaring the exchange", after, declared).await;
-    let told = |(): &()| {
+    let detail = |(): &()| {
         if config.amqp.declare_exchange {
             format!("{exchange}, topic, durable")
         } else {
@@ -53,11 +53,11 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
             )
         }
     };
-    if note(findings, "exchange", declared, told).is_none() {
+    if note(findings, "exchange", declared, detail).is_none() {
         return;
     }
     let published = requests::try_to_publish(connection, exchange);
-    // A broker that is short of memory or disk answers nobody who publishes.
+    // Times out at a broker that is short of memory or disk: it does not answer connections that publish.
     let published = answered("publishing, and taking it back", after, published).await;
     note(findings, "publishing", published, |()| "allowed".to_owned());
 }

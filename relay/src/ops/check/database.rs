@@ -1,4 +1,4 @@
-//! The database: reached, migrated, and the user may do what it must.
+//! Checks of the database: it can be reached, it is migrated, and the user has the privileges that a relay needs.
 
 use sqlx::{Connection as _, PgConnection};
 
@@ -26,8 +26,8 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Optio
         timeout: config.lease.timeout,
     };
     let connected = database::connect(url, purpose, "postroom-relay check").await;
-    let told = |_: &PgConnection| "reached, a primary, no pooler in between".to_owned();
-    let mut connection = note(findings, "database", connected, told)?;
+    let detail = |_: &PgConnection| "reached, a primary, no pooler in between".to_owned();
+    let mut connection = note(findings, "database", connected, detail)?;
     let mut identity = None;
     let looked = async {
         identity = Some(server::identity(&mut connection).await?);
@@ -40,7 +40,8 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Optio
     identity
 }
 
-/// Looks at one thing after another, as far as they make sense. The error is that of the connection itself.
+/// Checks one thing after another, until a failure makes later checks pointless. Returns an error if the connection
+/// itself fails.
 async fn look(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,

@@ -1,4 +1,4 @@
-//! The fence: the check declares the very queue, and so finds out if somebody else holds it.
+//! Check of the fence: declares the same queue as a relay would, which fails if another connection holds it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,15 +21,15 @@ use crate::{
     sql::server::{self, LeaseHolder},
 };
 
-/// Wait before a fence that somebody else seems to hold is looked at again.
-const CHANGE: Duration = Duration::from_secs(1);
+/// Wait before a fence that another connection seems to hold is checked again.
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// Result of taking the fence.
 #[derive(Debug)]
 enum Tried {
-    /// The fence was taken, and given back.
+    /// The fence was taken and released.
     Free,
-    /// A node that is down has left the fence over.
+    /// The fence belongs to a connection of a node that is down.
     LeftOver,
     /// Another connection holds the fence.
     Held(BrokerError),
@@ -71,8 +71,8 @@ async fn look(
     if first.0 {
         return Ok(first);
     }
-    // A relay takes and gives up its lease and its fence one after the other.
-    sleep(CHANGE).await;
+    // A relay takes and releases its lease and its fence one after the other.
+    sleep(RECHECK).await;
     look_once(config, connection, queue).await
 }
 
@@ -95,7 +95,7 @@ async fn may_declare_others(config: &Config, connection: &Connection) -> bool {
     answer.is_ok()
 }
 
-/// Takes the fence and gives it back.
+/// Takes the fence and releases it.
 async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, BrokerError> {
     match Fence::take(connection, queue).await {
         Ok(fence) => Ok(if fence.release().await? {

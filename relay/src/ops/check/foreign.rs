@@ -1,14 +1,17 @@
-//! Rights of other roles to place code where the sessions of a service, of an operator or of the relay run it.
+//! Check for rights of other roles that let them place code where sessions of a service, an operator or the relay run
+//! it.
 
 use sqlx::PgConnection;
 
 use super::Finding;
 
-/// Such rights, and code that is attached to the tables already, each with what ends it; one a row.
+/// Returns one row for each such right, and for each piece of code that is already attached to the tables, with its
+/// remedy.
 ///
-/// Superusers, the database's owner and the schemas' owner are trusted: they may do anything anyway. Sessions look for
-/// functions, operators and types in the schemas of their `search_path`: by default in `public` and in the schema that
-/// has the role's name; settings of roles and databases name others. A role may create in the schemas of its own path.
+/// Superusers, the database's owner and the schemas' owner are trusted, because they can do anything anyway. Sessions
+/// search the schemas of their `search_path` for functions, operators and types: by default `public` and the schema
+/// with the role's name; settings of roles and databases may name others. A role may create objects in the schemas of
+/// its own path.
 pub(crate) const FOREIGN: &str = r#"
 WITH here AS (
     SELECT d.oid, d.datdba FROM pg_database AS d WHERE d.datname = current_database()
@@ -61,7 +64,7 @@ WITH here AS (
 SELECT f.what, f.cure FROM found AS f
 WHERE f.role NOT IN (SELECT t.oid FROM trusted AS t) ORDER BY 1, 2"#;
 
-/// Adds a warning that lists them, if there are any.
+/// Adds a warning that lists the rows of [`FOREIGN`], if there are any.
 pub(super) async fn check(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,

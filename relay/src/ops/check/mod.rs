@@ -1,4 +1,4 @@
-//! `relay check`.
+//! `relay check`: checks configuration, database and broker, and prints the findings.
 
 mod broker;
 mod database;
@@ -14,12 +14,12 @@ use postroom_message::errors::chain;
 
 use super::source::{Source, hint, say};
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
     ok: bool,
-    /// `true` for a danger that stops nothing.
+    /// `true` for a risk that does not keep a relay from working.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     warning: bool,
     detail: String,
@@ -77,7 +77,7 @@ pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode>
     })
 }
 
-/// Notes a result; tells whether to look further.
+/// Adds a result to the findings; returns its value if it is not an error.
 fn note<T, E: std::error::Error>(
     findings: &mut Vec<Finding>,
     what: &'static str,

@@ -1,6 +1,6 @@
-//! What the relay's user must be granted.
+//! Privileges that the relay's user needs.
 
-/// Privileges that the session's user lacks, one a row.
+/// Returns the privileges that the session's user lacks, one per row.
 pub(crate) const MISSING: &str = "
 SELECT p.what FROM (VALUES
     ('USAGE on schema outbox', has_schema_privilege('outbox', 'USAGE')),

@@ -1,15 +1,15 @@
-//! How large a page may be.
+//! Size limits of a page, and the number of rows to request within them.
 
 use crate::{message::Message, publish::Row};
 
-/// Bounds of a page, and what the last one taught.
+/// Size limits of a page, and the number of rows to request, estimated from the last page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLimit {
-    /// Most rows.
+    /// Largest number of rows.
     pub(crate) rows: i64,
-    /// Most bytes of messages; one message more may be.
+    /// Largest size of all messages in bytes; the last message may exceed it.
     pub(crate) bytes: i64,
-    /// Rows to ask for: with large bodies, a page ends long before the most.
+    /// Number of rows to request: fewer than `rows` if bodies are large.
     asked: i64,
 }
 
@@ -26,13 +26,14 @@ impl PageLimit {
         self.asked
     }
 
-    /// Largest body that is read together with its row: all that are asked for may be so large.
+    /// Largest body that is read together with its row, in bytes. The requested rows with bodies of this size fill
+    /// the page.
     pub(super) const fn largest(self) -> i64 {
         self.bytes / self.asked
     }
 
-    /// Expects the next messages to be like these: asks for so few that bodies of twice the average come
-    /// with their rows.
+    /// Sets the number of rows to request from a page's average size, so that bodies of up to twice the average are
+    /// read together with their rows.
     pub(crate) fn learn(&mut self, page: &[Row<Message>]) {
         let bytes: usize = page.iter().map(|row| row.bytes).sum();
         if let Some(average) = (bytes as i64).checked_div(page.len() as i64) {
@@ -40,7 +41,7 @@ impl PageLimit {
         }
     }
 
-    /// Whether one of the bounds ended a page, so that more may follow.
+    /// Returns `true` if a page reached one of the limits, so that more rows may follow.
     pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
         let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
             (count + 1, bytes + row.bytes as i64)
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn large_bodies_are_asked_for_few_at_a_time_and_small_ones_as_many_as_may_be() {
+    fn a_page_requests_fewer_rows_if_bodies_are_large() {
         let mut limit = PageLimit::new(1_000, 4_000_000);
         assert_eq!((limit.asked(), limit.largest()), (1_000, 4_000));
         limit.learn(&[row(5_000), row(5_000)]);

@@ -1,4 +1,4 @@
-//! Pages of `outbox.message`: of a frame, and of the walk after a rebase.
+//! Reads pages of `outbox.message`: of a frame, and of the walk after a rebase.
 
 mod limit;
 mod rows;
@@ -17,7 +17,7 @@ use self::rows::{COLUMNS, Incoming};
 use super::server::Look;
 use crate::capture::{Frame, Frontier, Page, Position};
 
-/// Takes a snapshot and reads the frontier's likely page of it.
+/// Takes a snapshot and reads the page of it that the frontier expects, in one statement.
 pub(crate) async fn look_and_page(
     connection: &mut PgConnection,
     frontier: &Frontier,
@@ -87,7 +87,7 @@ pub(crate) async fn page(
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
-/// Binds the parameters that all pages beyond a frontier have.
+/// Binds the parameters that all pages of a frame have.
 fn bind(
     statement: &'static str,
     frontier: &Frontier,
@@ -105,7 +105,7 @@ fn bind(
         .bind(limit.largest())
 }
 
-/// Binds those that follow them if it has stragglers.
+/// Binds the further parameters of a frontier with stragglers.
 fn bind_stragglers(query: Query, frontier: &Frontier) -> Query {
     let stragglers = frontier.stragglers();
     if stragglers.is_empty() {

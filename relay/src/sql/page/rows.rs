@@ -1,4 +1,4 @@
-//! The rows of a page, within its bounds.
+//! Collects the rows of a page within its limits, and fetches large bodies afterwards.
 
 use futures_util::TryStreamExt as _;
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -11,29 +11,29 @@ use crate::{
     sql::message::{self, Texts},
 };
 
-/// Columns of a row; those of a look follow.
+/// Number of columns of a row; the columns of a look follow.
 pub(super) const COLUMNS: usize = 13;
 
-/// Its body, NULL if it stayed behind, and the body's size.
+/// Columns of the body, NULL if the body is fetched later, and of the body's size.
 const BODY: usize = 8;
 const BODY_BYTES: usize = 12;
 
-/// Rows of a page, and whether more may follow within its bounds.
+/// Rows of a page; `full` is `true` if more rows may follow.
 #[derive(Debug)]
 pub(crate) struct PageRows {
     pub(crate) rows: Vec<Row<Message>>,
     pub(crate) full: bool,
 }
 
-/// Rows as they arrive.
+/// Rows of a page that is being read.
 #[derive(Debug)]
 pub(super) struct Incoming {
     limit: PageLimit,
     rows: Vec<Row<Message>>,
     texts: Texts,
-    /// Size of all of them, bodies that stayed behind included.
+    /// Size of all rows in bytes, including bodies that are not fetched yet.
     bytes: i64,
-    /// Which of the rows have theirs still to be fetched.
+    /// Indices of rows whose body is not fetched yet.
     without_body: Vec<usize>,
 }
 
@@ -48,15 +48,15 @@ impl Incoming {
         }
     }
 
-    /// Takes a row, unless the rows before it fill the page.
+    /// Adds a row, unless the page is full already.
     pub(super) fn read(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         if self.is_full() {
             return Ok(());
         }
         let body: Option<Vec<u8>> = row.try_get_unchecked(BODY)?;
-        let stays_behind = body.is_none();
+        let lacks_body = body.is_none();
         let mut read = message::read(row, body.unwrap_or_default(), &mut self.texts)?;
-        if stays_behind {
+        if lacks_body {
             read.bytes += row.try_get::<i32, _>(BODY_BYTES)? as usize;
             self.without_body.push(self.rows.len());
         }
@@ -69,7 +69,7 @@ impl Incoming {
         self.rows.len() as i64 >= self.limit.asked() || self.bytes >= self.limit.bytes
     }
 
-    /// Ends the page with the bodies that stayed behind.
+    /// Fetches the missing bodies and ends the page.
     pub(super) async fn with_bodies(
         mut self,
         connection: &mut PgConnection,
@@ -83,7 +83,7 @@ impl Incoming {
             let mut bodies = sqlx::query_as::<_, (Position, Vec<u8>)>(BODIES[page.leaf()])
                 .bind(positions)
                 .fetch(connection);
-            // One at a time: what arrives is copied.
+            // Streamed one by one, because each body is copied when it is read.
             for index in self.without_body {
                 let row = &mut self.rows[index];
                 match bodies.try_next().await? {
@@ -101,7 +101,7 @@ impl Incoming {
     }
 }
 
-/// A row went between two statements: nobody but an operator removes what is not delivered.
+/// Returns the error for a row that disappeared between two statements: only an operator deletes undelivered rows.
 fn gone(position: Position) -> sqlx::Error {
     sqlx::Error::Protocol(format!(
         "the message at position {position} of outbox.message disappeared while it was read"

@@ -1,21 +1,20 @@
-//! The statements that read pages, one of each for each leaf.
+//! Statements that read pages, each in one version per leaf.
 //!
-//! They are prepared once and their plans kept, so a plan may have been made while its leaf was empty and
-//! must serve when it is full: every table is read by the only index that gives the order asked for,
-//! since the settings of the session forbid sorting what can be read in order. A leaf is named
-//! itself because a kept plan of the parent locks all leaves, each time it runs.
+//! A statement is prepared once and its plan kept, so a plan made while a leaf was empty must also serve when
+//! the leaf is full. The session's settings forbid sorting what an index can read in order, so each table is
+//! read by the only index with the requested order. The statements name a leaf because a kept plan on the
+//! parent table locks all leaves each time it runs.
 //!
-//! Those of frames come in two forms. Most frames have no stragglers, and merging two sets takes a third
-//! longer than reading one.
+//! Statements that read frames exist in two forms, with and without stragglers. Most frames have no stragglers, and
+//! merging two sets takes a third longer than reading one.
 
 use crate::{
     capture::RING,
     sql::{message::expires_in, server::look_statement},
 };
 
-// The columns that `message::read` expects, and the body's size. Bodies larger than the argument stay
-// behind, or a page of large ones would be more than memory should hold; sizes are known without
-// fetching the bodies themselves.
+// The columns that `message::read` expects, and the body's size. Bodies larger than the argument are NULL and
+// fetched later, to limit a page's memory. The server knows the size of a body without reading the body.
 macro_rules! columns {
     ($largest:literal) => {
         concat!(
@@ -31,8 +30,8 @@ macro_rules! columns {
     };
 }
 
-// Rows of a leaf whose transactions a snapshot sees and the frontier knows nothing of, by (position). A
-// parameter in a query of its own is parsed once instead of once for each row.
+// Rows of a leaf whose transactions the snapshot sees and the frontier does not cover, by (position). A parameter
+// in a sub-query is parsed once instead of once per row.
 macro_rules! new_rows {
     ($leaf:literal, $snapshot:literal) => {
         concat!(
@@ -52,9 +51,8 @@ ORDER BY m.position LIMIT $6"
     };
 }
 
-// Those and the stragglers' rows, merged by position. Each straggler's are read by (xid, position),
-// compared as a whole: were xid said to be equal, its order would be that of the position alone, and
-// the other index could give it too.
+// The new rows and the stragglers' rows, merged by position. A straggler's rows are read by (xid, position), compared
+// as a whole: with `xid =` the order would be by position alone, and the planner could choose the other index.
 macro_rules! all_rows {
     ($leaf:literal, $snapshot:literal, $xids:literal, $floors:literal) => {
         concat!(
@@ -99,8 +97,8 @@ macro_rules! frame_page {
     };
 }
 
-// A look and, in the same moment, what it shows: the statement's own snapshot is the frame's. The look
-// is a row before the others; one after them says how far the log is flushed by then.
+// Takes a snapshot and reads the page of the same snapshot in one statement. The first row is the look, then follow
+// the page's rows; the last row holds the position up to which the log is flushed by then.
 macro_rules! look_and {
     ($page:expr) => {
         concat!(
@@ -170,5 +168,5 @@ pub(crate) const LOOK_AND_NEW_PAGE: [&str; RING as usize] = leaves!(look_and_new
 pub(crate) const LOOK_AND_PAGE: [&str; RING as usize] = leaves!(look_and_page);
 pub(crate) const WALK_PAGE: [&str; RING as usize] = leaves!(walk_page);
 
-/// The bodies of some rows of a leaf, by position.
+/// Reads the bodies of some rows of a leaf, by position.
 pub(crate) const BODIES: [&str; RING as usize] = leaves!(bodies);
