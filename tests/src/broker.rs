@@ -119,7 +119,10 @@ impl VirtualHost {
         let answer = match (method, body) {
             ("GET", _) => ureq::get(&url).call(),
             ("DELETE", _) => ureq::delete(&url).call(),
-            ("POST", Some(body)) => ureq::post(&url).send_json(body),
+            // With its length: the management API refuses large bodies in chunks.
+            ("POST", Some(body)) => ureq::post(&url)
+                .content_type("application/json")
+                .send(body.to_string()),
             (_, Some(body)) => ureq::put(&url).send_json(body),
             (_, None) => ureq::put(&url).send_empty(),
         };
