@@ -75,18 +75,6 @@ impl Delivery {
         }
     }
 
-    /// Leaves out of the message what the database may refuse to store: all but topic, key and body.
-    pub(crate) fn stripped(&self, problem: &str) -> Self {
-        let mut message = Incoming::default();
-        message.topic.clone_from(&self.message.topic);
-        message.key.clone_from(&self.message.key);
-        message.unreadable = Some(problem.to_owned());
-        Self {
-            message: Arc::new(message),
-            ..self.clone()
-        }
-    }
-
     /// Creates a delivery from a claimed row of `inbox.parked`.
     pub(crate) fn parked(message: Incoming, body: Vec<u8>, id: i64, attempts: i32) -> Self {
         let body = Arc::from(body);

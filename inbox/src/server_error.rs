@@ -73,10 +73,3 @@ pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
 pub(crate) fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)
 }
-
-/// Returns `true` if the server cannot store the data of a statement, which another try cannot change.
-pub(crate) fn is_data_refused(error: &sqlx::Error) -> bool {
-    // data_exception, program_limit_exceeded, check_violation
-    state(error)
-        .is_some_and(|state| state.starts_with("22") || state.starts_with("54") || state == "23514")
-}

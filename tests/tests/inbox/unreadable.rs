@@ -248,10 +248,13 @@ async fn an_unreadable_message_makes_no_other_a_duplicate() {
     let mut publisher = RawPublisher::connect(&world.broker.url()).await;
     let id = uuid_v4().to_string();
     let identity = [short_string(id.as_bytes()), short_string(b"orders.placed")].concat();
+    let unreadable = serde_json::to_vec(&Placed::new("a", 1)).unwrap();
     for source in [&b"caf\xE9"[..], b"caf\xE8"] {
         let values = [&*identity, &short_string(source)].concat();
         let flags = MESSAGE_ID | TYPE | APP_ID;
-        publisher.publish(ROUTE, (flags, &values), b"{}").await;
+        publisher
+            .publish(ROUTE, (flags, &values), &unreadable)
+            .await;
     }
     let dead = format!("undecodable|dead|{id}|-|orders.placed");
     eventually("both are dead", async || {
@@ -265,6 +268,18 @@ async fn an_unreadable_message_makes_no_other_a_duplicate() {
     eventually("a good one of the same id is handled", async || {
         world.database.effects("b").await == [1]
     })
+    .await;
+    world
+        .database
+        .execute("SELECT inbox.retry(id) FROM inbox.parked")
+        .await;
+    eventually(
+        "both are handled once an operator retries them",
+        async || {
+            world.database.effects("a").await == [1, 1]
+                && world.database.texts(DEAD_SHORT).await.is_empty()
+        },
+    )
     .await;
     running.stop().await;
 }
