@@ -31,17 +31,11 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.version = attributes.integer(names::EVENT_VERSION);
     message.content_type = property(properties.content_type());
     message.correlation_id = property(properties.correlation_id());
-    message.causation_id = attributes.text(names::CAUSATION_ID);
-    message.traceparent = attributes.text(names::TRACEPARENT);
+    message.causation_id = attributes.optional_text(names::CAUSATION_ID);
+    message.traceparent = attributes.optional_text(names::TRACEPARENT);
     message.occurred_at = attributes
-        .text(names::TIME)
-        .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
-        .map(|time| time.with_timezone(&Utc))
-        .or_else(|| {
-            properties
-                .timestamp()
-                .and_then(|seconds| DateTime::from_timestamp(seconds.try_into().ok()?, 0))
-        });
+        .time()
+        .or_else(|| from_seconds((*properties.timestamp())?));
     message.headers = user_headers(table);
     message.delivery_count = attributes
         .integer(names::DELIVERY_COUNT)
@@ -58,34 +52,34 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// Returns an attribute that is a text, its bytes, or a whole number.
+    /// Returns an attribute that identifies or orders the message, or chooses its handler.
     ///
-    /// Any other value makes the message unreadable, as does a text that is not UTF-8: without the attribute,
-    /// or with other bytes in it, two different ids could be equal.
+    /// A value without a text makes the message unreadable: if the attribute were ignored, the message could pass
+    /// for another, or overtake an earlier one of its key.
     fn text(&mut self, name: &str) -> Option<String> {
-        let value = self.table.inner().get(name)?;
-        let bytes = match value {
-            AMQPValue::Void => return None,
-            AMQPValue::LongString(text) => text.as_bytes(),
-            AMQPValue::ByteArray(bytes) => bytes.as_slice(),
-            AMQPValue::ShortString(text) => text.as_str().as_bytes(),
-            value => {
-                let number = integer(value).map(|number| number.to_string());
-                if number.is_none() {
-                    self.unreadable(format!("header {name:?} is no text"));
-                }
-                return number;
+        match text(self.table.inner().get(name)?) {
+            Ok(text) => text,
+            Err(problem) => {
+                self.unreadable
+                    .get_or_insert_with(|| format!("header {name:?} {problem}"));
+                None
             }
-        };
-        let text = std::str::from_utf8(bytes);
-        if text.is_err() {
-            self.unreadable(format!("header {name:?} is not UTF-8"));
         }
-        text.ok().map(str::to_owned)
     }
 
-    fn unreadable(&mut self, problem: String) {
-        self.unreadable.get_or_insert(problem);
+    /// Returns an attribute; `None` also if it has no text.
+    fn optional_text(&self, name: &str) -> Option<String> {
+        text(self.table.inner().get(name)?).ok().flatten()
+    }
+
+    /// Returns the time at which the event happened, a text by RFC 3339 or an AMQP timestamp.
+    fn time(&self) -> Option<DateTime<Utc>> {
+        if let AMQPValue::Timestamp(seconds) = self.table.inner().get(names::TIME)? {
+            return from_seconds(*seconds);
+        }
+        let time = self.optional_text(names::TIME)?;
+        let time = DateTime::parse_from_rfc3339(&time).ok()?;
+        Some(time.with_timezone(&Utc))
     }
 
     fn integer(&self, name: &str) -> Option<i64> {
@@ -120,6 +114,30 @@ fn user_headers(table: &FieldTable) -> Headers {
         }
     }
     headers
+}
+
+/// Returns a text, the bytes of one, or a whole number in decimal; `None` for no value.
+///
+/// # Errors
+/// Fails with the problem of any other value.
+fn text(value: &AMQPValue) -> Result<Option<String>, &'static str> {
+    let bytes = match value {
+        AMQPValue::Void => return Ok(None),
+        AMQPValue::LongString(text) => text.as_bytes(),
+        AMQPValue::ByteArray(bytes) => bytes.as_slice(),
+        AMQPValue::ShortString(text) => text.as_str().as_bytes(),
+        value => {
+            let number = integer(value).ok_or("is no text")?;
+            return Ok(Some(number.to_string()));
+        }
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
+    Ok(Some(text.to_owned()))
+}
+
+/// Converts seconds since 1970; `None` if no date is that far.
+fn from_seconds(seconds: u64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(seconds.try_into().ok()?, 0)
 }
 
 /// Returns a text in which U+FFFD replaces bytes that are not UTF-8.

@@ -133,3 +133,21 @@ fn a_time_beyond_all_measure_is_ignored() {
     let properties = BasicProperties::default().with_timestamp(u64::MAX);
     assert_eq!(decode("t", &properties).occurred_at, None);
 }
+
+/// As the CloudEvents binding has it, and clients with a type for times send it.
+#[test]
+fn the_time_of_an_event_may_be_a_timestamp() {
+    let time = DateTime::from_timestamp(1_700_000_000, 0);
+    let message = decode_with("cloudEvents_time", AMQPValue::Timestamp(1_700_000_000));
+    assert_eq!(message.occurred_at, time);
+    let text = AMQPValue::LongString("2023-11-14T22:13:20Z".into());
+    assert_eq!(decode_with("cloudEvents_time", text).occurred_at, time);
+}
+
+#[test]
+fn an_attribute_that_decides_nothing_is_ignored_if_it_has_no_text() {
+    for name in ["cloudEvents_time", "cloudEvents_causationid", "traceparent"] {
+        let message = decode_with(name, AMQPValue::FieldTable(FieldTable::default()));
+        assert_eq!(message.unreadable, None);
+    }
+}
