@@ -11,7 +11,7 @@ use crate::{unique, variable};
 pub struct VirtualHost {
     /// Its name.
     pub name: String,
-    /// Whether it is deleted with this.
+    /// `true` if the virtual host is deleted when this is dropped.
     owned: bool,
     amqp_url: String,
     admin_url: String,

@@ -6,7 +6,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{DEADLINE, binary};
 
-/// What a program said before it ended.
+/// Output and status of a program that ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code; none if a signal ended it.

@@ -16,7 +16,7 @@ use crate::{unique, variable};
 
 const PASSWORD: &str = "postroom";
 
-/// Who connects.
+/// Login of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     /// Owns the schemas and the test's tables; no superuser.

@@ -1,4 +1,4 @@
-//! What integration tests share: a database and a virtual host per test, real processes, and
+//! Support for integration tests: a database and a virtual host for each test, real processes, and
 //! waiting on conditions.
 //!
 //! Servers come from `scripts/services up`; `make test` exports their URLs.
@@ -42,9 +42,9 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// What decides what is random in a test: `POSTROOM_SEED`, or another one each time.
+/// Returns the seed of a test's random choices: `POSTROOM_SEED`, or a new one each time.
 ///
-/// Printed by whoever takes it, so that a run can be repeated as far as its threads allow.
+/// The caller prints the seed, so that a run can be repeated as far as its threads allow.
 pub fn seed() -> u64 {
     let given = std::env::var("POSTROOM_SEED").ok();
     given.map_or_else(

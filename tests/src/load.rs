@@ -28,9 +28,9 @@ pub struct Load {
     pub keys: usize,
     /// Transactions of each producer.
     pub rounds: usize,
-    /// What decides what is random; printed.
+    /// Seed of the random choices; printed.
     pub seed: u64,
-    /// Whether some transactions stay open for a second or two, prepared or not.
+    /// `true` if some transactions, prepared ones included, stay open for one or two seconds.
     pub slow: bool,
     /// `synchronous_commit` of the producers: `on` or `off`.
     pub synchronous_commit: &'static str,
@@ -128,7 +128,7 @@ async fn ended(mut writers: JoinSet<()>) {
     }
 }
 
-/// What the ledger says was committed.
+/// Returns the messages that are committed according to the ledger.
 pub async fn committed(database: &Database) -> Vec<Committed> {
     let mut owner = database.connect(Login::Owner).await;
     let rows: Vec<(uuid::Uuid, String, i64)> = sqlx::query_as("SELECT id, key, place FROM ledger")

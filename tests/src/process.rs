@@ -68,7 +68,7 @@ impl RelayProcess {
         Some((ready, answer.body_mut().read_json().ok()?))
     }
 
-    /// Whether `/health/live` says so.
+    /// Returns `true` if `/health/live` answers with success.
     pub fn is_live(&self) -> bool {
         let url = format!("http://{}/health/live", self.admin);
         ureq::get(url)
@@ -142,7 +142,7 @@ impl RelayProcess {
             .expect("waiting for the relay")
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).expect("reading the relay's log")
     }

@@ -103,7 +103,7 @@ async fn g3_g4_messages_written_before_any_queue_is_bound_arrive_in_order() {
     load.during(&stack.database, async {
         parked(&pool, 500).await;
         bind(&stack, "late").await;
-        // Those that are parked have to overtake those that are written.
+        // The relay has to publish parked messages faster than new ones are written.
         eventually("nothing is parked any more", async || {
             stack.database.relay_status(&pool).await.1 == 0
         })
@@ -115,7 +115,7 @@ async fn g3_g4_messages_written_before_any_queue_is_bound_arrive_in_order() {
     judged(&stack.database, &tap).await.assert_clean();
 }
 
-/// What a deleted queue held is gone with it. Whatever it did not hold arrives in the next one: of
+/// The messages in a deleted queue are lost with it. All others arrive in the next queue: of
 /// each key everything after some place, without a gap, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_g4_a_queue_is_deleted_and_its_successor_gets_everything_since() {
@@ -137,7 +137,7 @@ async fn g3_g4_a_queue_is_deleted_and_its_successor_gets_everything_since() {
             .await
             .expect("deleting the queue");
         parked(&pool, 1).await;
-        // Whatever the first queue may have held was committed by now.
+        // All messages that the first queue may have held are committed by now.
         let before = committed(&stack.database).await;
         gone_by_nature.extend(before.into_iter().map(|message| message.id));
         parked(&pool, 500).await;

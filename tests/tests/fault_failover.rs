@@ -60,7 +60,7 @@ async fn g2_a_synchronous_standby_is_promoted_and_nothing_published_is_taken_bac
     assert!(relay.logged().contains("promoted"), "a promotion is told");
 }
 
-/// What the docs say may happen, and nothing else: ghosts, whose places a later message takes.
+/// Only the documented may happen: ghosts, whose places later messages take.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asynchronous_standby_is_promoted_and_nothing_that_it_holds_is_lost() {
     let (stack, tap, relay, _servers) = fail_over(false).await;

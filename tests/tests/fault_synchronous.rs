@@ -107,7 +107,7 @@ impl Pair {
         self.relay_waits().await;
     }
 
-    /// Whether a message has been published by now: a mark set behind it is seen behind it.
+    /// Returns `true` if a message has been published: a mark that is published later arrives behind it.
     async fn is_published(&self, id: uuid::Uuid) -> bool {
         let (_connection, channel) = self.stack.broker.channel().await;
         let mark = uuid::Uuid::now_v7().to_string();
@@ -172,7 +172,7 @@ async fn g2_the_relay_does_not_believe_a_wait_of_its_own_that_was_cancelled() {
     pair.thawed(id).await;
 }
 
-/// That wait shows in a warning alone, which whoever set this does not want to see.
+/// Only a warning reports that wait, and this setting suppresses warnings.
 #[tokio::test(flavor = "multi_thread")]
 async fn g2_the_relay_hears_of_a_cancelled_wait_where_warnings_are_silenced() {
     let pair = Pair::with("client_min_messages = error").await;

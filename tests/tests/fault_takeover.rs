@@ -66,7 +66,7 @@ async fn caught_up(primary: &PgServer, standby: &PgServer, database: &Database) 
     .await;
 }
 
-/// Nobody stopped the old primary: both may be written to, and one of them is published from.
+/// The old primary was not stopped: clients may write to both servers, and the relay publishes from one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_an_old_primary_that_stays_up_beside_the_promoted_standby() {
     let old = PgServer::start();
@@ -98,7 +98,7 @@ async fn g7_an_old_primary_that_stays_up_beside_the_promoted_standby() {
     .await;
     assert!(is_active(&first), "the first one goes on");
     assert_eq!(second.health().map(|(ready, _)| ready), Some(false));
-    // What the first one publishes comes from the old primary, and is told from the rest below.
+    // The first relay publishes from the old primary; the test checks those messages apart from the rest.
     let mut producer = stack.database.connect(Login::Producer).await;
     let publish = "SELECT outbox.publish('t', '1')::text";
     let on_old: String = sqlx::query_scalar(publish)

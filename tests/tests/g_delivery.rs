@@ -179,7 +179,7 @@ async fn g7_a_frozen_relay_loses_its_lease_and_what_it_had_in_its_hands_is_its_s
     assert!(tap.ids().len() < MESSAGES, "it was done before it froze");
     second.role("active").await;
     first.signal("CONT");
-    // What it has in its hands it neither publishes as the active one nor records: its session is gone.
+    // It neither publishes nor records the messages that it holds: its session is gone.
     eventually("it knows", async || first.logged().contains("database: ")).await;
     first.role("standby").await;
     tap.distinct(MESSAGES).await;

@@ -14,7 +14,7 @@ async fn stack(isolation: &str) -> Stack {
     let name = &stack.database.name;
     let sql = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'");
     stack.database.ddl(&sql).await;
-    // Who judges meets no conflicts.
+    // The judge's own transactions must not meet conflicts.
     let owner = "postroom_test_owner";
     let sql = format!(
         "ALTER ROLE {owner} IN DATABASE {name} SET default_transaction_isolation = 'read committed'"

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
 use support::{Login, PgBouncer, Stack, Tap, command, judged, load::Load};
 use tokio::task::JoinSet;
 
-/// What sqlx sends, and PgBouncer does not know.
+/// Startup parameter that sqlx sends and PgBouncer does not know.
 const SQLX: &str = "extra_float_digits";
 
 const OUTBOX: Outbox = Outbox::new().without_prepared_statements();

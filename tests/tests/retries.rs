@@ -1,4 +1,4 @@
-//! What is parked is tried when its time has come, whatever else goes on.
+//! Parked messages are retried when they are due, under each load.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use lapin::types::{AMQPValue, FieldTable};
@@ -26,7 +26,7 @@ async fn parked(stack: &Stack, condition: &str) -> i64 {
 async fn a_backlog_holds_back_neither_what_is_scheduled_nor_what_is_tried_again() {
     let stack = Stack::new().await;
     let (_connection, channel) = stack.broker.channel().await;
-    // Nobody reads it, and it keeps next to nothing.
+    // A queue that no consumer reads and that keeps ten messages.
     let mut short = FieldTable::default();
     short.insert("x-max-length".into(), 10.into());
     declare(&channel, "backlog", "backlog", short).await;
@@ -162,7 +162,7 @@ async fn what_is_parked_after_its_time_is_due_from_then_on() {
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let _relay = stack.relay().await;
     let mut owner = stack.database.connect(Login::Owner).await;
-    // What is parked is gone as soon as it is delivered.
+    // A parked row is deleted as soon as its message is delivered.
     owner
         .execute(
             "CREATE TABLE noted (due_at timestamptz, deliver_after timestamptz);
@@ -211,7 +211,7 @@ async fn what_was_due_long_ago_is_tried_before_long() {
         parked(&stack, "reason = 'scheduled'").await == 1
     })
     .await;
-    // Those that are due have been looked at.
+    // The due ones have been polled.
     execute(
         &stack,
         "SELECT outbox.publish('t', '2', deliver_after => clock_timestamp() + interval '100 ms')",

@@ -75,7 +75,7 @@ async fn send(
 /// Counts effects, without reading them all each time.
 struct Effects {
     pool: PgPool,
-    /// Those up to here are counted: no transaction stays open for as many as lie above.
+    /// Positions up to here are counted: no transaction stays open for as many as lie above.
     upto: i64,
     counted: i64,
 }

@@ -15,7 +15,7 @@ const CONTENT_HEADER: u8 = 2;
 
 /// Delivers a message: its routing key, its properties from their flags on, and its body.
 ///
-/// Whatever they are, the client parses the frames that come out of the filter, and the inbox makes a
+/// For any bytes, the client parses the frames that come out of the filter, and the inbox makes a
 /// delivery of them. Further bytes are a stream of frames, of which the client parses what it can.
 pub fn delivery(mut data: &[u8]) {
     let (routing_key, properties, body) = (field(&mut data), field(&mut data), field(&mut data));
@@ -52,7 +52,7 @@ fn handle(method: &AMQPFrame, header: &AMQPFrame, body: &[u8]) {
     drop(serde_json::from_slice::<Event>(delivery.body()));
 }
 
-/// What a handler takes.
+/// Body that the handler takes.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "read by nobody but serde")]
 struct Event {

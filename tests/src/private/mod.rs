@@ -25,8 +25,8 @@ use std::{
 
 use rand::Rng as _;
 
-/// What tells the other tests which ports are taken, also while nobody listens: the same ports of
-/// UDP, kept until the process ends.
+/// Marks of taken ports for other tests, also while no server listens: the UDP ports of the same numbers,
+/// bound until the process ends.
 static TAKEN: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
 /// A port for this process alone, from below the range that outgoing connections take theirs from.

@@ -95,7 +95,7 @@ impl PgBouncer {
     }
 }
 
-/// Whether the pooler is of a release that can keep them, and of a default that does: 1.21 or newer.
+/// Returns `true` if the pooler keeps prepared statements by default, as it does since 1.21.
 fn knows_prepared_statements() -> bool {
     let asked = Command::new(PROGRAM).arg("--version").output();
     let answer = asked.expect("running pgbouncer").stdout;

@@ -142,7 +142,7 @@ impl PgServer {
         }
     }
 
-    /// Whether it has ended by itself.
+    /// Returns `true` if it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         let ended = |server: &mut Child| server.try_wait().expect("asking for a server").is_some();
         if self.server.as_mut().is_some_and(ended) {
@@ -222,7 +222,7 @@ impl PgServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub fn logged(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }

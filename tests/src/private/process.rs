@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Whether this is root, whom PostgreSQL refuses.
+/// Returns `true` if the process runs as root, as which PostgreSQL refuses to run.
 pub(super) fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").expect("reading /proc/self/status");
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))

@@ -85,7 +85,7 @@ impl RabbitNode {
         fs::write(&path, text + lines).expect("writing rabbitmq.conf");
     }
 
-    /// Whether it was started and not ended since.
+    /// Returns `true` if it was started and has not been stopped since.
     pub(super) const fn is_up(&self) -> bool {
         self.server.is_some()
     }
@@ -153,7 +153,7 @@ impl RabbitNode {
         );
     }
 
-    /// Whether the management API and AMQP both answer.
+    /// Returns `true` if the management API and AMQP both answer.
     fn answers(&self) -> bool {
         let amqp = || -> std::io::Result<bool> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;

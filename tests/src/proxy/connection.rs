@@ -11,7 +11,7 @@ use tokio::{
 
 use super::Wire;
 
-/// Whether this connection passes nothing on, whatever the wire does.
+/// Makes one connection pass nothing on, in each state of the wire.
 #[derive(Debug, Clone)]
 pub(super) struct Silence {
     pub(super) number: usize,

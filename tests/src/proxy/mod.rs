@@ -15,7 +15,7 @@ use url::Url;
 use crate::eventually;
 use connection::{Silence, connection};
 
-/// What a [`Proxy`] does with connections, those already open included.
+/// Behaviour of a [`Proxy`] towards new and open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// Passes everything on. What a black hole held back arrives.
@@ -43,7 +43,7 @@ pub struct Proxy {
     silent: watch::Sender<RangeInclusive<usize>>,
     /// Connections that were accepted so far.
     accepted: watch::Receiver<usize>,
-    /// What the port does; behind `wire` for a moment.
+    /// Behaviour of the port; follows `wire` with a delay.
     settled: watch::Receiver<Wire>,
     listening: JoinHandle<()>,
 }

@@ -1,4 +1,4 @@
-//! Who connects to the port of health and metrics and says nothing.
+//! Clients that connect to the port of health and metrics and send nothing.
 
 use std::{fs, io::Write as _, net::TcpStream};
 

@@ -193,7 +193,7 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
     );
     user.may("^postroom\\.fence\\..*|^postroom$", "^postroom$", "");
     assert_eq!(failed(&findings(&stack, &changes).await), []);
-    // What was granted is all that a relay needs.
+    // A relay needs no more than was granted.
     let relay = stack.relay_with(&changes).await;
     sqlx::query("SELECT outbox.publish('t', '1')")
         .execute(&mut stack.database.connect(Login::Producer).await)

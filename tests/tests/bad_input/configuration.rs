@@ -27,7 +27,7 @@ impl Drop for File {
     }
 }
 
-/// What `relay run` says about a file, with nothing in the environment.
+/// Returns the error of `relay run` about a file, with an empty environment.
 async fn refused_file(name: &str) -> String {
     let nothing: [(&str, &str); 0] = [];
     let ended = command::relay(&["run", "--config", name], &nothing).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::Executor as _;
 use support::{Login, RabbitNode, Stack, Tap, VirtualHost, eventually, short};
 
-/// What the broker makes of somebody else's declaration of the relay's fence.
+/// Returns the broker's answer to another client that declares the relay's fence.
 async fn fence(stack: &Stack) -> String {
     let mut owner = stack.database.connect(Login::Owner).await;
     let name = "SELECT format('postroom.fence.%s.%s.0', to_hex(c.system_identifier), d.oid)

@@ -49,7 +49,7 @@ async fn g3_a_parked_row_that_somebody_has_locked_holds_up_nothing_else() {
     assert!(relay.metric("postroom_relay_sessions_lost_total") < 1.0);
 }
 
-/// What was given up before its frame was done would come back with the frame.
+/// A message that is discarded before its frame is done would come back with the frame.
 #[tokio::test]
 async fn what_was_discarded_does_not_come_back_with_the_next_relay() {
     let stack = Stack::new().await;

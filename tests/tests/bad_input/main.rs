@@ -1,4 +1,4 @@
-//! What wrong input, missing servers and operators' commands get from the relay's binary.
+//! Answers of the relay's binary to wrong input, missing servers and operators' commands.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broker;

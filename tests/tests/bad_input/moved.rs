@@ -151,7 +151,7 @@ async fn g3_rows_of_a_server_that_was_ahead_are_not_passed_over() {
     tap.distinct(20).await;
 }
 
-/// What comes after the rebase would be behind it.
+/// Rows that arrive after the rebase would lie below its floor.
 #[tokio::test]
 async fn a_rebase_is_refused_while_rows_still_come_by_replication() {
     let server = PgServer::start_with("wal_level = logical");

@@ -188,7 +188,7 @@ async fn what_is_not_parked_is_said_so() {
     assert_eq!(all.code, Some(2));
 }
 
-/// What waits behind it, of another topic too, waits for an operator as it does.
+/// The messages behind it, also those of another topic, wait for an operator too.
 #[tokio::test]
 async fn a_rejected_message_is_not_tried_again_by_each_session() {
     let held = Held::new().await;

@@ -7,7 +7,7 @@ use support::{Login, Stack, Tap, eventually};
 
 use crate::assert_says;
 
-/// What a column of one holds, its name, and a part of what is said of it.
+/// Assignments that make a row unreadable, each with a name and a part of the relay's error.
 fn poisons() -> Vec<(&'static str, String, &'static str)> {
     let nested = format!("{}1{}", "[".repeat(130), "]".repeat(130));
     let times = ["infinity", "-infinity", "294276-01-01", "4713-01-01 BC"];
@@ -133,7 +133,7 @@ async fn commands_show_times_that_are_none() {
         let show = stack.command(&["parked", "show", &position]).await;
         show.succeeded();
     }
-    // Whoever made it wait for ever may call it all the same.
+    // An operator can still retry a row that waits for ever.
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     producer
         .execute("SELECT outbox.publish('t', '2', key => 'other')")

@@ -14,7 +14,7 @@ async fn publish(stack: &Stack, count: i32) {
         .expect("publishing");
 }
 
-/// What `relay check` finds wrong with the sequence.
+/// Returns the finding of `relay check` about the sequence.
 async fn found(stack: &Stack) -> String {
     let check = stack.command(&["check"]).await;
     assert_eq!(check.code, Some(1), "{check:?}");
@@ -27,7 +27,7 @@ async fn found(stack: &Stack) -> String {
     line.to_owned()
 }
 
-/// What the operations' guide tells to do, with the position that the relay names.
+/// Returns the repair from the operations guide, with the position that the relay names.
 fn mending(position: i64) -> String {
     let guide = include_str!("../../../docs/operations.md");
     let begin = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\nLOCK";

@@ -41,7 +41,7 @@ async fn a_second_signal_ends_at_once_what_cannot_end_gracefully() {
     relay.signal("TERM");
     assert_eq!(relay.exited().await.code(), Some(130));
 
-    // What was in flight is not lost.
+    // Messages that were in flight are not lost.
     wire.set(Wire::Reset).await;
     let _relay = stack.relay().await;
     tap.distinct(1).await;

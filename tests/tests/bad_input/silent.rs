@@ -17,7 +17,7 @@ async fn a_command_ends_when_its_connection_falls_silent() {
         }
     }
     let commands: [&[&str]; 4] = [&["status"], &["parked", "list"], &["rebase"], &["check"]];
-    // What all of them ask first.
+    // Statement that each command executes first.
     let mut owner = stack.database.connect(Login::Owner).await;
     owner
         .execute("BEGIN; LOCK TABLE outbox.migration")

@@ -111,7 +111,7 @@ async fn stragglers_below_the_watermark_of_an_unfinished_frame_are_counted() {
     assert_eq!(stack.database.relay_status(&pool).await, (3, 0));
 }
 
-/// What PostgreSQL tells others of a session is its name alone.
+/// Of a session, PostgreSQL shows other users only the name.
 #[tokio::test]
 async fn status_may_be_asked_by_another_user() {
     let stack = Stack::new().await;

@@ -1,4 +1,4 @@
-//! What commands print, and who reads it.
+//! Output of commands at terminals and at pipes.
 
 use support::{Database, Login, Stack, command, eventually};
 

@@ -115,7 +115,7 @@ async fn rabbitmq_does_not_keep_the_order_if_the_second_prefetch_is_smaller() {
     assert_eq!(order[..25], (40..64).chain([0]).collect::<Vec<u64>>());
 }
 
-/// What our consumers do at their end: they neither cancel nor acknowledge what waits.
+/// Our consumers end in this way: they neither cancel nor acknowledge waiting deliveries.
 #[tokio::test]
 async fn rabbitmq_keeps_the_order_if_the_connection_is_closed_without_cancelling() {
     let broker = VirtualHost::new();

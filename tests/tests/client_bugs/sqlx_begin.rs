@@ -19,7 +19,7 @@ async fn pool(url: &str) -> PgPool {
         .unwrap()
 }
 
-/// Whether the pool's connection is inside a transaction: two statements share one id then.
+/// Returns `true` if the pool's connection is inside a transaction: two statements then have the same id.
 async fn is_open(pool: &PgPool) -> bool {
     let id = "SELECT pg_current_xact_id()::text";
     let mut connection = pool.acquire().await.unwrap();

@@ -64,7 +64,7 @@ async fn what_is_served_is_listed_with_its_meaning() {
         assert!(served.contains(name), "{name} is not served: {served:?}");
     }
     assert!(relay.metric("postroom_relay_active") > 0.0);
-    // What has not happened is zero, and not absent: its first time is an increase.
+    // Counters begin at zero and are not absent, so that the first event is an increase.
     for counter in relay::METRICS.iter().map(|(name, _)| *name) {
         assert!(
             served.contains(counter) || !counter.ends_with("_total"),
@@ -117,7 +117,7 @@ async fn messages_lag_while_no_queue_takes_them() {
     eventually("nothing lags", async || lag() <= 0.0).await;
 }
 
-/// What no queue takes is tried again and again, and would drown the others.
+/// Messages that no queue takes are retried often, and would dominate the histogram.
 #[tokio::test]
 async fn only_what_a_queue_took_has_a_delay() {
     let stack = Stack::new().await;

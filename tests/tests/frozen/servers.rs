@@ -1,4 +1,4 @@
-//! What relay and consumer leave at the servers, and the names of the relay's sessions.
+//! The objects that relay and consumer create at the servers, and the names of the relay's sessions.
 
 use std::fmt::Write as _;
 

@@ -42,7 +42,7 @@ async fn g3_a_consumer_binds_its_queue_again_beside_another_that_is_bound() {
             let unbind = channel.queue_unbind(queue, exchange, topic, FieldTable::default());
             unbind.await.unwrap();
         }
-        // Somebody's consumer of another queue is restarted, and binds that one.
+        // A consumer of another queue is restarted, and binds its own queue.
         start("audit").await.stop().await;
         world.database.execute("TRUNCATE effect").await;
         eventually("messages come again", is_handled).await;

@@ -1,4 +1,4 @@
-//! What a handler finds around it, alone or where messages share a transaction.
+//! The context of a handler, alone or where messages share a transaction.
 
 use inbox::{BatchContext, Context, HandlerError, Received};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -72,7 +72,7 @@ async fn why_a_shared_transaction_failed_is_told() {
     assert!(counted.contains(failed), "{counted}");
 }
 
-/// Whoever begins another process says so; what it leaves out is inherited.
+/// A handler that begins another process sets its own scope; fields that it leaves out are inherited.
 #[tokio::test]
 async fn the_handlers_own_scope_goes_before_what_it_inherits() {
     async fn begin(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {

@@ -23,7 +23,7 @@ const OUT: &str = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 3000))
 /// How a handler leaves it.
 #[derive(Debug, Clone, Copy)]
 enum Left {
-    /// What it reads from fails, and so does the handler.
+    /// Its source fails, and so does the handler.
     Failed,
     /// Its rows are not read to the end, and the handler succeeds.
     Unread,

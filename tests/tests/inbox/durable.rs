@@ -18,7 +18,7 @@ async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// What is acknowledged never comes again, so its commit must be on disk, whatever producers do without.
+/// An acknowledged delivery never comes again, so its commit must be on disk, even if producers do without.
 #[tokio::test]
 async fn g5_with_synchronous_commit_off_a_crash_takes_nothing_that_was_acknowledged() {
     a_crash_takes_nothing("synchronous_commit = off", "SELECT 1").await;

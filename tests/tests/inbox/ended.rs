@@ -27,7 +27,7 @@ pub(crate) async fn waiting(world: &World, count: i64) {
     }
 }
 
-/// What comes after a handler's own COMMIT.
+/// The handler's actions after its own COMMIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     Success,
@@ -39,7 +39,7 @@ enum After {
     Leak,
 }
 
-/// What it committed cannot be taken back: nobody may take the message for handled, nor run it again.
+/// The commit cannot be taken back: the message must neither count as handled nor run again.
 #[tokio::test]
 async fn a_message_whose_handler_commits_is_dead() {
     use After::{Deadline, Error, FailedStatement, Leak, Panic, Success};
@@ -163,7 +163,7 @@ async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
         })
         .await;
         running.stop().await;
-        // What it wrote outside of the transaction stays, in company and alone; the others' is there once.
+        // Its writes outside of the transaction stay, shared and alone; the effects of the others exist once.
         let mut others = world.database.effects("a").await;
         others.retain(|n| *n != 3);
         assert_eq!(others, [0, 1, 2], "{together}, {fails}");
@@ -177,12 +177,12 @@ async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
     }
 }
 
-/// Whether the handler's message shares its transaction with others that are new.
+/// Query that returns `true` if the handler's message shares its transaction with other new ones.
 const SHARES: &str =
     "SELECT count(*) > 1 FROM inbox.processed WHERE xmin = pg_current_xact_id()::xid";
 
-/// What was recorded before says nothing of the transaction: a duplicate beside a handler's ROLLBACK makes
-/// nobody take that for a COMMIT.
+/// An earlier record says nothing about the transaction: a duplicate beside a handler's ROLLBACK must not
+/// make the rollback look like a COMMIT.
 #[tokio::test]
 async fn a_handler_that_rolls_back_beside_a_duplicate_runs_again() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What publishers send that are not ours.
+//! Messages of publishers that do not use Postroom.
 
 use inbox::{Context, HandlerError, QueueKind};
 use lapin::{

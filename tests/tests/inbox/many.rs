@@ -62,8 +62,8 @@ async fn g5_a_handler_of_many_has_each_effect_once_and_in_order() {
     assert_eq!(world.database.count(caused).await, 200, "{named:?}");
 }
 
-/// Whether the messages of a call are one or many depends on the load: what a handler publishes without
-/// saying what it owes it to must not.
+/// The load decides how many messages a call has: messages that a handler publishes without
+/// naming their cause must not depend on the load.
 #[tokio::test]
 async fn what_a_handler_of_many_publishes_inherits_nothing_however_many_there_are() {
     async fn ship(

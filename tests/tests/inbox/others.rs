@@ -1,4 +1,4 @@
-//! What somebody else does beside a consumer: another process that is frozen or about to park, a server
+//! Others beside a consumer: another process that is frozen or about to park, a server
 //! that has become a standby, a broker that is full.
 
 use std::{
@@ -89,7 +89,7 @@ async fn g4_a_group_meets_a_message_of_its_key_that_is_just_being_parked() {
     assert_eq!(world.database.effects("a").await, [1, 2]);
 }
 
-/// What is idle for longer than a handler may take is ended, if it is the consumer's own. If not, waiting
+/// A session that is idle for longer than a handler may take is ended, if it is the consumer's own. If not, waiting
 /// ends: a client that gives up leaves its statement at the server, and the pool with a connection less.
 #[tokio::test]
 async fn a_process_that_is_frozen_in_a_handler_does_not_hold_up_others() {

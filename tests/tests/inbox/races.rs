@@ -173,7 +173,7 @@ async fn keys_that_park_and_drain_all_the_time_lose_nothing_and_stay_in_order() 
     running.stop().await;
     let counted = recorder.handle().render();
     assert!(counted.contains("postroom_inbox_"), "{counted}");
-    // Nobody waited for the sweep, which would hide a row that its predecessor did not release.
+    // The sweep, which would hide a row that its predecessor did not release, did not run.
     assert!(
         !counted.contains("postroom_inbox_orphans_total"),
         "{counted}"

@@ -113,7 +113,7 @@ async fn a_type_that_nobody_handles_is_dead_after_a_time_and_lets_its_key_go() {
     }
 }
 
-/// What the new release has parked is nothing for the old one, which has no handler for it.
+/// The old release has no handler for the types that the new one has parked.
 #[tokio::test]
 async fn an_old_release_leaves_what_the_new_one_parked() {
     let world = World::new().await;
@@ -151,7 +151,7 @@ async fn paid_now(ctx: &mut Context, event: &Paid) -> Result<PgQueryResult, sqlx
         .await
 }
 
-/// That nobody handles a type was found out once: the messages behind the first of a key have waited for the
+/// A missing handler is found once: the messages behind the first of a key have waited for the
 /// same, and as long.
 #[tokio::test]
 async fn messages_that_nobody_handles_do_not_wait_one_after_another() {

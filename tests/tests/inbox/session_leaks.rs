@@ -1,4 +1,4 @@
-//! What handlers leave in their sessions.
+//! Settings and objects that handlers leave in their sessions.
 
 use inbox::{Context, Delivery, DeliveryService, HandlerError};
 use sqlx::AssertSqlSafe;

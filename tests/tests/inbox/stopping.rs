@@ -14,7 +14,7 @@ async fn effect(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(insert_effect(&mut ctx, &event).await?)
 }
 
-/// Whatever it was doing when it was told to stop: a subscription that stays behind would be given all
+/// In each state in which it was told to stop: a subscription that stays behind would receive all
 /// messages, as the single active one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_stops_while_it_connects_leaves_no_subscription_behind() {

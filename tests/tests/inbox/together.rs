@@ -143,7 +143,7 @@ async fn g5_a_failing_message_of_a_shared_transaction_stops_its_key_alone() {
     judge(&world, 94).await;
 }
 
-/// What fails at COMMIT fails for all that share it, and then for itself alone.
+/// A failure at COMMIT fails all that share the transaction, and then its own message alone.
 #[tokio::test]
 async fn g5_a_commit_that_fails_is_tried_one_by_one() {
     let world = World::new().await;

@@ -336,7 +336,7 @@ async fn headers_larger_than_any_frame_stop_their_message_alone() {
         world.database.effects("b").await == [1]
     })
     .await;
-    // What follows the headers of the larger one is not read.
+    // The properties behind the headers of the larger one are not read.
     let dead = [
         format!("undecodable|dead|{}|-|orders.placed", dead[0]),
         "undecodable|dead|-|-|-".to_owned(),

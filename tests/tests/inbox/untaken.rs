@@ -172,7 +172,7 @@ async fn a_parked_message_whose_handler_ends_the_process_is_dead_in_the_end() {
     assert!(world.database.effects("a").await.is_empty());
 }
 
-/// Whoever sends a message on sends its headers too: how often it was delivered elsewhere says nothing here.
+/// A client that forwards a message forwards its headers too: a count of deliveries elsewhere means nothing here.
 #[tokio::test]
 async fn a_count_of_deliveries_that_a_publisher_sends_is_not_believed() {
     let world = World::new().await;

@@ -11,7 +11,7 @@ async fn version(database: &Database) -> i32 {
         .unwrap()
 }
 
-/// Whatever lies in schemas that users made, apart from those that extensions own.
+/// Returns all objects in schemas that users made, apart from the objects of extensions.
 async fn objects(owner: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT n.nspname || '.' || o.name FROM pg_namespace AS n

@@ -3,7 +3,7 @@
 use sqlx::{Executor as _, postgres::PgDatabaseError};
 use support::{Database, Login};
 
-/// What applications make, and what to do with it before Postroom is removed.
+/// Objects of applications, with the step that removes them before Postroom is removed.
 const OTHERS: [(&str, &str, &str); 6] = [
     (
         "CREATE TABLE mine (id uuid DEFAULT outbox.uuid_v7())",

@@ -1,4 +1,4 @@
-//! What the broker cannot carry stays out of the table, whoever writes it.
+//! Messages that the broker cannot carry are refused by the table, for each writer.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use support::{Database, Login};
@@ -111,7 +111,7 @@ async fn the_function_refuses_what_the_table_refuses() {
     }
 }
 
-/// Nobody would publish such a row, and its leaf would be emptied all the same.
+/// No relay would publish such a row, and its leaf would be emptied nevertheless.
 #[tokio::test]
 async fn a_lane_that_no_relay_reads_is_refused() {
     let database = Database::new().await;

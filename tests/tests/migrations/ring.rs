@@ -12,10 +12,10 @@ CREATE TABLE dated_01 PARTITION OF dated FOR VALUES FROM ('2026-01-01') TO ('202
 CREATE TABLE dated_02 PARTITION OF dated FOR VALUES FROM ('2026-01-02') TO ('2026-01-03');
 CREATE TABLE dated_03 PARTITION OF dated FOR VALUES FROM ('2026-01-03') TO ('2026-01-04');";
 
-/// Somebody's publishing, today.
+/// An application's publishing today.
 const WRITE: &str = "INSERT INTO dated VALUES ('2026-01-03', 1)";
 
-/// What a retention by date does every day, and never to today's partition.
+/// Statements of a daily retention by date, which never touches today's partition.
 const UPKEEP: [&str; 3] = [
     "DROP TABLE dated_01",
     "ALTER TABLE dated DETACH PARTITION dated_02",

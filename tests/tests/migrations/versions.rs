@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Database, Login};
 
-/// What the library says after the owner changed something.
+/// Returns the library's refusal after a change by the owner.
 async fn refusal(change: &str) -> String {
     let database = Database::new().await;
     let mut owner = database.connect(Login::Owner).await;

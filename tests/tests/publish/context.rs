@@ -8,7 +8,7 @@ use crate::{take, text};
 const SPAN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OUTER_SPAN: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
 
-/// What of its context a published message shows on the wire.
+/// Returns the parts of its context that a published message has at the broker.
 async fn inherited(outbox: Outbox, context: Option<MessageContext>) -> [Option<String>; 3] {
     let stack = Stack::new().await;
     let (_connection, channel) = stack.broker.channel().await;

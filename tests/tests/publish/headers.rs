@@ -78,7 +78,7 @@ fn with(given: &Given) -> Result<Message, PublishError> {
     })
 }
 
-/// What a consumer is given of the headers that a row has.
+/// Returns the headers that a consumer receives for the headers of a row.
 fn arrived(message_id: Uuid, headers: serde_json::Value) -> Given {
     let serde_json::Value::Object(headers) = headers else {
         panic!("{headers}");

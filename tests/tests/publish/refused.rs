@@ -1,4 +1,4 @@
-//! What the library refuses before the database does.
+//! Messages that the library refuses before the database does.
 
 use chrono::{DateTime, TimeZone as _, Utc};
 
@@ -37,7 +37,7 @@ async fn an_error_names_the_field_and_leaves_the_transaction_usable() {
     for (field, made) in refused {
         let error = match made {
             Err(error) => error,
-            // What is written together is measured together.
+            // Messages that are written together are measured together.
             Ok(message) => outbox.publish(&mut tx, message).await.unwrap_err(),
         };
         let text = error.to_string();
@@ -135,7 +135,7 @@ async fn what_would_be_lost_or_refused_later_is_refused_now() {
     tx.commit().await.unwrap();
 }
 
-/// Whoever forged those would be heard: RabbitMQ and consumers count and route by them.
+/// RabbitMQ and consumers count and route by these headers, and would believe a forged one.
 #[test]
 fn names_that_rabbitmq_sets_or_reads_are_refused() {
     for name in [

@@ -1,4 +1,4 @@
-//! What the library writes.
+//! Rows that the library writes.
 
 use outbox::{Message, MessageId, Outbox, PublishError};
 use sqlx::PgPool;

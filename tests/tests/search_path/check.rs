@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, Stack};
 
-/// What it warns of; it succeeds all the same.
+/// Returns the warnings of `relay check`, which succeeds.
 async fn warnings(stack: &Stack) -> Vec<String> {
     let findings = stack.command(&["check", "--json"]).await.json();
     let warnings = findings
@@ -16,7 +16,7 @@ async fn warnings(stack: &Stack) -> Vec<String> {
         .collect()
 }
 
-/// What `mallory`, whom the test makes, or the public is given, what is told of it, and what ends it.
+/// A grant to `mallory`, a role of the test, or to the public; the warning about it; the statement that ends it.
 const RIGHTS: [(&str, &str, &str); 7] = [
     (
         "GRANT CREATE ON SCHEMA public TO PUBLIC",

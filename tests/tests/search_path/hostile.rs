@@ -7,7 +7,7 @@ use sqlx::{
 };
 use support::{Database, Login, eventually};
 
-/// Who makes them.
+/// Role that creates the hostile objects.
 const MALLORY: &str = "postroom_test_mallory";
 
 const LOGINS: [Login; 5] = [
@@ -18,7 +18,7 @@ const LOGINS: [Login; 5] = [
     Login::Admin,
 ];
 
-/// What looks at the database without meeting any of the objects.
+/// Connection that reads the database without meeting any of the objects.
 #[derive(Debug)]
 pub(crate) struct Hostile<'a> {
     database: &'a Database,
@@ -88,7 +88,7 @@ impl<'a> Hostile<'a> {
         url.username().to_owned()
     }
 
-    /// What could not be made although it must.
+    /// Returns the objects that were to be created and do not exist.
     async fn lacking(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT kind || ' ' || what || ': ' || why FROM mallory.made
@@ -104,7 +104,7 @@ impl<'a> Hostile<'a> {
         .unwrap()
     }
 
-    /// What has been run, the last of it by its name.
+    /// Returns how often hostile objects were run, and the name of the last one; empty if none was.
     async fn hits(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT h.last_value || ' hits, the last of ' || m.kind || ' ' || m.what

@@ -4,7 +4,7 @@ use support::{Database, Login, command};
 
 use crate::hostile::Hostile;
 
-/// What of ours depends on foreign objects.
+/// Returns the objects of Postroom that depend on foreign objects.
 async fn captured(hostile: &Hostile<'_>) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) || ' on '

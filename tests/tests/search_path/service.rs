@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Both consumers, and how many of their messages share a transaction.
 pub(crate) const CONSUMERS: [(&str, usize); 2] = [("billing", 1), ("audit", 20)];
 
-/// What a handler is to do.
+/// Instruction to a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
@@ -48,7 +48,7 @@ impl outbox::Event for Job {
     }
 }
 
-/// What handlers know of earlier runs.
+/// Earlier runs of the handlers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     runs: Arc<Mutex<HashMap<i64, u32>>>,

@@ -1,4 +1,5 @@
-//! What each statement of the libraries depends on, in a session of a service that finds foreign objects first.
+//! The objects that each statement of the libraries depends on, in a service's session whose `search_path` finds
+//! foreign objects first.
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 use support::{Database, Login};

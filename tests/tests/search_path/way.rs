@@ -75,7 +75,7 @@ async fn publish_past_the_relay(stack: &Stack, n: i64, times: usize) {
     }
 }
 
-/// What no queue takes is parked; it is looked at, tried again and given up.
+/// Parks a message that no queue takes, shows it, retries it and discards it.
 async fn operate_on_the_outbox(stack: &Stack, hostile: &Hostile<'_>) {
     let mut producer = stack.database.connect(Login::Producer).await;
     for sql in [
@@ -204,7 +204,7 @@ async fn g3_g5_nothing_foreign_runs_and_nothing_is_lost_on_the_whole_way() {
         .await
         .succeeded();
     let brief = [
-        // What was discarded is published again after a rebase.
+        // A rebase publishes discarded messages again.
         ("POSTROOM_PUBLISH_DROP_UNROUTABLE", "nobody"),
         ("POSTROOM_RETENTION_KEEP", "1s"),
         ("POSTROOM_RETENTION_SEGMENT_AGE", "1s"),

@@ -1,4 +1,4 @@
-//! What tests look at in a database.
+//! A test's database, and queries about it.
 
 use std::time::Duration;
 

@@ -53,7 +53,7 @@ pub(crate) async fn insert_effect(ctx: &mut Context, event: &Placed) -> Result<(
     Ok(())
 }
 
-/// What handlers did, whether or not it committed.
+/// Log of the handlers' runs, also of those that were not committed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 

@@ -1,4 +1,4 @@
-//! What the inbox's tests share.
+//! Support for the inbox's tests.
 
 mod broker;
 mod database;
