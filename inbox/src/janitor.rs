@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use outbox::link::Link;
+use statement::Link;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

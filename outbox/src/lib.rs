@@ -3,8 +3,6 @@
 pub mod context;
 mod error;
 mod event;
-#[doc(hidden)]
-pub mod link;
 mod message;
 pub mod pool;
 mod publish;
@@ -24,5 +22,3 @@ pub use postroom_message::{
     HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits,
 };
 pub use publish::Outbox;
-#[doc(hidden)]
-pub use stored::jsonb;

@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 
 use sqlx::{PgConnection, Postgres, Transaction};
+use statement::{Link, Statements};
 
 use crate::{
-    IntoMessage, MessageContext, MessageId, PublishError, context,
-    limits::SERIALIZED_KEYS,
-    link::{Link, Statements},
-    row::Row,
-    sql,
+    IntoMessage, MessageContext, MessageId, PublishError, context, limits::SERIALIZED_KEYS,
+    row::Row, sql,
 };
 
 /// Publishes messages within the transactions whose changes they announce.

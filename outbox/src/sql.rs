@@ -7,8 +7,9 @@
 //! server on which objects each statement depends.
 
 use sqlx::{Connection as _, error::DatabaseError};
+use statement::Link;
 
-use crate::{Key, Message, PublishError, link::Link, row::Row};
+use crate::{Key, Message, PublishError, row::Row};
 
 pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,

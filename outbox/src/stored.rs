@@ -1,10 +1,7 @@
 //! Headers in the form that the table stores.
 
-use std::io;
-
-use postroom_message::{Decimal, InvalidHeader, reserved};
-use serde::Serialize;
-use serde_json::{Serializer, ser::Formatter, value::RawValue};
+use postroom_message::{InvalidHeader, jsonb, reserved};
+use serde_json::value::RawValue;
 
 use crate::{
     HeaderValue, Headers, PublishError,
@@ -26,18 +23,6 @@ pub(crate) fn headers(headers: &Headers) -> Result<Box<RawValue>, PublishError> 
         });
     }
     Ok(text)
-}
-
-/// Returns a value's text as `jsonb` prints it. Not part of the public interface: the inbox stores headers
-/// too.
-///
-/// # Errors
-/// Fails if the value does not serialise to JSON.
-pub fn jsonb(value: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
-    let mut text = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut text, Jsonb))?;
-    let text = String::from_utf8(text).map_err(serde::ser::Error::custom)?;
-    RawValue::from_string(text)
 }
 
 /// Refuses values that the table or the broker could not carry unchanged.
@@ -62,27 +47,6 @@ fn check_values(headers: &Headers) -> Result<(), PublishError> {
         });
     }
     Ok(())
-}
-
-/// JSON formatter that prints as `jsonb` does: a space after each colon and comma, all digits of numbers.
-struct Jsonb;
-
-impl Formatter for Jsonb {
-    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        write!(writer, "{}", Decimal(value))
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
 
 #[cfg(test)]

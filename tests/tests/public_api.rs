@@ -10,8 +10,9 @@ use serde_json::Value;
 const FORMAT: u64 = 57;
 
 /// Names of the libraries, and their golden files.
-const LIBRARIES: [(&str, &str); 5] = [
+const LIBRARIES: [(&str, &str); 6] = [
     ("postroom_message", "api/message.txt"),
+    ("statement", "api/statement.txt"),
     ("amqp", "api/amqp.txt"),
     ("outbox", "api/outbox.txt"),
     ("inbox", "api/inbox.txt"),

@@ -1,13 +1,12 @@
 //! Parked deliveries for operators and their tools: list, retry, discard.
 
 use chrono::{DateTime, Utc};
-use outbox::link::Statements;
 use postroom_message::Incoming;
 use sqlx::PgPool;
+use statement::Statements;
 
-use crate::parked_row;
 use crate::{
-    Reason,
+    Reason, parked_row,
     sql::{self, parked::Listed},
 };
 

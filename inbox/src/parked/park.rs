@@ -1,6 +1,6 @@
 //! Parking a delivery from the queue.
 
-use outbox::link::Link;
+use statement::Link;
 
 use crate::parked_row;
 use crate::{

@@ -3,7 +3,7 @@
 mod columns;
 mod remove;
 
-use outbox::link::Link;
+use statement::Link;
 
 use crate::{Delivery, policy::ParkDecision, sql};
 
@@ -18,7 +18,7 @@ pub(crate) async fn insert(
     decision: &ParkDecision,
 ) -> Result<(), sqlx::Error> {
     let message = delivery.message();
-    let headers = outbox::jsonb(&columns::headers(message));
+    let headers = postroom_message::jsonb(&columns::headers(message));
     let headers = headers.map_err(|error| sqlx::Error::Encode(error.into()))?;
     let body = delivery.received_body();
     sql::parked::insert(link, consumer, message, headers, body, decision).await

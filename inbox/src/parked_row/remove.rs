@@ -1,6 +1,6 @@
 //! Removing a parked delivery that was handled.
 
-use outbox::link::Link;
+use statement::Link;
 
 use crate::{Delivery, sql};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox::link::Link;
 use sqlx::{AssertSqlSafe, FromRow};
+use statement::Link;
 use uuid::Uuid;
 
 use super::session::TxIdentity;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox::link::Link;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use statement::Link;
 
 use super::step;
 

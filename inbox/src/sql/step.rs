@@ -4,8 +4,8 @@
 //! later request receives the answer to the request before it. The inbox could take a transaction for committed that
 //! is not, and if such a session returned to its pool, its next user would fail.
 
-use outbox::link::Link;
 use sqlx::{AssertSqlSafe, Row as _};
+use statement::Link;
 
 pub(crate) const END: &str =
     "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";

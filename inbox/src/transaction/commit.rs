@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use outbox::link::{Link, Statements};
 use sqlx::{Postgres, Transaction};
+use statement::{Link, Statements};
 use tokio::time::timeout;
 
 use super::{Settings, prefetched, within};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use outbox::link::Link;
+use statement::Link;
 
 use crate::sql;
 

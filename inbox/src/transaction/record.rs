@@ -1,7 +1,7 @@
 //! The first statement of a delivery's transaction: recording the id, and checking whether its key is held.
 
 use chrono::{DateTime, Utc};
-use outbox::link::Link;
+use statement::Link;
 
 use super::Settings;
 use crate::{

@@ -2,11 +2,9 @@
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use outbox::{
-    Outbox,
-    link::{Link, Statements},
-};
+use outbox::Outbox;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use statement::{Link, Statements};
 use tokio::time::timeout;
 
 use super::{durability::Durability, prefetched::PrefetchedTransactions};

@@ -3,8 +3,9 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use outbox::{MessageContext, link::Link};
+use outbox::MessageContext;
 use sqlx::{Connection as _, Postgres, Transaction};
+use statement::Link;
 use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
 use super::Settings;

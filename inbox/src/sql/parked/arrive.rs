@@ -1,9 +1,9 @@
 //! Statements that park a delivery.
 
-use outbox::link::Link;
 use postroom_message::Incoming;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
+use statement::Link;
 
 use crate::policy::ParkDecision;
 

@@ -1,8 +1,8 @@
 //! Statements that operators use to list, retry and discard parked deliveries.
 
 use chrono::{DateTime, Utc};
-use outbox::link::Link;
 use sqlx::FromRow;
+use statement::Link;
 
 use super::MessageColumns;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use outbox::link::Link;
 use sqlx::FromRow;
+use statement::Link;
 
 use super::MessageColumns;
 use crate::policy::ParkDecision;

@@ -1,6 +1,7 @@
 //! Sending SQL statements, prepared or unprepared.
 //!
-//! Not part of the public interface: the inbox sends its statements through this module too.
+//! Outbox and inbox make all statements with parameters here, so that a service can choose unprepared ones for both.
+//! Not part of Postroom's public interface.
 
 use sqlx::{
     Connection as _, FromRow, PgConnection, Postgres, SqlSafeStr,
@@ -51,8 +52,6 @@ impl Statements {
 }
 
 /// A connection and the way in which statements are sent on it.
-///
-/// All statements with parameters of this crate and the inbox are made here.
 #[derive(Debug)]
 pub struct Link<'c> {
     connection: &'c mut PgConnection,
