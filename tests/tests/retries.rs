@@ -168,7 +168,7 @@ async fn what_is_parked_after_its_time_is_due_from_then_on() {
             "CREATE TABLE noted (due_at timestamptz, deliver_after timestamptz);
              GRANT INSERT ON noted TO PUBLIC;
              CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN INSERT INTO noted VALUES (NEW.due_at, NEW.deliver_after); RETURN NEW; END $$;
+             $$ BEGIN INSERT INTO public.noted VALUES (NEW.due_at, NEW.deliver_after); RETURN NEW; END $$;
              CREATE TRIGGER note BEFORE INSERT ON outbox.parked
              FOR EACH ROW EXECUTE FUNCTION note()",
         )
@@ -189,11 +189,14 @@ async fn what_is_parked_after_its_time_is_due_from_then_on() {
     pin.release().await;
     tap.distinct(1).await;
     let late = "SELECT due_at > deliver_after + interval '1 s' FROM noted";
-    let is_late: bool = sqlx::query_scalar(late)
-        .fetch_one(&mut owner)
-        .await
-        .unwrap();
-    assert!(is_late, "it was due before it was parked");
+    let mut is_late = None;
+    eventually("its parking is committed", async || {
+        let noted = sqlx::query_scalar(late).fetch_optional(&mut owner).await;
+        is_late = noted.unwrap();
+        is_late.is_some()
+    })
+    .await;
+    assert_eq!(is_late, Some(true), "it was due before it was parked");
 }
 
 /// A bulk change by hand may set a time that is long past when it commits.

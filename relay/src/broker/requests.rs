@@ -10,7 +10,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{BrokerError, open::CLOSE_TIMEOUT};
 use crate::config::{Amqp, Secret};
@@ -95,16 +95,20 @@ pub(crate) async fn check_requirements(
     };
     let asked = timeout(after, asking).await;
     // Closed also after an error: lapin may leak a connection on which a request was cancelled.
-    let closing = connection.close(200, ShortString::default());
-    let closed = timeout(CLOSE_TIMEOUT, closing).await;
+    drop(timeout(CLOSE_TIMEOUT, close(&connection)).await);
     asked.unwrap_or_else(|_| {
         Err(timed_out(
             "asking the broker for the fence and the exchange",
         ))
-    })?;
-    match closed {
-        Ok(closed) => closed.map_err(BrokerError::Lost),
-        Err(_) => Err(timed_out("closing the connection to the broker")),
+    })
+}
+
+/// Closes a connection. lapin refuses to while a channel is being closed, as after a refused request.
+async fn close(connection: &Connection) {
+    while connection.close(200, ShortString::default()).await.is_err()
+        && connection.status().connected()
+    {
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -41,7 +41,7 @@ async fn json_has_the_keys_and_types_as_before() {
             .is_some_and(|(_, health)| health["problem"].is_string())
     })
     .await;
-    shapes.health(&starting);
+    shapes.health(&starting).await;
     let active = stack.relay().await;
     let standby = stack.start_relay(&[]);
     standby.role("standby").await;
@@ -55,8 +55,8 @@ async fn json_has_the_keys_and_types_as_before() {
     .await;
     shapes.look(&stack).await;
     shapes.look_as_owner(&stack).await;
-    shapes.health(&active);
-    shapes.health(&standby);
+    shapes.health(&active).await;
+    shapes.health(&standby).await;
     drop(standby);
     assert!(active.stop().await.success());
     let restored = "UPDATE outbox.checkpoint SET system_identifier = system_identifier + 1";
@@ -119,8 +119,14 @@ impl Shapes {
         self.status.add(&status.json());
     }
 
-    fn health(&mut self, relay: &RelayProcess) {
-        let (_, health) = relay.health().expect("the relay's health");
+    /// Adds the health of a relay once no connection to the broker is being made.
+    async fn health(&mut self, relay: &RelayProcess) {
+        let mut health = Value::Null;
+        eventually("the broker connection has settled", async || {
+            health = relay.health().expect("the relay's health").1;
+            ["", "ready"].map(Value::from).contains(&health["broker"])
+        })
+        .await;
         self.health.add(&health);
     }
 

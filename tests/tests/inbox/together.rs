@@ -219,6 +219,16 @@ async fn g5_two_processes_that_share_messages_have_one_effect_each() {
     let second = Running::start(&world.broker, "second", consumer("second")).await;
     publish(&world, 300, 1).await;
     effects(&world, 300).await;
+    for queue in ["first", "second"] {
+        eventually("all are delivered", async || {
+            world
+                .broker
+                .queue(queue)
+                .await
+                .is_some_and(|(ready, _)| ready == 0)
+        })
+        .await;
+    }
     first.stop().await;
     second.stop().await;
     world.broker.settled("first").await;

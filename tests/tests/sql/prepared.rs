@@ -132,6 +132,8 @@ fn no_statement_is_left_out() {
     };
     let folders = ["relay/src/sql", "relay/src/ops", "relay/src/ops/check"];
     let mut relay = folders.map(constants).concat();
+    // A part of an application name.
+    relay.retain(|name| name != "server::FENCED");
     relay.sort();
     assert_eq!(listed(relay::statements::ALL), relay);
     let mut outbox = constants("outbox/src");
