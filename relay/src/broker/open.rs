@@ -10,7 +10,7 @@ use super::{
     BrokerError,
     channel::Confirming,
     fence::{self, Fence},
-    requests::{channel, connect, declare_exchange},
+    requests::{channel, close, connect, declare_exchange},
 };
 use crate::config::{Amqp, Secret};
 
@@ -46,8 +46,7 @@ impl Target {
         if !matches!(opened, Some(Ok(_)))
             && let Some(connection) = connected
         {
-            let closing = connection.close(200, ShortString::default());
-            drop(timeout(CLOSE_TIMEOUT, closing).await);
+            drop(timeout(CLOSE_TIMEOUT, close(&connection)).await);
         }
         opened
     }

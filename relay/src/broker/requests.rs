@@ -104,7 +104,7 @@ pub(crate) async fn check_requirements(
 }
 
 /// Closes a connection. lapin refuses to while a channel is being closed, as after a refused request.
-async fn close(connection: &Connection) {
+pub(crate) async fn close(connection: &Connection) {
     while connection.close(200, ShortString::default()).await.is_err()
         && connection.status().connected()
     {
