@@ -1,5 +1,7 @@
 //! The context of a handler: the transaction, the message, and publishing.
 
+use std::sync::Arc;
+
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
 use postroom_message::Incoming;
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -112,6 +114,14 @@ impl Context {
     /// Returns the message's body as received, unless a layer replaced it.
     pub fn body(&self) -> &[u8] {
         self.delivery.body()
+    }
+
+    /// Replaces the body, for a layer that decrypts or unpacks it. If the message is parked, the body as
+    /// received is stored.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Arc<[u8]>>) -> Self {
+        self.delivery = self.delivery.with_body(body);
+        self
     }
 
     /// Returns the number of this attempt, from 1. Reruns after a conflict are not counted.

@@ -6,9 +6,7 @@ use outbox::{Headers, limits::NAME_BYTES};
 use postroom_message::Incoming;
 use sha2::{Digest, Sha256};
 
-use crate::{group::SlotHandle, witness::Witness};
-
-/// A message with its body, as the inbox passes it through the layers to the handler.
+/// A message with its body, as the inbox passes it to a transaction and to the handler.
 ///
 /// Cheap to clone: clones share the message and the body.
 #[derive(Clone)]
@@ -19,10 +17,6 @@ pub struct Delivery {
     received: Arc<[u8]>,
     origin: Origin,
     attempt: u32,
-    /// Handle of its slot in a group; `None` if the delivery has a separate transaction.
-    slot: Option<SlotHandle>,
-    /// Observes this attempt inside the user's layers.
-    witness: Witness,
 }
 
 /// The origin of a delivery.
@@ -42,8 +36,8 @@ pub(crate) enum Origin {
 impl Delivery {
     /// Creates a delivery, as received from the queue for the first time.
     ///
-    /// A layer must not pass on a delivery created here in place of the one it was given: the new one lacks
-    /// the origin. Use [`Delivery::with_body`].
+    /// An admission layer must not pass on a delivery created here in place of the one it was given: the new
+    /// one lacks the origin. Use [`Delivery::with_body`].
     ///
     /// Some properties are changed:
     ///
@@ -60,13 +54,11 @@ impl Delivery {
             body,
             origin: Origin::Queue,
             attempt: 1,
-            slot: None,
-            witness: Witness::default(),
         }
     }
 
-    /// Replaces the body, for a layer that decrypts or unpacks it. Keeps everything else, the origin
-    /// included. If the delivery is parked, the body as received is stored.
+    /// Replaces the body, for an admission layer that decrypts or unpacks it. Keeps everything else, the
+    /// origin included. If the delivery is parked, the body as received is stored.
     #[must_use]
     pub fn with_body(self, body: impl Into<Arc<[u8]>>) -> Self {
         Self {
@@ -84,8 +76,6 @@ impl Delivery {
             body,
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
-            slot: None,
-            witness: Witness::default(),
         }
     }
 
@@ -94,26 +84,6 @@ impl Delivery {
             attempt,
             ..self.clone()
         }
-    }
-
-    /// Sets the slot in a group for the next attempt; `None` for a separate transaction.
-    pub(crate) fn with_slot(mut self, slot: Option<SlotHandle>) -> Self {
-        self.slot = slot;
-        self
-    }
-
-    /// Sets the witness of the next attempt.
-    pub(crate) fn with_witness(mut self, witness: Witness) -> Self {
-        self.witness = witness;
-        self
-    }
-
-    pub(crate) const fn witness(&self) -> &Witness {
-        &self.witness
-    }
-
-    pub(crate) fn take_slot(&mut self) -> Option<SlotHandle> {
-        self.slot.take()
     }
 
     /// Returns the message's properties and headers, without its body.

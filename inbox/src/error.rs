@@ -62,6 +62,24 @@ pub enum BuildError {
         type_name: &'static str,
     },
 
+    /// A layer wraps the call for one message, and a batch handler takes many in one call.
+    #[error(
+        "building consumer {consumer:?}: a layer wraps the call for one message, and an `on_many` handler takes many in one call; do the layer's work in that handler, or make two consumers"
+    )]
+    LayerOfMany {
+        /// Name of the consumer.
+        consumer: String,
+    },
+
+    /// An admission layer admits one message, and messages that share a transaction are not admitted one by one.
+    #[error(
+        "building consumer {consumer:?}: an admission layer admits one message at a time, and messages share transactions; set `messages_per_transaction` to 1, or limit the work with `workers`"
+    )]
+    AdmissionOfMany {
+        /// Name of the consumer.
+        consumer: String,
+    },
+
     /// A setting is 0 and must be at least 1.
     #[error("building consumer {consumer:?}: `{setting}` is 0; use at least 1")]
     Zero {

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 ///
 /// Jobs of one key start in the order of their arrival, and never in two groups at once. Jobs of different
 /// keys, and jobs without a key, run in parallel, up to a limit of groups. The size of a group grows with
-/// the number of waiting jobs: while there are enough free groups for all, each job starts alone.
+/// the number of waiting jobs: while there are enough free groups for all, each job starts alone. A job may
+/// also be marked to start alone.
 #[derive(Debug)]
 pub(crate) struct Keyed<T> {
     /// Largest number of groups at a time.
@@ -17,11 +18,19 @@ pub(crate) struct Keyed<T> {
     /// Number of running groups.
     running: usize,
     /// Jobs that may start as soon as a group is free, at most one of each key.
-    ready: VecDeque<(Option<String>, T)>,
+    ready: VecDeque<(Option<String>, Waiting<T>)>,
     /// Keys with a ready or running job, each with the jobs that wait behind it.
-    keys: HashMap<String, VecDeque<T>>,
+    keys: HashMap<String, VecDeque<Waiting<T>>>,
     /// Number of jobs that have not started.
     waiting: usize,
+}
+
+/// A job that has not started.
+#[derive(Debug)]
+struct Waiting<T> {
+    job: T,
+    /// `true` if no other job may be in its group.
+    alone: bool,
 }
 
 impl<T> Keyed<T> {
@@ -36,9 +45,10 @@ impl<T> Keyed<T> {
         }
     }
 
-    /// Adds a job that arrived.
-    pub(crate) fn arrived(&mut self, key: Option<String>, job: T) {
+    /// Adds a job that arrived; `alone` marks it to start alone.
+    pub(crate) fn arrived(&mut self, key: Option<String>, job: T, alone: bool) {
         self.waiting += 1;
+        let job = Waiting { job, alone };
         let Some(key) = key else {
             self.ready.push_back((None, job));
             return;
@@ -60,19 +70,47 @@ impl<T> Keyed<T> {
         let share = self.waiting.div_ceil(self.limit - self.running);
         let most = share.clamp(1, self.messages_per_transaction);
         while group.len() < most
-            && let Some((key, job)) = self.ready.pop_front()
+            && self
+                .ready
+                .front()
+                .is_some_and(|(_, next)| group.is_empty() || !next.alone)
+            && let Some((key, Waiting { job, alone })) = self.ready.pop_front()
         {
-            let behind = key.as_ref().and_then(|key| self.keys.get_mut(key));
-            let room = most - group.len() - 1;
-            let more = behind.map_or(0, |behind| behind.len().min(room));
             group.push((key.clone(), job));
-            if let Some(behind) = key.as_ref().and_then(|key| self.keys.get_mut(key)) {
-                group.extend(behind.drain(..more).map(|job| (key.clone(), job)));
+            if alone {
+                break;
             }
+            let behind = key.as_ref().and_then(|key| self.keys.get_mut(key));
+            let Some(behind) = behind else { continue };
+            let room = most - group.len();
+            let more = behind.iter().take(room).take_while(|next| !next.alone);
+            let more = behind.drain(..more.count());
+            group.extend(more.map(|next| (key.clone(), next.job)));
         }
         self.waiting -= group.len();
         self.running += usize::from(!group.is_empty());
         group
+    }
+
+    /// Takes back jobs of a running group, in their order. They start again, each alone, before the other jobs of
+    /// their keys; so their keys have not ended.
+    pub(crate) fn start_again_alone(&mut self, jobs: Vec<(Option<String>, T)>) {
+        self.waiting += jobs.len();
+        let mut first_of = HashSet::new();
+        let (mut first, mut behind) = (Vec::new(), Vec::new());
+        for (key, job) in jobs {
+            let job = Waiting { job, alone: true };
+            match key {
+                Some(key) if !first_of.insert(key.clone()) => behind.push((key, job)),
+                key => first.push((key, job)),
+            }
+        }
+        for next in first.into_iter().rev() {
+            self.ready.push_front(next);
+        }
+        for (key, job) in behind.into_iter().rev() {
+            self.keys.entry(key).or_default().push_front(job);
+        }
     }
 
     /// Returns `true` if fewer jobs are ready than would fill every group once.
@@ -85,21 +123,18 @@ impl<T> Keyed<T> {
         self.running < self.limit && !self.ready.is_empty()
     }
 
-    /// Records that all started jobs of a key have ended.
-    pub(crate) fn key_ended(&mut self, key: String) {
-        match self.keys.get_mut(&key).map(VecDeque::pop_front) {
-            Some(Some(next)) => self.ready.push_back((Some(key), next)),
-            _ => {
-                self.keys.remove(&key);
-            }
-        }
-    }
-
-    /// Records that a started group has ended. The ends of its keys are reported separately, by
-    /// [`Keyed::key_ended`].
-    pub(crate) fn group_ended(&mut self) {
+    /// Records that a started group has ended; `keys` are those of its jobs that do not start again.
+    pub(crate) fn ended(&mut self, keys: impl IntoIterator<Item = String>) {
         debug_assert!(self.running > 0, "a group ended that was never started");
         self.running -= 1;
+        for key in keys {
+            match self.keys.get_mut(&key).map(VecDeque::pop_front) {
+                Some(Some(next)) => self.ready.push_back((Some(key), next)),
+                _ => {
+                    self.keys.remove(&key);
+                }
+            }
+        }
     }
 
     /// Drops the jobs that have not started. Running jobs still hold their keys.
@@ -116,6 +151,7 @@ impl<T> Keyed<T> {
     }
 
     /// Returns the number of jobs that have not started.
+    #[cfg(test)]
     pub(crate) const fn waiting(&self) -> usize {
         self.waiting
     }

@@ -8,7 +8,6 @@ mod delivery;
 mod engine;
 mod error;
 pub mod events;
-mod group;
 mod handler;
 mod janitor;
 mod keyed;
@@ -24,18 +23,19 @@ mod sql;
 pub mod statements;
 mod transaction;
 mod transaction_error;
-mod witness;
 
 pub use broker::{BrokerError, QueueKind};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::Context;
 pub use delivery::Delivery;
-pub use engine::DeliveryService;
+pub use engine::{Attempted, DeliveryService};
 pub use error::{BuildError, DatabaseError, RunError};
-pub use handler::{BatchContext, BatchHandler, Handler, HandlerError, Received};
+pub use handler::{
+    BatchContext, BatchHandler, Handler, HandlerError, HandlerFailure, HandlerService, Received,
+};
 pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;
 pub use reason::Reason;
 pub use transaction::{Transaction, TransactionLayer};
-pub use transaction_error::{HandlerFailure, TransactionError};
+pub use transaction_error::TransactionError;

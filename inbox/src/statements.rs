@@ -32,8 +32,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("retry::RELEASE_NEXT", retry::RELEASE_NEXT),
     ("retry::RELEASE_ORPHANS", retry::RELEASE_ORPHANS),
     ("retry::SETTLE", retry::SETTLE),
-    ("session::CANCEL", session::CANCEL),
-    ("session::CANCEL_WITHIN", session::CANCEL_WITHIN),
     ("session::END_STALE_BLOCKERS", session::END_STALE_BLOCKERS),
     ("session::IS_COMMITTED", session::IS_COMMITTED),
     ("session::IS_DURABLE", session::IS_DURABLE),

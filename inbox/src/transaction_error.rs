@@ -1,8 +1,8 @@
 //! The error of a delivery's transaction.
 
-use std::{error::Error, fmt, time::Duration};
+use std::time::Duration;
 
-use crate::handler::{BoxError, Disposition, HandlerError};
+use crate::handler::{BoxError, Disposition, HandlerError, HandlerFailure};
 
 /// Why a delivery's transaction did not commit. Nothing was written, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -70,81 +70,20 @@ pub enum TransactionError {
     #[error("the connection to the database was lost while the message was handled")]
     Lost(#[source] sqlx::Error),
 
-    /// The transaction that the message was to share with others was rolled back, because of any of them, or
-    /// began before the message had passed the layers. The message runs again separately.
-    #[error(
-        "the transaction that the message was to share with others was rolled back, or had begun without it"
-    )]
-    Shared,
-
     /// The commit failed, or its outcome is unknown.
     #[error("committing the transaction of a message")]
     Commit(#[source] sqlx::Error),
 }
 
-/// A handler's error, as the source of [`TransactionError::Handler`]. Its text and its source are those of
-/// the error that the handler returned.
-#[derive(Debug)]
-pub struct HandlerFailure {
-    pub(crate) intent: HandlerIntent,
-    error: BoxError,
-}
-
-/// The treatment of the message that a handler asked for with its error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HandlerIntent {
-    /// Another attempt.
-    Retry,
-    /// No further attempt: the message is parked dead.
-    Reject,
-    /// An attempt after this wait; `None` leaves the wait to the inbox.
-    Defer(Option<Duration>),
-}
-
-impl HandlerFailure {
-    /// Returns `true` if the handler failed and asks for another attempt.
-    pub const fn is_retry(&self) -> bool {
-        matches!(self.intent, HandlerIntent::Retry)
-    }
-
-    /// Returns `true` if the handler rejected the message.
-    pub const fn is_rejection(&self) -> bool {
-        matches!(self.intent, HandlerIntent::Reject)
-    }
-
-    /// Returns `true` if the handler deferred the message, which is no failure.
-    pub const fn is_deferral(&self) -> bool {
-        matches!(self.intent, HandlerIntent::Defer(_))
-    }
-
-    /// Returns the error that the handler returned.
-    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self.error.as_ref()
-    }
-}
-
-impl fmt::Display for HandlerFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl Error for HandlerFailure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
-    }
-}
-
 impl From<HandlerError> for TransactionError {
     fn from(error: HandlerError) -> Self {
-        let (disposition, error) = error.into_parts();
-        let intent = match disposition {
-            Disposition::Retry => HandlerIntent::Retry,
-            Disposition::Reject => HandlerIntent::Reject,
-            Disposition::Defer(wait) => HandlerIntent::Defer(wait),
-            Disposition::Undecodable => return Self::Undecodable(error),
-            Disposition::Unhandled => return Self::Unhandled(error.to_string()),
-        };
-        Self::Handler(HandlerFailure { intent, error })
+        let failure = HandlerFailure::from(error);
+        match failure.disposition() {
+            Disposition::Undecodable => Self::Undecodable(failure.into_error()),
+            Disposition::Unhandled => Self::Unhandled(failure.to_string()),
+            Disposition::Retry | Disposition::Reject | Disposition::Defer(_) => {
+                Self::Handler(failure)
+            }
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     task::{JoinError, JoinSet},
+    time::timeout,
 };
 
 use super::job::{self, Job};
@@ -16,6 +17,7 @@ use crate::{
     engine::Engine,
     events,
     keyed::{Keyed, keys_of},
+    transaction::WorkerConnection,
 };
 
 /// Longest wait for aborted tasks: a task that blocks its thread never ends.
@@ -30,6 +32,8 @@ pub(super) struct Workers {
     shared: Arc<Shared>,
     /// Running tasks. Each one goes on with the next deliveries until none may start.
     tasks: JoinSet<()>,
+    /// `true` if deliveries may share a transaction.
+    shares: bool,
 }
 
 /// State that all tasks share.
@@ -37,6 +41,9 @@ pub(super) struct Workers {
 struct Shared {
     engine: Arc<Engine>,
     pool: Mutex<Keyed<Job>>,
+    /// Tasks that hold a connection and wait a moment for the next deliveries; the last one to wait is the first
+    /// to receive some.
+    waiting: Mutex<Vec<oneshot::Sender<Group>>>,
     /// Notified when deliveries may start that no running task takes, or when there is room for more.
     changed: Notify,
 }
@@ -48,9 +55,11 @@ impl Workers {
             shared: Arc::new(Shared {
                 engine,
                 pool: Mutex::new(Keyed::new(limit, messages_per_transaction)),
+                waiting: Mutex::default(),
                 changed: Notify::new(),
             }),
             tasks: JoinSet::new(),
+            shares: messages_per_transaction > 1,
         }
     }
 
@@ -62,13 +71,16 @@ impl Workers {
     /// Adds a delivery to those that wait; [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
         let key = job.delivery.message().key.clone();
-        self.shared.pool().arrived(key, job);
+        let alone = self.shares && !self.shared.engine.can_share(&job.delivery);
+        self.shared.pool().arrived(key, job, alone);
     }
 
-    /// Starts a task for each group of deliveries that may run now.
+    /// Hands each group of deliveries that may run now to a task.
     pub(super) fn start(&mut self) {
         while let Some(group) = Shared::next(&self.shared) {
-            self.tasks.spawn(work(group));
+            if let Some(group) = self.shared.hand_to_waiting(group) {
+                self.tasks.spawn(work(group));
+            }
         }
     }
 
@@ -89,44 +101,43 @@ impl Workers {
     /// Drops deliveries that have not started, because their channel is gone or the consumer stops.
     pub(super) fn forget_waiting(&mut self) {
         self.shared.pool().forget_waiting();
-        self.shared.report_waiting(0, 0);
     }
 
     /// Waits for the running tasks; aborts tasks that take longer than `grace`.
     pub(super) async fn finish(&mut self, grace: Duration) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all).await.is_err() {
+        if timeout(grace, all).await.is_err() {
             let (consumer, handlers) = (self.shared.engine.consumer(), self.tasks.len() as u64);
             events::Aborted { consumer, handlers }.emit();
-            let _ = tokio::time::timeout(ABORT, self.tasks.shutdown()).await;
+            let _ = timeout(ABORT, self.tasks.shutdown()).await;
         }
     }
 }
 
 /// Runs a group of deliveries, then the next group, until none may start.
 async fn work(first: Group) {
+    let mut connection = WorkerConnection::default();
     let mut next = Some(first);
-    while let Some(mut group) = next {
-        let jobs = std::mem::take(&mut group.jobs);
-        let engine = Arc::clone(&group.shared.engine);
-        job::run(&engine, jobs, |key| group.key_ended(key)).await;
+    while let Some(group) = next {
         let shared = Arc::clone(&group.shared);
-        drop(group);
-        next = Shared::next(&shared);
+        group.run(&mut connection).await;
+        next = match Shared::next(&shared) {
+            Some(group) => Some(group),
+            None => shared.wait(&connection).await,
+        };
     }
 }
 
 impl Shared {
     /// Takes the next deliveries that may run.
     fn next(shared: &Arc<Self>) -> Option<Group> {
-        let (group, waiting, notify) = {
+        let (group, notify) = {
             let mut pool = shared.pool();
             let was_full = !pool.has_room();
             let group = pool.start();
             let has_room_now = was_full && pool.has_room();
-            (group, pool.waiting(), has_room_now || pool.can_start())
+            (group, has_room_now || pool.can_start())
         };
-        shared.report_waiting(waiting, usize::from(!group.is_empty()));
         if notify {
             shared.changed.notify_one();
         }
@@ -134,60 +145,81 @@ impl Shared {
             return None;
         }
         Some(Group {
-            keys: Mutex::new(keys_of(&group)),
+            keys: keys_of(&group),
             jobs: group.into_iter().map(|(_, job)| job).collect(),
             shared: Arc::clone(shared),
         })
     }
 
-    /// Reports how many transactions will be needed, so that as many stay prefetched.
-    fn report_waiting(&self, count: usize, starting: usize) {
-        self.engine.settings.prefetched.set_waiting(count, starting);
+    /// Waits for the next deliveries while the connection has a transaction for them.
+    async fn wait(&self, connection: &WorkerConnection) -> Option<Group> {
+        let time_left = connection.time_left()?;
+        let (sender, mut receiver) = oneshot::channel();
+        self.waiting().push(sender);
+        if let Ok(received) = timeout(time_left, &mut receiver).await {
+            return received.ok();
+        }
+        receiver.close();
+        self.waiting().retain(|sender| !sender.is_closed());
+        // A group may have been sent just before.
+        receiver.try_recv().ok()
+    }
+
+    /// Hands a group to a task that waits for one; returns the group if no task does.
+    fn hand_to_waiting(&self, mut group: Group) -> Option<Group> {
+        let mut waiting = self.waiting();
+        while let Some(sender) = waiting.pop() {
+            match sender.send(group) {
+                Ok(()) => return None,
+                // The task has stopped waiting.
+                Err(refused) => group = refused,
+            }
+        }
+        Some(group)
     }
 
     fn pool(&self) -> MutexGuard<'_, Keyed<Job>> {
         // No method of `Keyed` can panic halfway through a change, so a poisoned lock is still consistent.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<oneshot::Sender<Group>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Deliveries that one worker has started. Releases their keys and the worker's capacity when it is dropped,
-/// also after a panic or an abort.
+/// Deliveries that one task has started. Releases their keys and the task's capacity when it is dropped, also
+/// after a panic or an abort.
 #[derive(Debug)]
 struct Group {
     jobs: Vec<Job>,
     /// Keys with a delivery that has not ended.
-    keys: Mutex<HashSet<String>>,
+    keys: HashSet<String>,
     shared: Arc<Shared>,
 }
 
 impl Group {
-    /// Releases a key, so that its next deliveries can start while others of the group still run.
-    fn key_ended(&self, key: String) {
-        let mut keys = self.keys();
-        if !keys.remove(&key) {
+    /// Runs the deliveries. Those that have to run alone may start again.
+    async fn run(mut self, connection: &mut WorkerConnection) {
+        let jobs = std::mem::take(&mut self.jobs);
+        let alone = job::run(&self.shared.engine, connection, jobs).await;
+        if alone.is_empty() {
             return;
         }
-        let mut pool = self.shared.pool();
-        pool.key_ended(key);
-        // This worker takes the next deliveries itself, but only after the whole group has ended.
-        if pool.can_start() {
-            self.shared.changed.notify_one();
-        }
-    }
-
-    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        let alone = alone.into_iter().map(|job| {
+            let key = job.delivery.message().key.clone();
+            if let Some(key) = &key {
+                self.keys.remove(key);
+            }
+            (key, job)
+        });
+        let alone = alone.collect();
+        self.shared.pool().start_again_alone(alone);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let keys = std::mem::take(&mut *self.keys());
-        let mut pool = self.shared.pool();
-        for key in keys {
-            pool.key_ended(key);
-        }
-        pool.group_ended();
+        self.shared.pool().ended(self.keys.drain());
     }
 }

@@ -1,49 +1,46 @@
 //! The engine: runs a delivery's attempts until it is handled or parked.
 
+mod admission;
 mod park;
 mod report;
+mod share;
 
 use std::{
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower::ServiceExt as _;
 use tracing::{Instrument, Span, info_span};
 
+pub(crate) use admission::innermost;
+pub use admission::{Attempted, DeliveryService};
+
 use crate::{
-    Delivery, Outcome, Reason,
+    Delivery, HandlerService, Outcome, Reason,
     delivery::Origin,
     events,
-    group::BatchSlot,
-    handler::{BoxError, Router},
-    policy::{ErrorClass, Fault, Limits, Next, ParkDecision, Progress},
-    transaction::{Settings, panic_text},
-    witness::Witness,
+    handler::Router,
+    policy::{Fault, Limits, Next, ParkDecision, Progress},
+    transaction::{Settings, WorkerConnection, dedup_entry, panic_text, run_alone},
 };
-
-/// The stack of services around the handlers, the user's layers included.
-pub type DeliveryService = BoxCloneSyncService<Delivery, Outcome, BoxError>;
 
 /// Runs deliveries, both from the queue and parked ones.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
-    /// Copy of the router inside `service`, to find types without a handler before the transaction.
+    /// Copy of the router inside `handlers`, to find types without a handler before the transaction.
     pub(crate) router: Router,
-    pub(crate) service: DeliveryService,
+    /// The handlers with the layers around them, called inside transactions.
+    pub(crate) handlers: HandlerService,
+    /// The admission layers around transactions; `None` if there are none.
+    pub(crate) admission: Option<DeliveryService>,
     /// Longest time that an attempt's transaction can take; a longer attempt is reported as stuck.
     pub(crate) attempt_timeout: Duration,
     /// Number of connections to the broker that this process has lost since its start.
@@ -59,28 +56,6 @@ pub(crate) enum Settlement {
     Redeliver,
 }
 
-/// A delivery's relation to the deliveries that start together with it.
-#[derive(Debug, Default)]
-pub(crate) struct BatchStart {
-    /// Slot in their shared transaction, for the first attempt; `None` if the delivery starts alone.
-    pub(crate) slot: Option<BatchSlot>,
-    /// Receives a value when the preceding delivery of the key was acknowledged, an error if it will be
-    /// redelivered; `None` if there is no preceding one.
-    pub(crate) predecessor: Option<oneshot::Receiver<()>>,
-}
-
-/// Waits until the preceding delivery of the same key settles. If the broker redelivers it, this one must be
-/// redelivered too, to keep the order.
-async fn wait_for(predecessor: Option<oneshot::Receiver<()>>) -> Settlement {
-    let Some(predecessor) = predecessor else {
-        return Settlement::Acknowledge;
-    };
-    match predecessor.await {
-        Ok(()) => Settlement::Acknowledge,
-        Err(_) => Settlement::Redeliver,
-    }
-}
-
 impl Engine {
     pub(crate) fn consumer(&self) -> &str {
         &self.settings.consumer
@@ -88,106 +63,83 @@ impl Engine {
 
     /// Runs a delivery from the queue until it is handled or parked. After `ended` is cancelled, because the
     /// channel ended or the consumer stops, the current attempt is finished, but no further one is made.
-    pub(crate) async fn deliver(
+    async fn deliver(
         &self,
         delivery: &Delivery,
-        start: BatchStart,
+        connection: &mut WorkerConnection,
         ended: &CancellationToken,
     ) -> Settlement {
-        let BatchStart {
-            mut slot,
-            predecessor,
-        } = start;
         if let Some(decision) = self.park_without_attempt(delivery) {
-            drop(slot);
-            return match wait_for(predecessor).await {
-                Settlement::Acknowledge => self.park(delivery, &decision, ended).await,
-                Settlement::Redeliver => Settlement::Redeliver,
-            };
+            return self.park(delivery, &decision, ended).await;
         }
-        let mut predecessor = Some(predecessor);
-        let keyed = delivery.message().key.is_some();
-        let mut progress = Progress::default();
+        let mut progress = Progress::queued(&self.limits, delivery.message().key.is_some());
         loop {
-            let slot = slot.take();
             let attempt = delivery.with_attempt(progress.attempt());
-            let handle = slot.as_ref().map(BatchSlot::handle);
-            let fault = match self.attempt(attempt.with_slot(handle)).await {
+            let fault = match self.attempt(&attempt, connection).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
                     return Settlement::Acknowledge;
                 }
                 Err(fault) => fault,
             };
-            let shared = slot.is_some();
-            drop(slot);
-            // Further attempts run separately, and only after the preceding delivery of the key.
-            if let Some(predecessor) = predecessor.take()
-                && wait_for(predecessor).await == Settlement::Redeliver
-            {
-                return Settlement::Redeliver;
-            }
-            if shared && fault.class == ErrorClass::Alone {
-                // The broker redelivers the message, and the shutdown may leave no time for an attempt here.
-                if ended.is_cancelled() {
-                    return Settlement::Redeliver;
-                }
-                continue;
-            }
-            match progress.next(&self.limits, fault, keyed) {
-                Next::Again(wait) => {
-                    tokio::select! {
-                        () = ended.cancelled() => return Settlement::Redeliver,
-                        () = sleep(wait) => {}
-                    }
-                }
+            match progress.next(&self.limits, fault) {
+                Next::Again(wait) => tokio::select! {
+                    () = ended.cancelled() => return Settlement::Redeliver,
+                    () = sleep(wait) => {}
+                },
                 Next::Park(decision) => return self.park(delivery, &decision, ended).await,
             }
         }
     }
 
-    /// Runs a delivery once, through the user's layers.
-    pub(crate) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, Fault> {
+    /// Runs a delivery once, in a transaction of its own.
+    pub(crate) async fn attempt(
+        &self,
+        delivery: &Delivery,
+        connection: &mut WorkerConnection,
+    ) -> Result<Outcome, Fault> {
         let began = Instant::now();
-        let is_parked = matches!(delivery.origin(), Origin::Parked { .. });
-        let origin = if is_parked { "parked" } else { "queue" };
-        let number = delivery.attempt();
-        let witness = Witness::default();
-        let delivery = delivery.with_witness(witness.clone());
-        // `oneshot` makes the clone ready before calling it.
-        let service = self.service.clone();
-        let work = AssertUnwindSafe(async move { service.oneshot(delivery).await });
+        let attempt = async {
+            if let Some(service) = &self.admission {
+                return admission::pass(service.clone(), delivery).await;
+            }
+            let handlers = self.handlers.clone();
+            let handler = |context| async { Ok(handlers.oneshot(context).await?) };
+            let running = run_alone(&self.settings, connection, delivery, handler);
+            running.await.map_err(|error| Fault::of(&error))
+        };
+        let result = self.watch(attempt).await.unwrap_or_else(|panic| {
+            let text =
+                format!("a layer around the handler, or a hook of the pool, panicked: {panic}");
+            Err(Fault::outside(text))
+        });
+        let outcome = result.map_err(|fault| self.emit_fault(fault, delivery.attempt()))?;
+        if outcome == Outcome::Handled {
+            let origin = match delivery.origin() {
+                Origin::Queue => "queue",
+                Origin::Parked { .. } => "parked",
+            };
+            self.emit_handled(origin, began.elapsed());
+        }
+        Ok(outcome)
+    }
+
+    /// Waits for an attempt, and reports it once if it takes too long.
+    ///
+    /// # Errors
+    /// Returns the text of a panic outside the handler, such as one in a hook of the pool.
+    async fn watch<T>(&self, attempt: impl Future<Output = T>) -> Result<T, String> {
         let (consumer, waited) = (self.consumer(), self.attempt_timeout);
         let report = || events::Stuck { consumer, waited }.emit();
-        match report_if_late(work.catch_unwind(), waited, report).await {
-            Ok(Ok(_)) if is_parked && !witness.was_entered() => {
-                Err(self.emit_fault(Fault::not_passed_on(), number))
-            }
-            Ok(Ok(outcome)) => {
-                // A layer turned an inner error into success. Accepting that would lose the message.
-                if let Some(fault) = witness.fault() {
-                    return Err(self.emit_fault(fault, number));
-                }
-                if outcome == Outcome::Handled {
-                    let took = began.elapsed();
-                    events::Handled {
-                        consumer,
-                        origin,
-                        took,
-                    }
-                    .emit();
-                }
-                Ok(outcome)
-            }
-            Ok(Err(error)) => {
-                let fault = Fault::read(error.as_ref(), witness.fault().map(|fault| fault.class));
-                Err(self.emit_fault(fault, number))
-            }
-            Err(panic) => {
-                let fault = Fault::panicked(&panic_text(panic.as_ref()));
-                Err(self.emit_fault(fault, number))
-            }
-        }
+        let attempt = AssertUnwindSafe(attempt).catch_unwind();
+        let result = report_if_late(attempt, waited, report).await;
+        result.map_err(|panic| panic_text(panic.as_ref()))
+    }
+
+    /// Returns `true` if a delivery may share a transaction: it needs an attempt, and its id is recorded in the
+    /// ring.
+    pub(crate) fn can_share(&self, delivery: &Delivery) -> bool {
+        dedup_entry(delivery).is_some() && self.park_without_attempt(delivery).is_none()
     }
 
     /// Decides to park a delivery without an attempt if no handler may or can take it.
@@ -239,16 +191,16 @@ pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
     )
 }
 
-/// Runs a delivery from the queue in its span: see [`Engine::deliver`].
+/// Runs a delivery from the queue in its span, until it is handled or parked.
 pub(crate) async fn deliver(
-    engine: Arc<Engine>,
-    delivery: Delivery,
-    start: BatchStart,
-    ended: CancellationToken,
+    engine: &Engine,
+    delivery: &Delivery,
+    connection: &mut WorkerConnection,
+    ended: &CancellationToken,
 ) -> Settlement {
-    let span = span(engine.consumer(), &delivery);
+    let span = span(engine.consumer(), delivery);
     engine
-        .deliver(&delivery, start, &ended)
+        .deliver(delivery, connection, ended)
         .instrument(span)
         .await
 }

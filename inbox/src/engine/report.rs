@@ -1,5 +1,7 @@
 //! The events that the engine emits about its deliveries.
 
+use std::time::Duration;
+
 use postroom_message::errors::chain;
 
 use super::Engine;
@@ -35,6 +37,16 @@ impl Engine {
         .emit();
     }
 
+    pub(super) fn emit_handled(&self, origin: &'static str, took: Duration) {
+        let consumer = self.consumer();
+        events::Handled {
+            consumer,
+            origin,
+            took,
+        }
+        .emit();
+    }
+
     pub(super) fn emit_outcome(&self, outcome: Outcome) {
         let consumer = self.consumer();
         match outcome {
@@ -55,7 +67,6 @@ impl Engine {
             }
             .emit(),
             ErrorClass::Rerun => events::Rerun { consumer, error }.emit(),
-            ErrorClass::Alone => events::Alone { error }.emit(),
             ErrorClass::Failed | ErrorClass::Ended => events::AttemptFailed {
                 consumer,
                 attempt,

@@ -9,7 +9,7 @@ use super::{
     FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound, OrphansReleased, Parked, Rerun,
     SharedFailed, Stuck, Unacknowledged,
 };
-use crate::{Delivery, Incoming, Reason, engine, group};
+use crate::{Delivery, Incoming, Reason, engine, transaction};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -118,5 +118,5 @@ fn record_spans(facts: &mut Facts) {
     message.key = Some("customer-7".to_owned());
     let delivery = Delivery::new(message, Vec::new());
     facts.record(|| drop(engine::span("billing", &delivery)));
-    facts.record(|| drop(group::span("billing", "orders.placed", 20)));
+    facts.record(|| drop(transaction::batch_span("billing", "orders.placed", 20)));
 }

@@ -1,17 +1,26 @@
 //! Handlers: the functions of a service that handle messages.
 
 mod error;
+mod failure;
 mod many;
 mod router;
 
 use std::future::Future;
 
+use tower::util::BoxCloneSyncService;
+
 pub use error::HandlerError;
 pub(crate) use error::{BoxError, Disposition};
+pub use failure::HandlerFailure;
 pub use many::{BatchContext, BatchHandler, Received};
 pub(crate) use router::Router;
 
 use crate::Context;
+
+/// The handlers of a consumer with the layers around them, called inside the transaction of a message.
+///
+/// The error of the innermost service is a [`HandlerFailure`].
+pub type HandlerService = BoxCloneSyncService<Context, (), BoxError>;
 
 /// Handles the events of one type.
 ///

@@ -1,6 +1,6 @@
 //! Tests of the scheduler without tasks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -9,20 +9,17 @@ use super::{Keyed, keys_of};
 type Group = Vec<(Option<String>, usize)>;
 
 fn end(pool: &mut Keyed<usize>, group: &Group) {
-    for key in keys_of(group) {
-        pool.key_ended(key);
-    }
-    pool.group_ended();
+    pool.ended(keys_of(group));
 }
 
 #[test]
 fn a_job_waits_only_for_earlier_jobs_of_its_key() {
     let mut pool = Keyed::new(3, 1);
-    pool.arrived(Some("a".into()), 1);
-    pool.arrived(Some("a".into()), 2);
-    pool.arrived(Some("b".into()), 3);
-    pool.arrived(None, 4);
-    pool.arrived(None, 5);
+    pool.arrived(Some("a".into()), 1, false);
+    pool.arrived(Some("a".into()), 2, false);
+    pool.arrived(Some("b".into()), 3, false);
+    pool.arrived(None, 4, false);
+    pool.arrived(None, 5, false);
     let first = pool.start();
     assert_eq!(first, [(Some("a".into()), 1)]);
     assert_eq!(pool.start(), [(Some("b".into()), 3)]);
@@ -39,10 +36,10 @@ fn a_job_waits_only_for_earlier_jobs_of_its_key() {
 #[test]
 fn jobs_share_a_group_when_more_jobs_wait_than_groups_are_free() {
     let mut pool = Keyed::new(2, 3);
-    pool.arrived(None, 1);
+    pool.arrived(None, 1, false);
     assert_eq!(pool.start().len(), 1, "a group is free for each job");
     for job in 2..=6 {
-        pool.arrived(Some("a".into()), job);
+        pool.arrived(Some("a".into()), job, false);
     }
     let jobs: Vec<usize> = pool.start().into_iter().map(|(_, job)| job).collect();
     assert_eq!(jobs, [2, 3, 4]);
@@ -50,17 +47,37 @@ fn jobs_share_a_group_when_more_jobs_wait_than_groups_are_free() {
 }
 
 #[test]
-fn a_key_that_ended_before_its_group_starts_again_in_another_group() {
-    let mut pool = Keyed::new(2, 2);
-    for (key, job) in [("a", 1), ("b", 2), ("a", 3)] {
-        pool.arrived(Some(key.into()), job);
+fn a_job_that_is_to_start_alone_shares_no_group() {
+    let mut pool = Keyed::new(1, 10);
+    pool.arrived(Some("a".into()), 1, false);
+    pool.arrived(Some("a".into()), 2, true);
+    pool.arrived(Some("a".into()), 3, false);
+    pool.arrived(None, 4, false);
+    for expected in [vec![1, 4], vec![2], vec![3]] {
+        let group = pool.start();
+        let jobs: Vec<usize> = group.iter().map(|(_, job)| *job).collect();
+        assert_eq!(jobs, expected);
+        end(&mut pool, &group);
     }
-    assert_eq!(pool.start().len(), 2);
-    assert_eq!(pool.start(), [(Some("b".into()), 2)]);
-    pool.key_ended("a".into());
-    pool.arrived(Some("a".into()), 4);
-    assert_eq!(pool.start(), [], "no group is free");
-    pool.group_ended();
+}
+
+#[test]
+fn jobs_that_start_again_go_before_the_waiting_jobs_of_their_keys() {
+    let mut pool = Keyed::new(2, 3);
+    for (key, job) in [("a", 1), ("a", 2), ("b", 3), ("a", 4)] {
+        pool.arrived(Some(key.into()), job, false);
+    }
+    pool.running = 1;
+    let group = pool.start();
+    assert_eq!(group.len(), 3);
+    pool.start_again_alone(group);
+    pool.ended([]);
+    assert_eq!(pool.start(), [(Some("a".into()), 1)]);
+    pool.ended(["a".into()]);
+    assert_eq!(pool.start(), [(Some("b".into()), 3)]);
+    pool.ended(["b".into()]);
+    assert_eq!(pool.start(), [(Some("a".into()), 2)]);
+    pool.ended(["a".into()]);
     assert_eq!(pool.start(), [(Some("a".into()), 4)]);
 }
 
@@ -69,6 +86,8 @@ enum Step {
     Arrive(Option<u8>),
     /// Ends one of the running groups, counted from the oldest.
     End(usize),
+    /// Ends one of the running groups, whose jobs start again.
+    StartAgain(usize),
     Forget,
 }
 
@@ -76,6 +95,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => proptest::option::weighted(0.8, 0_u8..4).prop_map(Step::Arrive),
         4 => (0_usize..8).prop_map(Step::End),
+        1 => (0_usize..8).prop_map(Step::StartAgain),
         1 => Just(Step::Forget),
     ]
 }
@@ -91,18 +111,31 @@ proptest! {
         let mut running: Vec<Group> = Vec::new();
         let mut waiting: Group = Vec::new();
         let mut last_started: HashMap<String, usize> = HashMap::new();
-        for (number, step) in steps.into_iter().enumerate() {
+        let mut alone = HashSet::new();
+        for (number, step) in (1..).zip(steps) {
             match step {
                 Step::Arrive(key) => {
                     let key = key.map(|key| key.to_string());
-                    pool.arrived(key.clone(), number);
+                    pool.arrived(key.clone(), number, false);
                     waiting.push((key, number));
                 }
                 Step::End(which) if !running.is_empty() => {
                     let group = running.remove(which % running.len());
                     end(&mut pool, &group);
                 }
-                Step::End(_) => {}
+                Step::StartAgain(which) if !running.is_empty() => {
+                    let group = running.remove(which % running.len());
+                    for (key, job) in group.iter().rev() {
+                        alone.insert(*job);
+                        if let Some(key) = key {
+                            last_started.insert(key.clone(), *job - 1);
+                        }
+                        waiting.push((key.clone(), *job));
+                    }
+                    pool.start_again_alone(group);
+                    pool.ended([]);
+                }
+                Step::End(_) | Step::StartAgain(_) => {}
                 Step::Forget => {
                     pool.forget_waiting();
                     waiting.clear();
@@ -114,6 +147,8 @@ proptest! {
                     break;
                 }
                 prop_assert!(group.len() <= messages_per_transaction);
+                let with_others = group.iter().any(|(_, job)| alone.contains(job));
+                prop_assert!(group.len() == 1 || !with_others);
                 for (key, job) in &group {
                     let others = running.iter().flatten();
                     prop_assert!(key.is_none() || others.clone().all(|(other, _)| other != key));

@@ -17,7 +17,7 @@ use crate::{
         self,
         parked::{Claimed, Leases, Takes},
     },
-    transaction::within,
+    transaction::{WorkerConnection, within},
 };
 
 /// Waits between queries for due rows, while there are none.
@@ -149,10 +149,11 @@ impl Worker {
         failed: Failed,
         stop: &CancellationToken,
     ) -> Option<ParkDecision> {
-        let mut progress = Progress::default();
+        let mut progress = Progress::parked(failed);
+        let mut connection = WorkerConnection::default();
         loop {
-            let fault = self.engine.attempt(delivery.clone()).await.err()?;
-            match progress.next_parked(&self.engine.limits, fault, failed) {
+            let fault = self.engine.attempt(delivery, &mut connection).await.err()?;
+            match progress.next(&self.engine.limits, fault) {
                 Next::Again(wait) => {
                     tokio::select! {
                         // The lease expires, and a worker claims the row again.

@@ -5,10 +5,7 @@ use std::{error::Error, time::Duration};
 use postroom_message::errors::{chain, sources};
 
 use super::clip;
-use crate::{
-    Reason, server_error,
-    transaction_error::{HandlerIntent, TransactionError},
-};
+use crate::{Reason, TransactionError, handler::Disposition, server_error};
 
 /// The meaning of an attempt's error for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +15,6 @@ pub(crate) enum ErrorClass {
     /// A conflict with another transaction, a lost connection, or a statement that was prepared before a
     /// table was changed. The delivery runs again; no failure is counted.
     Rerun,
-    /// The message was to share a transaction, and has to run separately. No failure is counted.
-    Alone,
     /// The handler failed.
     Failed,
     /// The handler deferred the message, for this wait; `None` leaves the wait to the inbox.
@@ -41,11 +36,13 @@ impl ErrorClass {
             TransactionError::Future => Self::Permanent(Reason::Future),
             TransactionError::Undecodable(_) => Self::Permanent(Reason::Undecodable),
             TransactionError::Unhandled(_) => Self::Permanent(Reason::Unhandled),
-            TransactionError::Handler(failure) => match failure.intent {
-                HandlerIntent::Retry if conflicts(failure.error()) => Self::Rerun,
-                HandlerIntent::Retry => Self::Failed,
-                HandlerIntent::Defer(wait) => Self::Deferred(wait),
-                HandlerIntent::Reject => Self::Permanent(Reason::Rejected),
+            TransactionError::Handler(failure) => match failure.disposition() {
+                Disposition::Retry if conflicts(failure.error()) => Self::Rerun,
+                Disposition::Retry => Self::Failed,
+                Disposition::Defer(wait) => Self::Deferred(wait),
+                Disposition::Reject => Self::Permanent(Reason::Rejected),
+                Disposition::Undecodable => Self::Permanent(Reason::Undecodable),
+                Disposition::Unhandled => Self::Permanent(Reason::Unhandled),
             },
             TransactionError::Panicked(_)
             | TransactionError::TimedOut(_)
@@ -53,7 +50,6 @@ impl ErrorClass {
             | TransactionError::Aborted(_) => Self::Failed,
             TransactionError::Ended => Self::Ended,
             TransactionError::Lost(_) => Self::Rerun,
-            TransactionError::Shared => Self::Alone,
             // A deferred constraint can fail at COMMIT. Any other error leaves the outcome unknown: the
             // rerun finds the record if the transaction has committed.
             TransactionError::Commit(source) => match source.as_database_error() {
@@ -77,18 +73,9 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Classifies the error of the services around a handler.
-    ///
-    /// A layer's error may have the transaction's error among its sources, or hide it. `observed` is the
-    /// class of the transaction's error as the [`Witness`](crate::witness::Witness) saw it; `None` if the
-    /// transaction did not fail.
-    pub(crate) fn read(error: &(dyn Error + 'static), observed: Option<ErrorClass>) -> Self {
-        let among_sources =
-            sources(error).find_map(|source| source.downcast_ref::<TransactionError>());
-        let class = among_sources
-            .map(ErrorClass::of)
-            .or(observed)
-            .unwrap_or(ErrorClass::Failed);
+    /// Classifies a transaction's error.
+    pub(crate) fn of(error: &TransactionError) -> Self {
+        let class = ErrorClass::of(error);
         let advice = sources(error)
             .filter(|_| class == ErrorClass::Unavailable)
             .find_map(|source| server_error::advice(source.downcast_ref()?));
@@ -102,19 +89,11 @@ impl Fault {
         }
     }
 
-    /// Creates the fault for a layer that answered for a parked delivery without passing it on.
-    pub(crate) fn not_passed_on() -> Self {
+    /// Creates the fault for a failure outside the transaction, such as a panic in an admission layer.
+    pub(crate) fn outside(text: String) -> Self {
         Self {
             class: ErrorClass::Failed,
-            text: "a layer around the handler answered itself, or passed on a delivery that it had made: use Delivery::with_body, and inbox.discard for a parked message that nobody is to handle".to_owned(),
-        }
-    }
-
-    /// Creates the fault for a panic outside the transaction, in one of the user's layers.
-    pub(crate) fn panicked(text: &str) -> Self {
-        Self {
-            class: ErrorClass::Failed,
-            text: clip(format!("a layer around the handler panicked: {text}")),
+            text: clip(text),
         }
     }
 }
@@ -169,28 +148,13 @@ mod tests {
             ErrorClass::of(&TransactionError::Commit(unavailable())),
             ErrorClass::Rerun
         );
-        assert_eq!(ErrorClass::of(&TransactionError::Shared), ErrorClass::Alone);
         // The handler may have used another database, so this error is a failure.
         assert_eq!(handler(unavailable().into()), ErrorClass::Failed);
     }
 
     #[test]
-    fn a_layer_may_wrap_or_hide_an_error_or_create_one() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("wrapped")]
-        struct Wrapped(#[source] TransactionError);
-        let wrapped = Fault::read(&Wrapped(TransactionError::Stale), None);
-        assert_eq!(wrapped.class, ErrorClass::Permanent(Reason::Stale));
-        assert!(wrapped.text.starts_with("wrapped: the message is older"));
-        let own = std::io::Error::other("rate limited");
-        assert_eq!(Fault::read(&own, None).class, ErrorClass::Failed);
-        let observed = ErrorClass::Permanent(Reason::Stale);
-        assert_eq!(Fault::read(&own, Some(observed)).class, observed);
-    }
-
-    #[test]
     fn a_long_text_is_truncated_and_made_storable() {
-        let fault = Fault::panicked(&format!("\0{}", "ä".repeat(10_000)));
+        let fault = Fault::outside(format!("\0{}", "ä".repeat(10_000)));
         assert!(fault.text.len() < 9_000);
         assert!(!fault.text.contains('\0'));
     }

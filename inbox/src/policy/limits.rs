@@ -103,7 +103,6 @@ impl Limits {
             ErrorClass::Failed
             | ErrorClass::Ended
             | ErrorClass::Rerun
-            | ErrorClass::Alone
             | ErrorClass::Unavailable => {
                 let is_failure = matches!(class, ErrorClass::Failed | ErrorClass::Ended);
                 debug_assert!(is_failure, "{class:?} is no failure");

@@ -10,9 +10,12 @@ use super::{
 use crate::Reason;
 
 /// Counts of what happened to a delivery since this process began to run it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    failures: u32,
+    /// State of the delivery, with the attempts up to the last failure.
+    failed: Failed,
+    /// Attempts before a failed delivery is parked; 0 for a parked delivery, whose attempts the table counts.
+    in_place: u32,
     /// Reruns since the last failure.
     reruns: u32,
     /// Retries since the database was last reached.
@@ -29,58 +32,65 @@ pub(crate) enum Next {
 }
 
 impl Progress {
-    /// Returns the number of the next attempt, from 1.
-    pub(crate) const fn attempt(&self) -> u32 {
-        self.failures + 1
-    }
-
-    /// Decides the next step after a fault of a delivery from the queue.
-    pub(crate) fn next(&mut self, limits: &Limits, fault: Fault, keyed: bool) -> Next {
-        if let Some(wait) = self.wait_without_failure(limits, fault.class) {
-            return Next::Again(wait);
-        }
-        let class = match fault.class {
-            ErrorClass::Rerun | ErrorClass::Alone => ErrorClass::Failed,
-            other => other,
-        };
-        self.failures += 1;
-        self.reruns = 0;
-        let in_place = limits.attempts_in_place.min(limits.max_attempts);
-        if class == ErrorClass::Failed && self.failures < in_place {
-            return Next::Again(limits.in_place.wait(self.failures));
-        }
+    /// Begins with a delivery from the queue; `in_order` is `true` if the message has a key.
+    pub(crate) fn queued(limits: &Limits, in_order: bool) -> Self {
         let failed = Failed {
-            attempts: self.failures,
+            attempts: 0,
             age: Duration::ZERO,
-            in_order: keyed,
+            in_order,
             reason: Reason::Failed,
         };
-        Next::Park(limits.decision(class, failed, fault.text))
+        Self::new(failed, limits.attempts_in_place.min(limits.max_attempts))
     }
 
-    /// Decides the next step after a fault of a parked delivery, whose attempts the table counts.
-    pub(crate) fn next_parked(&mut self, limits: &Limits, fault: Fault, failed: Failed) -> Next {
+    /// Begins with a claimed row; `failed` counts the coming attempt.
+    pub(crate) const fn parked(failed: Failed) -> Self {
+        Self::new(failed, 0)
+    }
+
+    const fn new(failed: Failed, in_place: u32) -> Self {
+        Self {
+            failed,
+            in_place,
+            reruns: 0,
+            outages: 0,
+        }
+    }
+
+    /// Returns the number of the next attempt at a delivery from the queue, from 1.
+    pub(crate) const fn attempt(&self) -> u32 {
+        self.failed.attempts + 1
+    }
+
+    /// Decides the next step after a fault.
+    pub(crate) fn next(&mut self, limits: &Limits, fault: Fault) -> Next {
         if let Some(wait) = self.wait_without_failure(limits, fault.class) {
             return Next::Again(wait);
         }
         let class = match fault.class {
-            ErrorClass::Rerun | ErrorClass::Alone => ErrorClass::Failed,
+            ErrorClass::Rerun => ErrorClass::Failed,
             other => other,
         };
-        Next::Park(limits.decision(class, failed, fault.text))
+        if self.in_place > 0 {
+            self.failed.attempts += 1;
+            self.reruns = 0;
+            if class == ErrorClass::Failed && self.failed.attempts < self.in_place {
+                return Next::Again(limits.in_place.wait(self.failed.attempts));
+            }
+        }
+        Next::Park(limits.decision(class, self.failed, fault.text))
     }
 
     /// Returns the wait before the next try if the fault counts as no failure.
     ///
-    /// The number of reruns is limited: a message that breaks the connection each time must not run for ever,
-    /// nor one that a layer keeps sending to a shared transaction that has ended.
+    /// The number of reruns is limited: a message that breaks the connection each time must not run for ever.
     fn wait_without_failure(&mut self, limits: &Limits, class: ErrorClass) -> Option<Duration> {
         match class {
             ErrorClass::Unavailable => {
                 self.outages += 1;
                 Some(limits.outage.wait(self.outages))
             }
-            ErrorClass::Rerun | ErrorClass::Alone if self.reruns < RERUNS => {
+            ErrorClass::Rerun if self.reruns < RERUNS => {
                 self.outages = 0;
                 self.reruns += 1;
                 Some(limits.conflict.wait(self.reruns))
@@ -108,13 +118,13 @@ mod tests {
     #[test]
     fn a_failing_delivery_is_retried_at_once_and_then_parked() {
         let limits = Limits::default();
-        let mut progress = Progress::default();
+        let mut progress = Progress::queued(&limits, true);
         for attempt in 1..3 {
             assert_eq!(progress.attempt(), attempt);
-            let next = progress.next(&limits, fault(ErrorClass::Failed), true);
+            let next = progress.next(&limits, fault(ErrorClass::Failed));
             assert!(matches!(next, Next::Again(_)));
         }
-        let Next::Park(decision) = progress.next(&limits, fault(ErrorClass::Failed), true) else {
+        let Next::Park(decision) = progress.next(&limits, fault(ErrorClass::Failed)) else {
             panic!("not parked");
         };
         assert_eq!((decision.reason, decision.attempts), (Reason::Failed, 3));
@@ -124,9 +134,9 @@ mod tests {
     #[test]
     fn an_outage_never_parks() {
         let limits = Limits::default();
-        let mut progress = Progress::default();
+        let mut progress = Progress::queued(&limits, true);
         for _ in 0..1_000 {
-            let next = progress.next(&limits, fault(ErrorClass::Unavailable), true);
+            let next = progress.next(&limits, fault(ErrorClass::Unavailable));
             assert!(matches!(next, Next::Again(_)));
         }
         assert_eq!(progress.attempt(), 1);
@@ -135,21 +145,22 @@ mod tests {
     #[test]
     fn reruns_count_as_a_failure_once_there_are_too_many() {
         let limits = Limits::default();
-        let mut progress = Progress::default();
+        let mut progress = Progress::queued(&limits, true);
         for _ in 0..RERUNS {
-            let next = progress.next(&limits, fault(ErrorClass::Rerun), true);
+            let next = progress.next(&limits, fault(ErrorClass::Rerun));
             assert!(matches!(next, Next::Again(_)));
             assert_eq!(progress.attempt(), 1);
         }
-        progress.next(&limits, fault(ErrorClass::Rerun), true);
+        progress.next(&limits, fault(ErrorClass::Rerun));
         assert_eq!(progress.attempt(), 2);
     }
 
     #[test]
     fn a_message_that_can_never_be_handled_is_not_retried() {
-        let mut progress = Progress::default();
+        let limits = Limits::default();
+        let mut progress = Progress::queued(&limits, false);
         let class = ErrorClass::Permanent(Reason::Undecodable);
-        let next = progress.next(&Limits::default(), fault(class), false);
+        let next = progress.next(&limits, fault(class));
         let Next::Park(decision) = next else {
             panic!("not parked");
         };

@@ -72,21 +72,13 @@ END $$";
 pub(crate) const IS_COMMITTED: &str =
     "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'committed'";
 
-pub(crate) const CANCEL: &str = "SELECT pg_catalog.pg_cancel_backend($1)";
-
-// Only while the transaction is open: afterwards the session may run a statement of another user of the pool.
-pub(crate) const CANCEL_WITHIN: &str = "
-SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
-WHERE a.pid OPERATOR(pg_catalog.=) $1
-  AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
-
 // The lock timeout, for this transaction alone, lets the janitor yield to every session that uses a leaf.
 pub(crate) const LOCK_JANITOR: &str = "
 SELECT pg_catalog.pg_try_advisory_xact_lock(
            pg_catalog.hashtextextended('postroom inbox janitor', 0))
        AND pg_catalog.set_config('lock_timeout', '50ms', true) IS NOT NULL";
 
-// Only while the transaction is open, as in CANCEL_WITHIN.
+// Only while the transaction is open: afterwards the session may run a statement of another user of the pool.
 pub(crate) const TERMINATE: &str = "
 SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
 WHERE a.pid OPERATOR(pg_catalog.=) $1
@@ -193,12 +185,27 @@ pub(crate) fn commit_text(xid: &str) -> String {
     )
 }
 
-/// Rolls back and begins another transaction in one request, in any state of the session.
-pub(crate) async fn roll_back_and_begin(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("ROLLBACK; BEGIN")
-        .execute(link.connection())
-        .await?;
-    Ok(())
+/// Returns `true` if the handler has ended the transaction with this id: after a `COMMIT` the message's record is
+/// committed too, and another attempt would take the message for a duplicate.
+///
+/// If the transaction is aborted, rolls it back and begins another one. Fails if the session is gone or answers an
+/// earlier request (see [`step`]).
+pub(crate) async fn has_ended(link: &mut Link<'_>, xid: &str) -> Result<bool, sqlx::Error> {
+    match transaction(link).await {
+        Ok(open) => {
+            step::check(link, xid).await?;
+            Ok(open.as_deref() != Some(xid))
+        }
+        Err(error) if server_error::is_lost(&error) => Err(error),
+        // A statement failed, in this transaction or in a later one that the handler has begun.
+        Err(_) => {
+            sqlx::raw_sql("ROLLBACK; BEGIN")
+                .execute(link.connection())
+                .await?;
+            step::check(link, xid).await?;
+            is_committed(link, xid).await
+        }
+    }
 }
 
 /// Returns `true` if the transaction with this id has been committed.
@@ -217,30 +224,6 @@ pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
         return false;
     };
     error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
-}
-
-/// Cancels the statement that a session of this user is running, if any. Only for a session that the pool cannot give
-/// to another user meanwhile.
-pub(crate) async fn cancel(link: &mut Link<'_>, pid: i32) -> Result<(), sqlx::Error> {
-    link.query(CANCEL)
-        .bind(pid)
-        .execute(link.connection())
-        .await?;
-    Ok(())
-}
-
-/// Like [`cancel`], but only if the transaction is still open: the session may have another user by now.
-pub(crate) async fn cancel_within(
-    link: &mut Link<'_>,
-    pid: i32,
-    xid: &str,
-) -> Result<(), sqlx::Error> {
-    link.query(CANCEL_WITHIN)
-        .bind(pid)
-        .bind(xid)
-        .execute(link.connection())
-        .await?;
-    Ok(())
 }
 
 /// Ends sessions that have been idle in a transaction for `age` and have blocked statements that record ids for as

@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 use statement::{Link, Statements};
 use tokio::time::timeout;
 
-use super::{Settings, prefetched, within};
+use super::{Settings, WorkerConnection, within};
 use crate::{
     Delivery, TransactionError,
     delivery::Origin,
@@ -26,14 +26,15 @@ const ABORTED: &str = "25P02";
 /// after a failed statement that the handler ignored, with a rollback and no error. If the handler
 /// ended the transaction itself, the record of the message is lost or already committed.
 ///
-/// Check and commit are one request, which also begins the next transaction, because sqlx considers the
-/// connection to have an open transaction until sqlx itself has ended it. Without prepared statements, so
-/// behind most poolers in transaction mode, check and commit are separate requests: an open transaction
-/// would keep the pooler's server connection assigned to this client.
-pub(crate) async fn commit(
+/// Check and commit are one request, which also begins the next transaction of `connection`, because sqlx
+/// considers the connection to have an open transaction until sqlx itself has ended it. Without prepared
+/// statements, so behind most poolers in transaction mode, check and commit are separate requests: an open
+/// transaction would keep the pooler's server connection assigned to this client.
+pub(super) async fn commit(
     settings: &Settings,
     mut tx: Transaction<'static, Postgres>,
     identity: &TxIdentity,
+    connection: &mut WorkerConnection,
 ) -> Result<(), TransactionError> {
     if settings.statements == Statements::Unprepared {
         check(&mut settings.link(&mut tx), identity).await?;
@@ -49,11 +50,7 @@ pub(crate) async fn commit(
         _ if sql::session::is_ended(&error) => TransactionError::Ended,
         _ => TransactionError::Commit(error),
     })?;
-    if settings.should_prefetch() {
-        settings.prefetched.put(tx, began);
-    } else {
-        prefetched::end(tx);
-    }
+    connection.keep(settings, tx, began);
     Ok(())
 }
 
@@ -65,7 +62,7 @@ async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
 }
 
 /// Checks that the transaction is still open, is not aborted, and has the expected id.
-pub(crate) async fn check(
+pub(super) async fn check(
     link: &mut Link<'_>,
     identity: &TxIdentity,
 ) -> Result<(), TransactionError> {

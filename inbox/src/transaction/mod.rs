@@ -1,21 +1,27 @@
-//! The tower middleware that makes a handler's effect happen once.
+//! The transaction that makes a handler's effect happen once.
 //!
-//! [`Transaction`] begins a database transaction, records the message's id, calls the inner service with
-//! the transaction, and commits. A duplicate finds the record and is not handled again; a failure rolls
-//! the record back with everything else.
+//! A transaction records the message's id, calls the handler, and commits. A duplicate finds the record and
+//! is not handled again; a failure rolls the record back with everything else. A delivery has a transaction
+//! of its own ([`alone`]) or shares one ([`shared`]). [`Transaction`] is the same as a tower middleware.
 
-mod arrival_rate;
+mod alone;
+mod call;
 mod commit;
+mod connection;
 mod durability;
 mod layer;
-mod prefetched;
+mod order;
 mod record;
 mod service;
 mod settings;
-mod work;
+mod shared;
 
-pub(crate) use commit::{check, commit};
+pub(crate) use alone::run as run_alone;
+pub(crate) use call::panic_text;
+pub(crate) use connection::WorkerConnection;
 pub use layer::TransactionLayer;
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
-pub(crate) use work::{panic_text, work};
+#[cfg(test)]
+pub(crate) use shared::batch_span;
+pub(crate) use shared::{Shared, Sharing, dedup_entry, run as run_shared};

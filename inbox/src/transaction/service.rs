@@ -1,23 +1,22 @@
 //! The tower service that runs its inner service inside a transaction.
 
 use std::{
-    mem,
+    future, mem, panic,
     sync::Arc,
     task::{self, Poll},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tower_service::Service;
+use tracing::{Instrument as _, Span};
 
-use super::{
-    Settings, commit, record,
-    record::RecordResult,
-    within,
-    work::{CancelOnDrop, work},
-};
-use crate::{Context, Delivery, HandlerError, Outcome, TransactionError, policy::Fault, sql};
+use super::{Settings, WorkerConnection, alone};
+use crate::{Context, Delivery, HandlerError, Outcome, TransactionError};
 
 /// Handles each message once: runs the inner service inside the transaction that records the message.
+///
+/// A call runs in a task of its own, to its end: a caller that drops the future, as a time limit does, gives
+/// up the answer but not the work. Another call with the same message then waits for the first one.
 ///
 /// Created by [`TransactionLayer`](crate::TransactionLayer).
 #[derive(Debug, Clone)]
@@ -53,68 +52,26 @@ where
             .map_err(|error| error.into().into())
     }
 
-    fn call(&mut self, mut delivery: Delivery) -> Self::Future {
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
         // A clone of a ready service is not ready: the ready one is called, and its clone stored.
         let clone = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, clone);
-        let slot = delivery.take_slot();
-        let witness = delivery.witness().clone();
-        let handler = move |context| {
-            let mut ready = ready;
-            let future = ready.call(context);
-            async move { future.await.map_err(Into::into) }
-        };
+        let mut ready = mem::replace(&mut self.inner, clone);
         let settings = Arc::clone(&self.settings);
+        let running = async move {
+            let handler = |context| ready.call(context).map(|result| result.map_err(Into::into));
+            let mut connection = WorkerConnection::default();
+            alone::run(&settings, &mut connection, &delivery, handler).await
+        };
+        let running = running.instrument(Span::current());
         Box::pin(async move {
-            witness.mark_entered();
-            let result = match slot {
-                None => run(settings, handler, delivery).await,
-                Some(slot) => {
-                    let run = move |context| handler(context).boxed();
-                    slot.join(delivery, Box::new(run)).await
-                }
-            };
-            result.inspect_err(|error| witness.set_fault(Fault::read(error, None)))
+            match tokio::spawn(running).await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => panic::resume_unwind(panic),
+                    // The runtime has ended, and cancelled the task.
+                    Err(_) => future::pending().await,
+                },
+            }
         })
     }
-}
-
-/// Handles a delivery in a separate transaction.
-async fn run<H, Fut>(
-    settings: Arc<Settings>,
-    handler: H,
-    delivery: Delivery,
-) -> Result<Outcome, TransactionError>
-where
-    H: FnOnce(Context) -> Fut,
-    Fut: Future<Output = Result<(), HandlerError>>,
-{
-    let mut tx = within(settings.begin())
-        .await
-        .map_err(TransactionError::Unavailable)?;
-    let recorded = record::record(&settings, &mut settings.link(&mut tx), &delivery).await;
-    let identity = match recorded {
-        Err(TransactionError::Unavailable(error)) => {
-            let mut link = settings.link(&mut tx);
-            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
-            return Err(TransactionError::Unavailable(error));
-        }
-        Err(error) => return Err(error),
-        Ok(RecordResult::Run(identity)) => identity,
-        Ok(RecordResult::Done(outcome)) => {
-            within(tx.commit())
-                .await
-                .map_err(TransactionError::Commit)?;
-            return Ok(outcome);
-        }
-    };
-    let inherited = Context::inherited_by(&delivery);
-    let handle = |guard| handler(Context::new(guard, delivery.clone(), settings.outbox));
-    let cancel = CancelOnDrop::new(&settings, &identity);
-    let worked = work(&settings, tx, &identity, inherited, handle).await;
-    cancel.disarm();
-    let mut tx = worked?;
-    commit::remove_parked(&settings, &mut settings.link(&mut tx), &identity, &delivery).await?;
-    commit(&settings, tx, &identity).await?;
-    Ok(Outcome::Handled)
 }

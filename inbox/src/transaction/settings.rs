@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use statement::{Link, Statements};
 use tokio::time::timeout;
 
-use super::{durability::Durability, prefetched::PrefetchedTransactions};
+use super::durability::Durability;
 use crate::{dedup::Window, events, policy::LONGEST, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
@@ -29,8 +29,7 @@ pub(crate) struct Settings {
     pub(crate) handler_timeout: Duration,
     pub(crate) outbox: Outbox,
     pub(crate) statements: Statements,
-    /// Shared by all clones of these settings, as is `durability`.
-    pub(crate) prefetched: Arc<PrefetchedTransactions>,
+    /// Shared by all clones of these settings.
     pub(crate) durability: Arc<Durability>,
 }
 
@@ -47,7 +46,6 @@ impl Settings {
             handler_timeout: Self::DEFAULT_TIMEOUT,
             outbox: Outbox::new(),
             statements: Statements::default(),
-            prefetched: Arc::default(),
             durability: Arc::default(),
         }
     }
@@ -60,24 +58,18 @@ impl Settings {
         }
     }
 
-    /// Begins a transaction, or takes a prefetched one. The inbox sends every statement within a
-    /// transaction: behind a pooler, statements outside of one may each go to another session.
+    /// Begins a transaction on a connection of the pool.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let mut tx = match self.prefetched.take() {
-            Some(tx) => tx,
-            None => outbox::transaction::begin(&self.pool).await?,
-        };
+        let mut tx = outbox::transaction::begin(&self.pool).await?;
         self.durability.ensure(&mut self.link(&mut tx)).await?;
         Ok(tx)
     }
 
-    /// Returns `true` if a transaction that was just begun should be kept for the next delivery.
-    ///
     /// Returns `false` while all connections are in use, since a task may be waiting for one in the pool.
-    pub(super) fn should_prefetch(&self) -> bool {
+    pub(super) fn has_spare_connection(&self) -> bool {
         let pool = &self.pool;
         let has_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-        has_spare && !pool.is_closed() && self.prefetched.should_keep()
+        has_spare && !pool.is_closed()
     }
 
     /// Returns the link that sends statements within a transaction begun by [`Settings::begin`].

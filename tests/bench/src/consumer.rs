@@ -1,25 +1,16 @@
 //! The consumer that the figures measure.
 
-use std::{
-    sync::Arc,
-    task::{self, Poll},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
-use futures_util::future::BoxFuture;
-use inbox::{Consumer, ConsumerBuilder, Context, Delivery, DeliveryService, HandlerError, Outcome};
+use inbox::{Consumer, ConsumerBuilder, Context, HandlerError};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, postgres::PgPoolOptions};
 use support::{Login, Stack};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service, layer::layer_fn};
-use uuid::Uuid;
 
-use crate::{
-    figures::latency::{Times, record},
-    load::BODY,
-};
+use crate::load::BODY;
 
 /// Tables that handlers write to.
 pub(crate) const TABLES: &str = "
@@ -29,6 +20,9 @@ CREATE TABLE work (id uuid NOT NULL, key text);";
 
 /// Prefetch of every measured consumer, in deliveries.
 pub(crate) const PREFETCH: u16 = 1_000;
+
+/// Number of messages whose handlers have run. Figures run one after another, and reset it.
+pub(crate) static HANDLED: AtomicU64 = AtomicU64::new(0);
 
 /// Body of every message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +66,7 @@ pub(crate) fn consumer(stack: &Stack, workers: usize, together: usize) -> Consum
         let id = ctx.message().message_id.clone().unwrap_or_default();
         let key = ctx.message().key.clone();
         run_three_statements(ctx.connection(), &id, key.as_deref()).await?;
+        HANDLED.fetch_add(1, Ordering::Relaxed);
         Ok::<_, HandlerError>(())
     };
     base(stack, workers)
@@ -94,47 +89,6 @@ pub(crate) fn base(stack: &Stack, workers: usize) -> ConsumerBuilder {
     match pool {
         Ok(pool) => builder.database(pool),
         Err(_) => builder,
-    }
-}
-
-/// Returns a layer that records the end of each message's transaction.
-pub(crate) fn timing(ends: Times) -> impl Layer<DeliveryService, Service = Timed> + Send + 'static {
-    layer_fn(move |inner| Timed {
-        inner,
-        ends: Arc::clone(&ends),
-    })
-}
-
-/// A service that records the end of each call.
-#[derive(Debug, Clone)]
-pub(crate) struct Timed {
-    inner: DeliveryService,
-    ends: Times,
-}
-
-impl Service<Delivery> for Timed {
-    type Response = Outcome;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = BoxFuture<'static, Result<Outcome, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let id = delivery
-            .message()
-            .message_id
-            .as_deref()
-            .map(Uuid::try_parse);
-        let (ends, ended) = (Arc::clone(&self.ends), self.inner.call(delivery));
-        Box::pin(async move {
-            let outcome = ended.await?;
-            if let Some(Ok(id)) = id {
-                record(&ends, id);
-            }
-            Ok(outcome)
-        })
     }
 }
 

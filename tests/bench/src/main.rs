@@ -7,6 +7,7 @@ mod cpu_split;
 mod figure;
 mod figures;
 mod frames;
+mod handled_events;
 mod lapin_client;
 mod load;
 mod pairs;

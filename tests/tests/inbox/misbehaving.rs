@@ -172,10 +172,10 @@ async fn a_layer_may_replace_the_body() {
             Ok(())
         }
     };
-    let unpack = |delivery: Delivery| {
-        let mut event: Placed = serde_json::from_slice(delivery.body()).unwrap();
+    let unpack = |ctx: Context| {
+        let mut event: Placed = serde_json::from_slice(ctx.body()).unwrap();
         event.n += 100;
-        delivery.with_body(serde_json::to_vec(&event).unwrap())
+        ctx.with_body(serde_json::to_vec(&event).unwrap())
     };
     waiting(&world, 10).await;
     let builder = world
@@ -194,9 +194,8 @@ async fn a_layer_may_replace_the_body() {
     assert_eq!(world.database.effects("a").await, in_order);
 }
 
-/// One that makes its own delivery is told so, and the message is not lost.
 #[tokio::test]
-async fn a_layer_that_makes_another_delivery_of_a_parked_one_is_told() {
+async fn an_admission_layer_that_passes_on_another_delivery_for_a_parked_one_is_told() {
     let world = World::new().await;
     let handler = |_: Context, _: Placed| async { Err::<(), _>(HandlerError::retry("no")) };
     let rebuild =
@@ -205,7 +204,7 @@ async fn a_layer_that_makes_another_delivery_of_a_parked_one_is_told() {
         .consumer()
         .max_attempts(4)
         .on::<Placed, _, _>(handler)
-        .layer(MapRequestLayer::new(rebuild));
+        .admission_layer(MapRequestLayer::new(rebuild));
     let running = Running::start(&world.broker, "billing", builder).await;
     world.broker.publish(&Placed::new("a", 1)).await;
     eventually("it is dead", || async {

@@ -89,7 +89,7 @@ async fn a_login_without_the_right_keeps_its_sessions() {
         Ok::<_, HandlerError>(insert_effect(&mut ctx, &event).await?)
     };
     let builder = world.consumer().on::<Placed, _, _>(handler);
-    let builder = builder.layer(layer_fn(count));
+    let builder = builder.admission_layer(layer_fn(count));
     let running = Running::start(&world.broker, "billing", builder).await;
     let revoke = "REVOKE INSERT ON inbox.processed FROM inbox_consumer";
     world.database.execute(revoke).await;

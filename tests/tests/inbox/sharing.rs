@@ -1,24 +1,15 @@
-//! Shared transactions, and what is around them: other processes, layers, and the end of the consumer.
+//! Shared transactions beside other processes, and at the end of the consumer.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
-use inbox::{Context, Delivery, DeliveryService, HandlerError};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use inbox::{Context, HandlerError};
 use support::eventually;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt as _, layer::layer_fn, service_fn};
 
 use crate::{
-    together::{effects, judge, transactions, waiting},
-    world::{Log, Placed, Running, World, insert_effect},
+    together::waiting,
+    world::{Log, Placed, Running, World},
 };
 
 /// Which transaction a consumer's session is in, and since when it has said nothing.
@@ -59,48 +50,6 @@ async fn a_shared_transaction_whose_handlers_use_no_database_shows_that_it_lives
     let largest = shared.into_values().max_by_key(Vec::len).unwrap();
     assert!(largest.len() > 2, "{largest:?}");
     assert!(largest.is_sorted_by(|a, b| a < b), "{largest:?}");
-}
-
-/// It takes longer than the messages of a transaction wait for one another.
-#[tokio::test]
-async fn messages_behind_a_layer_that_takes_its_time_share_transactions() {
-    let world = World::new().await;
-    waiting(&world, 100, 1).await;
-    // Everything here runs on this thread.
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let _recording = metrics::set_default_local_recorder(&recorder);
-    let passed = Arc::new(AtomicUsize::new(0));
-    let counts = Arc::clone(&passed);
-    let slow = move |inner: DeliveryService| {
-        let counts = Arc::clone(&counts);
-        service_fn(move |delivery: Delivery| {
-            counts.fetch_add(1, SeqCst);
-            let inner = inner.clone();
-            async move {
-                sleep(Duration::from_millis(40)).await;
-                inner.oneshot(delivery).await
-            }
-        })
-    };
-    let builder = world
-        .consumer()
-        .workers(1)
-        .messages_per_transaction(50)
-        .on::<Placed, _, _>(async |mut ctx: Context, event: Placed| {
-            Ok::<_, HandlerError>(insert_effect(&mut ctx, &event).await?)
-        })
-        .layer(layer_fn(slow));
-    let running = Running::start(&world.broker, "billing", builder).await;
-    effects(&world, 100).await;
-    running.stop().await;
-    judge(&world, 100).await;
-    let transactions = transactions(&world).await;
-    assert!(transactions < 50, "{transactions} for 100 messages");
-    // One that is left out passes it again; that is no conflict.
-    let passed = passed.load(SeqCst);
-    assert!(passed < 150, "{passed} passed the layer");
-    let counted = recorder.handle().render();
-    assert!(!counted.contains("reruns"), "{counted}");
 }
 
 /// Each would run by itself, one after another, for as long as the grace period lasts.

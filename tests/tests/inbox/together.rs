@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Received};
-use tower::limit::ConcurrencyLimitLayer;
+use tower::util::MapRequestLayer;
 use uuid::Uuid;
 
 use support::eventually;
 
-use crate::world::{Placed, Running, World, insert_effect};
+use crate::world::{Log, Placed, Running, World, insert_effect};
 
 /// Messages of twenty customers, four of each message id where `copies` says so.
 async fn publish(world: &World, count: i64, copies: usize) {
@@ -170,21 +170,29 @@ async fn g5_a_commit_that_fails_is_tried_one_by_one() {
     assert_eq!(world.database.effects("c7").await, Vec::<i64>::new());
 }
 
-/// A layer that lets one message through at a time: the others come too late, and run by themselves.
+/// The layers run inside the shared transaction, once for each message.
 #[tokio::test]
-async fn a_layer_that_holds_messages_back_does_not_hold_a_shared_transaction() {
+async fn layers_surround_each_handler_of_a_shared_transaction() {
     let world = World::new().await;
     waiting(&world, 30, 1).await;
+    let log = Log::default();
+    let seen = log.clone();
+    let count = MapRequestLayer::new(move |ctx: Context| {
+        seen.add("passed");
+        ctx
+    });
     let builder = world
         .consumer()
         .workers(1)
         .messages_per_transaction(10)
         .on::<Placed, _, _>(keep)
-        .layer(ConcurrencyLimitLayer::new(1));
+        .layer(count);
     let running = Running::start(&world.broker, "billing", builder).await;
     effects(&world, 30).await;
     running.stop().await;
     judge(&world, 30).await;
+    assert_eq!(log.count("passed"), 30);
+    assert!(transactions(&world).await < 20);
 }
 
 /// Two processes take the same messages at once, in different orders.

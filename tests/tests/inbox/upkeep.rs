@@ -3,9 +3,7 @@
 
 use std::task::{self, Poll};
 
-use inbox::{
-    Context, Delivery, DeliveryService, HandlerError, Incoming, Outcome, TransactionLayer,
-};
+use inbox::{Context, Delivery, HandlerError, HandlerService, Incoming, Outcome, TransactionLayer};
 use tower::{Layer, Service, ServiceExt, layer::layer_fn, service_fn};
 use uuid::Uuid;
 
@@ -143,7 +141,7 @@ async fn each_attempt_passes_the_users_layers() {
     let log = Log::default();
     let witness = {
         let log = log.clone();
-        layer_fn(move |inner: DeliveryService| Witness::new(inner, &log))
+        layer_fn(move |inner: HandlerService| Witness::new(inner, &log))
     };
     let handler = |mut ctx: Context, event: Placed| async move {
         if ctx.attempt() < 4 {

@@ -1,4 +1,4 @@
-//! Errors that others hide: what they mean stays the same.
+//! Errors in the errors of others, and layers that answer for the handler.
 
 use std::{
     error::Error,
@@ -9,23 +9,25 @@ use std::{
     time::Duration,
 };
 
-use inbox::{ConsumerBuilder, Context, Delivery, DeliveryService, HandlerError, Outcome};
+use inbox::{ConsumerBuilder, Context, HandlerError, HandlerService};
+use sqlx::Executor as _;
 use support::eventually;
 use tower::{
     ServiceExt as _, layer::layer_fn, service_fn, timeout::TimeoutLayer, util::MapResultLayer,
 };
 
-use crate::world::{Log, Placed, Running, World, insert_effect};
+use crate::world::{Placed, Running, World, insert_effect};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Shows of what it wraps the source alone.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-enum AppError {
-    Database(#[from] sqlx::Error),
-    Layer(BoxError),
-}
+struct AppError(#[from] sqlx::Error);
+
+#[derive(Debug, thiserror::Error)]
+#[error("in the layer")]
+struct LayerError(#[source] BoxError);
 
 /// Handles a message once a conflict has come up more often than a message may fail.
 async fn meets_conflicts(disguise: fn(sqlx::Error) -> HandlerError) {
@@ -65,33 +67,28 @@ async fn a_conflict_is_one_in_whatever_error_it_comes() {
     meets_conflicts(|error| anyhow::Error::from(error).into()).await;
 }
 
-fn through(builder: ConsumerBuilder, disguise: fn(BoxError) -> BoxError) -> ConsumerBuilder {
-    builder.layer(layer_fn(move |inner: DeliveryService| {
-        service_fn(move |delivery: Delivery| {
-            let answer = inner.clone().oneshot(delivery);
-            async move { answer.await.map_err(disguise) }
+fn through(builder: ConsumerBuilder, wrap: fn(BoxError) -> BoxError) -> ConsumerBuilder {
+    builder.layer(layer_fn(move |inner: HandlerService| {
+        service_fn(move |ctx: Context| {
+            let answer = inner.clone().oneshot(ctx);
+            async move { answer.await.map_err(wrap) }
         })
     }))
 }
 
-const DISGUISES: [fn(BoxError) -> BoxError; 3] = [
-    |error| error,
-    |error| AppError::Layer(error).into(),
-    |error| anyhow::anyhow!(error).into(),
-];
-
 #[tokio::test]
-async fn layers_may_hide_what_a_handler_said() {
+async fn layers_may_wrap_the_error_of_a_handler() {
     async fn refuse(_: Context, event: Placed) -> Result<(), HandlerError> {
         Err(match event.n {
             1 => HandlerError::reject("never"),
             _ => HandlerError::defer(Duration::from_mins(1), "later"),
         })
     }
-    for disguise in DISGUISES {
+    let wraps: [fn(BoxError) -> BoxError; 2] = [|error| error, |error| LayerError(error).into()];
+    for wrap in wraps {
         let world = World::new().await;
         let builder = world.consumer().on::<Placed, _, _>(refuse);
-        let builder = through(builder, disguise);
+        let builder = through(builder, wrap);
         let running = Running::start(&world.broker, "billing", builder).await;
         world.broker.publish(&Placed::new("a", 1)).await;
         world.broker.publish(&Placed::new("b", 2)).await;
@@ -106,90 +103,47 @@ async fn layers_may_hide_what_a_handler_said() {
     }
 }
 
+/// The layer is part of the handler: its `Ok` commits, unless a statement has failed.
 #[tokio::test]
-async fn layers_may_hide_an_outage() {
-    for disguise in DISGUISES {
-        let world = World::new().await;
-        let log = Log::default();
-        let seen = log.clone();
-        let builder = world.consumer().attempts_in_place(1).max_attempts(1);
-        let builder = builder.on::<Placed, _, _>(|mut ctx: Context, event: Placed| async move {
-            insert_effect(&mut ctx, &event).await
-        });
-        let builder = through(builder, disguise);
-        let builder = builder.layer(layer_fn(move |inner: DeliveryService| {
-            let log = seen.clone();
-            service_fn(move |delivery: Delivery| {
-                log.add("attempt");
-                inner.clone().oneshot(delivery)
-            })
-        }));
-        let running = Running::start(&world.broker, "billing", builder).await;
-        let revoke = "REVOKE INSERT ON inbox.processed FROM inbox_consumer";
-        world.database.execute(revoke).await;
-        world.broker.publish(&Placed::new("a", 1)).await;
-        eventually("it has tried", || async { log.count("attempt") > 3 }).await;
-        let grant = "GRANT INSERT ON inbox.processed TO inbox_consumer";
-        world.database.execute(grant).await;
-        eventually("it is handled", || async {
-            world.database.effects("a").await == [1]
-        })
-        .await;
-        running.stop().await;
-        assert!(world.database.parked().await.is_empty());
-    }
-}
-
-/// Believed, its answers would acknowledge what nobody has handled.
-#[tokio::test]
-async fn g3_a_layer_that_makes_an_answer_of_an_error_is_not_believed() {
-    async fn refuse(_: Context, event: Placed) -> Result<(), HandlerError> {
-        Err(match event.n {
-            1 => HandlerError::retry("no stock"),
-            2 => HandlerError::reject("never"),
-            _ => HandlerError::defer(Duration::from_mins(1), "later"),
-        })
+async fn a_layer_that_passes_over_an_error_commits_what_the_handler_has_written() {
+    async fn write_and_fail(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+        insert_effect(&mut ctx, &event).await?;
+        if event.n == 2 {
+            ctx.connection().execute("SELECT 1 / 0").await?;
+        }
+        Err(HandlerError::retry("no stock"))
     }
     let world = World::new().await;
     let builder = world.consumer().attempts_in_place(1).max_attempts(1);
-    let builder = builder.on::<Placed, _, _>(refuse);
-    let builder = builder.layer(MapResultLayer::new(|answer: Result<Outcome, BoxError>| {
-        Ok::<_, BoxError>(answer.unwrap_or(Outcome::Handled))
-    }));
+    let builder = builder.on::<Placed, _, _>(write_and_fail);
+    let pass_over = |_: Result<(), BoxError>| Ok::<_, BoxError>(());
+    let builder = builder.layer(MapResultLayer::new(pass_over));
     let running = Running::start(&world.broker, "billing", builder).await;
-    for (n, customer) in [(1, "a"), (2, "b"), (3, "c")] {
-        world.broker.publish(&Placed::new(customer, n)).await;
-    }
-    eventually("all are parked", || async {
-        world.database.parked().await.len() == 3
+    world.broker.publish(&Placed::new("a", 1)).await;
+    world.broker.publish(&Placed::new("b", 2)).await;
+    eventually("one is handled and one is dead", || async {
+        world.database.effects("a").await == [1]
+            && world.database.parked().await == ["failed/dead/1/t"]
     })
     .await;
     running.stop().await;
-    let mut parked = world.database.parked().await;
-    parked.sort();
-    let expected = [
-        "deferred/waiting/0/f",
-        "failed/dead/1/t",
-        "rejected/dead/1/t",
-    ];
-    assert_eq!(parked, expected);
-    let errors = "SELECT error FROM inbox.parked ORDER BY error";
-    let errors = world.database.texts(errors).await;
-    let failed = |why: &str| format!("the handler failed: {why}");
-    assert_eq!(errors, ["later", "never", "no stock"].map(failed));
+    assert!(world.database.effects("b").await.is_empty());
+}
+
+/// Locks the table in which handlers write.
+async fn lock(world: &World) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut other = outbox::transaction::begin(&world.database.admin)
+        .await
+        .unwrap();
+    other.execute("LOCK TABLE effect").await.unwrap();
+    other
 }
 
 /// The statement that it has left behind holds the message's record, and would be waited for.
 #[tokio::test]
-async fn an_attempt_that_a_layer_gives_up_is_cancelled() {
+async fn a_handler_that_a_layer_gives_up_loses_its_session() {
     let world = World::new().await;
-    let mut other = outbox::transaction::begin(&world.database.admin)
-        .await
-        .unwrap();
-    sqlx::query("LOCK TABLE effect")
-        .execute(&mut *other)
-        .await
-        .unwrap();
+    let other = lock(&world).await;
     let builder = world.consumer().attempts_in_place(1).max_attempts(1);
     let builder = builder.handler_timeout(Duration::from_mins(10));
     let builder = builder.on::<Placed, _, _>(|mut ctx: Context, event: Placed| async move {
@@ -207,35 +161,33 @@ async fn an_attempt_that_a_layer_gives_up_is_cancelled() {
     assert!(world.database.effects("a").await.is_empty());
 }
 
-/// From the queue it would be acknowledged; a row would stay, and be tried again for no reason that anybody
-/// could find.
+/// The layer has given up the answer, but the transaction still runs, and may commit.
 #[tokio::test]
-async fn a_layer_that_answers_for_a_parked_message_is_told_so() {
+async fn g5_an_attempt_that_an_admission_layer_gives_up_is_waited_for() {
     let world = World::new().await;
-    let failing = |_: Context, _: Placed| async { Err::<(), _>(HandlerError::retry("not yet")) };
-    let builder = world.consumer().attempts_in_place(1).max_attempts(2);
-    let builder = builder.on::<Placed, _, _>(failing);
-    let builder = builder.layer(layer_fn(|inner: DeliveryService| {
-        service_fn(move |delivery: Delivery| {
-            let inner = inner.clone();
-            async move {
-                if delivery.attempt() > 1 {
-                    return Ok(Outcome::Handled);
-                }
-                inner.oneshot(delivery).await
-            }
-        })
-    }));
+    let other = lock(&world).await;
+    let builder = world.consumer().attempts_in_place(1).max_attempts(1);
+    let builder = builder.handler_timeout(Duration::from_mins(10));
+    let builder = builder.on::<Placed, _, _>(|mut ctx: Context, event: Placed| async move {
+        insert_effect(&mut ctx, &event).await
+    });
+    let builder = builder.admission_layer(TimeoutLayer::new(Duration::from_millis(100)));
     let running = Running::start(&world.broker, "billing", builder).await;
     world.broker.publish(&Placed::new("a", 1)).await;
-    eventually("it is dead", || async {
-        world.database.parked().await == ["failed/dead/2/t"]
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'
+                   AND query LIKE '%INTO inbox.processed%'";
+    eventually("it is to be parked, and waits for its record", || async {
+        world.database.count(waits).await == 1
+    })
+    .await;
+    other.rollback().await.unwrap();
+    eventually("it is handled", || async {
+        world.database.effects("a").await == [1]
     })
     .await;
     running.stop().await;
-    let error = world.database.texts("SELECT error FROM inbox.parked").await;
-    assert!(
-        error[0].contains("a layer around the handler answered itself"),
-        "{error:?}"
-    );
+    world.broker.settled("billing").await;
+    assert!(world.database.parked().await.is_empty());
+    assert_eq!(world.database.effects("a").await, [1]);
 }

@@ -52,6 +52,22 @@ impl ConsumerBuilder {
         Ok(())
     }
 
+    /// Refuses layers around one message where a call or a transaction has many.
+    pub(super) fn check_layers(&self) -> Result<(), BuildError> {
+        let consumer = || self.name.clone();
+        if self.router.has_many() && !self.layers.is_empty() {
+            return Err(BuildError::LayerOfMany {
+                consumer: consumer(),
+            });
+        }
+        if self.group_size() > 1 && !self.admission_layers.is_empty() {
+            return Err(BuildError::AdmissionOfMany {
+                consumer: consumer(),
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn check_counts(&self) -> Result<(), BuildError> {
         let counts = [
             ("prefetch", self.prefetch.map_or(1, u64::from)),
@@ -164,7 +180,12 @@ mod tests {
     use serde::{Deserialize, Serialize};
     use sqlx::postgres::PgPoolOptions;
 
-    use crate::{BuildError, Consumer, ConsumerBuilder, Context, HandlerError};
+    use tower::layer::util::Identity;
+
+    use crate::{
+        BatchContext, BuildError, Consumer, ConsumerBuilder, Context, HandlerError, Received,
+        handler::Router,
+    };
 
     #[derive(Serialize, Deserialize)]
     struct Ping;
@@ -227,6 +248,25 @@ mod tests {
         assert!(bounded.build().is_ok());
         let unlimited = builder(10).queue_argument("x-delivery-limit", -1);
         assert!(unlimited.build().is_ok());
+    }
+
+    #[tokio::test]
+    async fn layers_of_one_message_are_refused_where_a_call_or_a_transaction_has_many() {
+        async fn many(_: BatchContext, _: Vec<Received<Ping>>) -> Result<(), HandlerError> {
+            Ok(())
+        }
+        let batches = builder(10);
+        let batches = ConsumerBuilder {
+            router: Router::new(),
+            ..batches
+        };
+        let batches = batches.on_many::<Ping, _, _>(many).layer(Identity::new());
+        let refused = error(batches);
+        assert!(matches!(refused, BuildError::LayerOfMany { .. }));
+        let shared = || builder(10).admission_layer(Identity::new());
+        let refused = error(shared().messages_per_transaction(2));
+        assert!(matches!(refused, BuildError::AdmissionOfMany { .. }));
+        assert!(shared().build().is_ok());
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BatchHandler, ConsumerBuilder, Delivery, DeliveryService, Handler, Outcome, handler::BoxError,
+    Attempted, BatchHandler, ConsumerBuilder, Context, Delivery, DeliveryService, Handler,
+    HandlerService, handler::BoxError,
 };
 
 impl ConsumerBuilder {
@@ -37,9 +38,7 @@ impl ConsumerBuilder {
     /// A batch consists of the messages that waited while the workers were busy, up to
     /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue, and has one
     /// transaction. If the transaction fails for any reason, each of its messages is handled again
-    /// separately, as a batch of one, so that a failing message does not affect the others. A message that
-    /// a layer delays for longer than the others is handled separately too: see
-    /// [`messages_per_transaction`](Self::messages_per_transaction).
+    /// separately, as a batch of one, so that a failing message does not affect the others.
     ///
     /// # Errors
     /// As [`on`](Self::on).
@@ -56,35 +55,61 @@ impl ConsumerBuilder {
         self.bind(E::TOPIC)
     }
 
-    /// Adds a tower layer around the handlers and the layers added before. Each attempt at a message passes
-    /// the layer, before its transaction begins and after the transaction has ended.
+    /// Adds a tower layer around the handlers and the layers added before. The layer runs inside the message's
+    /// transaction, as part of the handler: its work commits together with the handler's or not at all, it may
+    /// set the tenant with `SET LOCAL`, and [`handler_timeout`](Self::handler_timeout) ends it too.
     ///
-    /// Rules for layers:
-    ///
-    /// - An error that the layer itself creates fails the attempt. An error that wraps or replaces the inner
-    ///   service's error has the meaning of the inner error.
-    /// - A layer cannot turn an inner error into success: an [`Outcome`] returned in place of an inner error
-    ///   is ignored. An [`Outcome`] returned without calling the inner service is accepted for a message
-    ///   from the queue: the message is acknowledged although no handler has seen it.
+    /// - An error that the layer itself creates fails the attempt, as an error of the handler does. An error
+    ///   that has the handler's [`HandlerFailure`](crate::HandlerFailure) among its sources has the meaning of
+    ///   that failure.
+    /// - `Ok` commits, also if the layer returns it in place of an error or without calling the handler.
     /// - A layer that decrypts or unpacks bodies passes on the result of
-    ///   [`Delivery::with_body`](crate::Delivery::with_body), not a new delivery: a new delivery has lost
-    ///   its position among the deliveries of its key.
+    ///   [`Context::with_body`](crate::Context::with_body).
     ///
-    /// No time limit ends a layer. An attempt that takes minutes longer than a handler may is logged, and
-    /// counted in `postroom_inbox_stuck_attempts_total`. Messages that are to share a transaction pass the
-    /// layer concurrently, and the transaction begins when at least one has passed. If a layer takes much
-    /// longer for some messages than for others, or admits one message at a time, most messages run
-    /// separately after all and pass the layer twice: see
-    /// [`messages_per_transaction`](Self::messages_per_transaction).
+    /// # Errors
+    /// `build` returns [`BuildError::LayerOfMany`](crate::BuildError::LayerOfMany) if a handler was added with
+    /// [`on_many`](Self::on_many): its calls take many messages.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
+        L: Layer<HandlerService> + Send + 'static,
+        L::Service: Service<Context, Response = ()> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Context>>::Error: Into<BoxError>,
+        <L::Service as Service<Context>>::Future: Send,
+    {
+        self.layers.push(Box::new(move |inner| {
+            BoxCloneSyncService::new(layer.layer(inner).map_err(Into::into))
+        }));
+        self
+    }
+
+    /// Adds a tower layer that admits deliveries to their transactions, around the admission layers added
+    /// before: limits of rate or concurrency, load shedding, a circuit breaker. Each attempt passes the layer.
+    ///
+    /// - The inner service answers with [`Attempted`](crate::Attempted), also after a failure. So a layer can
+    ///   see a failure, and repeat the attempt, but cannot hide it.
+    /// - An error is the layer's own and fails the attempt; the message is parked after the usual attempts.
+    /// - A layer that drops an attempt, as a time limit does, gives up the answer but not the work: the
+    ///   transaction runs to its end, and the next attempt waits for it. Use
+    ///   [`handler_timeout`](Self::handler_timeout) to limit handlers.
+    /// - No time limit ends the layer itself. An attempt that takes minutes longer than a handler may is
+    ///   logged, and counted in `postroom_inbox_stuck_attempts_total`.
+    ///
+    /// With an admission layer each transaction begins on a connection of the pool: one round trip more than
+    /// without.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::AdmissionOfMany`](crate::BuildError::AdmissionOfMany) if messages share
+    /// transactions ([`messages_per_transaction`](Self::messages_per_transaction)).
+    #[must_use]
+    pub fn admission_layer<L>(mut self, layer: L) -> Self
+    where
         L: Layer<DeliveryService> + Send + 'static,
-        L::Service: Service<Delivery, Response = Outcome> + Clone + Send + Sync + 'static,
+        L::Service: Service<Delivery, Response = Attempted> + Clone + Send + Sync + 'static,
         <L::Service as Service<Delivery>>::Error: Into<BoxError>,
         <L::Service as Service<Delivery>>::Future: Send,
     {
-        self.layers.push(Box::new(move |inner| {
+        self.admission_layers.push(Box::new(move |inner| {
             BoxCloneSyncService::new(layer.layer(inner).map_err(Into::into))
         }));
         self

@@ -10,9 +10,7 @@ impl ConsumerBuilder {
     /// Sets the number of workers. Defaults to 8. Each worker handles one message from the queue, or one
     /// shared transaction, at a time.
     ///
-    /// Messages of one key are always handled one after another. After a shared transaction
-    /// ([`messages_per_transaction`](Self::messages_per_transaction)) has failed, all of its messages run
-    /// separately at the same time; then only the pool's connections limit the number.
+    /// Messages of one key are always handled one after another.
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0, and
@@ -34,16 +32,16 @@ impl ConsumerBuilder {
     /// rolled back and each message runs again separately. A handler may then have run twice, as after a
     /// conflict, but its effect is committed once.
     ///
-    /// Each message passes the layers ([`layer`](Self::layer)) separately, before the transaction begins.
-    /// Once the first message has passed them, the transaction waits for further messages until none has
-    /// arrived for 5 ms. A message that arrives later passes the layers again and runs separately.
+    /// Each call of a handler passes the layers ([`layer`](Self::layer)), inside the shared transaction.
     ///
     /// Rows that a handler locks stay locked until the shared transaction ends. If handlers of different
     /// keys lock the same rows in different orders, deadlocks occur, and the server takes its
     /// `deadlock_timeout` to find each: use 1 for such handlers.
     ///
     /// # Errors
-    /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
+    /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0, and
+    /// [`BuildError::AdmissionOfMany`](crate::BuildError::AdmissionOfMany) for more than 1 with an
+    /// [`admission_layer`](Self::admission_layer).
     #[must_use]
     pub fn messages_per_transaction(mut self, most: usize) -> Self {
         self.messages_per_transaction = Some(most);
@@ -72,8 +70,8 @@ impl ConsumerBuilder {
 
     /// Sets the longest time that a handler may take. Defaults to 30 seconds.
     ///
-    /// When the time is over, the handler's future is dropped, its running statement is cancelled, and the
-    /// attempt has failed.
+    /// When the time is over, the handler's future is dropped, its database session is ended, and the attempt
+    /// has failed.
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for a duration of zero.

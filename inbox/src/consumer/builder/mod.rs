@@ -15,19 +15,21 @@ use std::{
 use outbox::Outbox;
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
-use tower_layer::Layer;
 
 use crate::{
-    BuildError, Consumer, DeliveryService, QueueKind, TransactionLayer,
+    BuildError, Consumer, DeliveryService, HandlerFailure, HandlerService, QueueKind,
+    TransactionLayer,
     broker::Topology,
     dedup::Window,
-    engine::Engine,
+    engine::{self, Engine},
     handler::{BoxError, Router},
     policy::Limits,
     transaction::Settings,
 };
 
-type AddLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Send>;
+type AddLayer = Box<dyn FnOnce(HandlerService) -> HandlerService + Send>;
+
+type AddAdmissionLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Send>;
 
 /// Builder of a [`Consumer`].
 ///
@@ -49,6 +51,7 @@ pub struct ConsumerBuilder {
     /// A type for which two handlers were added; an error of `build`.
     duplicate_type: Option<&'static str>,
     layers: Vec<AddLayer>,
+    admission_layers: Vec<AddAdmissionLayer>,
     outbox: Outbox,
     prepared_statements: bool,
     limits: Limits,
@@ -82,6 +85,7 @@ impl ConsumerBuilder {
             router: Router::new(),
             duplicate_type: None,
             layers: Vec::new(),
+            admission_layers: Vec::new(),
             outbox: Outbox::new(),
             prepared_statements: true,
             limits: Limits::default(),
@@ -98,10 +102,9 @@ impl ConsumerBuilder {
     /// every transaction on this pool. With `test_before_acquire(false)` a message that arrives alone costs
     /// one round trip less, and a dead connection costs one rerun.
     ///
-    /// The request that commits a transaction begins the next one on the same connection. While messages
-    /// wait or arrive steadily, and the pool has spare connections, this prefetched transaction is kept for
-    /// the next message, for at most 10 ms. About one connection in a hundred is returned instead, so that
-    /// the pool can run its hooks and enforce `max_lifetime`. Consequences for handlers:
+    /// The request that commits a transaction begins the next one on the same connection. A worker keeps the
+    /// connection for its next message, for at most 10 ms and 100 messages, while the pool has spare
+    /// connections; so the pool can run its hooks and enforce `max_lifetime`. Consequences for handlers:
     ///
     /// - Session state that a handler leaves behind, such as settings and advisory locks, is visible to the
     ///   next handler on the connection. If a handler leaves a role (`SET ROLE` without `LOCAL`) that lacks
@@ -139,6 +142,7 @@ impl ConsumerBuilder {
     pub fn build(self) -> Result<Consumer, BuildError> {
         self.check_names()?;
         self.check_handlers()?;
+        self.check_layers()?;
         self.check_counts()?;
         self.check_window()?;
         self.check_queue_arguments()?;
@@ -155,16 +159,25 @@ impl ConsumerBuilder {
             ..Settings::new(pool, &self.name)
         };
         settings.prepare_statements(self.prepared_statements);
-        let transaction = TransactionLayer::with_settings(settings.clone());
-        let inner = transaction.layer(self.router.clone());
-        let inner = BoxCloneSyncService::new(inner.map_err(BoxError::from));
-        let service = self.layers.into_iter().fold(inner, |inner, add| add(inner));
+        let handlers = self.router.clone().map_err(HandlerFailure::from);
+        let handlers = BoxCloneSyncService::new(handlers.map_err(BoxError::from));
+        let handlers = self
+            .layers
+            .into_iter()
+            .fold(handlers, |inner, add| add(inner));
+        let admission = (!self.admission_layers.is_empty()).then(|| {
+            let transaction = TransactionLayer::with_settings(settings.clone());
+            let innermost = engine::innermost(&transaction, handlers.clone());
+            let layers = self.admission_layers.into_iter();
+            layers.fold(innermost, |inner, add| add(inner))
+        });
         Ok(Consumer {
             engine: Arc::new(Engine {
                 settings,
                 limits: self.limits,
                 router: self.router,
-                service,
+                handlers,
+                admission,
                 attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
                 connections_lost: AtomicU64::new(0),
             }),

@@ -14,6 +14,7 @@ use crate::{
     bare::Bare,
     consumer::{self, Running},
     figure::Figure,
+    handled_events::Recording,
     load::with_deadline,
     pairs::{Pairs, quantile},
 };
@@ -53,9 +54,9 @@ async fn with_queue(bench: &Bench) -> anyhow::Result<Stack> {
 async fn with_postroom(stack: &Stack) -> anyhow::Result<Vec<f64>> {
     let relay = stack.relay().await;
     let ends = Times::default();
-    let builder = consumer::consumer(stack, WORKERS, 1);
-    let builder = builder.layer(consumer::timing(Arc::clone(&ends)));
-    let running = Running::start(stack, builder.build()?).await?;
+    let _recording = Recording::start(Arc::clone(&ends));
+    let consumer = consumer::consumer(stack, WORKERS, 1).build()?;
+    let running = Running::start(stack, consumer).await?;
     let times = committed_until(stack, true, &ends).await?;
     running.stop().await?;
     drop(relay);

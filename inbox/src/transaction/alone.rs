@@ -1,0 +1,68 @@
+//! A delivery in a transaction of its own.
+
+use sqlx::{Postgres, Transaction};
+
+use super::{
+    Settings, WorkerConnection,
+    call::call,
+    commit::{commit, remove_parked},
+    record::{RecordResult, record},
+    within,
+};
+use crate::{
+    Context, Delivery, HandlerError, Outcome, TransactionError,
+    sql::{self, session::TxIdentity},
+};
+
+/// Records a delivery's id, calls the handler and commits.
+///
+/// # Errors
+/// Nothing was written, unless a variant of the error says otherwise.
+pub(crate) async fn run<H, Fut>(
+    settings: &Settings,
+    connection: &mut WorkerConnection,
+    delivery: &Delivery,
+    handler: H,
+) -> Result<Outcome, TransactionError>
+where
+    H: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<(), HandlerError>>,
+{
+    let begun = within(connection.begin(settings)).await;
+    let mut tx = begun.map_err(TransactionError::Unavailable)?;
+    let identity = match record(settings, &mut settings.link(&mut tx), delivery).await {
+        Ok(RecordResult::Run(identity)) => identity,
+        Ok(RecordResult::Done(outcome)) => {
+            let committed = within(tx.commit()).await;
+            committed.map_err(TransactionError::Commit)?;
+            return Ok(outcome);
+        }
+        Err(TransactionError::Unavailable(error)) => {
+            let mut link = settings.link(&mut tx);
+            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
+            return Err(TransactionError::Unavailable(error));
+        }
+        Err(error) => return Err(error),
+    };
+    let mut tx = handle(settings, tx, &identity, delivery, handler).await?;
+    remove_parked(settings, &mut settings.link(&mut tx), &identity, delivery).await?;
+    commit(settings, tx, &identity, connection).await?;
+    Ok(Outcome::Handled)
+}
+
+/// Calls the handler of one message; returns the transaction.
+pub(super) async fn handle<H, Fut>(
+    settings: &Settings,
+    tx: Transaction<'static, Postgres>,
+    identity: &TxIdentity,
+    delivery: &Delivery,
+    handler: H,
+) -> Result<Transaction<'static, Postgres>, TransactionError>
+where
+    H: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<(), HandlerError>>,
+{
+    let inherited = Context::inherited_by(delivery);
+    let handler = |guard| handler(Context::new(guard, delivery.clone(), settings.outbox));
+    call(settings, tx, identity, inherited, handler).await
+}
