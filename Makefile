@@ -52,6 +52,7 @@ clippy: check-rust ## Lints; warnings are errors
 .PHONY: bins
 bins: check-rust
 	$(CARGO) build --locked -p postroom-relay -p postroom-shop --bins
+	$(CARGO) build --locked -p postroom-examples --examples
 
 .PHONY: check
 check: fmt-check clippy test-unit ## Format, lints and unit tests: what to run after each change
@@ -124,7 +125,7 @@ deny-offline: check-rust
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts
 	@command -v shellcheck >/dev/null || { echo "error: shellcheck is missing; install it: apt-get install shellcheck" >&2; exit 1; }
-	shellcheck -x scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults .ci/run
+	shellcheck -x scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults examples/run .ci/run
 
 .PHONY: check-rust
 check-rust:

@@ -86,21 +86,30 @@ async fn g5_a_failed_handler_leaves_nothing() {
     assert_eq!(world.database.count(recorded).await, 1);
 }
 
+/// Number of sessions that wait for another one's record of an id.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'
+                         AND query LIKE '%INTO inbox.processed%'";
+
 #[tokio::test]
 async fn g5_two_processes_with_the_same_message_have_one_effect() {
     let world = World::new().await;
     let log = Log::default();
     let builder = |queue: &str| {
-        let log = log.clone();
+        let (log, admin) = (log.clone(), world.database.admin.clone());
         let handler = move |mut ctx: Context, event: Placed| {
-            let log = log.clone();
+            let (log, admin) = (log.clone(), admin.clone());
             async move {
                 log.add("began");
                 insert_effect(&mut ctx, &event).await?;
-                // Until the other one waits for this one's record.
-                sqlx::query("SELECT pg_sleep(0.2)")
-                    .execute(ctx.connection())
-                    .await?;
+                eventually(
+                    "the other process waits for this one's record",
+                    async || {
+                        let waiting = sqlx::query_scalar(WAITING).fetch_one(&admin);
+                        waiting.await.is_ok_and(|waiting: i64| waiting == 1)
+                    },
+                )
+                .await;
                 Ok::<_, HandlerError>(())
             }
         };

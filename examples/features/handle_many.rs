@@ -1,0 +1,44 @@
+//! A handler takes many messages at once: one statement for all of them, and one transaction.
+
+use example::{Countdown, OrderPlaced};
+use inbox::{BatchContext, Consumer, HandlerError, Received};
+
+async fn insert(ctx: &mut BatchContext, orders: &[Received<OrderPlaced>]) -> sqlx::Result<()> {
+    let ids: Vec<i64> = orders.iter().map(|order| order.event.id).collect();
+    let cents: Vec<i64> = orders.iter().map(|order| order.event.cents).collect();
+    sqlx::query("INSERT INTO orders (id, cents) SELECT * FROM unnest($1::bigint[], $2::bigint[])")
+        .bind(ids)
+        .bind(cents)
+        .execute(ctx.connection())
+        .await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let pool = example::database().await?;
+    example::place(
+        &pool,
+        (1..=500).map(|id| OrderPlaced::new(id, "ann")).collect(),
+    )
+    .await?;
+
+    let countdown = Countdown::new(500);
+    let counts = countdown.clone();
+    let handler = move |mut ctx: BatchContext, orders: Vec<Received<OrderPlaced>>| {
+        let counts = counts.clone();
+        async move {
+            insert(&mut ctx, &orders).await?;
+            println!("handled {} orders", orders.len());
+            counts.count(orders.len());
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let consumer = Consumer::builder("statistics")
+        .database(pool)
+        .amqp_url(example::amqp_url()?)
+        .on_many::<OrderPlaced, _, _>(handler)
+        .build()?;
+    consumer.run(countdown.over()).await?;
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Up to fifty waiting messages share a transaction, and the handler stays as it is.
+
+use example::{Countdown, OrderPlaced};
+use inbox::{Consumer, Context, HandlerError};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let pool = example::database().await?;
+    example::place(
+        &pool,
+        (1..=500).map(|id| OrderPlaced::new(id, "ann")).collect(),
+    )
+    .await?;
+
+    let countdown = Countdown::new(500);
+    let counts = countdown.clone();
+    let handler = move |mut ctx: Context, order: OrderPlaced| {
+        let counts = counts.clone();
+        async move {
+            sqlx::query("INSERT INTO orders (id, customer) VALUES ($1, $2)")
+                .bind(order.id)
+                .bind(order.customer)
+                .execute(ctx.connection())
+                .await?;
+            counts.count(1);
+            Ok::<_, HandlerError>(())
+        }
+    };
+    let consumer = Consumer::builder("archive")
+        .database(pool.clone())
+        .amqp_url(example::amqp_url()?)
+        .messages_per_transaction(50)
+        .on::<OrderPlaced, _, _>(handler)
+        .build()?;
+    consumer.run(countdown.over()).await?;
+
+    let transactions = "SELECT count(DISTINCT xmin::text) FROM orders";
+    let transactions: i64 = sqlx::query_scalar(transactions).fetch_one(&pool).await?;
+    println!("500 orders in {transactions} transactions");
+    Ok(())
+}
