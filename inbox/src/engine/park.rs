@@ -4,7 +4,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Settlement};
-use crate::{Delivery, Outcome, parked, policy::ParkDecision};
+use crate::{Delivery, Outcome, policy::ParkDecision, transaction};
 
 impl Engine {
     /// Parks a delivery from the queue, retrying while the database is unavailable, until `ended` is cancelled.
@@ -16,7 +16,7 @@ impl Engine {
     ) -> Settlement {
         let mut tries = 0_u32;
         loop {
-            match parked::park(&self.settings, delivery, decision).await {
+            match transaction::park(&self.settings, delivery, decision).await {
                 Ok(outcome) => {
                     self.emit_outcome(outcome);
                     if decision.is_dead() && outcome != Outcome::Duplicate {

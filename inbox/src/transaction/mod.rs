@@ -11,6 +11,7 @@ mod connection;
 mod durability;
 mod layer;
 mod order;
+mod park;
 mod record;
 mod service;
 mod settings;
@@ -20,6 +21,7 @@ pub(crate) use alone::run as run_alone;
 pub(crate) use call::panic_text;
 pub(crate) use connection::WorkerConnection;
 pub use layer::TransactionLayer;
+pub(crate) use park::park;
 pub use service::Transaction;
 pub(crate) use settings::{Settings, within, within_time};
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Parking a delivery from the queue.
+//! The transaction that parks a delivery from the queue.
 
 use statement::Link;
 
-use crate::parked_row;
+use super::{Settings, within};
 use crate::{
     Delivery, Outcome,
     dedup::{Age, Id, Record},
+    parked_row,
     policy::{Due, ParkDecision},
     sql,
-    transaction::{Settings, within},
 };
 
 /// Parks a delivery in a separate transaction, together with the record of its id.
