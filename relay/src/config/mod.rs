@@ -168,7 +168,8 @@ pub struct Lease {
     /// Time after which a silent relay loses its lease. Default: 10 s; at least 1 s.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Longest time that a graceful stop waits for outstanding confirms. Default: 20 s.
+    /// Longest time of a graceful stop, which sends and records the messages in memory. Default:
+    /// 20 s.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
 }

@@ -83,12 +83,6 @@ impl FrameWindow {
         self.watermark
     }
 
-    /// Returns the position of the last settled row.
-    pub(super) fn last_settled(&self) -> Option<Position> {
-        let settled = self.rows.iter().rfind(|(_, settled)| *settled);
-        settled.map(|(position, _)| *position).or(self.watermark)
-    }
-
     #[cfg(test)]
     pub(super) fn unsettled_rows(&self) -> usize {
         self.rows.iter().filter(|(_, settled)| !settled).count()

@@ -8,9 +8,6 @@ use crate::capture::Position;
 impl<M> Machine<M> {
     /// Makes a row ready to be handed out.
     pub(super) fn make_ready(&mut self, entry: Entry<M>) {
-        if self.stays_parked(&entry) {
-            return self.unload_parked(&entry);
-        }
         self.unresponsive_ready |= self.isolation.is_unresponsive(&entry.row.topic);
         self.ready.insert(entry.row.position, entry);
     }
@@ -22,8 +19,8 @@ impl<M> Machine<M> {
         if self.suspect.is_some() {
             return batch;
         }
-        if !self.isolation.is_empty() || self.winding_down.is_some() {
-            return self.next_restricted_batch(max);
+        if !self.isolation.is_empty() {
+            return self.next_batch_by_topic(max);
         }
         let number = self.isolation.number();
         while batch.len() < max {
@@ -45,15 +42,14 @@ impl<M> Machine<M> {
         batch
     }
 
-    /// Like [`Machine::next_batch`], while topics are isolated or a graceful stop is in progress:
-    /// the batch holds messages of one isolated topic, or of topics that are not isolated, and only
-    /// those within the scope.
-    fn next_restricted_batch(&mut self, max: usize) -> Batch<M> {
+    /// Like [`Machine::next_batch`], while topics are isolated: the batch holds messages of one
+    /// isolated topic, or of topics that are not isolated.
+    fn next_batch_by_topic(&mut self, max: usize) -> Batch<M> {
         if let Some(position) = self.sendable_suspect() {
             return self.next_suspect(position);
         }
-        let in_scope = self.scope().select(&self.ready);
-        let before_suspect = in_scope.take_while(|(_, entry)| entry.closures == 0);
+        let ready = self.ready.iter();
+        let before_suspect = ready.take_while(|(_, entry)| entry.closures == 0);
         let topics = before_suspect.clone().map(|(_, entry)| &entry.row.topic);
         let number = self.isolation.number();
         let max_isolated = self.settings.isolated_batches;
@@ -76,13 +72,12 @@ impl<M> Machine<M> {
 
     /// Returns the first suspect message, once it may be sent.
     fn sendable_suspect(&self) -> Option<Position> {
-        let in_scope = self.scope().select(&self.ready);
-        let suspect = in_scope.clone().find(|(_, entry)| entry.closures > 0);
+        let suspect = self.ready.iter().find(|(_, entry)| entry.closures > 0);
         let (&position, _) = suspect?;
         // Messages of isolated topics may be requeued again and again: the suspect does not wait
         // for them.
         let is_isolated = |(_, entry): (_, &Entry<M>)| self.isolation.contains(&entry.row.topic);
-        let mut before = in_scope.take_while(|(row, _)| **row < position);
+        let mut before = self.ready.range(..position);
         let is_first = before.clone().next().is_none();
         (is_first || (self.in_flight.is_empty() && before.all(is_isolated))).then_some(position)
     }
@@ -111,6 +106,6 @@ impl<M> Machine<M> {
     /// Returns `true` if there are messages that may be handed out. [`Machine::next_batch`] may
     /// hold them back until others are settled.
     pub fn has_ready(&self) -> bool {
-        self.scope().select(&self.ready).next().is_some()
+        !self.ready.is_empty()
     }
 }

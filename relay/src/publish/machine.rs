@@ -12,7 +12,6 @@ use super::{
     frame_window::FrameWindow,
     isolation::IsolatedTopics,
     key::{Entry, KeyState, Origin},
-    scope::WindDown,
     unbound::Unbound,
 };
 use crate::capture::Position;
@@ -57,8 +56,6 @@ pub struct Machine<M> {
     /// The suspect row in flight, which is sent alone.
     pub(super) suspect: Option<Position>,
     pub(super) isolation: IsolatedTopics,
-    /// The graceful stop, if one is in progress.
-    pub(super) winding_down: Option<WindDown>,
     pub(super) unbound: Unbound,
     /// `true` if messages of unresponsive topics may be ready.
     pub(super) unresponsive_ready: bool,
@@ -89,7 +86,6 @@ impl<M> Machine<M> {
             in_flight: HashMap::default(),
             suspect: None,
             isolation: IsolatedTopics::default(),
-            winding_down: None,
             unbound: Unbound::default(),
             unresponsive_ready: false,
             rows: 0,

@@ -17,12 +17,10 @@ mod park;
 mod patterns;
 mod pending_writes;
 mod retry;
-mod scope;
 mod settle;
 mod topics;
 mod unbound;
 mod unresponsive;
-mod wind_down;
 
 pub use frame_window::{FrameId, Progress};
 pub use key::Hold;

@@ -134,7 +134,6 @@ impl<M> Machine<M> {
 
     /// Removes a row that is delivered or dropped.
     fn finish(&mut self, entry: &Entry<M>) {
-        self.note_done(entry);
         self.release(entry);
         if entry.was_parked() {
             self.record_forget(entry);

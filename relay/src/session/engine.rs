@@ -60,7 +60,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Runs until a graceful stop is complete, or until a connection or a task is lost. `shutdown`
-    /// begins the stop, which is complete once everything that was sent is recorded.
+    /// begins the stop, which is complete once the messages in memory are recorded.
     pub(super) async fn run(
         mut self,
         mut inputs: Inputs,
@@ -95,7 +95,6 @@ impl Engine {
                 }
                 () = shutdown.cancelled(), if self.state.stopping.is_none() => {
                     self.state.stopping = Some(Instant::now() + self.config.lease.drain_timeout);
-                    self.machine.wind_down();
                 }
                 _ = due.tick() => {
                     if self.state.poll_state == PollState::NotDue {

@@ -55,6 +55,20 @@ impl World {
         }
     }
 
+    /// Checks that no row is published again whose delivery is recorded: the watermark has passed
+    /// the row, and it is not parked.
+    pub(super) fn check_not_recorded(&self, batch: &[Position]) {
+        let (done, current) = self.frames.split_at(self.checkpoint.finished);
+        let watermark = self.checkpoint.watermark;
+        for position in batch.iter().filter(|row| self.confirmed.contains(row)) {
+            let current = current.first().filter(|_| *position <= watermark);
+            let mut passed = done.iter().chain(current).flatten();
+            let recorded =
+                passed.any(|row| row == position) && !self.table.rows.contains_key(position);
+            assert!(!recorded, "{position} is published again");
+        }
+    }
+
     /// Checks that the next relay publishes nothing again that this relay saw confirmed, except
     /// rows that were parked out of a frame that is to be read again.
     pub(super) fn check_nothing_repeats(&self) {

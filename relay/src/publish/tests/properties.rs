@@ -63,8 +63,9 @@ impl World {
                 }
             }
             Step::Crash(reached, merge) => self.crash(reached, merge),
-            Step::WindDown => self.wind_down(),
+            Step::BeginStop => self.stopping = true,
             Step::Stop(merge) => self.stop(merge),
+            Step::StopWithin(rounds, merge) => self.stop_within(rounds, merge),
         }
         self.check_counters();
     }
@@ -96,7 +97,7 @@ impl World {
 
     /// Runs until nothing is left to do; an operator discards the messages that can never be
     /// published.
-    fn run_to_quiescence(&mut self) {
+    pub(super) fn run_to_quiescence(&mut self) {
         let rounds = 40 + 30 * self.outbox.len();
         for _ in 0..rounds {
             if self.is_quiet() {

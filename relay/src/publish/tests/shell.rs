@@ -22,6 +22,7 @@ impl World {
                 row.position
             })
             .collect();
+        self.check_not_recorded(&batch);
         if !batch.is_empty() {
             self.batches.push(batch);
         }

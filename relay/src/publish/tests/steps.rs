@@ -41,8 +41,9 @@ pub(super) enum Step {
     Revive(usize),
     Discard(usize),
     Crash(u8, bool),
-    WindDown,
+    BeginStop,
     Stop(bool),
+    StopWithin(usize, bool),
 }
 
 fn write() -> impl Strategy<Value = Step> {
@@ -95,8 +96,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Revive),
         1 => (0_usize..8).prop_map(Step::Discard),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(reached, merge)| Step::Crash(reached, merge)),
-        1 => Just(Step::WindDown),
-        2 => any::<bool>().prop_map(Step::Stop),
+        1 => Just(Step::BeginStop),
+        1 => any::<bool>().prop_map(Step::Stop),
+        1 => (0_usize..20, any::<bool>()).prop_map(|(rounds, merge)| Step::StopWithin(rounds, merge)),
     ]
 }
 

@@ -71,7 +71,7 @@ pub(super) struct World {
     /// Committed rows that no frame holds yet.
     pub(super) committed: Vec<Position>,
     pub(super) frames: Vec<Vec<Position>>,
-    /// `true` once the relay winds down.
+    /// `true` once a graceful stop has begun: the relay reads nothing more.
     pub(super) stopping: bool,
     pub(super) reader: Reader,
     pub(super) checkpoint: Checkpoint,
@@ -167,35 +167,41 @@ impl World {
         self.check_bounds();
     }
 
-    /// Begins a graceful stop of the relay.
-    pub(super) fn wind_down(&mut self) {
-        if !std::mem::replace(&mut self.stopping, true) {
-            self.machine.wind_down();
-        }
+    /// Stops the relay gracefully, with time for everything; another takes over.
+    pub(super) fn stop(&mut self, merge: bool) {
+        let complete = self.drain(ROUNDS_OF_A_STOP);
+        assert!(
+            complete || self.broker.has_silent_queue(),
+            "the stop does not end: {self:#?}"
+        );
+        self.crash(0, merge);
     }
 
-    /// Stops the relay gracefully; another takes over.
-    pub(super) fn stop(&mut self, merge: bool) {
-        self.wind_down();
+    /// Stops the relay gracefully after `rounds` at most; another takes over.
+    pub(super) fn stop_within(&mut self, rounds: usize, merge: bool) {
+        self.drain(rounds);
+        self.crash(0, merge);
+    }
+
+    /// Goes on with the rows in memory and reads nothing more. Returns `true` if all rows were
+    /// settled and recorded within so many rounds.
+    fn drain(&mut self, rounds: usize) -> bool {
+        self.stopping = true;
         while !self.pages.is_empty() {
             self.answer(0);
         }
-        let mut rounds = 0..ROUNDS_OF_A_STOP;
-        let ended = rounds.any(|_| {
+        let complete = (0..rounds).any(|_| {
             self.publish(4);
             self.settle(0, None);
             self.record();
             self.machine.in_flight() == 0 && !self.machine.has_ready()
         });
-        assert!(
-            ended || self.broker.has_silent_queue(),
-            "the stop does not end: {self:#?}"
-        );
-        (0..6).for_each(|_| self.record());
-        if ended {
+        if complete {
+            (0..6).for_each(|_| self.record());
+            assert_eq!(self.machine.rows(), 0);
             self.check_nothing_repeats();
         }
-        self.crash(0, merge);
+        complete
     }
 
     /// Ends the relay at once; another takes over from the committed checkpoint.
