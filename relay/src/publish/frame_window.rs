@@ -21,7 +21,7 @@ pub struct Progress {
 /// The rows of one frame between admission and settlement.
 #[derive(Debug)]
 pub(super) struct FrameWindow {
-    pub(super) id: FrameId,
+    id: FrameId,
     /// Rows above the watermark, by position; `true` once settled.
     rows: VecDeque<(Position, bool)>,
     watermark: Option<Position>,
@@ -36,6 +36,10 @@ impl FrameWindow {
             watermark: None,
             closed: false,
         }
+    }
+
+    pub(super) const fn id(&self) -> FrameId {
+        self.id
     }
 
     /// Adds a row.

@@ -5,30 +5,25 @@
 //! out. [`Machine`] has no clock, no connection and no task, so property tests drive it through any
 //! order of events. `crate::session` and `crate::broker` do the I/O around it.
 
-mod admit;
+mod entry;
 mod frame_window;
-mod hand_out;
-mod isolation;
-mod key;
-mod key_retry;
+mod keys;
 mod machine;
 mod outcome;
-mod park;
+mod parking;
 mod patterns;
 mod pending_writes;
-mod retry;
-mod settle;
-mod topics;
+mod sending;
 mod unbound;
-mod unresponsive;
+mod window;
 
 pub use frame_window::{FrameId, Progress};
-pub use key::Hold;
-pub use key_retry::{KeyRequest, ParkedRow};
-pub use machine::{Batch, Machine, Settings};
+pub use keys::{Hold, KeyRequest, ParkedRow};
+pub use machine::{Machine, Settings};
 pub use outcome::{Disposition, Outcome, Settled};
 pub use patterns::TopicPatterns;
 pub use pending_writes::{Due, Park, PendingWrites, Reason, Reschedule};
+pub use sending::Batch;
 
 use crate::capture::Position;
 pub use postroom_message::Backoff;

@@ -70,6 +70,25 @@ pub struct Park {
     pub detail: Option<String>,
 }
 
+impl Park {
+    /// Returns a row that is parked before its first attempt.
+    pub(super) fn first(position: Position, reason: Reason, hold: Hold) -> Self {
+        let is_scheduled = reason == Reason::Scheduled;
+        Self {
+            position,
+            reason,
+            hold,
+            attempts: 0,
+            due: if is_scheduled {
+                Due::AsScheduled
+            } else {
+                Due::Never
+            },
+            detail: None,
+        }
+    }
+}
+
 /// A parked row whose attempt failed again.
 pub type Reschedule = Park;
 
@@ -83,13 +102,22 @@ pub struct PendingWrites {
     /// Parked rows to try again later.
     pub reschedules: Vec<Reschedule>,
     /// Keys with records in this write, each with the position of the recorded row.
-    pub(super) keys: Vec<(Position, Arc<str>)>,
+    keys: Vec<(Position, Arc<str>)>,
 }
 
 impl PendingWrites {
     /// Returns `true` if there is nothing to record.
     pub fn is_empty(&self) -> bool {
         self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
+    }
+
+    pub(super) fn add_key(&mut self, position: Position, key: Arc<str>) {
+        self.keys.push((position, key));
+    }
+
+    /// Returns the keys with records in this write, each with the position of the recorded row.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &(Position, Arc<str>)> {
+        self.keys.iter()
     }
 
     /// Adds the part of another write that concerns these locked rows.

@@ -12,9 +12,9 @@ impl World {
     /// Checks that the window is bounded. Only requested pages and due rows may exceed it.
     pub(super) fn check_bounds(&self) {
         assert!(self.machine.rows() <= self.settings.window_rows);
-        for (key, state) in &self.machine.keys {
+        for (key, state) in self.machine.keys().iter() {
             let pages = self.page_rows;
-            let waiting = state.waiting.len();
+            let waiting = state.waiting().count();
             assert!(
                 waiting <= self.settings.key_rows + pages,
                 "{key} fills the window with {waiting}"
@@ -91,8 +91,8 @@ impl World {
         assert!(self.machine.is_idle());
         assert_eq!(self.machine.held_keys(), 0);
         assert_eq!(self.checkpoint.finished, self.frames.len());
-        assert!(self.machine.keys.is_empty(), "keys are forgotten");
-        assert!(self.machine.parked_in_progress.is_empty());
+        assert_eq!(self.machine.keys().iter().count(), 0, "keys are forgotten");
+        assert!(self.machine.parked_in_progress().is_empty());
         for (&position, message) in &self.outbox {
             assert!(self.is_settled(position), "{position} is lost");
             if message.harm != Harm::None {

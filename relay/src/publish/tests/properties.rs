@@ -90,7 +90,7 @@ impl World {
     fn is_quiet(&mut self) -> bool {
         let recorded = matches!(self.recording, Recording::None);
         let delivered = self.checkpoint.finished == self.frames.len();
-        let nothing_asked = self.pages.is_empty() && self.machine.wanted_keys.is_empty();
+        let nothing_asked = self.pages.is_empty() && self.machine.keys().wants_none();
         let empty = self.table.rows.is_empty() && self.batches.is_empty();
         recorded && delivered && nothing_asked && empty && self.machine.is_idle()
     }

@@ -37,7 +37,7 @@ impl World {
         let batch = self.batches.remove(which % self.batches.len());
         let outcomes = self.broker.take(&self.messages(&batch), lost);
         for (position, outcome) in batch.into_iter().zip(outcomes) {
-            let was_parked = self.machine.in_flight[&position].was_parked();
+            let was_parked = self.machine.in_flight_row(position).was_parked();
             let settled = self.machine.settle(position, outcome.clone());
             let settled = settled.expect("it was in flight");
             assert!(broker::fits(&outcome, settled), "{outcome:?} {settled:?}");

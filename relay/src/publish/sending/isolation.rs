@@ -13,12 +13,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
+use crate::publish::Outcome;
+
 /// Number of a batch, in the order of handing out.
 pub(super) type BatchNumber = u64;
 
 /// The topics that are isolated.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct IsolatedTopics {
+    /// Most isolated batches in flight at once.
+    max_batches: usize,
     topics: HashMap<Arc<str>, IsolatedTopic, RandomState>,
     /// Number of the last batch that was handed out, isolated or not.
     last: BatchNumber,
@@ -50,8 +54,13 @@ impl IsolatedTopic {
 }
 
 impl IsolatedTopics {
-    pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+    pub(super) fn new(max_batches: usize) -> Self {
+        Self {
+            max_batches,
+            topics: HashMap::default(),
+            last: 0,
+            confirms: 0,
+        }
     }
 
     pub(super) fn contains(&self, topic: &Arc<str>) -> bool {
@@ -66,16 +75,15 @@ impl IsolatedTopics {
 
     /// Assigns the batch to one of `topics`: of the isolated ones without a batch in flight, to the
     /// first among those with the fewest overdue batches. Returns `None` if there is no such topic,
-    /// or if `max` isolated batches are in flight.
+    /// or if as many isolated batches are in flight as may be.
     pub(super) fn assign<'a>(
         &mut self,
         batch: BatchNumber,
         topics: impl Iterator<Item = &'a Arc<str>>,
-        max: usize,
     ) -> Option<Arc<str>> {
         let all = self.topics.values();
         let in_flight = all.filter(|isolated| isolated.in_flight.is_some()).count();
-        if in_flight >= max || in_flight == self.topics.len() {
+        if in_flight >= self.max_batches || in_flight == self.topics.len() {
             return None;
         }
         let idle = topics.filter_map(|topic| {
@@ -116,8 +124,29 @@ impl IsolatedTopics {
         self.topics.values().any(|isolated| isolated.unresponsive)
     }
 
+    /// Records the outcome of a message of the batch.
+    pub(super) fn settled(&mut self, topic: &Arc<str>, batch: BatchNumber, outcome: &Outcome) {
+        match outcome {
+            Outcome::Confirmed => {
+                // Confirms of unroutable messages do not count: the broker sends them even while its
+                // disk hangs.
+                self.confirms += 1;
+                self.answered(topic);
+            }
+            Outcome::Unroutable | Outcome::Nacked => self.answered(topic),
+            Outcome::Overdue => self.overdue(topic, batch),
+            Outcome::Rejected(_) | Outcome::Expired | Outcome::Unsent => {
+                self.unanswered(topic, batch);
+            }
+            Outcome::Unknown { .. } => {
+                self.unanswered(topic, batch);
+                self.channel_lost();
+            }
+        }
+    }
+
     /// Records that a message of the batch was left without a confirm.
-    pub(super) fn overdue(&mut self, topic: &Arc<str>, batch: BatchNumber) {
+    fn overdue(&mut self, topic: &Arc<str>, batch: BatchNumber) {
         let isolated = self.topics.entry(Arc::clone(topic)).or_default();
         // Counts the batch once: its other messages find no batch in flight.
         let in_flight = &mut isolated.in_flight;
@@ -128,7 +157,7 @@ impl IsolatedTopics {
     }
 
     /// Records that a message of the batch ended without an answer of the broker.
-    pub(super) fn unanswered(&mut self, topic: &Arc<str>, batch: BatchNumber) {
+    fn unanswered(&mut self, topic: &Arc<str>, batch: BatchNumber) {
         if let Some(isolated) = self.topics.get_mut(topic) {
             let in_flight = &mut isolated.in_flight;
             in_flight.take_if(|in_flight| in_flight.number == batch);
@@ -136,22 +165,15 @@ impl IsolatedTopics {
     }
 
     /// Records an answer of the broker to a message: its topic is no longer isolated.
-    pub(super) fn answered(&mut self, topic: &Arc<str>) {
+    fn answered(&mut self, topic: &Arc<str>) {
         if !self.topics.is_empty() {
             self.topics.remove(topic);
         }
     }
 
-    /// Records the confirm of a message that a queue took. Confirms of unroutable messages do not
-    /// count: the broker sends them even while its disk hangs.
-    pub(super) fn confirmed(&mut self, topic: &Arc<str>) {
-        self.confirms += 1;
-        self.answered(topic);
-    }
-
     /// Records the loss of a channel or the connection: no topic counts as unresponsive until
     /// others are answered again.
-    pub(super) fn channel_lost(&mut self) {
+    fn channel_lost(&mut self) {
         for isolated in self.topics.values_mut() {
             isolated.unresponsive = false;
         }
