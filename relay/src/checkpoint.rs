@@ -6,35 +6,35 @@ use crate::{
 };
 
 /// A partly delivered frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unfinished {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Unfinished {
     /// Snapshot at the frame's end.
-    pub(crate) to: Snapshot,
+    pub to: Snapshot,
     /// Highest position that the frame can hold.
-    pub(crate) upper: Position,
+    pub upper: Position,
     /// Position up to which all rows of the frame are delivered or parked.
-    pub(crate) watermark: Position,
+    pub watermark: Position,
 }
 
 /// A row of `outbox.checkpoint`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Checkpoint {
     /// Database on which the checkpoint was recorded.
-    pub(crate) identity: Identity,
+    pub identity: Identity,
     /// Snapshot whose visible rows are all delivered or parked.
-    pub(crate) delivered: Snapshot,
+    pub delivered: Snapshot,
     /// The frame under way; `None` if no frame is partly delivered.
-    pub(crate) unfinished: Option<Unfinished>,
+    pub unfinished: Option<Unfinished>,
     /// Walk after a rebase: rows up to the first position (the anchor) are walked, rows up to the second
     /// are settled.
-    pub(crate) walk: Option<(Position, Position)>,
+    pub walk: Option<(Position, Position)>,
     /// Floors, below which no undelivered row can appear.
-    pub(crate) floors: Floors,
+    pub floors: Floors,
 }
 
 impl Checkpoint {
     /// Returns the checkpoint before the first message.
-    pub(crate) fn beginning(identity: Identity) -> Self {
+    pub fn beginning(identity: Identity) -> Self {
         Self {
             identity,
             delivered: Snapshot::beginning(),

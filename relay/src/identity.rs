@@ -10,14 +10,14 @@ pub(crate) fn pattern(fence: &str) -> String {
 }
 
 /// Identity of a database and of its history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
     /// Identifier of the cluster, made by `initdb`. A physical copy has the same identifier.
-    pub(crate) system_identifier: i64,
+    pub system_identifier: i64,
     /// Oid of the database within the cluster.
-    pub(crate) database_oid: i64,
+    pub database_oid: i64,
     /// Timeline, which counts promotions.
-    pub(crate) timeline: i32,
+    pub timeline: i32,
 }
 
 /// Result of comparing a recorded identity with the current server.

@@ -31,6 +31,17 @@ mod standby;
 #[doc(hidden)]
 pub mod statements;
 
+/// Parts of a session, for `tests/model`. Not part of the public interface.
+#[doc(hidden)]
+pub mod model {
+    pub use crate::{
+        checkpoint::{Checkpoint, Unfinished},
+        frame_reader::Opened,
+        identity::Identity,
+        session::Frames,
+    };
+}
+
 pub use broker_error::BrokerError;
 pub use config::{
     Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,

@@ -10,7 +10,7 @@ const MAX_PAIRS: usize = 32;
 /// A pair is made by reading the sequence and *then*, in a later statement of a transaction that
 /// has no id yet, having `xid` assigned. A transaction with a higher id received the id later
 /// still, and its positions after that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pair {
     /// Id that was assigned after the sequence was read.
     pub xid: u64,
@@ -19,7 +19,7 @@ pub struct Pair {
 }
 
 /// Floors, kept as pairs, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Floors {
     pairs: Vec<Pair>,
 }

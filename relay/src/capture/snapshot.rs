@@ -10,7 +10,7 @@ use std::{fmt, str::FromStr};
 ///
 /// *`xmax` is not the next transaction id*: it is one past the highest that had finished. A running
 /// transaction may own an id from `xmax` on, and rows with positions already.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     xmin: u64,
     xmax: u64,

@@ -9,11 +9,11 @@ use crate::{
 
 /// An event of the reader. Each frame is opened, its rows follow, and it is closed.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum Event<M = Message> {
     Opened(Opened),
     Rows {
         frame: FrameId,
-        rows: Vec<Row<Message>>,
+        rows: Vec<Row<M>>,
     },
     Closed {
         frame: FrameId,
@@ -29,18 +29,21 @@ pub(crate) enum Event {
 }
 
 /// A frame whose rows follow.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) id: FrameId,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Opened {
+    /// Number of the frame in its session.
+    pub id: FrameId,
     /// `true` for the walk to the anchor of a rebase.
-    pub(crate) walk: bool,
-    pub(crate) to: Snapshot,
-    pub(crate) upper: Position,
+    pub walk: bool,
+    /// Snapshot at the frame's end.
+    pub to: Snapshot,
+    /// Highest position that the frame can hold.
+    pub upper: Position,
     /// Rows up to here were done by an earlier session.
-    pub(crate) done: Position,
+    pub done: Position,
     /// `true` if a crash can no longer take back what the frame's snapshot sees. Otherwise a commit
     /// must be recorded before any of the rows is published.
-    pub(crate) durable: bool,
+    pub durable: bool,
 }
 
 impl Opened {

@@ -12,7 +12,8 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use event::{Event, Opened};
+pub(crate) use event::Event;
+pub use event::Opened;
 pub(crate) use timer::Timer;
 
 use crate::{

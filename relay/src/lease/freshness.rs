@@ -16,7 +16,6 @@ use std::{
 pub(crate) struct LeaseFreshness {
     start: Instant,
     proven: Arc<AtomicU64>,
-    timeout: Duration,
 }
 
 /// A time before a statement was sent.
@@ -24,11 +23,10 @@ pub(crate) struct LeaseFreshness {
 pub(crate) struct SentAt(u64);
 
 impl LeaseFreshness {
-    pub(crate) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
             proven: Arc::new(AtomicU64::new(0)),
-            timeout,
         }
     }
 
@@ -40,11 +38,10 @@ impl LeaseFreshness {
         self.proven.fetch_max(asked.0, Ordering::Release);
     }
 
-    /// Returns `true` while the lease is certainly held, with a tenth of the timeout to spare.
-    pub(crate) fn is_fresh(&self) -> bool {
-        let now = self.start.elapsed().as_millis() as u64;
-        let age = now.saturating_sub(self.proven.load(Ordering::Acquire));
-        u128::from(age) < self.timeout.as_millis() * 9 / 10
+    /// Returns the time since the lease was last certainly held.
+    pub(crate) fn age(&self) -> Duration {
+        let proven = Duration::from_millis(self.proven.load(Ordering::Acquire));
+        self.start.elapsed().saturating_sub(proven)
     }
 }
 
@@ -56,15 +53,16 @@ mod tests {
 
     #[test]
     fn the_lease_is_fresh_from_the_time_a_statement_was_sent() {
-        let mut freshness = LeaseFreshness::new(Duration::from_secs(10));
-        assert!(freshness.is_fresh());
+        let mut freshness = LeaseFreshness::new();
+        let second = Duration::from_secs(1);
+        assert!(freshness.age() < second);
         // As if nine and a half seconds had passed since.
         freshness.start = Instant::now()
             .checked_sub(Duration::from_millis(9_500))
             .unwrap();
-        assert!(!freshness.is_fresh());
+        assert!(freshness.age() > 9 * second);
         let asked = freshness.now();
         freshness.renew(asked);
-        assert!(freshness.is_fresh());
+        assert!(freshness.age() < second);
     }
 }

@@ -54,7 +54,7 @@ impl LeaseConnection {
         answer::within(answer_timeout, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,
-            freshness: LeaseFreshness::new(answer_timeout),
+            freshness: LeaseFreshness::new(),
             name,
             answer_timeout,
             lane,

@@ -2,8 +2,8 @@
 //! outcomes.
 //!
 //! Rows, confirms, returns and errors go in; batches to publish, rows to park and watermarks go
-//! out. [`Machine`] has no clock, no connection and no task, so property tests drive it through any
-//! order of events. `crate::session` and `crate::broker` do the I/O around it.
+//! out. [`Machine`] has no clock, no connection and no task. `crate::session` and `crate::broker` do the
+//! I/O around it, and the property tests of `crate::session` drive it through any order of events.
 
 mod entry;
 mod frame_window;

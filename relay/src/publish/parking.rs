@@ -37,8 +37,8 @@ impl Parking {
         self.in_progress.insert(position)
     }
 
-    /// Leaves a parked row in the table unchanged.
-    pub(super) fn leave(&mut self, position: Position) {
+    /// Removes a parked row from memory; the row stays in the table.
+    pub(super) fn unload(&mut self, position: Position) {
         self.in_progress.remove(&position);
     }
 
@@ -102,7 +102,7 @@ impl Parking {
     pub(super) fn written(&mut self, write: &PendingWrites, locked: &[Position]) {
         for position in write.parked_positions() {
             if !locked.contains(&position) {
-                self.leave(position);
+                self.unload(position);
             }
         }
         if !locked.is_empty() {

@@ -134,7 +134,7 @@ impl PendingWrites {
     }
 
     /// Returns the positions of the parked rows that the write deletes or reschedules.
-    pub(super) fn parked_positions(&self) -> HashSet<Position> {
+    pub(crate) fn parked_positions(&self) -> HashSet<Position> {
         let rescheduled = self.reschedules.iter().map(|row| row.position);
         self.forgets.iter().copied().chain(rescheduled).collect()
     }

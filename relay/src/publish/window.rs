@@ -1,4 +1,4 @@
-//! The window: the open frames with their watermarks, and the room that rows in memory leave.
+//! The window: the open frames with their watermarks, and the room for more rows.
 
 #[cfg(test)]
 mod tests;

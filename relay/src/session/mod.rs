@@ -5,21 +5,21 @@
 //! checkpoint: after a crash, the database hands out again transaction ids that left no trace on
 //! disk, and a remembered snapshot would hide the new rows.
 
+mod core;
 mod engine;
-mod frames;
-mod on_event;
 mod parked_reader;
 mod prepare;
-mod state;
 
 use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::core::Frames;
+use self::core::{Core, Limits};
 use crate::{
     broker::{connection::ConnectionTask, open::Target},
     capture::PollInterval,
@@ -30,9 +30,7 @@ use crate::{
     lease::{LeaseConnection, LeaseTask},
 };
 use engine::{Engine, Inputs};
-use frames::Frames;
 use prepare::{Prepared, prepare};
-use state::SessionState;
 
 /// Longest wait for the lease's connection to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -78,7 +76,7 @@ pub(crate) async fn run(
     };
     let (to_parked_reader, retry_commands) = mpsc::channel(64);
     let (retry_events, from_parked_reader) = mpsc::channel(4);
-    let (to_lease, lease_commands) = mpsc::channel(2);
+    let (to_lease, lease_commands) = mpsc::channel(3);
     let (lease_events, from_lease) = mpsc::channel(4);
     let (connection_events, from_connection) = mpsc::channel(config.amqp.channels * 2 + 8);
     let freshness = lease.freshness.clone();
@@ -124,17 +122,21 @@ pub(crate) async fn run(
         lease_task: from_lease,
         connection: from_connection,
     };
+    let limits = Limits {
+        batch: config.amqp.batch,
+        checkpoint_interval: config.publish.checkpoint_interval,
+        lease_timeout: config.lease.timeout,
+        drain_timeout: config.lease.drain_timeout,
+    };
     let engine = Engine {
-        machine,
-        frames: Frames::new(start),
-        already_parked,
+        core: Core::new(limits, machine, start, already_parked, Instant::now()),
+        channels: Vec::new(),
         floors,
         freshness,
         to_lease,
         to_parked_reader,
         reporter: reporter.clone(),
-        config: config.clone(),
-        state: SessionState::new(),
+        maintenance_interval: config.retention.check_interval,
     };
     let ended = engine.run(inputs, shutdown).await;
 

@@ -52,18 +52,18 @@ pub(super) enum Command {
 
 /// An event of the task.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum Event<M = Message> {
     /// Rows that are due: keys to scan, and rows that hold nothing.
     Due {
         keys: Vec<Arc<str>>,
-        singles: Vec<ParkedRow<Message>>,
+        singles: Vec<ParkedRow<M>>,
         /// `true` if more rows are due.
         more: bool,
     },
     /// A page of a key's parked rows.
     KeyRows {
         request: KeyRequest,
-        rows: Vec<ParkedRow<Message>>,
+        rows: Vec<ParkedRow<M>>,
         more: bool,
     },
     /// Reading failed; no events follow.

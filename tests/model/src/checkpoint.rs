@@ -1,52 +1,26 @@
-//! The model of the relay's checkpoint.
-//!
-//! The relay's own type holds more fields and is private. The fields here are the same and are derived in
-//! the same way.
+//! Checkpoints, which are the relay's own, on their way to the table.
 
-use relay::capture::{Floors, Position, Snapshot};
+use relay::{
+    capture::Position,
+    model::{Checkpoint, Identity, Unfinished},
+};
 
-use crate::hashed::Hashed;
+/// The one database of the model.
+const DATABASE: Identity = Identity {
+    system_identifier: 1,
+    database_oid: 1,
+    timeline: 1,
+};
 
-/// A partly delivered frame.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Unfinished {
-    pub(crate) to: Hashed<Snapshot>,
-    pub(crate) upper: Position,
-    pub(crate) watermark: Position,
+/// Returns the checkpoint before the first message.
+pub(crate) fn beginning() -> Checkpoint {
+    Checkpoint::beginning(DATABASE)
 }
 
-/// Progress of delivery: the delivered snapshot and the frame under way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Progress {
-    pub(crate) delivered: Hashed<Snapshot>,
-    pub(crate) unfinished: Option<Unfinished>,
-}
-
-/// A row of `outbox.checkpoint`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Checkpoint {
-    pub(crate) progress: Progress,
-    pub(crate) floors: Hashed<Floors>,
-}
-
-impl Checkpoint {
-    pub(crate) fn beginning() -> Self {
-        Self {
-            progress: Progress {
-                delivered: Hashed(Snapshot::beginning()),
-                unfinished: None,
-            },
-            floors: Hashed(Floors::default()),
-        }
-    }
-}
-
-impl Progress {
-    /// Returns `true` if the row is delivered according to this progress.
-    pub(crate) fn covers(&self, xid: u64, position: Position) -> bool {
-        let in_frame = |frame: &Unfinished| frame.to.sees(xid) && position <= frame.watermark;
-        self.delivered.sees(xid) || self.unfinished.as_ref().is_some_and(in_frame)
-    }
+/// Returns `true` if the row is delivered according to the checkpoint.
+pub(crate) fn covers(checkpoint: &Checkpoint, xid: u64, position: Position) -> bool {
+    let in_frame = |frame: &Unfinished| frame.to.sees(xid) && position <= frame.watermark;
+    checkpoint.delivered.sees(xid) || checkpoint.unfinished.as_ref().is_some_and(in_frame)
 }
 
 /// A checkpoint being recorded: its transaction has an id and is not committed.

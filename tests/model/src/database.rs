@@ -1,10 +1,12 @@
 //! The model of PostgreSQL: transaction ids, the sequence, locks, the log and snapshots.
 
-use relay::capture::{Position, Snapshot};
+use relay::{
+    capture::{Position, Snapshot},
+    model::Checkpoint,
+};
 
 use crate::{
-    checkpoint::{Checkpoint, Recording},
-    hashed::Hashed,
+    checkpoint::Recording,
     log::{Entry, Log},
     scenario::Scenario,
     writer::{Stage, Writer},
@@ -55,7 +57,7 @@ impl Database {
 
     /// Returns a new snapshot. Transactions that run with an id above the highest finished id are not in
     /// the snapshot's list, but at or above its `xmax`.
-    pub(crate) fn snapshot(&self) -> Hashed<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let xmax = self.highest_finished + 1;
         let writers = self.writers.iter().filter(|writer| writer.is_running());
         let mut running: Vec<u64> = writers
@@ -69,7 +71,7 @@ impl Database {
         let text = format!("{xmin}:{xmax}:{}", list.join(","));
         // The list is sorted and within the bounds by construction.
         #[expect(clippy::expect_used)]
-        Hashed(text.parse().expect("a snapshot"))
+        text.parse().expect("a snapshot")
     }
 
     pub(crate) const fn assign_xid(&mut self) -> u64 {

@@ -1,8 +1,11 @@
 //! A frame in a relay's memory.
 
-use relay::capture::{Frame, Page, Position, Snapshot};
+use relay::{
+    capture::{Frame, Page, Position},
+    publish::FrameId,
+};
 
-use crate::{database::Database, hashed::Hashed, writer::MessageId};
+use crate::{database::Database, writer::MessageId};
 
 /// Number of rows in a page: the smallest, so that frames are read in several pages.
 const PAGE_ROWS: usize = 1;
@@ -31,10 +34,7 @@ pub(crate) struct Row {
 /// A frame that has been read and is not recorded as delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OpenFrame {
-    pub(crate) to: Hashed<Snapshot>,
-    pub(crate) upper: Position,
-    /// Position up to which an earlier session delivered the rows.
-    pub(crate) done: Position,
+    pub(crate) id: FrameId,
     /// `true` if a crash can no longer undo the transactions visible in the frame's snapshot.
     pub(crate) durable: bool,
     pub(crate) rows: Vec<Row>,
@@ -46,12 +46,12 @@ impl OpenFrame {
     }
 
     /// Returns the position of the last row of the longest confirmed prefix.
-    pub(crate) fn watermark(&self) -> Position {
+    pub(crate) fn watermark(&self) -> Option<Position> {
         let confirmed = self
             .rows
             .iter()
             .take_while(|row| row.state == RowState::Confirmed);
-        confirmed.last().map_or(self.done, |row| row.position)
+        confirmed.last().map(|row| row.position)
     }
 }
 

@@ -4,6 +4,7 @@ use stateright::Property;
 
 use crate::{
     Protocol,
+    checkpoint::covers,
     frame::{RowState, committed_rows},
     session::Session,
     world::World,
@@ -109,9 +110,8 @@ fn nothing_skipped(world: &World) -> bool {
     let Some(checkpoint) = &world.database.checkpoint else {
         return true;
     };
-    let progress = &checkpoint.progress;
     committed_rows(&world.database)
-        .filter(|row| progress.covers(row.xid, row.position))
+        .filter(|row| covers(checkpoint, row.xid, row.position))
         .all(|row| world.broker.contains(&row.message))
 }
 
@@ -132,7 +132,7 @@ fn is_ordered(world: &World) -> bool {
 fn can_start(world: &World) -> bool {
     let xmax = world.database.snapshot().xmax();
     let checkpoint = world.database.checkpoint.as_ref();
-    checkpoint.is_none_or(|checkpoint| checkpoint.progress.delivered.xmax() <= xmax)
+    checkpoint.is_none_or(|checkpoint| checkpoint.delivered.xmax() <= xmax)
 }
 
 fn floors_rise(world: &World) -> bool {

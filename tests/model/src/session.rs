@@ -1,12 +1,15 @@
 //! The model of a session: all state that must not outlive a connection.
 
-use relay::capture::{Floors, Frame, Frontier, Pair, Position, Snapshot};
+use relay::{
+    capture::{Floors, Frame, Frontier, Pair, Position, Snapshot},
+    model::{Frames, Opened, Unfinished},
+    publish::Progress,
+};
 
 use crate::{
-    checkpoint::{Checkpoint, Progress, Recording, Unfinished},
+    checkpoint::{self, Recording},
     database::Database,
     frame::{self, OpenFrame, Row, RowState},
-    hashed::Hashed,
     scenario::{Scenario, Trap},
 };
 
@@ -14,14 +17,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     /// Last snapshot that was read; its rows may still be in memory.
-    pub(crate) read: Hashed<Snapshot>,
+    pub(crate) read: Snapshot,
     /// Last snapshot whose rows are all delivered, as of the last record.
-    pub(crate) delivered: Hashed<Snapshot>,
-    pub(crate) floors: Hashed<Floors>,
-    /// Frames not recorded as delivered, oldest first.
+    pub(crate) delivered: Snapshot,
+    /// Floors as of the last record that is known to be durable.
+    pub(crate) floors: Floors,
+    /// The relay's own list of open frames, from which it makes checkpoints.
+    frames: Frames,
+    /// Rows of frames not recorded as delivered, oldest first.
     pub(crate) open: Vec<OpenFrame>,
-    /// Highest position known to be allocated.
-    upper: Position,
     /// `true` if there is progress whose recording has not begun.
     pub(crate) unrecorded: bool,
     /// `true` once the relay has lost the lease and can no longer record.
@@ -34,26 +38,25 @@ impl Session {
     /// Begins at the durable checkpoint, with the frame that was under way.
     pub(crate) fn start(database: &Database, scenario: &Scenario) -> Self {
         let recorded = database.checkpoint.clone();
-        let Checkpoint { progress, floors } = recorded.unwrap_or_else(Checkpoint::beginning);
+        let start = recorded.unwrap_or_else(checkpoint::beginning);
         let mut session = Self {
-            read: progress.delivered.clone(),
-            delivered: progress.delivered,
-            floors,
+            read: start.delivered.clone(),
+            delivered: start.delivered.clone(),
+            floors: start.floors.clone(),
+            frames: Frames::new(start.clone()),
             open: Vec::new(),
-            upper: 0,
             unrecorded: true,
             lease_lost: false,
             connected: true,
         };
-        if let Some(unfinished) = progress.unfinished {
+        if let Some(unfinished) = start.unfinished {
             let Unfinished {
                 to,
                 upper,
                 watermark,
             } = unfinished;
-            let (from, floors) = (&session.delivered, &session.floors);
-            let frontier = Frontier::of(from, floors);
-            let frame = Frame::new(frontier, to.0.clone(), upper, Some(watermark));
+            let frontier = Frontier::of(&session.delivered, &session.floors);
+            let frame = Frame::new(frontier, to.clone(), upper, Some(watermark));
             let rows = frame::read(database, frame);
             // The frame was recorded by a synchronous commit, so the rows that it sees are durable.
             session.open(scenario, to, upper, watermark, true, rows);
@@ -67,7 +70,7 @@ impl Session {
         let upper = database.last_position;
         let floors = self.floors_for_reading(scenario);
         let frontier = Frontier::of(&self.read, &floors);
-        let frame = Frame::new(frontier, to.0.clone(), upper, None);
+        let frame = Frame::new(frontier, to.clone(), upper, None);
         let rows = frame::read(database, frame);
         if rows.is_empty() {
             self.read = to;
@@ -78,7 +81,7 @@ impl Session {
     }
 
     fn floors_for_reading(&self, scenario: &Scenario) -> Floors {
-        let mut floors = self.floors.0.clone();
+        let mut floors = self.floors.clone();
         if scenario.has(Trap::HighestDeliveredPosition) {
             // Stragglers have lower ids, so only the floor of new rows is raised.
             let xid = self.read.xmax() - 1;
@@ -86,7 +89,7 @@ impl Session {
             pairs.retain(|pair| pair.xid < xid);
             pairs.push(Pair {
                 xid,
-                position: self.upper,
+                position: self.frames.upper(),
             });
             floors = Floors::from_pairs(pairs);
         }
@@ -96,7 +99,7 @@ impl Session {
     fn open(
         &mut self,
         scenario: &Scenario,
-        to: Hashed<Snapshot>,
+        to: Snapshot,
         upper: Position,
         done: Position,
         durable: bool,
@@ -111,15 +114,19 @@ impl Session {
             Some(row) if scenario.has(Trap::HighestDeliveredPosition) => row,
             _ => upper,
         };
-        self.upper = self.upper.max(known);
         self.unrecorded = true;
-        self.open.push(OpenFrame {
-            to,
-            upper,
-            done,
-            durable,
-            rows,
-        });
+        let id = self.open.last().map_or(1, |frame| frame.id + 1);
+        if !self.lease_lost {
+            self.frames.opened(Opened {
+                id,
+                walk: false,
+                to,
+                upper: known,
+                done,
+                durable,
+            });
+        }
+        self.open.push(OpenFrame { id, durable, rows });
     }
 
     /// Returns the rows in memory, in the order in which they were read.
@@ -163,54 +170,48 @@ impl Session {
     }
 
     fn progress(&self) -> Progress {
-        let finished = self.open.iter().take_while(|frame| frame.is_finished());
-        let delivered = finished.last().map_or(&self.delivered, |frame| &frame.to);
-        let current = self.open.iter().find(|frame| !frame.is_finished());
-        let unfinished = current.map(|frame| Unfinished {
-            to: frame.to.clone(),
-            upper: frame.upper,
-            watermark: frame.watermark(),
-        });
+        let mut frames = self.open.iter().peekable();
+        let mut finished = None;
+        while let Some(frame) = frames.next_if(|frame| frame.is_finished()) {
+            finished = Some(frame.id);
+        }
+        let current = frames.next();
         Progress {
-            delivered: delivered.clone(),
-            unfinished,
+            finished,
+            current: current.map(|frame| frame.id),
+            watermark: current.and_then(OpenFrame::watermark),
         }
     }
 
     /// Begins to record the progress. The position of the pair was read with an earlier snapshot; the id is
     /// new.
     pub(crate) fn begin_record(&mut self, xid: u64) -> Recording {
-        let progress = self.progress();
-        let finished = self
-            .open
-            .iter()
-            .take_while(|frame| frame.is_finished())
-            .count();
-        self.open.drain(..finished);
-        self.delivered = progress.delivered.clone();
+        let checkpoint = self.frames.checkpoint(self.progress());
+        self.drop_finished();
+        self.delivered = checkpoint.delivered.clone();
         self.unrecorded = false;
         Recording {
             xid,
-            checkpoint: Checkpoint {
-                progress,
-                floors: self.floors.clone(),
-            },
-            position: self.upper,
+            checkpoint,
+            position: self.frames.upper(),
         }
     }
 
     /// Adds the pair that a durable record proves.
     pub(crate) fn recorded(&mut self, pair: Pair) {
-        let xmin = self.delivered.xmin();
-        self.floors.add(pair, xmin);
+        self.floors = self.frames.recorded(pair.xid, pair.position).clone();
     }
 
     /// Discards the state that matters only to records, which the session can no longer make.
     pub(crate) fn forget_progress(&mut self) {
         self.lease_lost = true;
-        self.delivered = Hashed(Snapshot::beginning());
-        self.upper = 0;
+        self.delivered = Snapshot::beginning();
+        self.frames = Frames::new(checkpoint::beginning());
         self.unrecorded = false;
+        self.drop_finished();
+    }
+
+    fn drop_finished(&mut self) {
         let finished = self.open.iter().take_while(|frame| frame.is_finished());
         let finished = finished.count();
         self.open.drain(..finished);
@@ -224,8 +225,8 @@ impl Session {
             return;
         }
         self.forget_progress();
-        self.read = Hashed(Snapshot::beginning());
-        self.floors = Hashed(Floors::default());
+        self.read = Snapshot::beginning();
+        self.floors = Floors::default();
         if !scenario.has(Trap::PublishBeforeFlush) {
             self.open.retain(|frame| frame.durable);
         }

@@ -1,9 +1,12 @@
 //! State of the whole system, and the effect of each step.
 
-use relay::capture::{Pair, Position};
+use relay::{
+    capture::{Pair, Position},
+    model::Checkpoint,
+};
 
 use crate::{
-    checkpoint::{Checkpoint, Recording},
+    checkpoint::{Recording, covers},
     database::{Database, RELAYS},
     frame::{RowState, committed_rows},
     scenario::{Scenario, Trap},
@@ -163,10 +166,11 @@ impl World {
     }
 
     fn covers_less(&self, recording: &Recording, old: &Checkpoint) -> bool {
-        let (new, old) = (&recording.checkpoint.progress, &old.progress);
+        let new = &recording.checkpoint;
         new.delivered.xmax() < old.delivered.xmax()
-            || committed_rows(&self.database)
-                .any(|row| old.covers(row.xid, row.position) && !new.covers(row.xid, row.position))
+            || committed_rows(&self.database).any(|row| {
+                covers(old, row.xid, row.position) && !covers(new, row.xid, row.position)
+            })
     }
 
     fn flush(&mut self) {

@@ -1,4 +1,4 @@
-//! What a key's parked rows hold back.
+//! Holds of a key's parked rows on the rows that follow.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Keys: which row of each key goes next, and what its parked rows hold back.
+//! Keys: the order of each key's rows, and the holds of its parked rows.
 
 mod holds;
 mod scan;

@@ -63,7 +63,7 @@ pub(super) struct RetryScan {
     must_repeat: bool,
 }
 
-/// What follows once the rows of a page have been tried.
+/// Step that follows once the rows of a page have been tried.
 #[derive(Debug)]
 pub(super) enum After {
     /// Nothing: no page was being tried.

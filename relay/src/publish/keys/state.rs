@@ -32,22 +32,22 @@ impl PendingPark {
     }
 }
 
-/// What follows for the rows of a key.
+/// Next step for the rows of a key.
 #[derive(Debug)]
 pub(in crate::publish) enum Next<M> {
     /// Park the pending rows that no frame row in memory precedes.
     Park(Vec<PendingPark>),
     /// Send the row.
     Send(Entry<M>),
-    /// Leave the parked row in the table unchanged.
-    Leave(Entry<M>),
+    /// Skip the parked row: it stays in the table unchanged.
+    Skip(Entry<M>),
     /// Park the row behind an earlier one.
     Behind(Entry<M>, Hold),
     /// Nothing.
     Nothing,
 }
 
-/// Rows of one key in memory, and what its parked rows hold back.
+/// Rows of one key in memory, and the holds of its parked rows.
 #[derive(Debug)]
 pub(in crate::publish) struct KeyState<M> {
     /// The row that is ready or in flight: `true` if it came from a frame; `None` if there is none.
@@ -125,7 +125,7 @@ impl<M> KeyState<M> {
         };
         if entry.was_parked() {
             if self.scan.skips(&entry.topic) {
-                return Next::Leave(entry);
+                return Next::Skip(entry);
             }
         } else if let Some(hold) = self.hold_for_waiting(&entry.topic) {
             self.from_frames -= 1;

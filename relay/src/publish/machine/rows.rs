@@ -119,8 +119,8 @@ impl<M> Machine<M> {
         loop {
             match self.keys.next(key) {
                 Next::Send(entry) => return self.sending.add(entry),
-                Next::Leave(entry) => {
-                    self.parking.leave(entry.position);
+                Next::Skip(entry) => {
+                    self.parking.unload(entry.position);
                     self.window.release(&entry);
                 }
                 Next::Behind(entry, hold) => {

@@ -1,4 +1,4 @@
-//! Rows that leave memory: each is delivered, dropped or parked.
+//! Settlement of rows: each is delivered, dropped, parked or sent again.
 
 use super::Machine;
 use crate::{

@@ -2,23 +2,27 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Keys, Machine, PendingWrites};
-use crate::{
-    capture::Position,
-    publish::{entry::Entry, keys::KeyState},
-};
+use super::{Machine, PendingWrites};
+use crate::{capture::Position, publish::keys::KeyState};
 
 impl<M> Machine<M> {
-    pub(in crate::publish) fn keys(&self) -> &Keys<M> {
-        &self.keys
+    /// Returns the number of rows that wait behind the first of each key.
+    pub(crate) fn waiting_rows(&self) -> impl Iterator<Item = usize> {
+        self.keys.iter().map(|(_, state)| state.waiting().count())
     }
 
-    pub(in crate::publish) fn in_flight_row(&self, position: Position) -> &Entry<M> {
-        self.sending.in_flight_row(position)
+    /// Returns `true` if no page of parked rows is to be requested.
+    pub(crate) fn wants_no_page(&self) -> bool {
+        self.keys.wants_none()
+    }
+
+    /// Returns `true` if a row in flight was parked before.
+    pub(crate) fn was_parked(&self, position: Position) -> bool {
+        self.sending.in_flight_row(position).was_parked()
     }
 
     /// Checks all counters. `recording` is the write on its way to the table.
-    pub(in crate::publish) fn check_counters(&self, recording: Option<&PendingWrites>) {
+    pub(crate) fn check_counters(&self, recording: Option<&PendingWrites>) {
         let waiting = self.keys.iter().flat_map(|(_, state)| state.waiting());
         let all: Vec<_> = self.sending.entries().chain(waiting).collect();
         let bytes = all.iter().map(|entry| entry.bytes).sum();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Batch, BatchNumber, InFlight, Ready, Row, Sending};
+use super::{Batch, BatchNumber, Ready, Row, Sending};
 use crate::capture::Position;
 
 impl<M> Sending<M> {
@@ -54,9 +54,10 @@ impl<M> Sending<M> {
     }
 
     fn hand_out(&mut self, position: Position, batch: BatchNumber) -> Option<Arc<Row<M>>> {
-        let ready = self.ready.remove(&position)?;
+        let mut ready = self.ready.remove(&position)?;
         let row = Arc::clone(ready.entry.row());
-        self.in_flight.insert(position, InFlight { ready, batch });
+        ready.batch = batch;
+        self.in_flight.insert(position, ready);
         Some(row)
     }
 
@@ -65,7 +66,7 @@ impl<M> Sending<M> {
         let first = batch.first();
         let first = first.and_then(|row| self.in_flight.get(&row.position));
         first.is_some_and(|row| {
-            let topic = &row.ready.entry.topic;
+            let topic = &row.entry.topic;
             self.isolation.is_isolated(topic, row.batch)
         })
     }

@@ -32,6 +32,8 @@ pub(super) struct Ready<M> {
     /// Times that the broker closed a channel or connection over the row's batch. Above zero, the
     /// row is *suspect* and sent alone.
     closures: u8,
+    /// Number of the last batch that held the row.
+    batch: BatchNumber,
 }
 
 impl<M> Ready<M> {
@@ -40,18 +42,11 @@ impl<M> Ready<M> {
     }
 }
 
-/// A row that was handed out.
-#[derive(Debug)]
-struct InFlight<M> {
-    ready: Ready<M>,
-    batch: BatchNumber,
-}
-
 /// The rows that are ready or in flight.
 #[derive(Debug)]
 pub(super) struct Sending<M> {
     ready: BTreeMap<Position, Ready<M>>,
-    in_flight: HashMap<Position, InFlight<M>, RandomState>,
+    in_flight: HashMap<Position, Ready<M>, RandomState>,
     /// The suspect row in flight, which is sent alone.
     suspect: Option<Position>,
     isolation: IsolatedTopics,
@@ -72,7 +67,12 @@ impl<M> Sending<M> {
 
     /// Makes a row ready to be handed out.
     pub(super) fn add(&mut self, entry: Entry<M>) {
-        self.put_back(Ready { entry, closures: 0 });
+        let (closures, batch) = (0, 0);
+        self.put_back(Ready {
+            entry,
+            closures,
+            batch,
+        });
     }
 
     /// Makes a row ready as before.
@@ -94,18 +94,17 @@ impl<M> Sending<M> {
 
     /// Returns all rows that are ready or in flight.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<M>> {
-        let in_flight = self.in_flight.values().map(|row| &row.ready);
-        let all = self.ready.values().chain(in_flight);
-        all.map(|ready| &ready.entry)
+        let all = self.ready.values().chain(self.in_flight.values());
+        all.map(Ready::entry)
     }
 
     /// Takes a message that was handed out and has this outcome; `None` if it was not in flight.
     pub(super) fn take(&mut self, position: Position, outcome: &Outcome) -> Option<Ready<M>> {
-        let InFlight { ready, batch } = self.in_flight.remove(&position)?;
+        let sent = self.in_flight.remove(&position)?;
         self.suspect = self.suspect.filter(|suspect| *suspect != position);
-        let topic = &ready.entry.topic;
-        self.isolation.settled(topic, batch, outcome);
-        Some(ready)
+        let topic = &sent.entry.topic;
+        self.isolation.settled(topic, sent.batch, outcome);
+        Some(sent)
     }
 
     /// Makes a message ready again without its suspicion, since it was left without a confirm.

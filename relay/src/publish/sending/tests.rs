@@ -4,6 +4,6 @@ use super::{Entry, Position, Sending};
 
 impl<M> Sending<M> {
     pub(in crate::publish) fn in_flight_row(&self, position: Position) -> &Entry<M> {
-        &self.in_flight[&position].ready.entry
+        &self.in_flight[&position].entry
     }
 }

@@ -1,14 +1,14 @@
 //! Property test: random orders of events.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::{
     broker::{Broker, QUEUES},
     message::Message,
-    steps::{Step, TOPICS, settings, step},
-    world::{Recording, World},
+    steps::{Step, TOPICS, limits, settings, step},
+    world::{Link, Recording, World},
 };
 use crate::capture::Position;
 
@@ -36,16 +36,18 @@ impl World {
                 self.write(message, stay_open);
             }
             Step::Commit(number) => self.commit(number.map(key).as_ref()),
-            Step::Capture => self.capture(),
+            Step::Capture(durable) => self.capture(durable),
             Step::Read(rows) => (0..rows).for_each(|_| self.read()),
-            Step::Publish(most) => self.publish(most),
             Step::Settle(which, lost) => self.settle(which, lost),
             Step::Unsend(which) => self.unsend(which),
             Step::Record => self.record(),
             Step::Ask => self.ask(),
             Step::Answer(which) => self.answer(which),
             Step::Poll => self.poll(),
-            Step::Tick(by) => self.now += by,
+            Step::Tick(by) => {
+                self.now += by;
+                self.run_commands();
+            }
             Step::Bind(topic, queue) => self.broker.bind(&TOPICS[topic].into(), queue),
             Step::Unbind(topic, queue) => self.broker.unbind(&TOPICS[topic].into(), queue),
             Step::Fill(queue, full) => self.broker.fill(queue, full),
@@ -63,7 +65,13 @@ impl World {
                 }
             }
             Step::Crash(reached, merge) => self.crash(reached, merge),
-            Step::BeginStop => self.stopping = true,
+            Step::BeginStop => self.begin_stop(),
+            Step::Reconnect(reached) => self.reconnect(reached),
+            Step::Block(blocked) => self.block(blocked),
+            Step::Silent(silent) => {
+                let age = self.limits.lease_timeout * u32::from(silent);
+                self.lease_age = age;
+            }
             Step::Stop(merge) => self.stop(merge),
             Step::StopWithin(rounds, merge) => self.stop_within(rounds, merge),
         }
@@ -84,15 +92,21 @@ impl World {
         for key in &open {
             self.commit(key.as_ref());
         }
-        self.capture();
+        self.capture(false);
+        self.lease_age = Duration::ZERO;
+        if self.link == Link::Lost {
+            self.connect();
+        }
+        self.block(false);
     }
 
-    fn is_quiet(&mut self) -> bool {
+    fn is_quiet(&self) -> bool {
         let recorded = matches!(self.recording, Recording::None);
-        let delivered = self.checkpoint.finished == self.frames.len();
-        let nothing_asked = self.pages.is_empty() && self.machine.keys().wants_none();
+        let delivered = self.finished() == self.frames.len();
+        let machine = self.core.machine();
+        let nothing_asked = self.pages.is_empty() && machine.wants_no_page();
         let empty = self.table.rows.is_empty() && self.batches.is_empty();
-        recorded && delivered && nothing_asked && empty && self.machine.is_idle()
+        recorded && delivered && nothing_asked && empty && machine.is_idle()
     }
 
     /// Runs until nothing is left to do; an operator discards the messages that can never be
@@ -104,7 +118,6 @@ impl World {
                 return;
             }
             (0..4).for_each(|_| self.read());
-            self.publish(4);
             self.settle(0, None);
             self.record();
             self.ask();
@@ -128,13 +141,14 @@ proptest! {
     #[test]
     fn g3_g4_nothing_is_lost_and_every_key_stays_in_order(
         settings in settings(),
+        limits in limits(),
         page_rows in 1_usize..5,
         bound in prop::collection::vec((0..TOPICS.len(), 0..QUEUES), 0..8),
         steps in prop::collection::vec(step(), 1..150),
     ) {
         let bound: Vec<(Arc<str>, usize)> =
             bound.into_iter().map(|(topic, queue)| (TOPICS[topic].into(), queue)).collect();
-        let mut world = World::new(settings, page_rows, Broker::new(&bound));
+        let mut world = World::new(settings, limits, page_rows, Broker::new(&bound));
         for step in &steps {
             world.step(step);
         }

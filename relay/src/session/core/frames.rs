@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// The frames of a session. Does no I/O.
-#[derive(Debug)]
-pub(super) struct Frames {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frames {
     /// The checkpoint as of the last finished frame.
     checkpoint: Checkpoint,
     open: VecDeque<Opened>,
@@ -22,7 +22,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(checkpoint: Checkpoint) -> Self {
+    /// Makes the list of a session that begins at a checkpoint.
+    pub fn new(checkpoint: Checkpoint) -> Self {
         Self {
             upper: checkpoint.floors.highest(),
             checkpoint,
@@ -31,7 +32,8 @@ impl Frames {
         }
     }
 
-    pub(super) fn opened(&mut self, frame: Opened) {
+    /// Records that a frame is open.
+    pub fn opened(&mut self, frame: Opened) {
         self.upper = self.upper.max(frame.upper);
         self.open.push_back(frame);
     }
@@ -48,7 +50,7 @@ impl Frames {
     }
 
     /// Returns the checkpoint to record, given the progress of the frames.
-    pub(super) fn checkpoint(&mut self, progress: Progress) -> Checkpoint {
+    pub fn checkpoint(&mut self, progress: Progress) -> Checkpoint {
         self.wants_floor = false;
         while let Some(frame) = self
             .open
@@ -80,13 +82,13 @@ impl Frames {
     }
 
     /// Returns the position to pair with the id of a transaction that is about to begin.
-    pub(super) const fn upper(&self) -> Position {
+    pub const fn upper(&self) -> Position {
         self.upper
     }
 
     /// Records that a transaction wrote a checkpoint after `position` had been handed out; returns
     /// the floors.
-    pub(super) fn recorded(&mut self, xid: u64, position: Position) -> &Floors {
+    pub fn recorded(&mut self, xid: u64, position: Position) -> &Floors {
         let xmin = self.checkpoint.delivered.xmin();
         self.checkpoint.floors.add(Pair { xid, position }, xmin);
         &self.checkpoint.floors

@@ -5,20 +5,20 @@ use std::{
     sync::Arc,
 };
 
-use super::{message::Harm, world::World};
+use super::{
+    message::Harm,
+    world::{Recording, World},
+};
 use crate::capture::Position;
 
 impl World {
     /// Checks that the window is bounded. Only requested pages and due rows may exceed it.
     pub(super) fn check_bounds(&self) {
-        assert!(self.machine.rows() <= self.settings.window_rows);
-        for (key, state) in self.machine.keys().iter() {
-            let pages = self.page_rows;
-            let waiting = state.waiting().count();
-            assert!(
-                waiting <= self.settings.key_rows + pages,
-                "{key} fills the window with {waiting}"
-            );
+        let machine = self.core.machine();
+        assert!(machine.rows() <= self.settings.window_rows);
+        for waiting in machine.waiting_rows() {
+            let most = self.settings.key_rows + self.page_rows;
+            assert!(waiting <= most, "a key fills the window with {waiting}");
         }
     }
 
@@ -26,12 +26,29 @@ impl World {
     /// order.
     pub(super) fn check_one_in_flight_per_key(&self) {
         let mut keys = BTreeSet::new();
-        for position in self.batches.iter().flatten() {
+        for position in self.batches.iter().flat_map(|(_, batch)| batch) {
             let message = &self.outbox[position];
             if message.is_ordered() {
                 assert!(keys.insert(&message.key), "two of {:?}", message.key);
             }
         }
+    }
+
+    /// Checks that a crash of the database can no longer take back any of these rows (G2).
+    pub(super) fn check_durable(&self, batch: &[Position]) {
+        for position in batch {
+            let durable = self.durable.contains(position);
+            assert!(durable, "{position} may still be taken back");
+        }
+    }
+
+    /// Checks the machine's counters.
+    pub(super) fn check_counters(&self) {
+        let write = match &self.recording {
+            Recording::None => None,
+            Recording::Sent(_, write) | Recording::Durable(write, _) => Some(write),
+        };
+        self.core.machine().check_counters(write);
     }
 
     fn is_settled(&self, position: Position) -> bool {
@@ -42,8 +59,8 @@ impl World {
 
     /// Checks that the committed watermark passed only rows that are delivered, dropped or parked.
     pub(super) fn check_watermark(&self) {
-        let (done, current) = self.frames.split_at(self.checkpoint.finished);
-        let watermark = self.checkpoint.watermark;
+        let (done, current) = self.frames.split_at(self.finished());
+        let watermark = self.watermark();
         let passed = current.first().into_iter().flatten();
         let passed = passed.filter(|&&position| position <= watermark);
         for position in done.iter().flatten().chain(passed) {
@@ -58,8 +75,8 @@ impl World {
     /// Checks that no row is published again whose delivery is recorded: the watermark has passed
     /// the row, and it is not parked.
     pub(super) fn check_not_recorded(&self, batch: &[Position]) {
-        let (done, current) = self.frames.split_at(self.checkpoint.finished);
-        let watermark = self.checkpoint.watermark;
+        let (done, current) = self.frames.split_at(self.finished());
+        let watermark = self.watermark();
         for position in batch.iter().filter(|row| self.confirmed.contains(row)) {
             let current = current.first().filter(|_| *position <= watermark);
             let mut passed = done.iter().chain(current).flatten();
@@ -72,27 +89,30 @@ impl World {
     /// Checks that the next relay publishes nothing again that this relay saw confirmed, except
     /// rows that were parked out of a frame that is to be read again.
     pub(super) fn check_nothing_repeats(&self) {
-        let (_, to_come) = self.frames.split_at(self.checkpoint.finished);
+        let (_, to_come) = self.frames.split_at(self.finished());
         for (number, frame) in to_come.iter().enumerate() {
             for position in frame {
-                let passed = number == 0 && *position <= self.checkpoint.watermark;
+                let passed = number == 0 && *position <= self.watermark();
                 let repeats = !passed && self.seen_confirmed.get(position) == Some(&false);
                 assert!(!repeats, "{position} would be published again");
             }
         }
         for position in self.table.rows.keys() {
             let repeats = self.seen_confirmed.contains_key(position);
-            let locked = self.locked.contains(position);
-            assert!(!repeats || locked, "{position} would be tried again");
+            assert!(
+                !repeats || self.left_locked,
+                "{position} would be tried again"
+            );
         }
     }
 
     pub(super) fn check_in_the_end(&self) {
-        assert!(self.machine.is_idle());
-        assert_eq!(self.machine.held_keys(), 0);
-        assert_eq!(self.checkpoint.finished, self.frames.len());
-        assert_eq!(self.machine.keys().iter().count(), 0, "keys are forgotten");
-        assert!(self.machine.parked_in_progress().is_empty());
+        let machine = self.core.machine();
+        assert!(machine.is_idle());
+        assert_eq!(machine.held_keys(), 0);
+        assert_eq!(self.finished(), self.frames.len());
+        assert_eq!(machine.waiting_rows().count(), 0, "keys are forgotten");
+        assert!(machine.parked_in_progress().is_empty());
         for (&position, message) in &self.outbox {
             assert!(self.is_settled(position), "{position} is lost");
             if message.harm != Harm::None {

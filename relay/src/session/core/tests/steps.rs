@@ -8,7 +8,10 @@ use super::{
     broker::QUEUES,
     message::{Harm, Time},
 };
-use crate::publish::{Backoff, Settings, TopicPatterns};
+use crate::{
+    publish::{Backoff, Settings, TopicPatterns},
+    session::core::Limits,
+};
 
 pub(super) const TOPICS: [&str; 4] = ["a", "b", "c", "dropped"];
 
@@ -22,9 +25,8 @@ pub(super) enum Step {
         stay_open: bool,
     },
     Commit(Option<u8>),
-    Capture,
+    Capture(bool),
     Read(usize),
-    Publish(usize),
     Settle(usize, Option<u8>),
     Unsend(usize),
     Record,
@@ -42,6 +44,9 @@ pub(super) enum Step {
     Discard(usize),
     Crash(u8, bool),
     BeginStop,
+    Reconnect(u8),
+    Block(bool),
+    Silent(bool),
     Stop(bool),
     StopWithin(usize, bool),
 }
@@ -76,9 +81,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => write(),
         1 => prop::option::of(0_u8..2).prop_map(Step::Commit),
-        4 => Just(Step::Capture),
+        4 => any::<bool>().prop_map(Step::Capture),
         10 => (1_usize..6).prop_map(Step::Read),
-        10 => (1_usize..5).prop_map(Step::Publish),
         10 => (0_usize..4, prop::option::weighted(0.1, any::<u8>()))
             .prop_map(|(which, lost)| Step::Settle(which, lost)),
         1 => (0_usize..4).prop_map(Step::Unsend),
@@ -97,13 +101,21 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Discard),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(reached, merge)| Step::Crash(reached, merge)),
         1 => Just(Step::BeginStop),
+        2 => any::<u8>().prop_map(Step::Reconnect),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Block),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Silent),
         1 => any::<bool>().prop_map(Step::Stop),
         1 => (0_usize..20, any::<bool>()).prop_map(|(rounds, merge)| Step::StopWithin(rounds, merge)),
     ]
 }
 
 pub(super) fn settings() -> impl Strategy<Value = Settings> {
-    (1_usize..12, 1_usize..5, 2_usize..40).prop_map(|(window_rows, key_rows, span)| Settings {
+    (1_usize..12, 1_usize..5, 2_usize..40)
+        .prop_map(|(rows, of_key, span)| settings_of(rows, of_key, span))
+}
+
+pub(super) fn settings_of(window_rows: usize, key_rows: usize, span: usize) -> Settings {
+    Settings {
         window_rows,
         window_bytes: usize::MAX,
         key_rows,
@@ -111,5 +123,14 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
         isolated_batches: 2,
         backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(80)),
         drop_unroutable: TopicPatterns::new(vec!["dropped".to_owned()]),
+    }
+}
+
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
+    (1_usize..5, prop_oneof![Just(0_u64), Just(20)]).prop_map(|(batch, interval)| Limits {
+        batch,
+        checkpoint_interval: Duration::from_millis(interval),
+        lease_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_hours(1),
     })
 }
