@@ -4,7 +4,7 @@
 # choose: for each server sets FROM_PG and FROM_RMQ to given, private or missing.
 choose() {
   FROM_PG=given FROM_RMQ=given
-  # Our own URL, sourced from the env file, is no server somebody else cares for.
+  # Our own URL, sourced from the env file, does not lead to a server that others run.
   if [ -z "${POSTROOM_DATABASE_URL:-}" ] || [ "$POSTROOM_DATABASE_URL" = "$(pg_url)" ]; then
     FROM_PG=private
     pg_find || FROM_PG=missing

@@ -84,7 +84,7 @@ how_to_install() {
   esac
 }
 
-# as_root COMMAND...: sudo asks for its password only where there is somebody.
+# as_root COMMAND...: sudo asks for a password only at a terminal.
 as_root() {
   if am_root; then
     "$@"

@@ -57,7 +57,7 @@ max_prepared_transactions = 64
 shared_buffers = 256MB
 max_wal_size = 2GB
 
-# What Postroom promises is about commits that last: fsync stays on.
+# Postroom's promises are about commits that last: fsync stays on.
 wal_level = replica
 fsync = on
 

@@ -105,7 +105,7 @@ answers() {
   fi
 }
 
-# free_port: one nobody listens on, below the range outgoing connections use.
+# free_port: a port without a listener, below the range outgoing connections use.
 free_port() {
   local port tries
   for tries in {1..200}; do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the script tells people: progress and errors, all on standard error, so
+# Messages of the script to people: progress and errors, all on standard error, so
 # that `env` alone owns standard output.
 
 if [ -t 2 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then

@@ -1,19 +1,26 @@
 //! Frames: one step from a delivered snapshot to a newer one, read in pages.
+//!
+//! `docs/glossary.md` defines the terms: frontier, straggler, floor, segment, leaf, anchor.
 
 use super::{Floors, Frontier, Position, RING, Snapshot, segment_end, segment_of};
 
 /// The rows beyond a frontier that a newer snapshot sees, in the order of their positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Frontier at which the frame begins, with the stragglers that have finished.
+    /// Frontier of the delivered snapshot. Its stragglers: the transactions that were open in the delivered snapshot
+    /// and that `to` sees finished.
     frontier: Frontier,
+    /// The newer snapshot.
     to: Snapshot,
+    /// Highest position that the frame can hold.
     upper: Position,
+    /// Rows up to this position have been read.
     cursor: Position,
+    /// `true` if the frame consists of all rows between two positions, whatever their transactions.
     walk: bool,
 }
 
-/// A request for the next rows of a frame, all within one leaf of the ring.
+/// A request for the next rows of a frame, all within one segment, so in one leaf of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     /// Only rows above this position.
@@ -40,7 +47,7 @@ impl Frame {
     /// `upper` is the highest position handed out, read *after* `to` was taken: all rows that `to`
     /// sees lie at or below it. `after` resumes an unfinished frame; rows up to it are done.
     pub fn new(frontier: Frontier, to: Snapshot, upper: Position, after: Option<Position>) -> Self {
-        let frontier = frontier.seen_by(&to);
+        let frontier = frontier.with_stragglers_finished_in(&to);
         let lowest = frontier.lowest();
         Self {
             frontier,
@@ -51,8 +58,9 @@ impl Frame {
         }
     }
 
-    /// Makes a walk over all rows up to an anchor, whatever their transactions: after a rebase, the
-    /// ids recorded in the rows mean nothing to this server.
+    /// Makes a frame of all rows between two positions, whatever their transactions: those above `after`, up to
+    /// `anchor`. Used after `relay rebase`, because another server may have assigned the transaction ids in the rows.
+    /// `delivered` is delivered once the walk is.
     pub fn walk(delivered: Snapshot, anchor: Position, after: Position) -> Self {
         Self {
             frontier: Frontier::of(&delivered, &Floors::default()),
@@ -63,7 +71,7 @@ impl Frame {
         }
     }
 
-    /// Snapshot that is delivered once the frame is.
+    /// The newer snapshot. Once all rows of the frame are delivered, so is everything that this snapshot sees.
     pub const fn to(&self) -> &Snapshot {
         &self.to
     }
@@ -73,7 +81,8 @@ impl Frame {
         self.upper
     }
 
-    /// Frontier at which the frame begins. Its stragglers are those that `to` sees finished.
+    /// Frontier of the delivered snapshot. Its stragglers: the transactions that were open in the delivered snapshot
+    /// and that `to` sees finished.
     pub const fn frontier(&self) -> &Frontier {
         &self.frontier
     }
@@ -84,6 +93,9 @@ impl Frame {
     }
 
     /// Returns the next page to read; `None` once all have been read.
+    ///
+    /// A page must reach to the end of its segment or to `upper`: the reader may use a page that was read ahead in its
+    /// place ([`Frontier::likely_page`]), which reaches to the end of the segment.
     pub fn next_page(&self) -> Option<Page> {
         if self.cursor >= self.upper {
             return None;
@@ -95,8 +107,8 @@ impl Frame {
         })
     }
 
-    /// Returns `true` if the frame begins in the segment of a page that was read before the frame
-    /// was known.
+    /// Returns `true` if `page`, which was read ahead together with the snapshot, lies in the segment in which the
+    /// frame begins.
     pub fn begins_in(&self, page: Page) -> bool {
         let first = self.next_page();
         first.is_some_and(|first| first.segment() == page.segment())

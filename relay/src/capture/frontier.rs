@@ -7,7 +7,7 @@ use super::{Floors, Page, Position, Snapshot, segment_end, segment_of, segment_s
 pub struct Straggler {
     /// Id of the transaction.
     pub xid: u64,
-    /// Its rows lie above this position.
+    /// The transaction's rows lie above this position.
     pub floor: Position,
 }
 
@@ -38,7 +38,7 @@ impl Frontier {
     }
 
     /// Keeps only the stragglers that `later` sees finished.
-    pub(super) fn seen_by(mut self, later: &Snapshot) -> Self {
+    pub(super) fn with_stragglers_finished_in(mut self, later: &Snapshot) -> Self {
         self.stragglers
             .retain(|straggler| later.sees(straggler.xid));
         self
@@ -65,9 +65,8 @@ impl Frontier {
         floors.fold(self.new_floor, i64::min)
     }
 
-    /// The page with which most frames begin, whatever their snapshot: the page of the leaf in
-    /// which new rows begin. A frame begins elsewhere only if it has a straggler from an earlier
-    /// leaf.
+    /// The page with which most frames begin, whatever their snapshot: the segment in which new rows begin. A frame
+    /// begins elsewhere only if it has a straggler with rows in an earlier segment.
     pub const fn likely_page(&self) -> Page {
         let segment = segment_of(self.new_floor + 1);
         Page {

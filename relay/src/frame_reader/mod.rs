@@ -111,7 +111,7 @@ impl Reader {
             }
             let likely = frontier.likely_page();
             let frame = Frame::new(frontier, look.snapshot.clone(), look.upper, None);
-            // Rarely the frame begins in an earlier leaf: that leaf is read first, and this page
+            // Rarely the frame begins in an earlier segment: that segment is read first, and this page
             // again.
             let ahead = Some(page).filter(|_| frame.begins_in(likely));
             delivered = look.snapshot.clone();

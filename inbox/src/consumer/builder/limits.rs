@@ -57,8 +57,9 @@ impl ConsumerBuilder {
 
     /// Sets how many parked messages are retried at the same time. Defaults to 1.
     ///
-    /// With a higher number the backlogs of many keys shrink faster after an outage. Messages that may end
-    /// the process are always retried by a single worker, one at a time.
+    /// With a higher number the backlogs of many keys shrink faster after an outage. Messages that are
+    /// suspected of ending the process ([`max_crashes`](Self::max_crashes)) are always retried by a single
+    /// worker, one at a time.
     ///
     /// # Errors
     /// As [`workers`](Self::workers).
@@ -109,7 +110,8 @@ impl ConsumerBuilder {
     /// and 2 seconds.
     ///
     /// The wait doubles after each attempt, up to the longest. Each actual wait is a random time between
-    /// half of this value and the full value.
+    /// half of this value and the full value. A first wait of zero means no waits; a first wait above the
+    /// longest counts as the longest.
     #[must_use]
     pub fn backoff_in_place(mut self, first: Duration, longest: Duration) -> Self {
         self.limits.in_place = Backoff::new(first, longest);
@@ -154,7 +156,7 @@ impl ConsumerBuilder {
     }
 
     /// Sets how long a handler may defer a message, counted from the first deferral. Defaults to 24 hours.
-    /// After this time the message is dead. A longer wait that a handler asks for is shortened to this time.
+    /// After this time the message is dead. A longer wait that a handler asks for is shortened to this length.
     #[must_use]
     pub fn max_deferral(mut self, longest: Duration) -> Self {
         self.limits.max_deferral = longest;
@@ -179,8 +181,8 @@ impl ConsumerBuilder {
     /// one.
     ///
     /// The setting concerns messages that failed, were rejected, could not be decoded or ended their
-    /// process. Messages that are dead for another reason could not have been handled in order, and never
-    /// block their key.
+    /// process. Messages that are dead as `stale`, `future`, `no_id`, `unhandled` or `deferred` never block
+    /// their key: they could not have been handled in order.
     #[must_use]
     pub fn release_dead_keys(mut self, release: bool) -> Self {
         self.limits.release_dead_keys = release;
@@ -193,9 +195,9 @@ impl ConsumerBuilder {
     /// window must exceed the longest delay of a message, by `deliver_after` or by an outage. All processes
     /// of a consumer must use the same window.
     ///
-    /// Lengthening the window does not restore ids that were already deleted: a copy of a message older than
-    /// the previous window may be handled again, until the previous window's length has passed since the
-    /// change.
+    /// Lengthening the window does not restore ids that were already deleted. So a copy of a message older than
+    /// the previous window may be handled again until as much time has passed since the change as the window
+    /// was lengthened by: after a change from 7 to 30 days, for 23 days.
     ///
     /// Only a UUID version 7 contains a time. A message with another kind of id and without a time property
     /// is handled again if it arrives after its id was deleted.
