@@ -15,7 +15,7 @@ use crate::{
         self,
         processed::{Holds, Leaf},
     },
-    transaction::{within, within_time},
+    transaction::{with_answer_timeout, with_timeout},
 };
 
 /// Time between queries for orphans: parked deliveries that wait behind a row that no longer exists.
@@ -46,13 +46,13 @@ impl Janitor {
     async fn work(self) {
         let mut expired: Option<Instant> = None;
         loop {
-            if let Err(error) = within(self.sweep()).await {
+            if let Err(error) = with_answer_timeout(self.sweep()).await {
                 let doing = "looking for parked messages that nobody releases";
                 self.engine.emit_unavailable(doing, &error);
             }
             if expired.is_none_or(|at| at.elapsed() >= EXPIRE) {
                 expired = Some(Instant::now());
-                if let Err(error) = within_time(EXPIRE, self.expire()).await {
+                if let Err(error) = with_timeout(EXPIRE, self.expire()).await {
                     let doing = "forgetting ids beyond the dedup window";
                     self.engine.emit_unavailable(doing, &error);
                 }

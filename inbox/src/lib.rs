@@ -7,6 +7,7 @@ mod dedup;
 mod delivery;
 mod engine;
 mod error;
+// Public for its documentation: the table of metrics.
 pub mod events;
 mod handler;
 mod janitor;
@@ -19,6 +20,7 @@ mod ready;
 mod reason;
 mod server_error;
 mod sql;
+// Public for the tests only: the text of every statement.
 #[doc(hidden)]
 pub mod statements;
 mod transaction;

@@ -4,7 +4,9 @@ use outbox::schema::{self, SchemaError};
 use sqlx::PgConnection;
 use tokio::time::sleep;
 
-use crate::{DatabaseError, RunError, engine::Engine, server_error, sql, transaction::within};
+use crate::{
+    DatabaseError, RunError, engine::Engine, server_error, sql, transaction::with_answer_timeout,
+};
 
 /// The result of one check.
 enum Check {
@@ -47,12 +49,12 @@ async fn check(engine: &Engine) -> Check {
             checked => Ok(checked),
         }
     };
-    match within(checking).await {
+    match with_answer_timeout(checking).await {
         Ok(Ok(())) => {}
         Err(error) => return Check::Unavailable(error),
         Ok(Err(source)) => return Check::Known(Err(RunError::Schema { consumer, source })),
     }
-    match within(problem(&mut connection)).await {
+    match with_answer_timeout(problem(&mut connection)).await {
         Ok(None) => Check::Known(Ok(())),
         Ok(Some(source)) => refused(consumer, source),
         Err(error) => Check::Unavailable(error),
@@ -64,7 +66,7 @@ async fn problem(connection: &mut PgConnection) -> Result<Option<DatabaseError>,
     let server = sql::session::server(connection).await?;
     Ok(if server.encoding != "UTF8" {
         Some(DatabaseError::Encoding(server.encoding))
-    } else if server.may_work {
+    } else if server.has_privileges {
         None
     } else {
         Some(DatabaseError::Rights { user: server.user })

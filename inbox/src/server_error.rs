@@ -6,7 +6,7 @@ use postroom_message::errors::sources;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
 /// Returns `true` if the server ended the session or its connection.
-pub(crate) fn has_ended(error: &(dyn DatabaseError + 'static)) -> bool {
+pub(crate) fn ends_session(error: &(dyn DatabaseError + 'static)) -> bool {
     // connection_exception, operator_intervention, transaction_resolution_unknown,
     // idle_in_transaction_session_timeout, transaction_timeout
     let code = error.code();
@@ -47,7 +47,7 @@ pub(crate) fn is_outdated(error: &(dyn DatabaseError + 'static)) -> bool {
 
 /// Returns `true` if the session is gone, rather than a statement failed.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_none_or(has_ended)
+    error.as_database_error().is_none_or(ends_session)
 }
 
 /// Returns the remedy for an error that looks temporary but is permanent; `None` for other errors.

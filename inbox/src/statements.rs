@@ -4,9 +4,10 @@
 //! No part of the public interface.
 
 use crate::sql::{
+    late_answer,
     parked::{arrive, operate, retry},
     processed::{self, Leaf},
-    session, step,
+    session,
 };
 
 /// Statements with a text of their own, with their names.
@@ -47,7 +48,7 @@ pub const ALL: &[(&str, &str)] = &[
 /// Requests of several statements, with their names.
 pub const REQUESTS: &[(&str, &str)] = &[
     ("session::END_OTHER_ROLE", session::END_OTHER_ROLE),
-    ("step::END", step::END),
+    ("late_answer::END", late_answer::END),
 ];
 
 /// The request that commits the transaction with this id and begins another one.

@@ -1,4 +1,4 @@
-//! The relay as a whole: it stands by, becomes active, loses its session and begins again.
+//! The relay as a whole: stands by, becomes active, loses the session and begins again.
 
 use std::{future::Future, time::Duration};
 
@@ -18,7 +18,8 @@ use crate::{
     session, standby,
 };
 
-/// Age at which a session counts as stable: its loss is retried with the shortest wait again.
+/// Age from which an attempt, standing by included, counts as stable: after its end, the wait before the next attempt is
+/// the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// Publishes the messages of an outbox to a broker.
@@ -48,7 +49,7 @@ impl Relay {
         }
     }
 
-    /// Returns a receiver of the relay's health, which changes with it.
+    /// Returns a receiver of the relay's current health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.reporter.subscribe()
     }
@@ -58,8 +59,8 @@ impl Relay {
     /// Unreachable servers are retried for ever, so services may start in any order.
     ///
     /// # Errors
-    /// Returns errors that only a person can resolve: a wrong configuration, schema, credential or pooler,
-    /// or a checkpoint of another database.
+    /// Returns errors that only a person can resolve: a wrong configuration, schema or credential, a pooler between
+    /// relay and database, or a checkpoint of another database.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
         self.config.read_url_files()?;
         let stop = CancellationToken::new();

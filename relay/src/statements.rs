@@ -7,7 +7,7 @@ use crate::{
     database::{self, Purpose},
     ops::{
         check::{foreign, privileges},
-        migrate, parked as parked_command, source, status,
+        config_args, migrate, parked as parked_command, status,
     },
     sql::{checkpoint, message, page, parked, segment, server},
 };
@@ -64,7 +64,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("parked::LIST", parked_command::LIST),
     ("parked::RETRY", parked_command::RETRY),
     ("parked::SHOW", parked_command::SHOW),
-    ("source::GIVE_UP", source::GIVE_UP),
+    (
+        "config_args::SET_LOCK_TIMEOUT",
+        config_args::SET_LOCK_TIMEOUT,
+    ),
     ("status::BLOCKED", status::BLOCKED),
     ("status::PARKED", status::PARKED),
 ];

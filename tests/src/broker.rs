@@ -9,7 +9,7 @@ use crate::{unique, variable};
 /// A virtual host of one test's own; deleted with this.
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// Its name.
+    /// Name of the virtual host.
     pub name: String,
     /// `true` if the virtual host is deleted when this is dropped.
     owned: bool,

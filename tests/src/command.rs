@@ -9,11 +9,11 @@ use crate::{DEADLINE, binary};
 /// Output and status of a program that ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; none if a signal ended it.
+    /// Exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// Standard output.
     pub stdout: String,
-    /// Its standard error: logs, and the error if there is one.
+    /// Standard error: logs, and the error if there is one.
     pub stderr: String,
 }
 
@@ -55,7 +55,7 @@ pub async fn relay<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)]) ->
     run(arguments, environment, Stdio::piped()).await
 }
 
-/// The same, where nobody reads what it prints.
+/// Runs a command whose output is not read: the pipe is closed at once.
 pub async fn relay_unread<E: AsRef<str>>(arguments: &[&str], environment: &[(E, E)]) -> Ended {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -65,7 +65,8 @@ impl ConsumerProcess {
 }
 
 /// Waits until every committed message has had its effect, and judges the effects: once each, and
-/// in the order of their keys. What has had none after a minute is lost, by name.
+/// in the order of their keys. A message without an effect after a minute counts as lost,
+/// and is named.
 pub async fn judged_effects(database: &Database) -> Report {
     let committed = load::committed(database).await;
     assert!(!committed.is_empty(), "the load committed nothing");

@@ -32,7 +32,8 @@ pub enum Login {
 }
 
 impl Login {
-    const ALL: [(Self, &'static str); 4] = [
+    /// Logins that the tests create, with their options.
+    const CREATED: [(Self, &'static str); 4] = [
         (Self::Owner, "CREATEROLE"),
         (Self::Producer, "IN ROLE outbox_producer"),
         (Self::Relay, "IN ROLE outbox_relay"),
@@ -45,15 +46,16 @@ impl Login {
             Self::Producer => "postroom_test_producer",
             Self::Relay => "postroom_test_relay",
             Self::Consumer => "postroom_test_consumer",
+            // The administrator's name is in the server's URL.
             Self::Admin => "",
         }
     }
 }
 
-/// A database of one test's own; dropped with this.
+/// A database of one test's own, dropped on its server when this value is dropped.
 #[derive(Debug)]
 pub struct Database {
-    /// Its name.
+    /// Name of the database.
     pub name: String,
     /// URL of the server's administrator.
     server: String,
@@ -65,12 +67,12 @@ impl Database {
         Self::new_on(&variable("POSTROOM_DATABASE_URL")).await
     }
 
-    /// Makes one on the server that this administrator's URL leads to.
+    /// Makes a copy of the migrated template on the server of this administrator's URL.
     pub async fn new_on(server: &str) -> Self {
         let mut admin = PgConnection::connect(server)
             .await
             .expect("connecting to the server");
-        let template = template(&mut admin, server).await;
+        let template = ensure_template(&mut admin, server).await;
         let name = unique("test");
         let owner = Login::Owner.name();
         let sql = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {owner}");
@@ -84,7 +86,8 @@ impl Database {
         }
     }
 
-    /// The database of this name on another server: a standby, a copy, a restore.
+    /// Returns the database of this name on another server: a standby, a copy, a restore. Dropping the returned value
+    /// drops the database on that server.
     #[must_use]
     pub fn at(&self, server: &str) -> Self {
         Self {
@@ -93,18 +96,18 @@ impl Database {
         }
     }
 
-    /// Makes an empty one that nothing of Postroom is in. The logins exist.
+    /// Makes an empty database, without Postroom's schemas. The logins exist.
     pub async fn empty() -> Self {
         Self::empty_with("").await
     }
 
-    /// As [`Database::empty`], with options of `CREATE DATABASE` on top.
+    /// As [`Database::empty`], with additional options of `CREATE DATABASE`.
     pub async fn empty_with(options: &str) -> Self {
         let server = variable("POSTROOM_DATABASE_URL");
         let mut admin = PgConnection::connect(&server)
             .await
             .expect("connecting to the server");
-        template(&mut admin, &server).await;
+        ensure_template(&mut admin, &server).await;
         let name = unique("test");
         let owner = Login::Owner.name();
         let sql = format!("CREATE DATABASE {name} OWNER {owner} {options}");
@@ -117,7 +120,7 @@ impl Database {
 
     /// Applies a file of `migrations/` as a database administrator would, as the owner.
     pub fn apply(&self, file: &str) {
-        let file = folder().join(file);
+        let file = migrations_folder().join(file);
         psql(&self.url(Login::Owner), |psql| psql.arg("-f").arg(&file));
     }
 
@@ -126,7 +129,7 @@ impl Database {
         url_of(&self.server, &self.name, login)
     }
 
-    /// Connects.
+    /// Connects to the database.
     pub async fn connect(&self, login: Login) -> PgConnection {
         PgConnection::connect(&self.url(login))
             .await
@@ -159,8 +162,10 @@ impl Database {
             .expect("granting the test's own tables");
     }
 
-    /// Number of undelivered rows (as the newest checkpoint tells) and of parked ones.
-    pub async fn relay_status(&self, pool: &PgPool) -> (i64, i64) {
+    /// Returns the number of undelivered rows and of parked rows. A row is delivered if the newest checkpoint covers it:
+    /// the delivered snapshot sees the row, or the unfinished frame does and the row lies at or below the watermark.
+    /// While a rebase is unfinished, no row counts as delivered.
+    pub async fn undelivered_and_parked(&self, pool: &PgPool) -> (i64, i64) {
         sqlx::query_as(
             "WITH c AS (SELECT * FROM outbox.checkpoint WHERE lane = 0 ORDER BY id DESC LIMIT 1)
              SELECT (SELECT count(*) FROM outbox.message AS m
@@ -193,10 +198,11 @@ fn url_of(server: &str, database: &str, login: Login) -> String {
     url.into()
 }
 
-/// The migrated database that tests copy; made once for each state of the migrations.
-async fn template(admin: &mut PgConnection, server: &str) -> String {
+/// Returns the name of the migrated database that tests copy. Makes the database, and the logins, once for each state
+/// of the migrations.
+async fn ensure_template(admin: &mut PgConnection, server: &str) -> String {
     let mut hash = Sha256::new();
-    for file in files() {
+    for file in migration_files() {
         hash.update(std::fs::read(&file).expect("a migration file"));
     }
     let mut name = String::from("postroom_template_");
@@ -230,7 +236,7 @@ async fn make_template(admin: &mut PgConnection, server: &str, name: &str) {
     for role in ["outbox_producer", "outbox_relay", "inbox_consumer"] {
         create_role(admin, role, "NOLOGIN").await;
     }
-    for (login, options) in Login::ALL {
+    for (login, options) in Login::CREATED {
         let options = format!("LOGIN PASSWORD '{PASSWORD}' {options}");
         create_role(admin, login.name(), &options).await;
     }
@@ -243,7 +249,7 @@ async fn make_template(admin: &mut PgConnection, server: &str, name: &str) {
             .await
             .expect("creating the template");
     }
-    for file in files() {
+    for file in migration_files() {
         psql(&url_of(server, &making, Login::Owner), |psql| {
             psql.arg("-f").arg(&file)
         });
@@ -272,15 +278,15 @@ async fn create_role(admin: &mut PgConnection, name: &str, options: &str) {
 }
 
 /// The files that a database administrator would apply, in order.
-fn files() -> Vec<PathBuf> {
-    let folder = folder();
+fn migration_files() -> Vec<PathBuf> {
+    let folder = migrations_folder();
     let numbered = migrations::MIGRATIONS
         .iter()
         .map(|m| folder.join(format!("{}.sql", m.name)));
     numbered.chain([folder.join("roles.sql")]).collect()
 }
 
-fn folder() -> PathBuf {
+fn migrations_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
 }
 

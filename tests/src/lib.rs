@@ -145,7 +145,7 @@ impl Stack {
     pub async fn delivered(&self) {
         let pool = self.database.pool(Login::Owner).await;
         eventually("the outbox is delivered", async || {
-            let status = self.database.relay_status(&pool).await;
+            let status = self.database.undelivered_and_parked(&pool).await;
             status == (0, 0)
         })
         .await;

@@ -247,7 +247,8 @@ impl Writer {
         } else {
             "ROLLBACK"
         };
-        // It holds its key's lock until it is ended, whatever happens to the server meanwhile.
+        // A prepared transaction holds its key's lock until the transaction is ended, whatever happens to the server
+        // meanwhile.
         while let Err(error) = self
             .pool
             .execute(AssertSqlSafe(format!("{verb} PREPARED '{name}'")))

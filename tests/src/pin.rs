@@ -1,4 +1,4 @@
-//! Holds a step of somebody else's session back, so that a process can be killed just there.
+//! Holds back a step of another session, so that a process can be killed at that step.
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
@@ -15,7 +15,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Holds back whoever writes to a table. It can still be read.
+    /// Holds back writes to a table. The table can still be read.
     pub async fn table(database: &Database, table: &str) -> Self {
         let sql = format!("BEGIN; LOCK TABLE {table} IN SHARE MODE");
         Self::new(database, sql).await
@@ -52,7 +52,7 @@ impl Pin {
         Self { connection, pid }
     }
 
-    /// Waits until somebody has come to the step and waits there.
+    /// Waits until a session has come to the step and waits there.
     pub async fn reached(&mut self) {
         let connection = tokio::sync::Mutex::new(&mut self.connection);
         eventually("somebody comes to the step", async || {

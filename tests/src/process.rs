@@ -16,9 +16,9 @@ use crate::{Namespace, eventually, unique};
 #[derive(Debug)]
 pub struct RelayProcess {
     child: Child,
-    /// Where it tells how it is.
+    /// Address of the relay's health and metrics.
     pub admin: SocketAddrV4,
-    /// File that its log goes to.
+    /// File of the relay's log.
     pub log: PathBuf,
 }
 
@@ -159,7 +159,7 @@ impl Drop for RelayProcess {
                 .fold(String::new(), |all, line| all + line + "\n");
             std::io::Write::write_all(&mut std::io::stderr(), tail.as_bytes()).unwrap_or_default();
         }
-        // Best effort: a log left behind harms nobody.
+        // Best effort: a log left behind does no harm.
         drop(std::fs::remove_file(&self.log));
     }
 }

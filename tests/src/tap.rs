@@ -18,13 +18,13 @@ use crate::{VirtualHost, eventually};
 /// A message as it came out of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Its id.
+    /// Message id.
     pub id: String,
-    /// Its routing key.
+    /// Routing key.
     pub topic: String,
-    /// Its key.
+    /// Ordering key.
     pub key: Option<String>,
-    /// Its body.
+    /// Body.
     pub body: Vec<u8>,
 }
 

@@ -9,12 +9,12 @@ use crate::{VirtualHost, unique};
 #[derive(Debug)]
 pub struct User {
     broker: VirtualHost,
-    /// Its name.
+    /// Name of the user.
     pub name: String,
 }
 
 impl User {
-    /// Makes one who may connect to the virtual host once something is granted.
+    /// Makes a user, who may connect to the virtual host once something is granted.
     pub fn new(broker: &VirtualHost) -> Self {
         let name = unique("user");
         let made = json!({ "password": "few", "tags": "" });
@@ -23,21 +23,21 @@ impl User {
         Self { broker, name }
     }
 
-    /// Grants what matches these expressions, and nothing else.
-    pub fn may(&self, configure: &str, write: &str, read: &str) {
+    /// Grants the rights to objects whose names match these expressions, and no others.
+    pub fn grant(&self, configure: &str, write: &str, read: &str) {
         let path = format!("permissions/{}/{}", self.broker.name, self.name);
         let granted = json!({ "configure": configure, "write": write, "read": read });
         self.broker.request("PUT", &path, Some(&granted));
     }
 
     /// Grants the topics of an exchange that match these expressions, and no others.
-    pub fn may_topics(&self, exchange: &str, write: &str, read: &str) {
+    pub fn grant_topics(&self, exchange: &str, write: &str, read: &str) {
         let path = format!("topic-permissions/{}/{}", self.broker.name, self.name);
         let granted = json!({ "exchange": exchange, "write": write, "read": read });
         self.broker.request("PUT", &path, Some(&granted));
     }
 
-    /// Its URL for AMQP.
+    /// Returns the user's URL for AMQP.
     pub fn url(&self) -> String {
         let mut url: Url = self.broker.url().parse().expect("the broker's URL");
         url.set_username(&self.name).expect("a user name");

@@ -1,4 +1,4 @@
-//! The broker is short of disk, or nobody has bound a queue: under load.
+//! The broker is short of disk, or no queue is bound, under load.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ fn load() -> Load {
     }
 }
 
-/// A durable queue bound to everything, which nobody reads yet.
+/// Declares a durable queue bound to everything, without a reader yet.
 async fn bind(stack: &Stack, queue: &str) {
     let (_connection, channel) = stack.broker.channel().await;
     let mut quorum = FieldTable::default();
@@ -44,9 +44,9 @@ async fn read(stack: &Stack, queue: &str) -> Tap {
 /// Waits until the outbox holds so many more undelivered messages than now.
 async fn waiting(stack: &Stack, count: i64) {
     let pool = stack.database.pool(Login::Owner).await;
-    let (before, _) = stack.database.relay_status(&pool).await;
+    let (before, _) = stack.database.undelivered_and_parked(&pool).await;
     eventually("producers go on and messages wait", async || {
-        stack.database.relay_status(&pool).await.0 >= before + count
+        stack.database.undelivered_and_parked(&pool).await.0 >= before + count
     })
     .await;
 }
@@ -105,7 +105,7 @@ async fn g3_g4_messages_written_before_any_queue_is_bound_arrive_in_order() {
         bind(&stack, "late").await;
         // The relay has to publish parked messages faster than new ones are written.
         eventually("nothing is parked any more", async || {
-            stack.database.relay_status(&pool).await.1 == 0
+            stack.database.undelivered_and_parked(&pool).await.1 == 0
         })
         .await;
     })
@@ -143,7 +143,7 @@ async fn g3_g4_a_queue_is_deleted_and_its_successor_gets_everything_since() {
         parked(&pool, 500).await;
         bind(&stack, "second").await;
         eventually("nothing is parked any more", async || {
-            stack.database.relay_status(&pool).await.1 == 0
+            stack.database.undelivered_and_parked(&pool).await.1 == 0
         })
         .await;
     })

@@ -39,7 +39,7 @@ async fn read(stack: &Stack, queue: &str) -> Tap {
 
 async fn delivered(stack: &Stack) -> i64 {
     let pool = stack.database.pool(Login::Owner).await;
-    stack.database.relay_status(&pool).await.0
+    stack.database.undelivered_and_parked(&pool).await.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,8 +91,8 @@ async fn g3_a_memory_alarm_blocks_and_nothing_is_lost_or_asked_of_producers() {
     judged(&stack.database, &tap).await.assert_clean();
 }
 
-/// One of two bound queues refuses when it is full: the message is nacked although the other took
-/// it, so the other sees repetitions; both see every message, in order.
+/// Of two bound queues, one refuses when it is full: the message is nacked although the other queue took it,
+/// so the other queue sees repetitions; both see every message, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_g4_a_full_queue_that_rejects_holds_its_keys_and_loses_nothing() {
     let stack = Stack::new().await;

@@ -108,7 +108,7 @@ async fn g4_g5_a_minority_of_a_cluster_is_killed_and_effects_go_on() {
     let consumer = ConsumerProcess::start(&world.stack, 20);
     let (connection, _channel) = world.stack.broker.channel().await;
     eventually("the consumer reads its queue", async || {
-        // Where there is none, the broker closes the channel.
+        // Without such a queue the broker closes the channel.
         let asked = connection.create_channel().await.unwrap();
         let passive = QueueDeclareOptions {
             passive: true,
@@ -152,8 +152,8 @@ async fn effects(stack: &Stack, count: i64) {
     }
 }
 
-/// RabbitMQ's end of a channel remembers who led the queue at the first message. It refuses for as
-/// long as that node is away, also when another leads by then: the relay has to ask with a new one.
+/// RabbitMQ's end of a channel remembers which node led the queue at the first message. The channel refuses messages
+/// while this node is away, also once another node leads the queue: the relay has to open another channel.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_g4_channels_that_met_a_dead_leader_are_opened_anew() {
     let mut world = World::new().await;

@@ -89,7 +89,7 @@ impl World {
         .await;
     }
 
-    /// Messages left in the queue when nobody reads it.
+    /// Returns the number of messages in the queue, which has no reader any more.
     async fn left(&self) -> u32 {
         let (_connection, channel) = self.stack.broker.channel().await;
         let passive = QueueDeclareOptions {
@@ -163,7 +163,7 @@ async fn g5_killed_before_the_commit() {
         .await;
 }
 
-/// The handler's work commits, and nobody is left to acknowledge the message.
+/// The handler's work commits, and the process is gone that would acknowledge the message.
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_killed_after_the_commit_and_before_the_acknowledgement() {
     let world = World::new().await;

@@ -18,8 +18,8 @@ async fn under_load(stack: &Stack, load: &Load, fault: impl Future<Output = ()>)
     tokio::join!(load.run(&stack.database), fault);
 }
 
-/// Waits until the load is in full swing.
-async fn busy(tap: &Tap, count: usize) {
+/// Waits until `count` messages of the load have arrived.
+async fn arrived(tap: &Tap, count: usize) {
     tap.distinct(count).await;
 }
 
@@ -31,7 +31,7 @@ async fn g3_postgres_is_restarted() {
     let relay = stack.relay_with(&[LEASE]).await;
     under_load(&stack, &load(), async {
         for round in 1..=2 {
-            busy(&tap, round * 150).await;
+            arrived(&tap, round * 150).await;
             postgres.stop();
             postgres.resume();
         }
@@ -42,7 +42,8 @@ async fn g3_postgres_is_restarted() {
 }
 
 /// Producers do not wait for the disk, so a kill takes committed transactions back: none of them
-/// may have been published. And ids handed out again after the crash hide nothing.
+/// may have been published. Nor may the relay overlook a message because its transaction's id was
+/// assigned before the crash too.
 #[tokio::test(flavor = "multi_thread")]
 async fn g2_trap_5_postgres_is_killed_under_asynchronous_commits() {
     let mut postgres = PgServer::start();
@@ -55,7 +56,7 @@ async fn g2_trap_5_postgres_is_killed_under_asynchronous_commits() {
     };
     under_load(&stack, &load, async {
         for round in 1..=3 {
-            busy(&tap, round * 100).await;
+            arrived(&tap, round * 100).await;
             postgres.kill();
             postgres.resume();
         }
@@ -64,10 +65,11 @@ async fn g2_trap_5_postgres_is_killed_under_asynchronous_commits() {
     judged(&stack.database, &tap).await.assert_clean();
 }
 
-/// The relay has seen transactions end that left nothing on the disk: their ids come again.
+/// The relay has seen transactions whose end was not written to the disk. After a crash the server assigns
+/// their ids again.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_trap_5_ids_that_a_crash_hands_out_again_hide_nothing() {
-    // Little but commits writes the log to the disk.
+    // So that hardly anything except commits flushes the write-ahead log.
     let mut postgres = PgServer::start_with("autovacuum = off\nwal_writer_delay = 10s");
     let stack = Stack::on(&postgres, None).await;
     let name = stack.database.name.as_str();
@@ -81,13 +83,13 @@ async fn g3_trap_5_ids_that_a_crash_hands_out_again_hide_nothing() {
         );
         let next = postgres.sql(name, "SELECT pg_snapshot_xmax(pg_current_snapshot())");
         let ended = postgres.sql(name, "SELECT clock_timestamp()");
-        let looked = format!(
+        let has_polled = format!(
             "SELECT count(*) FROM pg_stat_activity
              WHERE application_name = 'postroom-relay reader'
                AND query_start > '{ended}'::timestamptz + '200 ms'"
         );
         eventually("the relay has seen them end", async || {
-            postgres.sql(name, &looked) == "1"
+            postgres.sql(name, &has_polled) == "1"
         })
         .await;
         postgres.kill();
@@ -115,7 +117,7 @@ async fn g3_every_session_of_the_relay_is_terminated_again_and_again() {
     let admin = stack.database.pool(Login::Admin).await;
     under_load(&stack, &load(), async {
         for (round, name) in ["lane 0%", "reader", "parked", "lane 0%"].into_iter().enumerate() {
-            busy(&tap, (round + 1) * 100).await;
+            arrived(&tap, (round + 1) * 100).await;
             eventually("a session of the relay is there to be terminated", async || {
                 let ended: i64 = sqlx::query_scalar(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -157,10 +159,11 @@ async fn trap_6_a_relay_that_is_pointed_at_a_standby_does_not_become_active() {
     })
     .await;
     assert_eq!(relay.health().map(|(ready, _)| ready), Some(false));
+    // Dropped, it would try in vain to drop the database on the standby.
     std::mem::forget(there);
 }
 
-/// A disk snapshot started beside the original cannot be told from inside PostgreSQL.
+/// PostgreSQL cannot distinguish a running copy of its data folder from the original.
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_a_copy_of_the_data_folder_meets_the_fence_at_the_broker() {
     let mut original = PgServer::start();
@@ -238,10 +241,10 @@ async fn g6_open_prepared_and_reading_transactions_hold_nothing_back() {
     tap.distinct(before + 2).await;
 }
 
-/// G6: the floor rises above what somebody wrote and does not commit, though nothing is delivered, so
-/// that looks do not read it again and again.
+/// G6: the relay's floor rises above the rows of an open transaction although nothing is delivered, so that
+/// the relay does not read these rows at every poll.
 #[tokio::test(flavor = "multi_thread")]
-async fn g6_a_large_open_transaction_is_not_read_by_every_look() {
+async fn g6_a_large_open_transaction_is_not_read_by_every_poll() {
     const ROWS: usize = 12_000;
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
@@ -256,10 +259,11 @@ async fn g6_a_large_open_transaction_is_not_read_by_every_look() {
         let newest = sqlx::query_as(newest).fetch_optional(&owner).await.unwrap();
         newest.unwrap_or_default()
     };
-    // Each stretch makes a checkpoint wanted; the floor that one makes is recorded with the next.
-    let mut stretches = 0;
+    // Each batch of rows causes a checkpoint. The floor that the relay raises with one checkpoint is
+    // recorded with the following one.
+    let mut batches = 0;
     while recorded().await.1 < ROWS as i64 {
-        assert!(stretches < 6, "no floor after {stretches} checkpoints");
+        assert!(batches < 6, "no floor after {batches} checkpoints");
         let before = recorded().await.0;
         sqlx::query("SELECT outbox.publish('load', '1') FROM generate_series(1, $1)")
             .bind(ROWS as i64)
@@ -270,9 +274,9 @@ async fn g6_a_large_open_transaction_is_not_read_by_every_look() {
             recorded().await.0 > before
         })
         .await;
-        stretches += 1;
+        batches += 1;
     }
     assert_eq!(tap.ids().len(), 0);
     writer.commit().await.unwrap();
-    tap.distinct(stretches * ROWS).await;
+    tap.distinct(batches * ROWS).await;
 }

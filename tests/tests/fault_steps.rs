@@ -1,5 +1,5 @@
-//! The relay is killed at every named step of a message's way, under load. What it waits for is held
-//! back from outside, so that it is exactly there.
+//! The relay is killed at every named step of a message's way, under load. The test holds back the answer that the
+//! relay waits for, so that the relay is at exactly this step.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use support::{
     Login, Pin, Proxy, RelayProcess, Stack, Tap, Wire, eventually, judged, load::Load, short,
 };
 
-/// How often each step is met.
+/// Number of kills at each step.
 const KILLS: usize = 3;
 
 /// A stack whose broker is reached through a wire.
@@ -37,7 +37,7 @@ impl World {
     /// Waits until something more comes through.
     async fn more(&self) {
         let before = self.tap.ids().len();
-        // One of each key may be under way: fewer than there are keys.
+        // Each key may have only one message in flight, and there are more than 8 keys.
         self.tap.distinct(before + 8).await;
     }
 
@@ -133,7 +133,7 @@ async fn g3_killed_after_the_confirm_and_before_the_checkpoint() {
     assert!(report.repeats > 0, "what was not recorded is sent again");
 }
 
-/// The checkpoint is committed although nobody hears of it any more.
+/// The checkpoint is committed although the relay that wrote it is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_killed_while_its_checkpoint_commits() {
     let world = World::new().await;

@@ -1,4 +1,5 @@
-//! Waits for a synchronous standby end without it: what is visible then may yet be taken back.
+//! A commit's wait for the synchronous standby can be cancelled. The commit is then visible on the primary, but lost
+//! if the standby takes over.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
 use lapin::{BasicProperties, options::BasicPublishOptions};
@@ -16,12 +17,12 @@ struct Pair {
 }
 
 impl Pair {
-    /// Under way: some load has been delivered.
+    /// Starts servers and relay, and delivers some load.
     async fn new() -> Self {
         Self::with("").await
     }
 
-    /// As [`Pair::new`], with settings of the primary on top.
+    /// As [`Pair::new`], with additional settings of the primary.
     async fn with(settings: &str) -> Self {
         let primary = PgServer::start_with(settings);
         let standby = primary.standby();
@@ -44,14 +45,14 @@ impl Pair {
         }
     }
 
-    fn ask(&self, sql: &str) -> String {
+    fn query_primary(&self, sql: &str) -> String {
         self.primary.sql(&self.stack.database.name, sql)
     }
 
-    /// Ends waits for the standby with `pg_cancel_backend` or `pg_terminate_backend`, of sessions
-    /// whose name is like this; returns how many there were.
+    /// Ends waits for the standby with `pg_cancel_backend` or `pg_terminate_backend`, those of the sessions whose
+    /// application name matches the LIKE pattern `name`; returns their number.
     fn end_waits(&self, how: &str, name: &str) -> u32 {
-        let ended = self.ask(&format!(
+        let ended = self.query_primary(&format!(
             "SELECT count({how}(pid)) FROM pg_stat_activity
              WHERE wait_event = 'SyncRep' AND application_name LIKE '{name}'"
         ));
@@ -64,7 +65,7 @@ impl Pair {
         let id = uuid::Uuid::now_v7();
         let mut producer = self.stack.database.connect(Login::Producer).await;
         let commit = async {
-            sqlx::raw_sql("SET application_name = 'hurried'")
+            sqlx::raw_sql("SET application_name = 'cancelled'")
                 .execute(&mut producer)
                 .await
                 .unwrap();
@@ -74,11 +75,11 @@ impl Pair {
                 .await
                 .expect("a cancelled wait is only a warning");
         };
-        let hurry = eventually("the producer waits for the standby", async || {
-            self.end_waits("pg_cancel_backend", "hurried") > 0
+        let cancel = eventually("the producer waits for the standby", async || {
+            self.end_waits("pg_cancel_backend", "cancelled") > 0
         });
-        tokio::join!(commit, hurry);
-        let visible = self.ask(&format!(
+        tokio::join!(commit, cancel);
+        let visible = self.query_primary(&format!(
             "SELECT count(*) FROM outbox.message WHERE message_id = '{id}'"
         ));
         assert_eq!(visible, "1");
@@ -86,9 +87,9 @@ impl Pair {
     }
 
     /// Waits until the relay waits for the standby.
-    async fn relay_waits(&self) {
+    async fn wait_for_relays_wait(&self) {
         eventually("the relay waits for the standby", async || {
-            self.ask(
+            self.query_primary(
                 "SELECT count(*) FROM pg_stat_activity
                  WHERE wait_event = 'SyncRep' AND application_name LIKE 'postroom-relay lane%'",
             ) == "1"
@@ -96,7 +97,7 @@ impl Pair {
         .await;
     }
 
-    /// Ends the relay's waits for the standby; it begins again each time.
+    /// Ends the relay's wait for the standby so many times, and returns once the relay waits again.
     async fn end_waits_of_the_relay(&self, how: &str, times: u32) {
         for _ in 0..times {
             eventually("the relay waits for the standby", async || {
@@ -104,10 +105,10 @@ impl Pair {
             })
             .await;
         }
-        self.relay_waits().await;
+        self.wait_for_relays_wait().await;
     }
 
-    /// Returns `true` if a message has been published: a mark that is published later arrives behind it.
+    /// Returns `true` if a message has been published: a mark that is published now would arrive behind the message.
     async fn is_published(&self, id: uuid::Uuid) -> bool {
         let (_connection, channel) = self.stack.broker.channel().await;
         let mark = uuid::Uuid::now_v7().to_string();
@@ -121,7 +122,8 @@ impl Pair {
         self.tap.ids().contains(&id.to_string())
     }
 
-    async fn thawed(&self, id: uuid::Uuid) {
+    /// Thaws the standby, and waits until the message is published and the relay is ready.
+    async fn thaw_and_expect(&self, id: uuid::Uuid) {
         self.standby.signal("CONT");
         eventually("it is published once the standby has it", async || {
             self.tap.ids().contains(&id.to_string())
@@ -152,12 +154,13 @@ async fn g2_a_commit_whose_wait_was_cancelled_is_published_when_the_standby_has_
     let pair = Pair::new().await;
     pair.standby.signal("STOP");
     let id = pair.commit_without_the_standby().await;
-    pair.relay_waits().await;
+    pair.wait_for_relays_wait().await;
     assert!(!pair.is_published(id).await);
-    pair.thawed(id).await;
+    pair.thaw_and_expect(id).await;
 }
 
-/// The relay's own wait returns with success as well; that proves nothing.
+/// If the relay's own wait is cancelled, its commit succeeds too: the success does not show that the standby has the
+/// row.
 #[tokio::test(flavor = "multi_thread")]
 async fn g2_the_relay_does_not_believe_a_wait_of_its_own_that_was_cancelled() {
     let pair = Pair::new().await;
@@ -165,14 +168,14 @@ async fn g2_the_relay_does_not_believe_a_wait_of_its_own_that_was_cancelled() {
     let id = pair.commit_without_the_standby().await;
     pair.end_waits_of_the_relay("pg_cancel_backend", 3).await;
     assert!(!pair.is_published(id).await);
-    let told = pair.relay.logged().contains("cancelled this relay's wait");
-    assert!(told, "it says why");
+    let is_logged = pair.relay.logged().contains("cancelled this relay's wait");
+    assert!(is_logged, "it says why");
     pair.end_waits_of_the_relay("pg_terminate_backend", 3).await;
     assert!(!pair.is_published(id).await);
-    pair.thawed(id).await;
+    pair.thaw_and_expect(id).await;
 }
 
-/// Only a warning reports that wait, and this setting suppresses warnings.
+/// A cancelled wait is reported only as a warning, and this setting suppresses warnings.
 #[tokio::test(flavor = "multi_thread")]
 async fn g2_the_relay_hears_of_a_cancelled_wait_where_warnings_are_silenced() {
     let pair = Pair::with("client_min_messages = error").await;
@@ -180,28 +183,28 @@ async fn g2_the_relay_hears_of_a_cancelled_wait_where_warnings_are_silenced() {
     let id = pair.commit_without_the_standby().await;
     pair.end_waits_of_the_relay("pg_cancel_backend", 3).await;
     assert!(!pair.is_published(id).await);
-    pair.thawed(id).await;
+    pair.thaw_and_expect(id).await;
 }
 
-/// A server that is killed shows afterwards what was waiting for the standby, checkpoints included.
+/// After a crash, commits that were still waiting for the standby are visible, the relay's checkpoints among them.
 #[tokio::test(flavor = "multi_thread")]
-async fn g2_a_primary_that_is_killed_while_the_relay_waits_for_the_standby() {
+async fn g2_a_primary_that_is_killed_shows_nothing_to_queues_before_the_standby_has_it() {
     let mut pair = Pair::new().await;
     pair.standby.signal("STOP");
     let id = pair.commit_without_the_standby().await;
-    pair.relay_waits().await;
+    pair.wait_for_relays_wait().await;
     pair.primary.kill();
     pair.primary.resume();
-    pair.relay_waits().await;
+    pair.wait_for_relays_wait().await;
     assert!(!pair.is_published(id).await);
-    pair.thawed(id).await;
+    pair.thaw_and_expect(id).await;
 }
 
-/// And if the standby takes over without the row, that was never published.
+/// A row that the standby lacks when it is promoted has not been published.
 #[tokio::test(flavor = "multi_thread")]
-async fn g2_a_standby_that_is_promoted_without_a_commit_takes_back_nothing_published() {
+async fn g2_a_standby_lacks_no_published_message_when_it_is_promoted() {
     let mut pair = Pair::new().await;
-    // Not frozen: what is on the way to it would still arrive.
+    // Killed, because a frozen standby would still receive what is in its socket when it goes on.
     pair.standby.kill();
     let id = pair.commit_without_the_standby().await;
     pair.end_waits_of_the_relay("pg_cancel_backend", 2).await;

@@ -48,7 +48,7 @@ async fn g3_g4_g7_relays_of_two_builds_take_over_from_each_other() {
             } else {
                 assert!(leaving.stop().await.success(), "a stopped relay says so");
             }
-            // One that stands by is ready too.
+            // A standby is ready too, so the role is waited for first.
             active.role("active").await;
             active.ready().await;
         }

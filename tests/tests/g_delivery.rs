@@ -54,7 +54,7 @@ async fn g3_a_message_without_a_queue_waits_for_one_and_keeps_its_order() {
     tx.commit().await.unwrap();
     let owner = stack.database.pool(Login::Owner).await;
     eventually("all are parked", async || {
-        stack.database.relay_status(&owner).await == (0, 30)
+        stack.database.undelivered_and_parked(&owner).await == (0, 30)
     })
     .await;
     let reasons: Vec<(String, i64)> =
@@ -181,7 +181,7 @@ async fn g7_a_frozen_relay_loses_its_lease_and_what_it_had_in_its_hands_is_its_s
     assert!(tap.ids().len() < MESSAGES, "it was done before it froze");
     second.role("active").await;
     first.signal("CONT");
-    // It neither publishes nor records the messages that it holds: its session is gone.
+    // The thawed relay neither publishes nor records the messages that it holds: its session is gone.
     eventually("it knows", async || first.logged().contains("database: ")).await;
     first.role("standby").await;
     tap.distinct(MESSAGES).await;

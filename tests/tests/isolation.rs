@@ -88,7 +88,8 @@ async fn g4_g5_where_every_transaction_is_serializable() {
     judge("serializable").await;
 }
 
-/// Its statements would conflict with those of producers, and leave locks on what they read.
+/// Serializable statements of the relay would conflict with those of producers, and leave locks on the rows that they
+/// read.
 #[tokio::test]
 async fn the_relay_reads_committed_whatever_the_default() {
     let stack = stack("serializable").await;

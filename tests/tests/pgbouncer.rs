@@ -125,7 +125,7 @@ async fn g1_g4_producers_behind_a_transaction_pooler() {
 async fn prepared_statements_fail_behind_the_pooler() {
     let stack = Stack::new().await;
     let (_pooler, url) = pooler(&stack, Login::Producer);
-    // Others, so that the pooler makes several connections.
+    // Other clients, so that the pooler makes several connections.
     let options = PgPoolOptions::new().max_connections(6).min_connections(6);
     let pool = options.connect(&url).await.unwrap();
     let mut open = Vec::new();
@@ -155,8 +155,8 @@ async fn prepared_statements_fail_behind_the_pooler() {
     assert!(failed, "the pooler knows prepared statements");
 }
 
-/// A statement without a name, outside of a transaction, could be parsed by one server and run by
-/// another, which then runs somebody else's.
+/// A statement without a name, outside of a transaction, could be parsed by one server session and run by another,
+/// which would then run another client's statement.
 #[tokio::test]
 async fn without_prepared_statements_a_transaction_must_be_open_whoever_began_it() {
     let stack = Stack::new().await;

@@ -68,7 +68,7 @@ async fn a_backlog_holds_back_neither_what_is_scheduled_nor_what_is_tried_again(
     assert_eq!(bodies, *b"12");
 }
 
-/// Of a key whose first row fails, the others would be due for ever, and hide those of all others.
+/// If the first row of a key fails, the key's other rows would stay due for ever, and hide the rows of other keys.
 #[tokio::test]
 async fn a_long_key_that_is_tried_again_by_hand_hides_nobody() {
     const FOLLOWERS: i64 = 1_500;
@@ -108,7 +108,7 @@ async fn a_long_key_that_is_tried_again_by_hand_hides_nobody() {
     assert_eq!(parked(&stack, "key = 'long'").await, FOLLOWERS + 1);
 }
 
-/// Behind a message that is refused, one of another topic is not tried, however long it has been due.
+/// Behind a refused message, a message of the same key and another topic is not tried, however long it has been due.
 #[tokio::test]
 async fn keys_whose_first_message_is_refused_hide_nobody() {
     const KEYS: i64 = 600;
@@ -155,9 +155,9 @@ async fn keys_whose_first_message_is_refused_hide_nobody() {
     );
 }
 
-/// Its time may come while what it is parked with waits to be recorded.
+/// A message's time may come while the statement that parks it waits.
 #[tokio::test]
-async fn what_is_parked_after_its_time_is_due_from_then_on() {
+async fn a_message_parked_after_its_time_is_due_from_then_on() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let _relay = stack.relay().await;
@@ -201,7 +201,7 @@ async fn what_is_parked_after_its_time_is_due_from_then_on() {
 
 /// A bulk change by hand may set a time that is long past when it commits.
 #[tokio::test]
-async fn what_was_due_long_ago_is_tried_before_long() {
+async fn a_message_made_due_long_ago_is_tried_before_long() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let _relay = stack.relay().await;

@@ -1,4 +1,4 @@
-//! What the examples share: the servers, an event, and an end after some messages.
+//! Shared parts of the examples: the servers, an event, and an end after some messages.
 
 use std::sync::{
     Arc,

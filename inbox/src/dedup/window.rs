@@ -26,7 +26,7 @@ pub(super) fn slot(millis: i64) -> i16 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     /// Inside the window: if the message was handled, the record still exists.
-    Known,
+    InWindow,
     /// Older than the window: the record may have been deleted.
     Stale,
     /// Further in the future than the skew allows: the record could be deleted too early or too late.
@@ -61,7 +61,7 @@ impl Window {
         } else if written_at > now + self.skew {
             Age::Future
         } else {
-            Age::Known
+            Age::InWindow
         }
     }
 
@@ -89,10 +89,10 @@ mod tests {
         let window = Window::new(30 * DAY, DAY);
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let second = Duration::from_secs(1);
-        assert_eq!(window.age(now, now), Age::Known);
-        assert_eq!(window.age(now - 30 * DAY, now), Age::Known);
+        assert_eq!(window.age(now, now), Age::InWindow);
+        assert_eq!(window.age(now - 30 * DAY, now), Age::InWindow);
         assert_eq!(window.age(now - 30 * DAY - second, now), Age::Stale);
-        assert_eq!(window.age(now + DAY, now), Age::Known);
+        assert_eq!(window.age(now + DAY, now), Age::InWindow);
         assert_eq!(window.age(now + DAY + second, now), Age::Future);
     }
 
@@ -109,7 +109,7 @@ mod tests {
             let window = Window::new(Duration::from_secs(length), Duration::from_secs(skew));
             let expired: Vec<i16> = window.expired_slots(time(now)).collect();
             prop_assert!(!expired.is_empty());
-            if window.age(time(now + written), time(now + drift)) == Age::Known {
+            if window.age(time(now + written), time(now + drift)) == Age::InWindow {
                 prop_assert!(!expired.contains(&slot(now + written)));
             }
             for slot in Window::WIDEST.expired_slots(time(now)) {

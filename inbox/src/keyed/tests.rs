@@ -1,4 +1,4 @@
-//! Tests of the scheduler without tasks.
+//! Tests of the scheduler by itself: no tasks run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,77 +8,87 @@ use super::{Keyed, keys_of};
 
 type Group = Vec<(Option<String>, usize)>;
 
-fn end(pool: &mut Keyed<usize>, group: &Group) {
-    pool.ended(keys_of(group));
+fn arrived(scheduler: &mut Keyed<usize>, key: Option<&str>, job: usize) {
+    scheduler.arrived(key.map(str::to_owned), job, false);
+}
+
+fn arrived_alone(scheduler: &mut Keyed<usize>, key: Option<&str>, job: usize) {
+    scheduler.arrived(key.map(str::to_owned), job, true);
+}
+
+fn end(scheduler: &mut Keyed<usize>, group: &Group) {
+    scheduler.ended(keys_of(group));
 }
 
 #[test]
 fn a_job_waits_only_for_earlier_jobs_of_its_key() {
-    let mut pool = Keyed::new(3, 1);
-    pool.arrived(Some("a".into()), 1, false);
-    pool.arrived(Some("a".into()), 2, false);
-    pool.arrived(Some("b".into()), 3, false);
-    pool.arrived(None, 4, false);
-    pool.arrived(None, 5, false);
-    let first = pool.start();
+    let mut scheduler = Keyed::new(3, 1);
+    arrived(&mut scheduler, Some("a"), 1);
+    arrived(&mut scheduler, Some("a"), 2);
+    arrived(&mut scheduler, Some("b"), 3);
+    arrived(&mut scheduler, None, 4);
+    arrived(&mut scheduler, None, 5);
+    let first = scheduler.start();
     assert_eq!(first, [(Some("a".into()), 1)]);
-    assert_eq!(pool.start(), [(Some("b".into()), 3)]);
-    let third = pool.start();
+    assert_eq!(scheduler.start(), [(Some("b".into()), 3)]);
+    let third = scheduler.start();
     assert_eq!(third, [(None, 4)]);
-    assert_eq!(pool.start(), []);
-    end(&mut pool, &first);
-    assert_eq!(pool.start(), [(None, 5)]);
-    end(&mut pool, &third);
-    assert_eq!(pool.start(), [(Some("a".into()), 2)]);
-    assert!(!pool.can_start());
+    assert_eq!(scheduler.start(), []);
+    end(&mut scheduler, &first);
+    assert_eq!(scheduler.start(), [(None, 5)]);
+    end(&mut scheduler, &third);
+    assert_eq!(scheduler.start(), [(Some("a".into()), 2)]);
+    assert!(!scheduler.can_start());
 }
 
 #[test]
 fn jobs_share_a_group_when_more_jobs_wait_than_groups_are_free() {
-    let mut pool = Keyed::new(2, 3);
-    pool.arrived(None, 1, false);
-    assert_eq!(pool.start().len(), 1, "a group is free for each job");
+    let mut scheduler = Keyed::new(2, 3);
+    arrived(&mut scheduler, None, 1);
+    assert_eq!(scheduler.start().len(), 1, "a group is free for each job");
     for job in 2..=6 {
-        pool.arrived(Some("a".into()), job, false);
+        arrived(&mut scheduler, Some("a"), job);
     }
-    let jobs: Vec<usize> = pool.start().into_iter().map(|(_, job)| job).collect();
+    let jobs: Vec<usize> = scheduler.start().into_iter().map(|(_, job)| job).collect();
     assert_eq!(jobs, [2, 3, 4]);
-    assert_eq!(pool.start(), [], "both groups run");
+    assert_eq!(scheduler.start(), [], "both groups run");
 }
 
 #[test]
 fn a_job_that_is_to_start_alone_shares_no_group() {
-    let mut pool = Keyed::new(1, 10);
-    pool.arrived(Some("a".into()), 1, false);
-    pool.arrived(Some("a".into()), 2, true);
-    pool.arrived(Some("a".into()), 3, false);
-    pool.arrived(None, 4, false);
+    let mut scheduler = Keyed::new(1, 10);
+    arrived(&mut scheduler, Some("a"), 1);
+    arrived_alone(&mut scheduler, Some("a"), 2);
+    arrived(&mut scheduler, Some("a"), 3);
+    arrived(&mut scheduler, None, 4);
     for expected in [vec![1, 4], vec![2], vec![3]] {
-        let group = pool.start();
+        let group = scheduler.start();
         let jobs: Vec<usize> = group.iter().map(|(_, job)| *job).collect();
         assert_eq!(jobs, expected);
-        end(&mut pool, &group);
+        end(&mut scheduler, &group);
     }
 }
 
 #[test]
 fn jobs_that_start_again_go_before_the_waiting_jobs_of_their_keys() {
-    let mut pool = Keyed::new(2, 3);
+    let mut scheduler = Keyed::new(2, 3);
     for (key, job) in [("a", 1), ("a", 2), ("b", 3), ("a", 4)] {
-        pool.arrived(Some(key.into()), job, false);
+        arrived(&mut scheduler, Some(key), job);
     }
-    pool.running = 1;
-    let group = pool.start();
+    // With one of the two groups taken, the first three jobs share the other.
+    scheduler.running = 1;
+    let group = scheduler.start();
     assert_eq!(group.len(), 3);
-    pool.start_again_alone(group);
-    pool.ended([]);
-    assert_eq!(pool.start(), [(Some("a".into()), 1)]);
-    pool.ended(["a".into()]);
-    assert_eq!(pool.start(), [(Some("b".into()), 3)]);
-    pool.ended(["b".into()]);
-    assert_eq!(pool.start(), [(Some("a".into()), 2)]);
-    pool.ended(["a".into()]);
-    assert_eq!(pool.start(), [(Some("a".into()), 4)]);
+    scheduler.start_again_alone(group);
+    // The group has ended, and no key has: all of its jobs start again.
+    scheduler.ended([]);
+    assert_eq!(scheduler.start(), [(Some("a".into()), 1)]);
+    scheduler.ended(["a".into()]);
+    assert_eq!(scheduler.start(), [(Some("b".into()), 3)]);
+    scheduler.ended(["b".into()]);
+    assert_eq!(scheduler.start(), [(Some("a".into()), 2)]);
+    scheduler.ended(["a".into()]);
+    assert_eq!(scheduler.start(), [(Some("a".into()), 4)]);
 }
 
 #[derive(Debug, Clone)]
@@ -107,7 +117,7 @@ proptest! {
         messages_per_transaction in 1_usize..5,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
-        let mut pool = Keyed::new(limit, messages_per_transaction);
+        let mut scheduler = Keyed::new(limit, messages_per_transaction);
         let mut running: Vec<Group> = Vec::new();
         let mut waiting: Group = Vec::new();
         let mut last_started: HashMap<String, usize> = HashMap::new();
@@ -116,15 +126,17 @@ proptest! {
             match step {
                 Step::Arrive(key) => {
                     let key = key.map(|key| key.to_string());
-                    pool.arrived(key.clone(), number, false);
+                    arrived(&mut scheduler, key.as_deref(), number);
                     waiting.push((key, number));
                 }
                 Step::End(which) if !running.is_empty() => {
                     let group = running.remove(which % running.len());
-                    end(&mut pool, &group);
+                    end(&mut scheduler, &group);
                 }
                 Step::StartAgain(which) if !running.is_empty() => {
                     let group = running.remove(which % running.len());
+                    // The first job of a key comes last here, and sets the key's mark back to before itself, so
+                    // that all jobs of the group may start again.
                     for (key, job) in group.iter().rev() {
                         alone.insert(*job);
                         if let Some(key) = key {
@@ -132,27 +144,27 @@ proptest! {
                         }
                         waiting.push((key.clone(), *job));
                     }
-                    pool.start_again_alone(group);
-                    pool.ended([]);
+                    scheduler.start_again_alone(group);
+                    scheduler.ended([]);
                 }
                 Step::End(_) | Step::StartAgain(_) => {}
                 Step::Forget => {
-                    pool.forget_waiting();
+                    scheduler.forget_waiting();
                     waiting.clear();
                 }
             }
             loop {
-                let group = pool.start();
+                let group = scheduler.start();
                 if group.is_empty() {
                     break;
                 }
                 prop_assert!(group.len() <= messages_per_transaction);
-                let with_others = group.iter().any(|(_, job)| alone.contains(job));
-                prop_assert!(group.len() == 1 || !with_others);
+                let must_be_alone = group.iter().any(|(_, job)| alone.contains(job));
+                prop_assert!(group.len() == 1 || !must_be_alone);
                 for (key, job) in &group {
                     let others = running.iter().flatten();
                     prop_assert!(key.is_none() || others.clone().all(|(other, _)| other != key));
-                    let index = waiting.iter().position(|(_, waits)| waits == job);
+                    let index = waiting.iter().position(|(_, waiting_job)| waiting_job == job);
                     prop_assert!(index.is_some());
                     waiting.remove(index.unwrap());
                     if let Some(key) = key {
@@ -163,8 +175,8 @@ proptest! {
                 running.push(group);
                 prop_assert!(running.len() <= limit);
             }
-            prop_assert!(!pool.can_start());
-            prop_assert_eq!(pool.waiting(), waiting.len());
+            prop_assert!(!scheduler.can_start());
+            prop_assert_eq!(scheduler.waiting(), waiting.len());
             let startable = waiting.iter().any(|(key, _)| {
                 key.is_none() || running.iter().flatten().all(|(other, _)| other != key)
             });

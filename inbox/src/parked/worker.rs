@@ -17,7 +17,7 @@ use crate::{
         self,
         parked::{Claimed, Leases, Takes},
     },
-    transaction::{WorkerConnection, within},
+    transaction::{WorkerConnection, with_answer_timeout},
 };
 
 /// Waits between queries for due rows, while there are none.
@@ -84,7 +84,7 @@ impl Worker {
             crashed_longest: CRASHED_LEASE_LONGEST,
             crashes: i32::try_from(self.engine.limits.max_crashes).unwrap_or(i32::MAX),
         };
-        within(async {
+        with_answer_timeout(async {
             let mut tx = settings.begin().await?;
             let mut link = settings.link(&mut tx);
             let claim = sql::parked::claim(&mut link, &settings.consumer, leases, &self.takes);
@@ -94,7 +94,7 @@ impl Worker {
                     Ok(claimed)
                 }
                 Err(error) => {
-                    let _ = sql::session::end_unfit(&mut link, &error).await;
+                    let _ = sql::session::end_unusable(&mut link, &error).await;
                     Err(error)
                 }
             }
@@ -178,7 +178,7 @@ impl Worker {
     ) {
         let mut tries = 0_u32;
         loop {
-            let settled = within(self.write(delivery, id, attempts, decision)).await;
+            let settled = with_answer_timeout(self.write(delivery, id, attempts, decision)).await;
             match settled {
                 Ok(true) => break,
                 // The row is gone, or another worker has claimed it.

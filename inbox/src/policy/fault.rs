@@ -54,7 +54,8 @@ impl ErrorClass {
             // rerun finds the record if the transaction has committed.
             TransactionError::Commit(source) => match source.as_database_error() {
                 Some(refused)
-                    if !server_error::is_conflict(refused) && !server_error::has_ended(refused) =>
+                    if !server_error::is_conflict(refused)
+                        && !server_error::ends_session(refused) =>
                 {
                     Self::Failed
                 }

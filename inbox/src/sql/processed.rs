@@ -185,7 +185,7 @@ pub(crate) async fn expire_other(
     Ok(deleted.rows_affected())
 }
 
-/// One leaf of the ring, with the statements that expire it. Table names cannot be parameters, so each leaf has
+/// A leaf of the ring, with the statements that expire it. Table names cannot be parameters, so each leaf has
 /// separate statements, made from its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leaf(i16);

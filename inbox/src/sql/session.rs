@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use statement::Link;
 
-use super::step;
+use super::late_answer;
 
 use crate::server_error;
 
@@ -48,9 +48,9 @@ pub(crate) const TAKE_ROLE: &str = "SELECT pg_catalog.set_config('role', $1, tru
 pub(crate) const TRANSACTION: &str =
     "SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
-/// Error of [`commit_and_begin`] if another transaction is open: `undefined_object`, for a setting of this name.
-/// The SQLSTATE alone could come from a deferred trigger of the user.
-const ENDED: (&str, &str) = ("42704", "postroom.another_transaction");
+/// Error of [`commit_and_begin`] if another transaction is open: the request then reads a setting of this name, which
+/// does not exist, and fails with `undefined_object`. The SQLSTATE alone could come from a deferred trigger of the user.
+const OTHER_TRANSACTION: (&str, &str) = ("42704", "postroom.another_transaction");
 
 /// `read_only_sql_transaction`
 const READ_ONLY: &str = "25006";
@@ -59,7 +59,7 @@ const READ_ONLY: &str = "25006";
 const NO_RIGHT: &str = "42501";
 
 // Ends the session only if a role was set: if the login itself lacks the right, another session would lack it too.
-// RESET ROLE, because a role may not end sessions of its login.
+// RESET ROLE comes first, because the role that was set may not end sessions of the login.
 pub(crate) const END_OTHER_ROLE: &str = "
 ROLLBACK;
 DO $$ BEGIN
@@ -84,8 +84,8 @@ SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity A
 WHERE a.pid OPERATOR(pg_catalog.=) $1
   AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
-// A session that blocks a record is one of this user that records too. It counts as dead if it has been idle for `$1`
-// seconds. A waiting statement is cancelled if its blocker is not ended.
+// Only another session of this user that records ids can block a record. Such a session counts as dead if it has been
+// idle for `$1` seconds. A waiting statement is cancelled if its blocker is not ended.
 pub(crate) const END_STALE_BLOCKERS: &str = "
 WITH since (at) AS (
     SELECT pg_catalog.clock_timestamp()
@@ -112,7 +112,7 @@ pub(crate) struct Server {
     pub(crate) encoding: String,
     pub(crate) user: String,
     /// `true` if the user has the privileges that a consumer needs.
-    pub(crate) may_work: bool,
+    pub(crate) has_privileges: bool,
 }
 
 /// Returns the properties of a session's server.
@@ -122,7 +122,7 @@ pub(crate) async fn server(connection: &mut PgConnection) -> Result<Server, sqlx
     Ok(Server {
         encoding: row.try_get(0)?,
         user: row.try_get(1)?,
-        may_work: row.try_get(2)?,
+        has_privileges: row.try_get(2)?,
     })
 }
 
@@ -154,7 +154,7 @@ pub(crate) async fn take_role(link: &mut Link<'_>, role: &str) -> Result<(), sql
 }
 
 /// Returns the id of the open transaction, `None` if it has none; fails if the transaction is aborted.
-pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
+pub(crate) async fn open_transaction(link: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
     // A simple query, safe behind a pooler even if a handler has ended the transaction.
     let row = sqlx::raw_sql(TRANSACTION).fetch_one(link.connection());
     row.await?.try_get(0)
@@ -162,13 +162,14 @@ pub(crate) async fn transaction(link: &mut Link<'_>) -> Result<Option<String>, s
 
 /// Commits the transaction with this id and begins another one, in one request.
 ///
-/// Fails and commits nothing if the transaction is aborted, or if another one is open (see [`is_ended`]). Also fails
-/// if the session answers an earlier request (see [`step`]); then it is unknown whether the transaction has committed.
+/// Fails and commits nothing if the transaction is aborted, or if another one is open (see
+/// [`is_other_transaction_open`]). Also fails if the session answers an earlier request (see [`late_answer`]); then it is
+/// unknown whether the transaction has committed.
 pub(crate) async fn commit_and_begin(link: &mut Link<'_>, xid: &str) -> Result<(), sqlx::Error> {
     let request = sqlx::raw_sql(AssertSqlSafe(commit_text(xid))).fetch_all(link.connection());
     match &request.await?[..] {
         [row] if row.try_get::<&str, _>(0).is_ok_and(|answer| answer == xid) => Ok(()),
-        _ => Err(step::lost()),
+        _ => Err(late_answer::error()),
     }
 }
 
@@ -181,19 +182,23 @@ pub(crate) fn commit_text(xid: &str) -> String {
                      THEN '{xid}' ELSE pg_catalog.current_setting('{ended}') END;
          COMMIT;
          BEGIN",
-        ended = ENDED.1
+        ended = OTHER_TRANSACTION.1
     )
 }
 
-/// Returns `true` if the handler has ended the transaction with this id: after a `COMMIT` the message's record is
-/// committed too, and another attempt would take the message for a duplicate.
+/// Checks, after a handler's error, if the handler has ended the transaction with this id. Another attempt must not
+/// follow the handler's own `COMMIT`: the message's record is committed too, and the attempt would find a duplicate.
 ///
-/// If the transaction is aborted, rolls it back and begins another one. Fails if the session is gone or answers an
-/// earlier request (see [`step`]).
-pub(crate) async fn has_ended(link: &mut Link<'_>, xid: &str) -> Result<bool, sqlx::Error> {
-    match transaction(link).await {
+/// Returns `true` if this transaction is not the open one. If the open transaction is aborted, its id cannot be read:
+/// the function rolls the transaction back, begins another one, and returns `true` only if the transaction with this
+/// id was committed.
+///
+/// # Errors
+/// Fails if the session is gone or answers an earlier request (see [`late_answer`]).
+pub(crate) async fn ended_by_handler(link: &mut Link<'_>, xid: &str) -> Result<bool, sqlx::Error> {
+    match open_transaction(link).await {
         Ok(open) => {
-            step::check(link, xid).await?;
+            late_answer::check(link, xid).await?;
             Ok(open.as_deref() != Some(xid))
         }
         Err(error) if server_error::is_lost(&error) => Err(error),
@@ -202,7 +207,7 @@ pub(crate) async fn has_ended(link: &mut Link<'_>, xid: &str) -> Result<bool, sq
             sqlx::raw_sql("ROLLBACK; BEGIN")
                 .execute(link.connection())
                 .await?;
-            step::check(link, xid).await?;
+            late_answer::check(link, xid).await?;
             is_committed(link, xid).await
         }
     }
@@ -219,11 +224,12 @@ pub(crate) async fn is_committed(link: &mut Link<'_>, xid: &str) -> Result<bool,
 }
 
 /// Returns `true` if [`commit_and_begin`] failed because another transaction is open.
-pub(crate) fn is_ended(error: &sqlx::Error) -> bool {
+pub(crate) fn is_other_transaction_open(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {
         return false;
     };
-    error.code().as_deref() == Some(ENDED.0) && error.message().contains(ENDED.1)
+    error.code().as_deref() == Some(OTHER_TRANSACTION.0)
+        && error.message().contains(OTHER_TRANSACTION.1)
 }
 
 /// Ends sessions that have been idle in a transaction for `age` and have blocked statements that record ids for as
@@ -253,14 +259,18 @@ pub(crate) async fn terminate(link: &mut Link<'_>, pid: i32, xid: &str) -> Resul
 
 /// Ends the session if an error shows that it is unusable, because the pool would hand it out again and again: the
 /// server has become a standby, a handler has left another role in the session, or the session answers earlier
-/// requests (see [`step`]). The open transaction ends too.
+/// requests (see [`late_answer`]). The open transaction ends too.
 ///
-/// Returns an error if it ends the session, because the server then sends no answer.
-pub(crate) async fn end_unfit(link: &mut Link<'_>, error: &sqlx::Error) -> Result<(), sqlx::Error> {
+/// If the session is ended, the function returns an error, because the server then sends no answer. Callers ignore the
+/// result.
+pub(crate) async fn end_unusable(
+    link: &mut Link<'_>,
+    error: &sqlx::Error,
+) -> Result<(), sqlx::Error> {
     let end = match server_error::state(error).as_deref() {
-        Some(READ_ONLY) => step::END,
+        Some(READ_ONLY) => late_answer::END,
         Some(NO_RIGHT) => END_OTHER_ROLE,
-        None if step::is_lost(error) => step::END,
+        None if late_answer::is_late(error) => late_answer::END,
         _ => return Ok(()),
     };
     sqlx::raw_sql(end).execute(link.connection()).await?;

@@ -7,7 +7,7 @@ use super::{
     call::call,
     commit::{commit, remove_parked},
     record::{RecordResult, record},
-    within,
+    with_answer_timeout,
 };
 use crate::{
     Context, Delivery, HandlerError, Outcome, TransactionError,
@@ -28,18 +28,18 @@ where
     H: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), HandlerError>>,
 {
-    let begun = within(connection.begin(settings)).await;
+    let begun = with_answer_timeout(connection.begin(settings)).await;
     let mut tx = begun.map_err(TransactionError::Unavailable)?;
     let identity = match record(settings, &mut settings.link(&mut tx), delivery).await {
         Ok(RecordResult::Run(identity)) => identity,
         Ok(RecordResult::Done(outcome)) => {
-            let committed = within(tx.commit()).await;
+            let committed = with_answer_timeout(tx.commit()).await;
             committed.map_err(TransactionError::Commit)?;
             return Ok(outcome);
         }
         Err(TransactionError::Unavailable(error)) => {
             let mut link = settings.link(&mut tx);
-            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
+            let _ = with_answer_timeout(sql::session::end_unusable(&mut link, &error)).await;
             return Err(TransactionError::Unavailable(error));
         }
         Err(error) => return Err(error),

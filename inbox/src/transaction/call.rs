@@ -12,7 +12,7 @@ use crate::{
     HandlerError, TransactionError,
     context::TransactionGuard,
     server_error,
-    sql::{self, session::TxIdentity, step},
+    sql::{self, late_answer, session::TxIdentity},
 };
 
 /// Longest wait for a rollback, which first waits for a statement that the handler has abandoned.
@@ -81,9 +81,9 @@ async fn roll_back(
 ) -> TransactionError {
     let rolling_back = async {
         let mut link = settings.link(&mut tx);
-        let ended = sql::session::has_ended(&mut link, &identity.xid).await;
-        if ended.as_ref().is_err_and(step::is_lost) {
-            step::end(&mut link).await;
+        let ended = sql::session::ended_by_handler(&mut link, &identity.xid).await;
+        if ended.as_ref().is_err_and(late_answer::is_late) {
+            late_answer::end(&mut link).await;
         }
         let ended = ended?;
         if server_error::refusals(&failure).any(server_error::is_outdated) {
@@ -98,7 +98,9 @@ async fn roll_back(
     match (rolled_back, failure) {
         (Ok(true), _) => TransactionError::Ended,
         (Err(error), TransactionError::Handler(failure))
-            if server_error::is_lost(&error) && !step::is_lost(&error) && failure.is_retry() =>
+            if server_error::is_lost(&error)
+                && !late_answer::is_late(&error)
+                && failure.is_retry() =>
         {
             TransactionError::Lost(error)
         }

@@ -6,12 +6,12 @@ use sqlx::{Postgres, Transaction};
 use statement::{Link, Statements};
 use tokio::time::timeout;
 
-use super::{Settings, WorkerConnection, within};
+use super::{Settings, WorkerConnection, with_answer_timeout};
 use crate::{
     Delivery, TransactionError,
     delivery::Origin,
     parked_row, server_error,
-    sql::{self, session::TxIdentity, step},
+    sql::{self, late_answer, session::TxIdentity},
 };
 
 /// Longest wait for the end of a session that is ended from its own connection.
@@ -38,16 +38,19 @@ pub(super) async fn commit(
 ) -> Result<(), TransactionError> {
     if settings.statements == Statements::Unprepared {
         check(&mut settings.link(&mut tx), identity).await?;
-        return within(tx.commit()).await.map_err(TransactionError::Commit);
+        return with_answer_timeout(tx.commit())
+            .await
+            .map_err(TransactionError::Commit);
     }
     // Taken before the request: the commit may take long, and the next transaction is at most this old.
     let began = Instant::now();
     let mut link = settings.link(&mut tx);
-    let committed = within(sql::session::commit_and_begin(&mut link, &identity.xid)).await;
+    let committed =
+        with_answer_timeout(sql::session::commit_and_begin(&mut link, &identity.xid)).await;
     end_if_lost(&mut link, &committed).await;
     committed.map_err(|error| match server_error::state(&error).as_deref() {
         Some(ABORTED) => TransactionError::Aborted(error),
-        _ if sql::session::is_ended(&error) => TransactionError::Ended,
+        _ if sql::session::is_other_transaction_open(&error) => TransactionError::Ended,
         _ => TransactionError::Commit(error),
     })?;
     connection.keep(settings, tx, began);
@@ -56,8 +59,8 @@ pub(super) async fn commit(
 
 /// Ends a session whose answers do not belong to its requests, so that the pool does not reuse it.
 async fn end_if_lost<T>(link: &mut Link<'_>, answer: &Result<T, sqlx::Error>) {
-    if answer.as_ref().is_err_and(step::is_lost) {
-        drop(timeout(END_TIMEOUT, step::end(link)).await);
+    if answer.as_ref().is_err_and(late_answer::is_late) {
+        drop(timeout(END_TIMEOUT, late_answer::end(link)).await);
     }
 }
 
@@ -66,7 +69,7 @@ pub(super) async fn check(
     link: &mut Link<'_>,
     identity: &TxIdentity,
 ) -> Result<(), TransactionError> {
-    let transaction = within(sql::session::transaction(link)).await;
+    let transaction = with_answer_timeout(sql::session::open_transaction(link)).await;
     end_if_lost(link, &transaction).await;
     match transaction {
         Ok(xid) if xid.as_deref() == Some(&identity.xid) => Ok(()),
@@ -94,7 +97,7 @@ pub(super) async fn remove_parked(
         }
         parked_row::remove(link, &settings.consumer, id, delivery).await
     };
-    within(removing).await.map_err(|error| {
+    with_answer_timeout(removing).await.map_err(|error| {
         if server_error::is_lost(&error) {
             TransactionError::Lost(error)
         } else {

@@ -2,7 +2,8 @@
 //!
 //! A transaction records the message's id, calls the handler, and commits. A duplicate finds the record and
 //! is not handled again; a failure rolls the record back with everything else. A delivery has a transaction
-//! of its own ([`alone`]) or shares one ([`shared`]). [`Transaction`] is the same as a tower middleware.
+//! of its own ([`alone`]) or shares one ([`shared`]). [`Transaction`] is the same thing in the form of a
+//! tower middleware.
 
 mod alone;
 mod call;
@@ -23,7 +24,7 @@ pub(crate) use connection::WorkerConnection;
 pub use layer::TransactionLayer;
 pub(crate) use park::park;
 pub use service::Transaction;
-pub(crate) use settings::{Settings, within, within_time};
+pub(crate) use settings::{Settings, with_answer_timeout, with_timeout};
 #[cfg(test)]
 pub(crate) use shared::batch_span;
 pub(crate) use shared::{Shared, Sharing, dedup_entry, run as run_shared};

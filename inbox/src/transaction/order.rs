@@ -38,7 +38,7 @@ pub(super) fn keys_with_new_after_duplicate<'a>(
     behind.into_iter().collect()
 }
 
-/// One call of a handler.
+/// A call of a handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call<T> {
     /// A call for one message.

@@ -2,7 +2,7 @@
 
 use statement::Link;
 
-use super::{Settings, within};
+use super::{Settings, with_answer_timeout};
 use crate::{
     Delivery, Outcome,
     dedup::{Age, Id, Record},
@@ -21,12 +21,12 @@ pub(crate) async fn park(
     delivery: &Delivery,
     decision: &ParkDecision,
 ) -> Result<Outcome, sqlx::Error> {
-    let mut tx = within(settings.begin()).await?;
+    let mut tx = with_answer_timeout(settings.begin()).await?;
     let mut link = settings.link(&mut tx);
     if !record(settings, &mut link, delivery).await?
         && (!decision.recorded || is_parked(settings, &mut link, delivery).await?)
     {
-        within(tx.commit()).await?;
+        with_answer_timeout(tx.commit()).await?;
         return Ok(Outcome::Duplicate);
     }
     let parked = async {
@@ -34,8 +34,8 @@ pub(crate) async fn park(
         parked_row::insert(&mut link, &settings.consumer, delivery, &decision).await?;
         Ok(Outcome::Parked(decision.reason))
     };
-    let outcome = within(parked).await?;
-    within(tx.commit()).await?;
+    let outcome = with_answer_timeout(parked).await?;
+    with_answer_timeout(tx.commit()).await?;
     Ok(outcome)
 }
 
@@ -50,7 +50,7 @@ async fn is_parked(
         return Ok(false);
     };
     let source = message.source.as_deref();
-    within(sql::parked::is_there(link, &settings.consumer, id, source)).await
+    with_answer_timeout(sql::parked::is_there(link, &settings.consumer, id, source)).await
 }
 
 /// Records the id, if the message has one; returns `false` if the id was recorded before.
@@ -67,7 +67,7 @@ async fn record(
         return Ok(true);
     };
     let id = Id::new(message_id, message.source.as_deref());
-    let record = within(record_of(settings, link, &id)).await?;
+    let record = with_answer_timeout(record_of(settings, link, &id)).await?;
     let recording = sql::processed::record(link, &settings.consumer, &record, None);
     Ok(settings.wait_for_record(recording).await?.is_new)
 }
@@ -83,7 +83,7 @@ async fn record_of(
     };
     let now = sql::session::now(link).await?;
     Ok(match settings.window.age(made_at, now) {
-        Age::Known => id.record(),
+        Age::InWindow => id.record(),
         Age::Stale | Age::Future => id.record_outside_window(),
     })
 }

@@ -1,4 +1,5 @@
-//! The first statement of a delivery's transaction: recording the id, and checking whether its key is held.
+//! The first statement of a delivery's transaction: recording the id, and checking if an earlier parked message blocks
+//! the key.
 
 use chrono::{DateTime, Utc};
 use statement::Link;
@@ -31,60 +32,74 @@ pub(super) async fn record(
     match delivery.origin() {
         Origin::Queue => record_queued(settings, link, delivery).await,
         Origin::Parked { id, attempts } => {
-            let dated = dated(delivery);
-            let hash = dated.map(|(id, _)| id.hash());
-            let hash = hash.as_ref().map(<[u8; 32]>::as_slice);
-            let locked = sql::parked::lock_claimed(link, id, attempts, hash);
-            let locked = super::within(locked)
-                .await
-                .map_err(TransactionError::Unavailable)?;
-            let Some(locked) = locked else {
-                return Ok(RecordResult::Done(Outcome::Gone));
-            };
-            if locked.outside
-                && let Some((dated, made_at)) = dated
-                && is_handled(settings, link, &dated, made_at).await?
-            {
-                let removing =
-                    super::within(parked_row::remove(link, &settings.consumer, id, delivery));
-                removing.await.map_err(TransactionError::Unavailable)?;
-                return Ok(RecordResult::Done(Outcome::Gone));
-            }
-            Ok(RecordResult::Run(TxIdentity {
-                xid: locked.xid,
-                pid: locked.pid,
-                role: Some(locked.role),
-            }))
+            record_parked(settings, link, delivery, id, attempts).await
         }
     }
 }
 
+/// Locks the row of a parked delivery, whose id was recorded when the message was parked. If the message was outside
+/// the dedup window then, its id was recorded apart from the ids of the window, and is recorded among them now.
+async fn record_parked(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    delivery: &Delivery,
+    row: i64,
+    attempts: i32,
+) -> Result<RecordResult, TransactionError> {
+    let dated_id = dated_id(delivery);
+    let hash = dated_id.map(|(id, _)| id.hash());
+    let hash = hash.as_ref().map(<[u8; 32]>::as_slice);
+    let locking = sql::parked::lock_claimed(link, row, attempts, hash);
+    let locked = super::with_answer_timeout(locking)
+        .await
+        .map_err(TransactionError::Unavailable)?;
+    let Some(locked) = locked else {
+        return Ok(RecordResult::Done(Outcome::Gone));
+    };
+    if locked.was_outside_window
+        && let Some((message_id, made_at)) = dated_id
+        && record_or_find_copy(settings, link, &message_id, made_at).await?
+    {
+        let removing = parked_row::remove(link, &settings.consumer, row, delivery);
+        super::with_answer_timeout(removing)
+            .await
+            .map_err(TransactionError::Unavailable)?;
+        return Ok(RecordResult::Done(Outcome::Gone));
+    }
+    Ok(RecordResult::Run(TxIdentity {
+        xid: locked.xid,
+        pid: locked.pid,
+        role: Some(locked.role),
+    }))
+}
+
 /// Returns the delivery's id and the time in it; `None` if the id contains no time.
-fn dated(delivery: &Delivery) -> Option<(Id, DateTime<Utc>)> {
+fn dated_id(delivery: &Delivery) -> Option<(Id, DateTime<Utc>)> {
     let message = delivery.message();
     let id = Id::new(message.message_id.as_deref()?, message.source.as_deref());
     Some((id, id.made_at()?))
 }
 
-/// Records the id of a parked message that was outside the dedup window when it was parked; returns `true`
-/// if a copy of the message has been handled.
+/// Records the id of a parked message that was outside the dedup window when it was parked. Returns `true` if the id
+/// is recorded already: a copy of the message has been handled.
 ///
-/// A message that was too far in the future enters the window as time passes, and is then recorded where its
-/// copies are recorded. Before that the message must not run, since a copy that arrives later would not find
-/// the record. Copies of a message that is too old are never handled, so no record is needed.
+/// A message that was too far in the future enters the window as time passes. Its id is then recorded in the ring,
+/// where a copy of the message finds the record. Before that the message must not run, since a copy that arrives later
+/// would not find the record. A message that is too old runs without a record in the ring: its copies are never
+/// handled, and the leaf of its day may be about to be truncated.
 ///
 /// # Errors
 /// [`TransactionError::Future`] if the message is still too far in the future.
-async fn is_handled(
+async fn record_or_find_copy(
     settings: &Settings,
     link: &mut Link<'_>,
     id: &Id,
     made_at: DateTime<Utc>,
 ) -> Result<bool, TransactionError> {
-    let now = super::within(sql::session::now(link));
-    let now = now.await.map_err(TransactionError::Unavailable)?;
+    let asking = super::with_answer_timeout(sql::session::now(link));
+    let now = asking.await.map_err(TransactionError::Unavailable)?;
     match settings.window.age(made_at, now) {
-        Age::Known => {}
+        Age::InWindow => {}
         Age::Stale => return Ok(false),
         Age::Future => return Err(TransactionError::Future),
     }
@@ -95,7 +110,7 @@ async fn is_handled(
     Ok(!recorded.is_new)
 }
 
-/// Records the id of a message from the queue, and parks the message if an earlier one holds its key.
+/// Records the id of a message from the queue, and parks the message if an earlier parked message blocks its key.
 async fn record_queued(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -114,15 +129,15 @@ async fn record_queued(
     if !recorded.is_new {
         return Ok(RecordResult::Done(Outcome::Duplicate));
     }
-    if let Some(written_at) = id.made_at().or(message.occurred_at) {
-        match settings.window.age(written_at, recorded.now) {
-            Age::Known => {}
+    if let Some(made_at) = id.made_at().or(message.occurred_at) {
+        match settings.window.age(made_at, recorded.now) {
+            Age::InWindow => {}
             Age::Stale => return Err(TransactionError::Stale),
             Age::Future => return Err(TransactionError::Future),
         }
     }
     if let (Some(key), true) = (key, recorded.held) {
-        let parked = super::within(park_behind(settings, link, delivery, key))
+        let parked = super::with_answer_timeout(park_behind(settings, link, delivery, key))
             .await
             .map_err(TransactionError::Unavailable)?;
         if parked {
@@ -136,7 +151,8 @@ async fn record_queued(
     }))
 }
 
-/// Parks the message behind the one that holds its key; returns `false` if none holds it any more.
+/// Parks the message behind the parked message that blocks its key; returns `false` if no message blocks the key any
+/// more.
 async fn park_behind(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -146,7 +162,8 @@ async fn park_behind(
     if !sql::parked::lock_holder(link, &settings.consumer, key).await? {
         return Ok(false);
     }
-    let decision = ParkDecision::behind(0, None);
+    let (attempts, error) = (0, None);
+    let decision = ParkDecision::behind(attempts, error);
     parked_row::insert(link, &settings.consumer, delivery, &decision).await?;
     Ok(true)
 }

@@ -106,11 +106,11 @@ impl Settings {
             Ok(ended)
         };
         // On an error, as when no connection is free, the next attempt tries again.
-        if let Ok((sessions @ 1.., _)) = within(ending_blockers).await {
+        if let Ok((sessions @ 1.., _)) = with_answer_timeout(ending_blockers).await {
             let consumer = &self.consumer;
             events::FrozenEnded { consumer, sessions }.emit();
         }
-        within(recording).await
+        with_answer_timeout(recording).await
     }
 
     /// Returns how long a claimed parked row is reserved for its worker. The delivery's transaction also
@@ -127,14 +127,14 @@ impl Settings {
 ///
 /// # Errors
 /// The database's error, or `sqlx::Error::Io` with `TimedOut`.
-pub(crate) async fn within<T>(
+pub(crate) async fn with_answer_timeout<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    within_time(ANSWER_TIMEOUT, answer).await
+    with_timeout(ANSWER_TIMEOUT, answer).await
 }
 
-/// As [`within`], with another limit.
-pub(crate) async fn within_time<T>(
+/// As [`with_answer_timeout`], with another limit.
+pub(crate) async fn with_timeout<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

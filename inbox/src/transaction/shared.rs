@@ -16,7 +16,7 @@ use super::{
     call::call,
     commit::{check, commit},
     order::{self, Call},
-    within,
+    with_answer_timeout,
 };
 use crate::{
     BatchContext, Delivery, HandlerService, Outcome, TransactionError,
@@ -77,7 +77,7 @@ pub(crate) async fn run(
         .filter_map(|sharing| dedup_entry(sharing.delivery))
         .collect();
     debug_assert_eq!(entries.len(), deliveries.len(), "an id of another table");
-    let begun = within(connection.begin(settings)).await;
+    let begun = with_answer_timeout(connection.begin(settings)).await;
     let mut tx = begun.map_err(TransactionError::Unavailable)?;
     let recorded = record(settings, &mut tx, &entries).await?;
     if would_overtake(settings, &mut tx, &entries, &recorded).await? {
@@ -124,13 +124,13 @@ async fn record(
         Ok(recorded) => recorded,
         Err(error) => {
             let mut link = settings.link(tx);
-            let _ = within(sql::session::end_unfit(&mut link, &error)).await;
+            let _ = with_answer_timeout(sql::session::end_unusable(&mut link, &error)).await;
             return Err(TransactionError::Unavailable(error));
         }
     };
     for entry in entries {
         match settings.window.age(entry.made_at, recorded.now) {
-            Age::Known => {}
+            Age::InWindow => {}
             Age::Stale => return Err(TransactionError::Stale),
             Age::Future => return Err(TransactionError::Future),
         }
@@ -154,7 +154,9 @@ async fn would_overtake(
     }
     let mut link = settings.link(tx);
     let held = sql::parked::any_holder(&mut link, &settings.consumer, &keys);
-    within(held).await.map_err(TransactionError::Unavailable)
+    with_answer_timeout(held)
+        .await
+        .map_err(TransactionError::Unavailable)
 }
 
 /// Calls the handlers, one after another; returns the transaction.
@@ -231,7 +233,7 @@ async fn is_any_recorded(
         tx.commit().await?;
         Ok(recorded)
     };
-    within(querying)
+    with_answer_timeout(querying)
         .await
         .map_err(TransactionError::Unavailable)
 }

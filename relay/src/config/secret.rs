@@ -29,8 +29,8 @@ impl From<&str> for Secret {
 }
 
 impl fmt::Display for Secret {
-    /// Redacts the text itself instead of a parsed URL: to a parser, an unescaped character of a password
-    /// may end the host or begin the query.
+    /// Redacts the text itself instead of a parsed URL. A password may contain an unescaped `/`, `?` or `#`; a parser
+    /// would take the rest of the password for a path or a query, which would then be printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return f.write_str("(not a URL)");
@@ -46,7 +46,8 @@ impl fmt::Display for Secret {
                 None => write!(f, "{login}@")?,
             }
         }
-        // libpq accepts the password as a query parameter too, whose name may contain escapes.
+        // libpq also accepts the password as a query parameter, and escapes in the parameter's name, so the whole query
+        // is hidden. An `@` in the query makes the rest of the query look like the address, so `&` ends an address too.
         match address.split_once(['?', '#', '&']) {
             Some((address, _)) => write!(f, "{address}?***"),
             None => f.write_str(address),

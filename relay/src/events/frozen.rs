@@ -31,7 +31,7 @@ fn log_lines_and_metrics_of_events_are_as_before() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/events");
     assert_eq!(
         facts.callsites(),
-        golden::macros(&folder),
+        golden::count_macros(&folder),
         "a log line of {} is not recorded above",
         folder.display()
     );

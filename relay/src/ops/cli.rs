@@ -10,9 +10,9 @@ use clap::{Parser, Subcommand};
 use postroom_message::errors::chain;
 
 use super::{
-    check, migrate, parked, rebase, run,
-    source::{Json, Source},
-    status,
+    check,
+    config_args::{ConfigArgs, Json},
+    migrate, parked, rebase, run, status,
 };
 
 use crate::database::DatabaseError;
@@ -25,7 +25,7 @@ use crate::database::DatabaseError;
 #[command(name = "relay", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
-    source: Source,
+    source: ConfigArgs,
     #[command(subcommand)]
     command: Command,
 }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use tokio::time::timeout;
 
-use super::source::{Source, say};
+use super::config_args::{ConfigArgs, say};
 use crate::{config::Secret, database::DatabaseError};
 
 /// Command-line options of `relay migrate`.
@@ -41,7 +41,7 @@ const LOCKING: Duration = Duration::from_secs(75);
 /// Longest wait for one migration, whose tables may be large.
 const APPLYING: Duration = Duration::from_hours(1);
 
-pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Result<ExitCode> {
     if options.print {
         for migration in MIGRATIONS {
             say(migration.sql)?;

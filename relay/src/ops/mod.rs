@@ -3,13 +3,13 @@
 mod admin;
 pub(crate) mod check;
 mod cli;
+pub(crate) mod config_args;
 mod limited_listener;
 mod logs;
 pub(crate) mod migrate;
 pub(crate) mod parked;
 mod rebase;
 mod run;
-pub(crate) mod source;
 pub(crate) mod status;
 mod table;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    source::{ANSWER_TIMEOUT, Source, say},
+    config_args::{ANSWER_TIMEOUT, ConfigArgs, say},
     table::{printable, printable_lines, table},
 };
 use crate::{answer, error::RelayError, pg_timestamp::PgTimestamp, publish::Reason};
@@ -139,7 +139,7 @@ struct Row {
     detail: Option<String>,
 }
 
-pub(super) async fn run(source: &Source, action: &Action) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs, action: &Action) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
     answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     match action {

@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::source::{ANSWER_TIMEOUT, Source, give_up_on_locks, hint, say};
+use super::config_args::{ANSWER_TIMEOUT, ConfigArgs, hint, say, set_lock_timeout};
 use crate::{
     answer,
     capture::{Floors, Pair, Position, Snapshot},
@@ -50,14 +50,14 @@ pub(super) struct Options {
     wait: Duration,
 }
 
-pub(super) async fn run(source: &Source, options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     let purpose = Purpose::Lease {
         timeout: Duration::from_mins(1),
     };
     let url = config.database_url()?;
     let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
-    answer::within(ANSWER_TIMEOUT, give_up_on_locks(&mut connection)).await?;
+    answer::within(ANSWER_TIMEOUT, set_lock_timeout(&mut connection)).await?;
     answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     let began = Instant::now();
     while !answer::within(ANSWER_TIMEOUT, server::try_lock(&mut connection, LANE)).await? {

@@ -10,13 +10,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{admin, logs, source::Source};
+use super::{admin, config_args::ConfigArgs, logs};
 use crate::relay::Relay;
 
 /// Interval between compactions of the metrics' samples.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     logs::init(&config.log)?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
@@ -29,7 +29,7 @@ pub(super) async fn run(source: &Source) -> anyhow::Result<ExitCode> {
         exchange = %config.amqp.exchange,
         "starting"
     );
-    for problem in Source::unknown_variables() {
+    for problem in ConfigArgs::unknown_variables() {
         warn!("{problem}");
     }
     let (stop, shutdown) = oneshot::channel();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{
-    source::{ANSWER_TIMEOUT, Source, say},
+    config_args::{ANSWER_TIMEOUT, ConfigArgs, say},
     table::{age, printable, printable_lines, table},
 };
 use crate::{
@@ -76,7 +76,7 @@ struct Blocked {
     first_position: i64,
 }
 
-pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
     let status = answer::within(ANSWER_TIMEOUT, Status::read(&mut connection)).await?;
     if json {

@@ -65,7 +65,7 @@ fn halves(all: &CpuSet) -> (CpuSet, CpuSet) {
 /// Assigns all threads of a process to a set of processors; threads started later inherit it.
 fn set_affinity(process: u32, set: &CpuSet) -> anyhow::Result<()> {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
-        return Ok(()); // It has ended.
+        return Ok(()); // The process has ended.
     };
     let ids = threads.flatten().filter_map(|thread| {
         let id = thread.file_name();

@@ -15,6 +15,7 @@ pub struct Facts {
     texts: BTreeSet<String>,
     /// File and line of each `tracing` macro that was reached.
     callsites: BTreeSet<(String, u32)>,
+    /// Names of the metrics that were changed.
     metrics: BTreeSet<String>,
 }
 
@@ -33,7 +34,7 @@ impl Facts {
         self.metrics.extend(seen.metrics);
     }
 
-    /// Returns all of them, in the order of the alphabet.
+    /// Returns the facts as one text, sorted.
     pub fn text(&self) -> String {
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
         texts.join("\n\n")
@@ -44,17 +45,17 @@ impl Facts {
         self.callsites.len()
     }
 
-    /// Returns the names of the metrics that were touched.
+    /// Returns the names of the metrics that were changed.
     pub fn metrics(&self) -> &BTreeSet<String> {
         &self.metrics
     }
 }
 
-/// Counts the `tracing` macros for events in the Rust sources of a folder.
+/// Counts the `tracing` macros for events in the Rust sources of a folder, without its subfolders.
 ///
 /// # Panics
 /// Panics if a source cannot be read.
-pub fn macros(folder: &Path) -> usize {
+pub fn count_macros(folder: &Path) -> usize {
     let mut count = 0;
     for entry in fs::read_dir(folder).expect("reading a folder of sources") {
         let path = entry.expect("a file").path();
@@ -75,11 +76,14 @@ pub fn macros(folder: &Path) -> usize {
 pub(crate) struct Seen {
     /// Log lines, each followed by its fields.
     pub(crate) lines: Vec<String>,
+    /// Changed metrics with their labels and values.
     pub(crate) series: BTreeSet<String>,
     pub(crate) callsites: BTreeSet<(String, u32)>,
+    /// Names of the changed metrics.
     pub(crate) metrics: BTreeSet<String>,
 }
 
+/// [`Seen`], shared by the recorder of log lines and the recorder of metrics.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shared(Arc<Mutex<Seen>>);
 

@@ -13,7 +13,7 @@ use std::{
 
 use similar::TextDiff;
 
-pub use facts::{Facts, macros};
+pub use facts::{Facts, count_macros};
 
 /// Environment variable that makes [`check`] write golden files.
 const BLESS: &str = "POSTROOM_BLESS";

@@ -118,7 +118,7 @@ impl Recorder for Series {
     }
 }
 
-/// One series of a metric.
+/// A series of a metric.
 struct One {
     seen: Shared,
     name: String,

@@ -28,7 +28,7 @@ pub struct Seen {
     pub key: Option<String>,
 }
 
-/// One run of a handler, read from a ledger written in the handler's transaction.
+/// A run of a handler, read from a ledger written in the handler's transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     /// Id of the handled message.

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use super::free_port;
 
-/// Where the nodes of one test find each other. The first node starts it; it outlives its nodes, so
-/// it is ended when the last of them is dropped.
+/// The port mapper by which the nodes of one test find each other. The first node starts the port mapper, and the
+/// drop of the last node ends it.
 #[derive(Debug)]
 pub(super) struct Epmd {
     pub(super) port: u16,

@@ -23,8 +23,8 @@ const POOL_SIZE: usize = 6;
 
 /// PgBouncer in transaction mode; ended and removed when dropped.
 ///
-/// It hands out its server connections in turn, so that each transaction of a client meets another
-/// one, and keeps no prepared statements.
+/// PgBouncer hands out its server connections in turn, so that each transaction of a client has another
+/// connection, and keeps no prepared statements.
 #[derive(Debug)]
 pub struct PgBouncer {
     folder: PathBuf,
@@ -33,8 +33,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of the server of a URL, for that URL's user. It passes over the start-up
-    /// parameters `ignored`, and refuses others that it does not know.
+    /// Starts a pooler in front of the server of a URL, for that URL's user. The pooler ignores the start-up
+    /// parameters `ignored`, and refuses other unknown parameters.
     pub fn start(url: &str, ignored: &str) -> Self {
         let url: Url = url.parse().expect("a database's URL");
         let (host, port) = (url.host_str().expect("a host"), url.port().unwrap_or(5432));

@@ -40,7 +40,7 @@ impl PgServer {
         let data = volume.folder().join("data");
         fs::create_dir_all(&data).expect("making a folder for a server");
         own(&data);
-        // Its messages go elsewhere, or nobody would learn of a full disk.
+        // The server's messages go elsewhere, or a full disk could not be reported.
         std::os::unix::fs::symlink(data, folder.join("data")).expect("linking to a disk");
         Self::start_in(folder, settings)
     }
@@ -137,7 +137,7 @@ impl PgServer {
             let killed = signal_tree(server.id(), "KILL");
             await_end(&killed);
             server.wait().expect("waiting for a killed server");
-            // Where nobody reaps orphans, the dead postmaster would pass for a living one.
+            // Without a process that reaps orphans, the dead postmaster would pass for a living one.
             drop(fs::remove_file(self.data().join("postmaster.pid")));
         }
     }

@@ -97,7 +97,7 @@ pub fn tree(root: u32) -> Vec<u32> {
 pub(super) fn await_end(ids: &[u32]) {
     let living = |id: &u32| {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // A zombie holds nothing any more; nobody may be there to reap it.
+        // A zombie holds nothing any more; there may be no process that reaps it.
         stat.rsplit_once(')')
             .is_some_and(|(_, behind)| !behind.trim_start().starts_with('Z'))
     };

@@ -100,7 +100,7 @@ impl RabbitNode {
         format!("http://guest:guest@127.0.0.1:{}", self.admin_port)
     }
 
-    /// Its processes, while it is up.
+    /// Returns the node's processes, while the node is up.
     pub fn processes(&self) -> Vec<u32> {
         self.server
             .as_ref()

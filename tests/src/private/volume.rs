@@ -30,7 +30,7 @@ impl Volume {
         Some(Self { folder })
     }
 
-    /// Where it is.
+    /// Folder at which the volume is mounted.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -18,9 +18,9 @@ use connection::{Silence, connection};
 /// Behaviour of a [`Proxy`] towards new and open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// Passes everything on. What a black hole held back arrives.
+    /// Passes everything on, also bytes that a black hole held back.
     Forward,
-    /// Passes everything on, in both directions so much later.
+    /// Passes everything on with this delay, in both directions.
     Slow(Duration),
     /// Nothing listens: connections are refused, open ones are closed.
     Refuse,
@@ -37,9 +37,9 @@ pub enum Wire {
 pub struct Proxy {
     address: SocketAddr,
     wire: watch::Sender<Wire>,
-    /// Where new connections lead to.
+    /// Host and port to which new connections lead.
     server: watch::Sender<(String, u16)>,
-    /// Which connections pass nothing on any more, in the order of accepting, from 1 on.
+    /// Numbers, from 1 in the order of accepting, of the connections that pass nothing on any more.
     silent: watch::Sender<RangeInclusive<usize>>,
     /// Connections that were accepted so far.
     accepted: watch::Receiver<usize>,
@@ -92,8 +92,8 @@ impl Proxy {
         self.silent.send_replace(connections);
     }
 
-    /// Leads new connections to the server of another URL, as a load balancer would. Those already
-    /// open stay where they are.
+    /// Leads new connections to the server of another URL, as a load balancer would. Open
+    /// connections stay.
     pub fn lead_to(&self, url: &str) {
         self.server.send_replace(server_of(url));
     }
@@ -123,7 +123,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Its connections end with it.
+        // The connections end with the task.
         self.listening.abort();
     }
 }

@@ -121,7 +121,7 @@ async fn a_connection_limit_is_waited_out() {
     tap.distinct(1).await;
 }
 
-/// It would be found when it takes over, and nobody else publishes.
+/// Otherwise the refusal would be found only at the take-over, when no other relay publishes.
 #[tokio::test]
 async fn g7_a_standby_that_the_broker_refuses_is_not_ready() {
     let stack = Stack::new().await;

@@ -22,7 +22,7 @@ async fn callers_that_say_nothing_keep_neither_file_descriptors_nor_others_out()
             caller
         })
         .collect();
-    // They were there first.
+    // The callers connected first.
     eventually("it answers", async || relay.is_live()).await;
     let more = open().saturating_sub(before);
     assert!(more < 40, "{more} of {} are open", callers.len());

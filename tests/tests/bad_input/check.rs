@@ -156,19 +156,19 @@ async fn a_leaf_that_may_not_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
+async fn missing_rights_of_the_brokers_user_are_found_and_nothing_is_published() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let user = User::new(&stack.broker);
     let url = user.url();
     let changes = [("POSTROOM_AMQP_URL", url.as_str())];
-    user.may("^postroom$", "^postroom$", "");
+    user.grant("^postroom$", "^postroom$", "");
     let all = findings(&stack, &changes).await;
     let [("fence", detail)] = failed(&all)[..] else {
         panic!("{all:?}");
     };
     assert_says(detail, &["postroom.fence.", "ACCESS_REFUSED", "configure"]);
-    user.may("^postroom\\.fence\\..*|^postroom$", "", "");
+    user.grant("^postroom\\.fence\\..*|^postroom$", "", "");
     // Each attempt to publish costs a connection: they come more and more seldom.
     let began = Instant::now();
     let relay = stack.start_relay(&changes);
@@ -191,7 +191,7 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
         detail,
         &["exchange \"postroom\"", "configure and write on it"],
     );
-    user.may("^postroom\\.fence\\..*|^postroom$", "^postroom$", "");
+    user.grant("^postroom\\.fence\\..*|^postroom$", "^postroom$", "");
     assert_eq!(failed(&findings(&stack, &changes).await), []);
     // A relay needs no more than was granted.
     let relay = stack.relay_with(&changes).await;
@@ -205,7 +205,7 @@ async fn what_the_brokers_user_may_not_do_is_found_and_nothing_is_published() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_found() {
+async fn a_checkpoint_that_cannot_be_written_is_found() {
     let stack = Stack::new().await;
     stack
         .database

@@ -146,8 +146,8 @@ async fn a_database_that_takes_no_writes_is_told_of_and_waited_for() {
     assert_eq!(tap.seen().len(), 1);
 }
 
-/// As where somebody hardens every table. Nothing tells a row that a policy hides from one that is not there, and
-/// what is passed over is forgotten in the end.
+/// As on a server where every table is hardened. A row that a policy hides cannot be distinguished from a row that does
+/// not exist, and a row that is passed over is lost in the end.
 #[tokio::test]
 async fn g3_rows_that_a_policy_hides_are_not_passed_over() {
     let stack = Stack::new().await;
@@ -185,7 +185,7 @@ async fn a_certificate_may_be_checked_without_its_hosts_name() {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut request = [0; 8];
             client.read_exact(&mut request).await.unwrap();
-            // It speaks TLS, and then goes away.
+            // The server agrees to TLS, and closes the connection.
             client.write_all(b"S").await.unwrap();
         }
     });

@@ -30,7 +30,7 @@ async fn fence_is_there(stack: &Stack) -> bool {
     there
 }
 
-/// A fence that is gone keeps nobody away.
+/// A fence that is gone keeps no copy of the database away.
 #[tokio::test]
 async fn g7_a_fence_that_a_policy_let_expire_is_there_again() {
     let stack = Stack::new().await;
@@ -91,7 +91,7 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
     let told = checked.succeeded();
     assert!(told.contains("was left over by a node"), "{told}");
 
-    // The broker gives the relay's question up after a minute. That is no error of the connection.
+    // The broker gives the relay's question up after a minute, which is no error of the connection.
     eventually("it is asked again", async || {
         relay
             .logged()
@@ -106,7 +106,7 @@ async fn g7_a_fence_that_a_lost_node_left_over_keeps_nobody_away_until_the_node_
     let lost = relay.metric("postroom_relay_broker_losses_total");
     assert!(lost.abs() < f64::EPSILON, "{}", relay.logged());
 
-    // It is there after all, and so is its owner.
+    // The queue exists after all, and so does its owner.
     let back = "begin Old = Old, element(2, application:get_env(rabbit, postroom_old)) end";
     replace_process(&node, &stack.broker.name, &name, back);
     eventually("the relay gives way to the owner", async || {

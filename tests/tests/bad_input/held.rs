@@ -33,7 +33,7 @@ async fn g3_a_parked_row_that_somebody_has_locked_holds_up_nothing_else() {
     let mut looking = operator.begin().await.unwrap();
     let lock = "SELECT FROM outbox.parked FOR UPDATE";
     looking.execute(lock).await.unwrap();
-    // It is tried again and again meanwhile, longer than a lease lasts.
+    // Meanwhile the message is tried again and again, for longer than a lease lasts.
     let late = Tap::open(&stack.broker, "late", "unbound").await;
     late.distinct(1).await;
     let began = std::time::Instant::now();
@@ -51,7 +51,7 @@ async fn g3_a_parked_row_that_somebody_has_locked_holds_up_nothing_else() {
 
 /// A message that is discarded before its frame is done would come back with the frame.
 #[tokio::test]
-async fn what_was_discarded_does_not_come_back_with_the_next_relay() {
+async fn a_discarded_message_does_not_come_back_with_the_next_relay() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let url = stack.broker.url();
@@ -78,7 +78,7 @@ async fn what_was_discarded_does_not_come_back_with_the_next_relay() {
 
 /// Dropped by the relay, it stays so when the relay dies before the frame is done.
 #[tokio::test]
-async fn what_was_discarded_and_dropped_stays_so_after_a_crash() {
+async fn discarded_and_dropped_messages_stay_so_after_a_crash() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "hot").await;
     let url = stack.broker.url();
@@ -114,7 +114,7 @@ async fn what_was_discarded_and_dropped_stays_so_after_a_crash() {
 }
 
 #[tokio::test]
-async fn what_expires_in_memory_while_the_broker_is_away_is_dropped() {
+async fn messages_that_expire_in_memory_while_the_broker_is_away_are_dropped() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let url = stack.broker.url();
@@ -146,7 +146,7 @@ async fn what_expires_in_memory_while_the_broker_is_away_is_dropped() {
     assert!(relay.metric("postroom_relay_dropped_total") >= 1.0);
 }
 
-/// As somebody does who writes it again for another topic.
+/// As when a message is written again for another topic.
 #[tokio::test]
 async fn two_messages_of_one_id_are_told_apart_by_their_topics() {
     let stack = Stack::new().await;

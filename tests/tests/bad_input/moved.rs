@@ -107,7 +107,7 @@ async fn rows_that_came_without_sequence_and_checkpoint_are_published() {
 }
 
 #[tokio::test]
-async fn what_was_written_before_the_rebase_at_positions_of_copied_rows_is_not_lost() {
+async fn rows_written_before_the_rebase_at_positions_of_copied_rows_are_not_lost() {
     let moved = Moved::new().await;
     let (new, tap) = (&moved.new, &moved.tap);
     publish(new, 3).await;

@@ -163,7 +163,7 @@ async fn discarding_everything_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_is_not_parked_is_said_so() {
+async fn a_position_without_a_parked_message_is_reported() {
     let stack = Stack::new().await;
     let list = stack.command(&["parked", "list"]).await;
     assert_eq!(list.succeeded(), "nothing is parked\n");

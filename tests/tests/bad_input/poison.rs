@@ -1,4 +1,4 @@
-//! Rows that can never be messages: anybody may write one in SQL, and it stops nobody but its own key.
+//! Rows that can never be messages: any producer can write such a row in SQL, and the row stops its own key alone.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use serde_json::Value;
@@ -35,7 +35,7 @@ async fn a_row_that_cannot_be_read_is_rejected_and_stops_its_key_alone() {
     let mut producer = stack.database.connect(Login::Producer).await;
     let poisons = poisons();
     for (index, (column, value, _)) in poisons.iter().enumerate() {
-        // One of them in the order of a key, one without, each with a good one behind it.
+        // A bad message with a key and a bad message without, each with a good message behind it.
         for key in ["NULL".to_owned(), format!("'held-{index}'")] {
             let bad = format!(
                 "INSERT INTO outbox.message (message_id, topic, key, type, payload, {column})

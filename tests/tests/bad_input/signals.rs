@@ -36,7 +36,7 @@ async fn a_second_signal_ends_at_once_what_cannot_end_gracefully() {
     .await;
     relay.signal("TERM");
     eventually("it drains", async || relay.logged().contains("stopping")).await;
-    // Its confirm cannot come, so it is still there.
+    // The confirm cannot come, so the relay still runs.
     assert!(relay.is_live());
     relay.signal("TERM");
     assert_eq!(relay.exited().await.code(), Some(130));

@@ -61,7 +61,7 @@ async fn status_tells_who_is_active_what_waits_and_what_is_parked() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_an_unfinished_frame_is_counted_once() {
+async fn messages_behind_an_unfinished_frame_are_counted_once() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let relay = stack.relay().await;
@@ -108,7 +108,7 @@ async fn stragglers_below_the_watermark_of_an_unfinished_frame_are_counted() {
     assert_eq!(waiting["waiting"], 3);
     assert!(waiting["oldest_waiting_seconds"].is_i64(), "{waiting}");
     let pool = stack.database.pool(Login::Owner).await;
-    assert_eq!(stack.database.relay_status(&pool).await, (3, 0));
+    assert_eq!(stack.database.undelivered_and_parked(&pool).await, (3, 0));
 }
 
 /// Of a session, PostgreSQL shows other users only the name.

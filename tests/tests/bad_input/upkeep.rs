@@ -42,8 +42,8 @@ impl World {
         self.stack.delivered().await;
     }
 
-    /// Waits until upkeep waits for somebody's lock on a table. Messages go meanwhile: what may be emptied is
-    /// known by the snapshot of the last frame.
+    /// Waits until upkeep waits for another session's lock on a table. Messages are published meanwhile: the snapshot of
+    /// the last frame decides which leaves may be emptied.
     async fn meets_a_lock_on(&mut self, table: &str) {
         eventually("upkeep meets the lock", async || {
             self.publish(1).await;

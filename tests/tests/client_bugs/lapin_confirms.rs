@@ -37,7 +37,7 @@ async fn dropped_confirms_are_kept_and_awaited_ones_are_not() {
         // Confirms come in order: after this one all have come.
         let last = publish(&channel).await.await.unwrap();
         assert!(matches!(last, Confirmation::Ack(_)));
-        #[allow(clippy::disallowed_methods)] // What it is about.
+        #[allow(clippy::disallowed_methods)] // The call under test.
         let kept = channel.wait_for_confirms().await.unwrap();
         let expected = if awaited { 0 } else { MESSAGES };
         assert_eq!(

@@ -107,7 +107,7 @@ async fn g3_the_relay_parks_exactly_what_no_queue_took() {
         .await;
     let owner = stack.database.pool(Login::Owner).await;
     eventually("all are delivered or parked", async || {
-        stack.database.relay_status(&owner).await == (0, unbound.len() as i64)
+        stack.database.undelivered_and_parked(&owner).await == (0, unbound.len() as i64)
     })
     .await;
     let parked: HashSet<uuid::Uuid> = sqlx::query_scalar("SELECT message_id FROM outbox.parked")

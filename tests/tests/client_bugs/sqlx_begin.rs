@@ -54,7 +54,7 @@ async fn sqlx_begin_cancelled_leaks_its_transaction_and_ours_does_not() {
                     .is_err()
             );
         } else {
-            #[allow(clippy::disallowed_methods)] // What it is about.
+            #[allow(clippy::disallowed_methods)] // The call under test.
             let cancelled = timeout(patience, pool.begin()).await;
             assert!(cancelled.is_err());
         }

@@ -34,7 +34,7 @@ async fn flushed(admin: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
-async fn g2_what_a_queue_sees_is_flushed_although_its_commit_did_not_wait() {
+async fn g2_a_message_that_a_queue_sees_is_flushed_although_its_commit_did_not_wait() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
     let relay = stack.relay().await;

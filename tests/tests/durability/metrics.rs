@@ -20,7 +20,7 @@ fn mentioned(text: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_is_served_is_listed_with_its_meaning() {
+async fn every_served_metric_is_listed_with_its_meaning() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "t").await;
     let relay = stack.relay().await;
@@ -75,7 +75,7 @@ async fn what_is_served_is_listed_with_its_meaning() {
 
 /// Counters know nothing of what an earlier relay parked.
 #[tokio::test]
-async fn what_is_parked_is_counted_from_the_start() {
+async fn parked_messages_are_counted_from_the_start() {
     let stack = Stack::new().await;
     let relay = stack.relay().await;
     sqlx::query("SELECT outbox.publish('unbound', '1'), outbox.publish('unbound', '2')")

@@ -6,7 +6,7 @@ use support::{Login, Proxy, Stack, Tap, Wire, judged};
 
 use crate::{LEASE, load, more, without_broker, without_lease};
 
-/// How the wire fails, and how that ends: what a dead wire held back is lost, or arrives late.
+/// Faults of the wire, each with the state that ends it: bytes that a dead wire held back are lost, or arrive late.
 const FAULTS: [(Wire, Wire); 3] = [
     (Wire::Reset, Wire::Reset),
     (Wire::BlackHole, Wire::Reset),

@@ -32,7 +32,7 @@ async fn json_has_the_keys_and_types_as_before() {
     full.insert("x-overflow".into(), refuses);
     declare(&channel, "full", "full", full).await;
 
-    // It cannot reach its database.
+    // A relay that cannot reach its database.
     let away = ("POSTROOM_DATABASE_URL", "postgres://relay@127.0.0.1:1/none");
     let starting = stack.start_relay(&[away]);
     eventually("its health names the problem", async || {

@@ -53,7 +53,7 @@ fn listed(stack: &Stack, kind: &str) -> Vec<Value> {
     all.filter(own).cloned().collect()
 }
 
-/// The properties of a thing that somebody declares.
+/// Returns the properties of a declared object as a line.
 fn line(thing: &Value) -> String {
     let mut words = Vec::new();
     for property in [

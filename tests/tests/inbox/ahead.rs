@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::world::{Database, Placed, Running, World, insert_effect};
 
-/// Sessions of anybody's with a transaction in which nothing happens.
+/// Counts the sessions, of any user, that are idle in a transaction.
 const OPEN: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
 

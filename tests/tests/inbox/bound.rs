@@ -13,7 +13,7 @@ async fn placed(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// Where another queue is bound, nothing is unroutable: what does not come is lost without a word.
+/// While another queue is bound, no message is unroutable: messages that do not reach this queue are lost silently.
 #[tokio::test]
 async fn g3_a_consumer_binds_its_queue_again_beside_another_that_is_bound() {
     let world = World::new().await;

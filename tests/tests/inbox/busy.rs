@@ -10,7 +10,7 @@ use support::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 
-/// Publishes before anybody reads, so that messages wait all the time.
+/// Publishes while no consumer runs, so that messages wait all the time.
 async fn publish(world: &World, count: i64) {
     let builder = world.consumer().on::<Placed, _, _>(misbehave);
     let declared = Running::start(&world.broker, "billing", builder).await;
@@ -24,7 +24,7 @@ async fn publish(world: &World, count: i64) {
     }
 }
 
-/// One in two does its work; the others do it in a way that must not commit.
+/// Half of the events are handled; the others are handled in a way that must not commit.
 async fn misbehave(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     insert_effect(&mut ctx, &event).await?;
     let statement = match event.n % 10 {
@@ -36,13 +36,13 @@ async fn misbehave(mut ctx: Context, event: Placed) -> Result<(), HandlerError> 
         9 => "INSERT INTO child VALUES (1)",
         _ => return Ok(()),
     };
-    // Passed over, whatever comes of it.
+    // The handler ignores the statement's failure.
     let _ = ctx.connection().execute(statement).await;
     Ok(())
 }
 
 #[tokio::test]
-async fn g5_what_must_not_commit_does_not_while_messages_wait() {
+async fn g5_transactions_that_must_not_commit_do_not_while_messages_wait() {
     let world = World::new().await;
     world
         .database

@@ -23,7 +23,7 @@ async fn a_handler_runs_in_the_span_of_its_delivery() {
     let log = Log::default();
     let seen = log.clone();
     let keep = move |mut ctx: Context, event: Placed| {
-        // Where the handler begins, and where it goes on.
+        // The span in which the handler begins; the span in which its future goes on is added below.
         seen.add(name(&Span::current()));
         let seen = seen.clone();
         async move {
@@ -40,7 +40,7 @@ async fn a_handler_runs_in_the_span_of_its_delivery() {
     assert_eq!(log.count("delivery"), log.lines().len());
 }
 
-/// Every batch fails, and each of its messages is handled: somebody should know.
+/// Every batch fails and each of its messages is handled alone, which must not go unnoticed.
 #[tokio::test]
 async fn why_a_shared_transaction_failed_is_told() {
     async fn at_most_one(

@@ -20,12 +20,12 @@ use support::eventually;
 const IN: &str = "COPY copied FROM STDIN";
 const OUT: &str = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 3000)) TO STDOUT";
 
-/// How a handler leaves it.
+/// State in which a handler leaves a COPY.
 #[derive(Debug, Clone, Copy)]
 enum Left {
-    /// Its source fails, and so does the handler.
+    /// The COPY's source fails, and so does the handler.
     Failed,
-    /// Its rows are not read to the end, and the handler succeeds.
+    /// The COPY's rows are not read to the end, and the handler succeeds.
     Unread,
     /// The inbox's own deadline ends the handler.
     Late,
@@ -121,7 +121,7 @@ async fn g5_a_commit_is_not_believed_that_another_request_was_answered_with() {
             copy.send(&b"1\n"[..]).await?;
             copy.finish().await
         };
-        // It may take so long, and no longer.
+        // The handler gives the COPY up after this time.
         let _ = timeout(Duration::from_millis(100), copy).await;
         Ok::<_, HandlerError>(())
     };

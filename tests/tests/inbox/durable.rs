@@ -52,7 +52,7 @@ async fn a_crash_takes_nothing(setting: &str, at_connect: &'static str) {
         let running = Running::start(&world.broker, "billing", builder).await;
         for n in 1..=20 {
             world.broker.publish(&Placed::new("a", n)).await;
-            // One that is parked, and one without an id, which is so without being recorded.
+            // A message that is parked, and a message without an id, which is parked without a record.
             world.broker.publish(&Placed::new("b", -n)).await;
             let nameless = lapin::BasicProperties::default();
             world.broker.publish_raw(nameless, b"{}").await;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::world::{Placed, Running, World, insert_effect};
 
-/// Publishes before anybody reads, so that messages share transactions.
+/// Publishes while no consumer runs, so that messages share transactions.
 pub(crate) async fn waiting(world: &World, count: i64) {
     let keep = |_: Context, _: Placed| async { Ok::<_, HandlerError>(()) };
     let declared = world.consumer().on::<Placed, _, _>(keep);
@@ -35,7 +35,7 @@ enum After {
     FailedStatement,
     Panic,
     Deadline,
-    /// Its context lives on, and with it the connection.
+    /// The handler's context lives on, and with it the connection.
     Leak,
 }
 
@@ -100,7 +100,7 @@ async fn commits(world: &World, after: After, together: usize) {
     let dead = "SELECT convert_from(payload, 'UTF8')::jsonb ->> 'n' FROM inbox.parked
                 WHERE state = 'dead' ORDER BY 1";
     let dead = world.database.texts(dead).await;
-    // By itself, the one; all that share its transaction, since nobody knows which of them have run.
+    // Alone, only this message is dead; in a shared transaction all are, since it is unknown which of them have run.
     assert!(dead.contains(&"3".to_owned()), "{case}: {dead:?}");
     assert_eq!(dead.len() > 1, together > 1, "{case}: {dead:?}");
     let lost = "SELECT n::text FROM generate_series(0, 5) AS n
@@ -163,7 +163,7 @@ async fn a_savepoint_given_up_midway_is_no_silent_end_of_the_transaction() {
         })
         .await;
         running.stop().await;
-        // Its writes outside of the transaction stay, shared and alone; the effects of the others exist once.
+        // The handler's writes outside of the transaction stay, shared and alone; the effects of the others exist once.
         let mut others = world.database.effects("a").await;
         others.retain(|n| *n != 3);
         assert_eq!(others, [0, 1, 2], "{together}, {fails}");

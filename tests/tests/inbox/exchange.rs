@@ -17,7 +17,7 @@ async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// Why the broker refuses a consumer, and its own words.
+/// Returns the error of a consumer that the broker refuses, and the broker's text.
 async fn refusal(running: Running) -> (String, String) {
     let Err(RunError::Broker { source, .. }) = running.result().await else {
         panic!("the broker does not refuse");
@@ -32,7 +32,7 @@ async fn refusal(running: Running) -> (String, String) {
 async fn a_consumer_needs_no_right_to_declare_the_exchange() {
     let world = World::new().await;
     let user = User::new(&world.broker.vhost);
-    user.may("^billing$", "^billing$", "^(billing|postroom)$");
+    user.grant("^billing$", "^billing$", "^(billing|postroom)$");
     let builder = || {
         let builder = world.consumer().amqp_url(user.url());
         builder.on::<Placed, _, _>(keep)
@@ -53,8 +53,8 @@ async fn a_consumer_needs_no_right_to_declare_the_exchange() {
 async fn a_topic_that_the_user_may_not_read_is_named() {
     let world = World::new().await;
     let user = User::new(&world.broker.vhost);
-    user.may("^billing$", "^billing$", "^(billing|postroom)$");
-    user.may_topics("postroom", "^$", "^orders\\.placed$");
+    user.grant("^billing$", "^billing$", "^(billing|postroom)$");
+    user.grant_topics("postroom", "^$", "^orders\\.placed$");
     let builder = || {
         let builder = world.consumer().amqp_url(user.url());
         builder.on::<Placed, _, _>(keep)
@@ -82,7 +82,7 @@ async fn a_consumer_waits_until_somebody_declares_the_exchange() {
         .await;
     };
     let count = "postroom_inbox_no_exchange_total{consumer=\"billing\"}";
-    // One that stops while it waits does not hold anybody up.
+    // A consumer can stop while it waits.
     let running = Running::spawn(builder());
     waits(&format!("{count} 1")).await;
     running.stop().await;

@@ -60,7 +60,7 @@ async fn g5_a_message_from_the_future_is_no_second_one_when_its_time_has_come() 
     let running = start(24).await;
     publish(&world, &copied, 1).await;
     is_dead(&world).await;
-    // Its copies would not find that it was handled now.
+    // The message may not run yet: its copies would not find the record.
     world.database.execute(EVERYTHING).await;
     is_dead(&world).await;
     running.stop().await;

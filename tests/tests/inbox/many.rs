@@ -65,7 +65,7 @@ async fn g5_a_handler_of_many_has_each_effect_once_and_in_order() {
 /// The load decides how many messages a call has: messages that a handler publishes without
 /// naming their cause must not depend on the load.
 #[tokio::test]
-async fn what_a_handler_of_many_publishes_inherits_nothing_however_many_there_are() {
+async fn messages_of_a_handler_of_many_inherit_nothing_however_many_there_are() {
     async fn ship(
         mut ctx: BatchContext,
         events: Vec<Received<Placed>>,

@@ -1,4 +1,4 @@
-//! One key's messages one after another, different keys beside each other.
+//! Messages of one key are handled one after another, messages of different keys in parallel.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use support::eventually;
 use crate::world::{Log, Placed, Running, World, insert_effect};
 
 #[tokio::test]
-async fn one_key_is_handled_in_order() {
+async fn messages_of_a_key_are_handled_in_order() {
     let world = World::new().await;
     let running_now = Arc::new(AtomicUsize::new(0));
     let overlapped = Arc::new(AtomicBool::new(false));

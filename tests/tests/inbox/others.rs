@@ -52,7 +52,7 @@ async fn g4_a_group_meets_a_message_of_its_key_that_is_just_being_parked() {
     let world = World::new().await;
     declare(&world).await;
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
-    // Another process, which has lost its subscription or its life, is just committing that it parks one.
+    // Another process, which has lost its subscription or was killed, is just committing that it parks a message.
     let mut parking = outbox::transaction::begin(&world.database.admin)
         .await
         .unwrap();
@@ -142,7 +142,7 @@ async fn sessions_on_a_standby_are_not_used_again() {
     let pool = PgPoolOptions::new()
         .max_connections(12)
         .after_connect(move |connection, _| {
-            // It refuses with the same state as a standby.
+            // The server then refuses writes with the same SQLSTATE as a standby.
             let set = if leads_to_old.load(Ordering::SeqCst) {
                 "SET default_transaction_read_only = on"
             } else {

@@ -220,7 +220,7 @@ async fn g4_all_parked_rows_tried_again_keep_the_order_of_their_keys() {
 
 /// A deferred delivery may wait for one that is behind others, so deferred ones must not occupy all workers.
 #[tokio::test]
-async fn what_is_put_off_does_not_hold_up_a_key_that_goes_on() {
+async fn deferred_deliveries_do_not_hold_up_a_key_that_goes_on() {
     let world = World::new().await;
     let log = Log::default();
     let seen = log.clone();

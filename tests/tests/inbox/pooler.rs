@@ -12,8 +12,8 @@ use crate::world::{Database, Log, Placed, Running, Shipped, World};
 const CUSTOMERS: i64 = 6;
 const MESSAGES: i64 = 25;
 
-/// Leaves an effect and a follow-up. One message in five fails until it has been parked; one hangs
-/// in the database at first, one keeps its context, and one is never wanted.
+/// Leaves an effect and a follow-up. Every fifth message fails until it has been parked; one message hangs
+/// in the database at first, one keeps its context, and one is rejected.
 async fn handle(log: Log, mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     let name = format!("{}/{}", event.customer, event.n);
     log.add(&name);

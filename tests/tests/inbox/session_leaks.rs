@@ -7,7 +7,7 @@ use tower::{ServiceExt as _, layer::layer_fn, service_fn};
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 
-/// Sessions that somebody has ended.
+/// Number of sessions that were ended by others.
 const KILLED: &str =
     "SELECT sessions_killed FROM pg_stat_database WHERE datname = current_database()";
 

@@ -45,7 +45,7 @@ async fn a_parked_message_may_be_handled_in_another_role() {
     assert_eq!(world.database.effects("a").await, [1]);
 }
 
-/// Its row cannot be deleted in a transaction that may not write.
+/// The parked row cannot be deleted in a transaction that may not write.
 #[tokio::test]
 async fn a_handler_that_ends_all_writing_fails_and_holds_up_nobody_else() {
     let world = World::new().await;

@@ -12,7 +12,7 @@ use crate::{
     world::{Log, Placed, Running, World},
 };
 
-/// Which transaction a consumer's session is in, and since when it has said nothing.
+/// Returns the transaction of a consumer's session, and the time since which the session is idle.
 const IDLE: &str = "SELECT concat_ws(' ', backend_xid, state_change) FROM pg_stat_activity
                     WHERE datname = current_database() AND usename = 'postroom_test_consumer'
                       AND state = 'idle in transaction' AND backend_xid IS NOT NULL";

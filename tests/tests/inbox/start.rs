@@ -24,7 +24,7 @@ fn pool(url: &Url) -> PgPool {
         .unwrap()
 }
 
-/// How a consumer ends whose database is this one.
+/// Returns the error with which a consumer of this database ends.
 async fn end(world: &World, url: &Url) -> DatabaseError {
     let builder = world.consumer().database(pool(url));
     let running = Running::spawn(builder.on::<Placed, _, _>(placed));
@@ -99,7 +99,8 @@ async fn a_login_without_rights_or_with_another_password_is_refused() {
     assert!(cause.contains("password"), "{cause}");
 }
 
-/// It would wait for connections for ever, and as the single active consumer keep others from working.
+/// Otherwise the consumer would wait for connections for ever, and as the single active consumer keep others from
+/// working.
 #[tokio::test]
 async fn a_consumer_whose_pool_is_closed_ends_and_another_takes_over() {
     let world = World::new().await;
@@ -127,7 +128,7 @@ async fn a_consumer_whose_pool_is_closed_ends_and_another_takes_over() {
     standby.stop().await;
 }
 
-/// It ends when the other does.
+/// The wait ends when the other client does.
 #[tokio::test]
 async fn a_queue_that_another_reads_alone_is_waited_for() {
     let world = World::new().await;

@@ -54,7 +54,7 @@ async fn a_consumer_that_stops_while_it_connects_leaves_no_subscription_behind()
     }
 }
 
-/// Where the message came from makes no difference to who waits for its handler's end.
+/// The end of a handler is waited for whether its message came from the queue or was parked.
 #[tokio::test]
 async fn handlers_of_parked_messages_that_are_aborted_are_told() {
     let world = World::new().await;

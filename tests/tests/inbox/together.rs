@@ -22,7 +22,7 @@ async fn publish(world: &World, count: i64, copies: usize) {
     }
 }
 
-/// Publishes before anybody reads: so that messages wait, and share.
+/// Publishes while no consumer runs, so that messages wait, and share transactions.
 pub(crate) async fn waiting(world: &World, count: i64, copies: usize) {
     let declared = Running::start(
         &world.broker,
@@ -215,7 +215,7 @@ async fn g5_two_processes_that_share_messages_have_one_effect_each() {
                 Ok::<(), HandlerError>(())
             }
         };
-        // One consumer by name, fed by two queues that both have every message.
+        // The same consumer's name for two queues that both receive every message.
         world
             .consumer()
             .queue(queue)

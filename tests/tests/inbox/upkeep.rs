@@ -1,5 +1,5 @@
-//! Ids beyond the dedup window are forgotten, rows that nobody releases are found, and layers of
-//! the user's are passed by each attempt.
+//! Ids beyond the dedup window are deleted, parked rows without a row to release them are found, and each
+//! attempt passes the layers of the service.
 
 use std::task::{self, Poll};
 

@@ -87,7 +87,7 @@ async fn roles_can_be_applied_again() {
     assert_eq!(grants().await, once);
 }
 
-/// A server's roles may be made by somebody else than a database's owner.
+/// The roles may have been made by another user than the database's owner.
 #[tokio::test]
 async fn roles_that_exist_need_nobody_who_may_create_roles() {
     let database = Database::empty().await;
@@ -152,7 +152,7 @@ async fn relay_migrate_applies_each_file_once() {
         again.succeeded(),
         "0001_outbox is applied already\n0002_inbox is applied already\n"
     );
-    // Its bookkeeping lies in its own schema, beside nobody else's.
+    // `relay migrate` keeps its records in Postroom's own schema.
     let mut owner = database.connect(Login::Owner).await;
     let elsewhere: Vec<String> = objects(&mut owner)
         .await

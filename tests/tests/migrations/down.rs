@@ -1,4 +1,4 @@
-//! `down.sql` takes nothing away that is not its own.
+//! `down.sql` refuses to run while objects outside of the schemas depend on the schemas.
 
 use sqlx::{Executor as _, postgres::PgDatabaseError};
 use support::{Database, Login};
@@ -39,14 +39,15 @@ const OTHERS: [(&str, &str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn what_applications_built_on_the_schemas_is_kept_and_named() {
+async fn dependent_objects_of_applications_are_kept_and_named() {
     let database = Database::new().await;
     let mut owner = database.connect(Login::Owner).await;
-    // Its own goes with it, wherever it was put.
+    // A table that somebody put into the schema `outbox` is dropped with it; a schema of the application stays.
     let inside = "CREATE TABLE outbox.notes (message uuid); CREATE SCHEMA mine";
     owner.execute(inside).await.unwrap();
     for (make, named, unmake) in OTHERS {
         owner.execute(make).await.unwrap();
+        // A new connection, because the refusal leaves an aborted transaction behind.
         let mut down = database.connect(Login::Owner).await;
         let refused = down.execute(migrations::DOWN).await.unwrap_err();
         let refused = refused.into_database_error().unwrap();
@@ -62,6 +63,7 @@ async fn what_applications_built_on_the_schemas_is_kept_and_named() {
         assert!(hint.contains("run this file again"), "{hint}");
         owner.execute(unmake).await.unwrap();
     }
+    // The refusals have left everything in place.
     owner
         .execute("SELECT outbox.publish('t', '1')")
         .await

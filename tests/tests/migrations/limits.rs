@@ -34,7 +34,7 @@ async fn insert(
 }
 
 #[tokio::test]
-async fn what_a_short_string_cannot_carry_is_refused() {
+async fn texts_that_a_short_string_cannot_carry_are_refused() {
     let database = Database::new().await;
     let mut producer = database.connect(Login::Producer).await;
     for column in ["topic", "key", "type", "content_type"] {

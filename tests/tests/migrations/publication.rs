@@ -1,4 +1,4 @@
-//! A publication for all tables, by which many databases are replicated, stops nobody.
+//! A publication for all tables, by which many databases are replicated, stops neither relay nor consumer.
 
 use sqlx::Executor as _;
 use support::{Database, Login, Stack, Tap, eventually};
@@ -6,7 +6,7 @@ use support::{Database, Login, Stack, Tap, eventually};
 const INNOCENT: usize = 20;
 
 #[tokio::test]
-async fn what_is_parked_is_changed_and_forgotten_under_a_publication_for_all_tables() {
+async fn parked_rows_are_changed_and_deleted_under_a_publication_for_all_tables() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "bound").await;
     let publication = "CREATE PUBLICATION everything FOR ALL TABLES";

@@ -71,7 +71,7 @@ async fn publish(connection: &mut PgConnection, count: usize) {
 }
 
 /// A relay that died between the two steps of a rotation, or a segment that was filled to its end, leaves
-/// no note of when the next was begun.
+/// no record of when the next segment was begun.
 #[tokio::test]
 async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
     let stack = Stack::new().await;
@@ -108,8 +108,8 @@ async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
     .await;
 }
 
-/// Where tables were copied into those of another outbox, whose segment 0 is still noted, segment 16 is in its
-/// leaf, although nobody rotated to it.
+/// If tables were copied into those of another outbox whose segment 0 is still recorded, segment 16 lies in the leaf of
+/// segment 0 without a rotation.
 #[tokio::test]
 async fn g6_a_leaf_is_not_emptied_of_a_later_segment() {
     let stack = Stack::new().await;
@@ -149,8 +149,8 @@ async fn g6_a_leaf_is_not_emptied_of_a_later_segment() {
     assert!(!noted);
 }
 
-/// A reader of a leaf keeps it from being emptied, and keeps nobody from anything else: producers
-/// go on, leaves are left for the next, and the relay still records what it delivers.
+/// A reader of a leaf delays only the emptying of this leaf: producers go on, other leaves are emptied and used, and
+/// the relay still records what it delivers.
 #[tokio::test]
 async fn g6_a_leaf_that_somebody_reads_is_emptied_later_and_nobody_waits_for_that() {
     let stack = Stack::new().await;
@@ -180,7 +180,7 @@ async fn g6_a_leaf_that_somebody_reads_is_emptied_later_and_nobody_waits_for_tha
     for round in 0..10 {
         publish(&mut producer, 60).await;
         eventually("everything is delivered, and recorded so", async || {
-            stack.database.relay_status(&owner).await == (0, 0)
+            stack.database.undelivered_and_parked(&owner).await == (0, 0)
         })
         .await;
         assert!(
@@ -188,8 +188,8 @@ async fn g6_a_leaf_that_somebody_reads_is_emptied_later_and_nobody_waits_for_tha
             "emptied in round {round} despite its reader"
         );
     }
-    // How far leaves may be emptied is known by the snapshot of the last frame. Other tests' transactions,
-    // which may have been open in it, are over in the next.
+    // The snapshot of the last frame decides how far leaves may be emptied. Transactions of other tests that were open
+    // in one snapshot have ended in the next.
     eventually("the leaf after it has been emptied", async || {
         publish(&mut producer, 1).await;
         !holds("01").await

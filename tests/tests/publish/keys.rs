@@ -14,7 +14,7 @@ fn message(number: u32, serialized: bool) -> Message {
     }
 }
 
-/// Advisory locks that anybody in this database holds or waits for.
+/// Counts the advisory locks in this database, held or waited for.
 async fn locks(owner: &mut PgConnection) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database

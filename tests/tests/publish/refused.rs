@@ -11,7 +11,7 @@ async fn an_error_names_the_field_and_leaves_the_transaction_usable() {
     let outbox = Outbox::new();
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
     let long = "x".repeat(256);
-    let wide = (0..2).try_fold(message("t").unwrap(), |message, n| {
+    let too_large = (0..2).try_fold(message("t").unwrap(), |message, n| {
         message.header(&format!("h{n}"), "x".repeat(32_768))
     });
     let refused: [(&str, Result<Message, PublishError>); 9] = [
@@ -32,12 +32,12 @@ async fn an_error_names_the_field_and_leaves_the_transaction_usable() {
             "header \"cloudEvents_id\"",
             message("t").unwrap().header("cloudEvents_id", "7"),
         ),
-        ("headers", wide),
+        ("headers", too_large),
     ];
     for (field, made) in refused {
         let error = match made {
             Err(error) => error,
-            // Messages that are written together are measured together.
+            // The total size of the headers is checked when the message is published.
             Ok(message) => outbox.publish(&mut tx, message).await.unwrap_err(),
         };
         let text = error.to_string();
@@ -53,7 +53,7 @@ async fn an_error_names_the_field_and_leaves_the_transaction_usable() {
 }
 
 #[tokio::test]
-async fn headers_are_measured_as_the_table_measures_them() {
+async fn headers_are_measured_as_by_the_tables_check_constraint() {
     let (database, pool) = producer().await;
     let outbox = Outbox::new();
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
@@ -64,7 +64,8 @@ async fn headers_are_measured_as_the_table_measures_them() {
         many.and_then(|message| message.header("last", "x".repeat(last)))
             .unwrap()
     };
-    // The text of 2,000 headers with their separators, and what is left for the last.
+    // The limit less the braces, the text of 2,000 headers with their separators, and the last header without its
+    // value.
     let most = 64 * 1024 - 2 - 2_000 * "\"header-00000\": true, ".len() - "\"last\": \"\"".len();
     outbox.publish(&mut tx, headers(most)).await.unwrap();
     let error = outbox
@@ -91,11 +92,11 @@ async fn one_bad_message_keeps_the_whole_call_from_being_written() {
     let (database, pool) = producer().await;
     let outbox = Outbox::new();
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
-    let wide = (0..3).try_fold(message("t").unwrap(), |message, n| {
+    let too_large = (0..3).try_fold(message("t").unwrap(), |message, n| {
         message.header(&format!("h{n}"), "x".repeat(32_768))
     });
     let refused = outbox
-        .publish_all(&mut tx, [message("t").unwrap(), wide.unwrap()])
+        .publish_all(&mut tx, [message("t").unwrap(), too_large.unwrap()])
         .await;
     assert!(matches!(refused, Err(PublishError::TooLarge { .. })));
     tx.commit().await.unwrap();
@@ -103,19 +104,19 @@ async fn one_bad_message_keeps_the_whole_call_from_being_written() {
 }
 
 #[tokio::test]
-async fn what_would_be_lost_or_refused_later_is_refused_now() {
+async fn header_values_and_correlation_ids_that_database_or_broker_would_refuse_are_refused() {
     let (_database, pool) = producer().await;
     let outbox = Outbox::new();
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
     let nul = message("t").unwrap().header("note", "a\0b").unwrap();
     let nan = HeaderValue::Float(f64::NAN);
     let nan = message("t").unwrap().header("ratio", nan).unwrap();
-    for (refused, said) in [
+    for (refused, expected) in [
         (nul, "header \"note\" holds a NUL character"),
         (nan, "header \"ratio\" is not a finite number"),
     ] {
         let error = outbox.publish(&mut tx, refused).await.unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
     let context = MessageContext::new().correlation_id("x".repeat(256));
     let publishing = outbox.publish(&mut tx, message("t").unwrap());
@@ -148,20 +149,20 @@ fn names_that_rabbitmq_sets_or_reads_are_refused() {
         "x-shovelled",
     ] {
         let error = message("t").unwrap().header(name, "1").unwrap_err();
-        let said = format!("header {name:?} is one that RabbitMQ sets or reads itself");
-        assert!(error.to_string().contains(&said), "{error}");
+        let expected = format!("header {name:?} is one that RabbitMQ sets or reads itself");
+        assert!(error.to_string().contains(&expected), "{error}");
     }
     message("t").unwrap().header("x-request-id", "7").unwrap();
 }
 
 #[tokio::test]
-async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on() {
+async fn times_outside_the_years_1_to_9999_are_refused_and_the_transaction_stays_usable() {
     let (database, pool) = producer().await;
     let outbox = Outbox::new();
     let first = Utc.with_ymd_and_hms(1, 1, 1, 0, 0, 0).unwrap();
     let last = Utc.with_ymd_and_hms(9999, 12, 31, 23, 59, 59).unwrap();
-    let instant = chrono::TimeDelta::seconds(1);
-    let before = first - instant;
+    let second = chrono::TimeDelta::seconds(1);
+    let before = first - second;
     let mut tx = outbox::transaction::begin(&pool).await.unwrap();
     let one = || message("t").unwrap();
     for (field, refused) in [
@@ -171,14 +172,14 @@ async fn times_before_postgresqls_first_are_refused_and_the_transaction_goes_on(
         ),
         ("deliver_after", one().deliver_after(before)),
         ("expires_at", one().expires_at(DateTime::<Utc>::MAX_UTC)),
-        ("expires_at", one().expires_at(last + instant)),
+        ("expires_at", one().expires_at(last + second)),
     ] {
-        let said = format!("publishing a message: {field} is ");
+        let expected = format!("publishing a message: {field} is ");
         let error = outbox.publish(&mut tx, refused.clone()).await.unwrap_err();
-        assert!(error.to_string().starts_with(&said), "{error}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
         let error = outbox.publish_all(&mut tx, [one(), refused]).await;
         let error = error.unwrap_err();
-        assert!(error.to_string().starts_with(&said), "{error}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
     for time in [first, last] {
         let message = one().deliver_after(time).expires_at(time);

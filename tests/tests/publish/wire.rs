@@ -101,7 +101,7 @@ async fn an_event_arrives_with_its_cloudevents_attributes_and_is_persistent() {
     for (name, expected) in &values {
         assert_eq!(headers.inner().get(*name), Some(expected), "{name}");
     }
-    // And nothing else.
+    // There are no other headers.
     assert_eq!(
         headers.inner().len(),
         texts.len() + values.len(),

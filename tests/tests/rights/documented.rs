@@ -1,4 +1,4 @@
-//! The rights as docs/operations.md has them, granted to users of a test.
+//! The rights that docs/operations.md lists, granted to users of a test.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ const RELAY: &str = "orders_relay";
 /// The user and queue of the consumer, in the document.
 const CONSUMER: &str = "billing";
 
-/// Lines of the document that grant something, as arguments behind `rabbitmqctl`.
+/// Lines of the document that grant something, as words after `rabbitmqctl set_`.
 fn lines() -> Vec<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let document = std::fs::read_to_string(path).unwrap();
@@ -29,16 +29,16 @@ fn lines() -> Vec<Vec<String>> {
     lines
 }
 
-/// Grants a user what the document grants another, with some words replaced.
+/// Grants a user the rights that the document grants to the user `documented`, with some words replaced.
 fn grant(user: &User, documented: &str, change: impl Fn(&str) -> String) {
     for line in lines() {
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         match words[..] {
             ["permissions", "-p", "/", name, configure, write, read] if name == documented => {
-                user.may(&change(configure), &change(write), &change(read));
+                user.grant(&change(configure), &change(write), &change(read));
             }
             ["topic_permissions", "-p", "/", name, exchange, write, read] if name == documented => {
-                user.may_topics(exchange, &change(write), &change(read));
+                user.grant_topics(exchange, &change(write), &change(read));
             }
             ["permissions" | "topic_permissions", "-p", "/", name, ..] => {
                 assert!([RELAY, CONSUMER].contains(&name), "{line:?}");
@@ -48,12 +48,14 @@ fn grant(user: &User, documented: &str, change: impl Fn(&str) -> String) {
     }
 }
 
-/// Declares the exchange as the administrator does; returns the expression to grant for the fence.
-pub(crate) async fn prepare(stack: &Stack) -> String {
+/// Runs `relay check` as the administrator, which declares the exchange. Returns the pattern of the name of the fence,
+/// the queue for which the relay's user needs rights.
+pub(crate) async fn declare_exchange_and_find_fence(stack: &Stack) -> String {
     let checked = stack.command(&["check", "--json"]).await.json();
     let fence = checked.as_array().unwrap().iter();
     let fence = fence.clone().find(|f| f["what"] == "fence").unwrap();
     let detail = fence["detail"].as_str().unwrap();
+    // The detail is a text for people; the pattern is its only word with a `^`.
     let pattern = detail.split(' ').find(|word| word.starts_with('^'));
     pattern.expect(detail).to_owned()
 }
@@ -77,7 +79,7 @@ pub(crate) fn consumer(stack: &Stack, name: &str) -> User {
     user
 }
 
-/// Settings of a relay that is this user, and leaves the exchange to the administrator.
+/// Settings of a relay that logs in as this user, and leaves the exchange to the administrator.
 pub(crate) fn settings(user: &User) -> [(&'static str, String); 2] {
     [
         ("POSTROOM_AMQP_URL", user.url()),
@@ -87,12 +89,13 @@ pub(crate) fn settings(user: &User) -> [(&'static str, String); 2] {
 
 /// Runs `relay check`; returns its finding about the fence, `ok` and the detail.
 pub(crate) async fn checked_fence(stack: &Stack, user: Option<&User>) -> (bool, String) {
-    let changed = user.map(settings);
-    let changed = changed.iter().flatten();
-    let changed: Vec<(&str, &str)> = changed
+    let settings = user.map(settings);
+    let changes: Vec<(&str, &str)> = settings
+        .iter()
+        .flatten()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    let ended = stack.command_with(&["check", "--json"], &changed).await;
+    let ended = stack.command_with(&["check", "--json"], &changes).await;
     let findings: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
     let fence = findings.iter().find(|f| f["what"] == "fence").unwrap();
     let ok = fence["ok"] == true;

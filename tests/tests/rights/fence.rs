@@ -1,4 +1,4 @@
-//! The fence is the relay's alone. A name that somebody else has taken is told, and so is a missing right.
+//! The fence is the relay's alone. A fence's name that another client has taken is reported, and so is a missing right.
 
 use lapin::{
     Channel, Connection,
@@ -12,7 +12,7 @@ use crate::documented::{self, checked_fence};
 /// A stack with an exchange, the expression for its fence, and the fence's name.
 async fn prepared() -> (Stack, String, String) {
     let stack = Stack::new().await;
-    let pattern = documented::prepare(&stack).await;
+    let pattern = documented::declare_exchange_and_find_fence(&stack).await;
     let fence = pattern.trim_matches(['^', '$']).replace('\\', "");
     (stack, pattern, fence)
 }
@@ -150,7 +150,7 @@ async fn a_relay_that_may_not_take_its_fence_tells_what_to_grant() {
     let (stack, pattern, fence) = prepared().await;
     let user = documented::relay(&stack, &pattern);
     let others = format!("{}0$", pattern.trim_end_matches('$'));
-    user.may(&others, "^postroom$", "^$");
+    user.grant(&others, "^postroom$", "^$");
     let told = [
         "ACCESS_REFUSED",
         &*fence,
@@ -163,10 +163,10 @@ async fn a_relay_that_may_not_take_its_fence_tells_what_to_grant() {
     for part in told {
         assert!(relay.logged().contains(part), "{}", relay.logged());
     }
-    user.may(&pattern, "^postroom$", "^$");
+    user.grant(&pattern, "^postroom$", "^$");
     relay.ready().await;
     // The right may be lost later as well. A channel remembers for a minute that it was granted.
-    user.may(&others, "^postroom$", "^$");
+    user.grant(&others, "^postroom$", "^$");
     eventually("the broker lists the relay", async || {
         !stack.broker.connections().is_empty()
     })
@@ -174,11 +174,11 @@ async fn a_relay_that_may_not_take_its_fence_tells_what_to_grant() {
     stack.broker.close_connections();
     is_kept_away(&relay, "refused", &told).await;
     assert_says(checked_fence(&stack, Some(&user)).await, false, &told);
-    user.may(&pattern, "^postroom$", "^$");
+    user.grant(&pattern, "^postroom$", "^$");
     relay.ready().await;
 }
 
-/// The missing right would be found when the standby takes over, and nobody else publishes.
+/// Otherwise the missing right would be found only at the take-over, when no other relay publishes.
 #[tokio::test]
 async fn g7_a_standby_that_may_not_take_the_fence_is_not_ready() {
     let (stack, pattern, fence) = prepared().await;

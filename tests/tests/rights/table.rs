@@ -150,7 +150,7 @@ async fn g3_an_exchange_that_an_administrator_deletes_costs_no_message() {
 async fn g3_with_the_documented_rights_each_works_and_nobody_can_take_what_is_others() {
     let stack = Stack::new().await;
     consumer::prepare(&stack.database).await;
-    let pattern = documented::prepare(&stack).await;
+    let pattern = documented::declare_exchange_and_find_fence(&stack).await;
     let fence = pattern.trim_matches(['^', '$']).replace('\\', "");
     let of_relay = documented::relay(&stack, &pattern);
     let of_billing = documented::consumer(&stack, "billing");

@@ -1,4 +1,4 @@
-//! `relay check` tells who else may put code where sessions find it.
+//! `relay check` reports who else may put code where sessions find it.
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, Stack};
@@ -57,7 +57,7 @@ const RIGHTS: [(&str, &str, &str); 7] = [
 ];
 
 #[tokio::test]
-async fn each_right_to_put_code_where_sessions_find_it_is_told_with_what_ends_it() {
+async fn each_right_to_put_code_where_sessions_find_it_is_reported_with_its_remedy() {
     let stack = Stack::new().await;
     let mut admin = stack.database.connect(Login::Admin).await;
     assert_eq!(warnings(&stack).await, [""; 0]);

@@ -1,4 +1,5 @@
-//! A database in which a role without privileges has put objects of its own before those of `pg_catalog`.
+//! A database in which a role without privileges has put objects of its own before those of `pg_catalog`: the hostile
+//! objects.
 
 use std::{collections::BTreeSet, str::FromStr as _};
 
@@ -18,7 +19,7 @@ const LOGINS: [Login; 5] = [
     Login::Admin,
 ];
 
-/// Connection that reads the database without meeting any of the objects.
+/// A database with the hostile objects.
 #[derive(Debug)]
 pub(crate) struct Hostile<'a> {
     database: &'a Database,
@@ -32,7 +33,7 @@ impl<'a> Hostile<'a> {
         let name = &database.name;
         let words: Vec<String> = words().into_iter().collect();
         for sql in [
-            // Others may be making it at this moment.
+            // Another test may be making the role at this moment.
             format!(
                 "DO $$ BEGIN CREATE ROLE {MALLORY} NOLOGIN;
                  EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
@@ -65,7 +66,7 @@ impl<'a> Hostile<'a> {
             admin.execute(AssertSqlSafe(role)).await.unwrap();
         }
         let mut session = this.database.connect(Login::Consumer).await;
-        // The session meets them, or nothing would be shown by their silence.
+        // Proves that a session meets the objects; otherwise their silence would show nothing.
         let met = session.execute("SELECT 1 = 2").await.unwrap_err();
         assert!(met.to_string().contains("foreign operator"), "{met}");
         assert_eq!(this.hits().await.len(), 1);
@@ -76,7 +77,7 @@ impl<'a> Hostile<'a> {
         this
     }
 
-    /// Connects as the server's administrator, with a path of its own.
+    /// Connects as the server's administrator, with a path on which the hostile objects are not found.
     pub(crate) async fn connect(&self) -> PgConnection {
         let options = PgConnectOptions::from_str(&self.database.url(Login::Admin)).unwrap();
         let options = options.options([("search_path", "pg_catalog, pg_temp")]);
@@ -88,7 +89,7 @@ impl<'a> Hostile<'a> {
         url.username().to_owned()
     }
 
-    /// Returns the objects that were to be created and do not exist.
+    /// Returns the hostile objects that should exist and do not.
     async fn lacking(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT kind || ' ' || what || ': ' || why FROM mallory.made
@@ -116,16 +117,16 @@ impl<'a> Hostile<'a> {
         .unwrap()
     }
 
-    /// Asserts that none of the objects has been run.
-    pub(crate) async fn is_silent(&self) {
+    /// Asserts that no hostile object has been run.
+    pub(crate) async fn assert_none_ran(&self) {
         assert_eq!(self.hits().await, [""; 0]);
     }
 
-    /// Waits until a query is true. Ends as soon as one of the objects is run: then it may never be.
+    /// Waits until a query is true. Panics as soon as a hostile object is run, because the query may then never be true.
     pub(crate) async fn until(&self, what: &str, query: &str) {
         let connection = tokio::sync::Mutex::new(self.connect().await);
         eventually(what, async || {
-            self.is_silent().await;
+            self.assert_none_ran().await;
             let mut connection = connection.lock().await;
             sqlx::query_scalar(AssertSqlSafe(format!("SELECT {query}")))
                 .fetch_one(&mut *connection)
@@ -136,7 +137,7 @@ impl<'a> Hostile<'a> {
     }
 }
 
-/// Every word in a statement or a migration: the names among them.
+/// Returns every word in a statement or a migration; the names are among the words.
 fn words() -> BTreeSet<String> {
     let files = migrations::MIGRATIONS.iter().map(|migration| migration.sql);
     let all = [

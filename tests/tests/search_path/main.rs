@@ -1,12 +1,12 @@
-//! Nothing that others have put on a session's `search_path` runs in our statements: neither as the relay, nor as a
-//! service, nor as who migrates.
+//! No function or operator that another user has put on a session's `search_path` runs in Postroom's statements, with
+//! whatever rights: the relay's, a service's, or those of the user who migrates.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
+mod end_to_end;
 mod hostile;
 mod migrate;
-mod proof;
 mod service;
+mod session_path;
 mod statements;
-mod thefts;
-mod way;
+mod takeovers;

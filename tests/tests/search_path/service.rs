@@ -1,4 +1,4 @@
-//! A service in a session that finds foreign objects first: what it publishes, and two consumers.
+//! A service whose sessions find the hostile objects first: its publishing, and its two consumers.
 
 use std::{
     collections::HashMap,
@@ -28,9 +28,9 @@ pub(crate) enum What {
     Work,
     FailTwice,
     Defer,
-    /// Until the test says otherwise.
+    /// Reject until the test sets `mended`.
     Reject,
-    /// Another job, whose number is higher by a thousand.
+    /// Publish another job, whose number is higher by a thousand.
     Publish,
 }
 
@@ -91,7 +91,7 @@ async fn handle(
         }
         _ => {}
     }
-    // Its own names are the service's business.
+    // The service qualifies the names of its own tables.
     sqlx::query("INSERT INTO public.effect (consumer, n) VALUES ($1, $2)")
         .bind(name)
         .bind(job.n)
@@ -100,7 +100,7 @@ async fn handle(
     Ok(())
 }
 
-/// A pool of a login, with the path that its sessions are given.
+/// Makes a pool of a login, whose sessions have the path with the hostile objects.
 pub(crate) fn pool(stack: &Stack, login: Login) -> PgPool {
     let options = PgPoolOptions::new().max_connections(12);
     options.connect_lazy(&stack.database.url(login)).unwrap()

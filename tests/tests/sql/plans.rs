@@ -1,4 +1,4 @@
-//! Trap 7: plans do not depend on statistics. Those of an empty table would walk a full one.
+//! Trap 7: plans do not depend on statistics. Plans made for an empty table would walk a full table.
 
 use std::str::FromStr as _;
 
@@ -147,7 +147,7 @@ async fn assert_reads_by_index_only(reader: &mut PgConnection) {
     }
 }
 
-/// How one set of rows is to be read: the index, and the conditions that bound it.
+/// Expected reading of a set of rows: the index, and the conditions that bound the scan.
 type Read = (&'static str, &'static [&'static str]);
 
 const BODIES: Read = ("message_00_position", &["\"position\" = ANY"]);

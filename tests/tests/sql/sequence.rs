@@ -40,7 +40,7 @@ async fn take_positions(mut connection: PgConnection, over: CancellationToken) {
     }
 }
 
-/// Positions that nobody was given yet, taken for handed out, would hide the rows that get them.
+/// Positions that were given to no transaction yet, taken for handed out, would hide the rows that get them.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_a_sequence_read_as_a_table_shows_positions_that_nobody_was_given() {
     let database = Database::new().await;

@@ -114,7 +114,8 @@ pub(crate) struct Locked {
     pub(crate) role: String,
     /// `true` if the id's time was in the future, or before the dedup window, when the message was parked. The id
     /// is then recorded in another table than that of a copy which arrives now.
-    pub(crate) outside: bool,
+    #[sqlx(rename = "outside")]
+    pub(crate) was_outside_window: bool,
 }
 
 /// Times for which a claimed row belongs to the worker that claimed it.

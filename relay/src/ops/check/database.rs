@@ -11,7 +11,7 @@ use crate::{
     error::RelayError,
     identity::{Identity, Recognised},
     lease::LANE,
-    ops::source::{ANSWER_TIMEOUT, give_up_on_locks},
+    ops::config_args::{ANSWER_TIMEOUT, set_lock_timeout},
     publish::PendingWrites,
     sequence,
     sql::{checkpoint, message, segment, server},
@@ -46,7 +46,7 @@ async fn look(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,
 ) -> Result<(), DatabaseError> {
-    give_up_on_locks(connection).await?;
+    set_lock_timeout(connection).await?;
     let schema = outbox::schema::check(connection).await;
     let version = |(): &()| format!("version {}", migrations::SCHEMA_VERSION);
     if note(findings, "schema", schema, version).is_none() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use postroom_message::errors::chain;
 
-use super::source::{Source, hint, say};
+use super::config_args::{ConfigArgs, hint, say};
 
 /// Result of one check.
 #[derive(Debug, Serialize)]
@@ -51,11 +51,11 @@ impl Finding {
     }
 }
 
-pub(super) async fn run(source: &Source, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(source: &ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     config.database_url()?;
     config.amqp_url()?;
-    for problem in Source::unknown_variables() {
+    for problem in ConfigArgs::unknown_variables() {
         hint(format!("warning: {problem}"))?;
     }
     let mut findings = Vec::new();

@@ -31,7 +31,7 @@ enum Table {
     Bare,
 }
 
-/// One business statement and one message, beside the same bytes in a user's table.
+/// A business statement and a message, beside the same bytes in a user's table.
 pub(crate) async fn publish(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(TABLES).await;

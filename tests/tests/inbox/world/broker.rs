@@ -84,7 +84,7 @@ impl Broker {
         assert!(confirmation.is_ack());
     }
 
-    /// Waits until the queue is empty and nobody reads it: everything was acknowledged.
+    /// Waits until the queue is empty and has no reader: everything was acknowledged.
     pub(crate) async fn settled(&self, name: &str) {
         eventually("everything is acknowledged", || async {
             self.queue(name).await == Some((0, 0))

@@ -1,9 +1,9 @@
-//! Thefts that once succeeded, each by a producer who may create in `public`.
+//! Takeovers of Postroom's statements that once succeeded, each by a producer who may create objects in `public`.
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, Stack, Tap, command};
 
-/// Lets everybody create in `public`, as before PostgreSQL 15, and a producer make something there.
+/// Lets everybody create objects in `public`, as before PostgreSQL 15, and lets a producer run `made`.
 async fn stack_with(made: &str) -> Stack {
     let stack = Stack::new().await;
     let mut admin = stack.database.connect(Login::Admin).await;

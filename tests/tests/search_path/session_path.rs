@@ -1,9 +1,10 @@
-//! The relay's sessions have a `search_path` of their own, or they are not used.
+//! The relay's sessions have a `search_path` of their own; a session with another path is refused.
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{Login, PgBouncer, Stack, command, eventually};
 
-/// A pooler may drop what a session asks for. Here the role's settings give it all else.
+/// A pooler may drop the settings that a session asks for. Here the role has the other settings, so only the path
+/// differs.
 #[tokio::test]
 async fn a_session_with_another_search_path_is_refused() {
     let stack = Stack::new().await;
@@ -34,7 +35,7 @@ async fn no_setting_of_a_role_a_database_or_a_url_changes_the_relays_search_path
     let stack = Stack::new().await;
     let mut admin = stack.database.connect(Login::Admin).await;
     let name = &stack.database.name;
-    // Found by each statement of the relay that says no more than its name.
+    // Found by each statement of the relay that does not qualify the function's name.
     let sql = format!(
         "CREATE FUNCTION public.pg_backend_pid(OUT pid integer) LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''met''; END';
          ALTER DATABASE {name} SET search_path = public, pg_catalog;

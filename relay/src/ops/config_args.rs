@@ -1,4 +1,4 @@
-//! Shared parts of the commands: configuration, database connection and printing.
+//! Shared parts of the commands: the arguments that locate the configuration, a database connection, printing.
 
 use std::{
     io::{ErrorKind, Write},
@@ -14,15 +14,16 @@ use crate::{
     database::{self, Purpose},
 };
 
-/// Longest wait of a command for an answer of the database. Longer than the lock timeout, whose error says
-/// more.
+/// Longest wait of a command for an answer of the database. Must exceed the lock timeout of 10 seconds
+/// ([`Purpose::Command`], [`SET_LOCK_TIMEOUT`]), whose error says more.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
-pub(crate) const GIVE_UP: &str = "SET lock_timeout = '10s'";
+/// Gives a session for the lease the lock timeout that [`Purpose::Command`] gives the sessions of other commands.
+pub(crate) const SET_LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
 
-/// Sources of the configuration.
+/// Arguments that locate the configuration and override parts of it.
 #[derive(Debug, Args)]
-pub(super) struct Source {
+pub(super) struct ConfigArgs {
     /// Configuration file (TOML); the environment overrides it
     #[arg(long, global = true, env = "POSTROOM_CONFIG")]
     config: Option<PathBuf>,
@@ -42,7 +43,7 @@ pub(super) struct Json {
     pub(super) json: bool,
 }
 
-impl Source {
+impl ConfigArgs {
     pub(super) fn load(&self) -> anyhow::Result<Config> {
         let lookup = |name: &str| match name {
             "POSTROOM_DATABASE_URL" if self.database_url.is_some() => self.database_url.clone(),
@@ -75,9 +76,9 @@ impl Source {
     }
 }
 
-/// Sets the lock timeout of every command on a session that can hold the lease.
-pub(super) async fn give_up_on_locks(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let set = sqlx::query(GIVE_UP).execute(connection);
+/// Sets, on a session that may hold the lease, the lock timeout that all commands have.
+pub(super) async fn set_lock_timeout(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = sqlx::query(SET_LOCK_TIMEOUT).execute(connection);
     set.await.map(drop)
 }
 
