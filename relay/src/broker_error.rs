@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::Error;
+use amqp::Error;
 
 use crate::identity::pattern;
 

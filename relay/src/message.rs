@@ -72,15 +72,19 @@ impl Message {
         self.expires.is_some_and(|time| time <= Instant::now())
     }
 
-    /// Maps the message to AMQP.
+    /// Adds the message to a batch, as written by the service `source`.
     ///
     /// # Errors
     /// Returns the reason if the message can never be published.
-    pub(crate) fn encode(&self, source: &str) -> Result<amqp::Published, Unpublishable> {
+    pub(crate) fn issue<'a>(
+        &'a self,
+        source: &'a str,
+        batch: &mut amqp::Batch<'a>,
+    ) -> Result<(), Unpublishable> {
         if let Some(unreadable) = &self.unreadable {
             return Err(unreadable.clone().into());
         }
-        Ok(amqp::encode(&amqp::Outgoing {
+        let message = amqp::Outgoing {
             message_id: self.message_id,
             topic: &self.topic,
             key: self.key.as_deref(),
@@ -89,7 +93,8 @@ impl Message {
             headers: &self.headers,
             occurred_at: self.occurred_at,
             source,
-        })?)
+        };
+        Ok(batch.issue(&message, &self.payload)?)
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn take_lease(
             reporter.role(Role::Standby);
             events::StandingBy { lane: LANE }.emit();
             let over = CancellationToken::new();
-            // A separate task, which is never cancelled midway: lapin may keep a half-opened connection.
+            // A separate task, which is never cancelled midway: the AMQP client may keep a half-opened connection.
             tokio::spawn(probe_broker(
                 config.clone(),
                 fence.clone(),

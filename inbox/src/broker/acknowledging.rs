@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{Channel, options::BasicAckOptions};
+use amqp::Channel;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
@@ -59,10 +59,8 @@ impl Acknowledging {
 
     async fn send(&self, acks: &mut Acks, tags: &[u64]) {
         for ack in acks.settle(tags) {
-            let options = BasicAckOptions {
-                multiple: ack.multiple,
-            };
-            let sent = timeout(SEND, self.channel.basic_ack(ack.tag, options)).await;
+            let sending = self.channel.acknowledge(ack.tag, ack.multiple);
+            let sent = timeout(SEND, sending).await;
             if !matches!(sent, Ok(Ok(()))) {
                 let consumer = &self.consumer;
                 events::Unacknowledged { consumer }.emit();

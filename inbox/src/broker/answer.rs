@@ -10,7 +10,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Waits for the broker's answer for at most [`ANSWER`]; `doing` names the request in the error.
 pub(super) async fn answer<T>(
     doing: &'static str,
-    answer: impl Future<Output = Result<T, lapin::Error>>,
+    answer: impl Future<Output = Result<T, amqp::Error>>,
 ) -> Result<T, Failure> {
     let answered = tokio::time::timeout(ANSWER, answer).await;
     answered

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::Channel;
+use amqp::{Channel, Connection};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use postroom_message::errors::chain;
 
-use super::{answer::answer, closing::Closing, topology::Topology};
+use super::{answer::answer, topology::Topology};
 
 use crate::events;
 
@@ -26,8 +26,8 @@ pub(super) struct Bindings {
 
 impl Bindings {
     /// Starts the task, on a separate channel: an error closes only that channel.
-    pub(super) fn keep(&self, connection: &Closing) -> AbortOnDropHandle<()> {
-        let opening = connection.create_channel();
+    pub(super) fn keep(&self, connection: &Connection) -> AbortOnDropHandle<()> {
+        let opening = connection.open_channel();
         let (topology, consumer) = (Arc::clone(&self.topology), Arc::clone(&self.consumer));
         AbortOnDropHandle::new(tokio::spawn(async move {
             let error = match answer("opening a channel", opening).await {

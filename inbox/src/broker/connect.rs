@@ -2,17 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amqp::Address;
-use lapin::{
-    options::{BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
-};
+use amqp::{Address, Connection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::answer, bindings::Bindings, closing::Closing, exchange, refusal::Failure,
-    session::Session, topology::Topology,
+    CLOSE, answer::answer, bindings::Bindings, exchange, refusal::Failure, session::Session,
+    topology::Topology,
 };
 
 /// Longest wait for a connection attempt that is under way when the consumer stops.
@@ -51,25 +47,18 @@ impl Connector {
     /// the exchange is missing.
     async fn connect(&self, stop: &CancellationToken) -> Result<Option<Session>, Failure> {
         let name = format!("postroom-inbox {}", self.consumer);
-        let connecting = amqp::connect(&self.address, &name);
-        let connected = answer("connecting to the broker", connecting).await?;
-        let connection = Closing::new(connected.connection);
+        let connecting = Connection::open(&self.address, &name);
+        let connection = answer("connecting to the broker", connecting).await?;
         let waiting = exchange::wait(&self.topology, &self.consumer, &connection, stop);
         let Some(channel) = waiting.await? else {
-            connection.close().await;
+            connection.close(CLOSE).await;
             return Ok(None);
         };
-        self.topology
-            .declare(&channel, connected.delivery_limit)
-            .await?;
-        let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
-        answer("setting the prefetch", qos).await?;
-        let consuming = channel.basic_consume(
-            self.topology.queue.as_str().into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
+        let limit = connection.delivery_limit();
+        self.topology.declare(&channel, limit).await?;
+        let limiting = channel.set_prefetch(self.prefetch);
+        answer("setting the prefetch", limiting).await?;
+        let consuming = channel.consume(&self.topology.queue);
         let deliveries = answer("consuming from the queue", consuming).await?;
         let bindings = Bindings {
             topology: Arc::clone(&self.topology),

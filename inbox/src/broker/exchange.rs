@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use lapin::Channel;
+use amqp::{Channel, Connection};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{answer::answer, closing::Closing, refusal::Failure, topology::Topology};
+use super::{answer::answer, refusal::Failure, topology::Topology};
 use crate::events;
 
 /// Time between two checks. Short, because the relay that declares the exchange publishes at once, and parks
@@ -24,12 +24,12 @@ const REPORT: Duration = Duration::from_mins(1);
 pub(super) async fn wait(
     topology: &Topology,
     consumer: &str,
-    connection: &Closing,
+    connection: &Connection,
     stop: &CancellationToken,
 ) -> Result<Option<Channel>, Failure> {
     let mut reported: Option<Instant> = None;
     loop {
-        let channel = answer("opening a channel", connection.create_channel()).await?;
+        let channel = answer("opening a channel", connection.open_channel()).await?;
         match topology.declare_exchange(&channel).await {
             Ok(()) => return Ok(Some(channel)),
             Err(Failure::NoExchange { exchange, .. }) => {

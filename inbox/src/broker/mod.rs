@@ -4,7 +4,6 @@ mod acknowledging;
 mod acks;
 mod answer;
 mod bindings;
-mod closing;
 mod connect;
 mod exchange;
 mod job;
@@ -19,3 +18,6 @@ pub(crate) use stream::Stream;
 pub use topology::QueueKind;
 pub(crate) use topology::{DELIVERY_LIMIT, Topology};
 pub(crate) use workers::ABORT;
+
+/// Longest wait for the broker to confirm the close of a connection.
+const CLOSE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -70,21 +70,21 @@ pub(super) enum Failure {
     NoExchange {
         exchange: String,
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<amqp::Error>,
     },
     /// The broker cannot be reached, or a request failed; another try may help.
     #[error("{doing}")]
     Unreachable {
         doing: &'static str,
         #[source]
-        source: Box<lapin::Error>,
+        source: Box<amqp::Error>,
     },
 }
 
 impl Failure {
-    pub(super) fn new(doing: &'static str, source: lapin::Error) -> Self {
+    pub(super) fn new(doing: &'static str, source: amqp::Error) -> Self {
         let source = Box::new(source);
-        match Refusal::of(&source) {
+        match source.refusal() {
             Some(Refusal::Access | Refusal::Topic | Refusal::NotAllowed) => {
                 BrokerError::Refused { doing, source }.into()
             }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt};
-use lapin::{Channel, Consumer};
+use amqp::{Channel, Connection, Delivered, Deliveries};
+use futures_util::FutureExt;
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -13,9 +13,9 @@ use tokio_util::{
 use postroom_message::errors::chain;
 
 use super::{
+    CLOSE,
     acknowledging::Acknowledging,
     bindings::Bindings,
-    closing::Closing,
     job::{Job, Receipt},
     workers::Workers,
 };
@@ -23,7 +23,7 @@ use super::{
 use crate::Delivery;
 
 /// Longest wait for the last acknowledgements to be sent.
-const CLOSE: Duration = Duration::from_secs(5);
+const ACKNOWLEDGE: Duration = Duration::from_secs(5);
 
 /// Time between two checks of the subscription while enough deliveries wait for a worker.
 const POLL: Duration = Duration::from_millis(500);
@@ -31,13 +31,13 @@ const POLL: Duration = Duration::from_millis(500);
 const CANCELLED: &str = "the broker cancelled the consumer; was its queue deleted?";
 
 /// Item that the subscription yields.
-type Next = Option<Result<lapin::message::Delivery, lapin::Error>>;
+type Next = Option<Result<Delivered, amqp::Error>>;
 
 /// A connection that consumes.
 #[derive(Debug)]
 pub(super) struct Session {
-    connection: Closing,
-    deliveries: Consumer,
+    connection: Connection,
+    deliveries: Deliveries,
     /// Sends the tags of settled deliveries to `acknowledging`.
     settled: mpsc::UnboundedSender<u64>,
     /// Task that owns the channel and acknowledges on it.
@@ -61,9 +61,9 @@ pub(super) enum End {
 impl Session {
     /// Makes a session from a channel that has begun to consume, with up to `prefetch` unacknowledged deliveries.
     pub(super) fn new(
-        connection: Closing,
+        connection: Connection,
         channel: Channel,
-        deliveries: Consumer,
+        deliveries: Deliveries,
         bindings: Bindings,
         prefetch: u16,
     ) -> Self {
@@ -135,14 +135,14 @@ impl Session {
         self.ended.cancel();
         workers.finish(grace).await;
         drop(self.settled);
-        let _ = tokio::time::timeout(CLOSE, self.acknowledging).await;
-        self.connection.close().await;
+        let _ = tokio::time::timeout(ACKNOWLEDGE, self.acknowledging).await;
+        self.connection.close(CLOSE).await;
         End::Stopped
     }
 
     /// Closes the connection of a session that never ran.
     pub(super) async fn close(self) {
-        self.connection.close().await;
+        self.connection.close(CLOSE).await;
     }
 
     /// Passes a delivery, and all others that have already arrived, to the workers, and then starts them: so they
@@ -164,17 +164,17 @@ impl Session {
         Ok(())
     }
 
-    fn job(&self, delivery: lapin::message::Delivery) -> Job {
-        let mut message = amqp::decode(delivery.routing_key.as_str(), &delivery.properties);
-        let is_counted = delivery.redelivered && self.bindings.topology.counts_redeliveries();
+    fn job(&self, delivered: Delivered) -> Job {
+        let mut message = delivered.message;
+        let is_counted = delivered.redelivered && self.bindings.topology.counts_redeliveries();
         if !is_counted {
             // The count in the message is a publisher's or another queue's, and means nothing here.
             message.delivery_count = 0;
         }
         Job {
-            delivery: Delivery::new(message, delivery.data),
+            delivery: Delivery::new(message, delivered.payload),
             receipt: Receipt {
-                tag: delivery.delivery_tag,
+                tag: delivered.tag,
                 settled: self.settled.clone(),
             },
             ended: self.ended.clone(),

@@ -2,12 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amqp::{DeliveryLimit, Refusal};
-use lapin::{
-    Channel, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, LongString},
-};
+use amqp::{Arguments, Channel, DeliveryLimit, Queue, Refusal};
 use outbox::HeaderValue;
 
 use super::{
@@ -77,13 +72,7 @@ impl Topology {
 
     async fn bind_queue(&self, channel: &Channel) -> Result<(), Failure> {
         for pattern in &self.bindings {
-            let bind = channel.queue_bind(
-                self.queue.as_str().into(),
-                self.exchange.as_str().into(),
-                pattern.as_str().into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            );
+            let bind = channel.bind(&self.queue, &self.exchange, pattern);
             answer("binding the queue to the exchange", bind).await?;
         }
         Ok(())
@@ -93,24 +82,14 @@ impl Topology {
     ///
     /// The check needs no right at the broker, and compares neither the type nor the arguments.
     pub(super) async fn declare_exchange(&self, channel: &Channel) -> Result<(), Failure> {
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            passive: !self.declare_exchange,
-            ..ExchangeDeclareOptions::default()
-        };
-        let declare = channel.exchange_declare(
-            self.exchange.as_str().into(),
-            ExchangeKind::Topic,
-            options,
-            FieldTable::default(),
-        );
+        let declare = channel.declare_exchange(&self.exchange, !self.declare_exchange);
         let declared = answer("declaring the exchange", declare).await;
         declared.map_err(|failure| {
             let Failure::Unreachable { doing, source } = failure else {
                 return failure;
             };
             let exchange = self.exchange.clone();
-            match Refusal::of(&source) {
+            match source.refusal() {
                 Some(Refusal::Inequivalent) => BrokerError::Exchange { exchange, source }.into(),
                 Some(Refusal::NotFound) => Failure::NoExchange { exchange, source },
                 _ => Failure::Unreachable { doing, source },
@@ -119,19 +98,15 @@ impl Topology {
     }
 
     async fn declare_queue(&self, channel: &Channel, limit: DeliveryLimit) -> Result<(), Failure> {
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
         let arguments = self.queue_arguments(limit);
-        let declare = channel.queue_declare(self.queue.as_str().into(), options, arguments);
+        let declare = channel.declare_queue(&self.queue, Queue::Durable(&arguments));
         let declared = answer("declaring the queue", declare).await;
-        declared.map(drop).map_err(|failure| {
+        declared.map_err(|failure| {
             let Failure::Unreachable { doing, source } = failure else {
                 return failure;
             };
             let queue = self.queue.clone();
-            match Refusal::of(&source) {
+            match source.refusal() {
                 Some(Refusal::Inequivalent) => BrokerError::Queue { queue, source }.into(),
                 Some(Refusal::Precondition) => BrokerError::Argument { queue, source }.into(),
                 _ => Failure::Unreachable { doing, source },
@@ -139,25 +114,21 @@ impl Topology {
         })
     }
 
-    fn queue_arguments(&self, limit: DeliveryLimit) -> FieldTable {
-        let mut arguments = FieldTable::default();
+    fn queue_arguments(&self, limit: DeliveryLimit) -> Arguments {
         let kind = match self.kind {
             QueueKind::Quorum => "quorum",
             QueueKind::Classic => "classic",
         };
-        arguments.insert("x-queue-type".into(), value(&HeaderValue::from(kind)));
+        let mut arguments = Arguments::from([("x-queue-type".to_owned(), kind.into())]);
         if self.single_active_consumer {
-            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+            arguments.insert("x-single-active-consumer".to_owned(), true.into());
         }
         if limit == DeliveryLimit::Default && self.wants_no_delivery_limit() {
-            arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongLongInt(-1));
+            arguments.insert(DELIVERY_LIMIT.to_owned(), (-1).into());
         }
         let users = self.arguments.iter();
-        for (name, user) in
-            users.filter(|(name, user)| *name != DELIVERY_LIMIT || !is_negative(user))
-        {
-            arguments.insert(name.as_str().into(), value(user));
-        }
+        let users = users.filter(|(name, user)| *name != DELIVERY_LIMIT || !is_negative(user));
+        arguments.extend(users.map(|(name, user)| (name.clone(), user.clone())));
         arguments
     }
 }
@@ -167,20 +138,10 @@ const fn is_negative(limit: &HeaderValue) -> bool {
     matches!(limit, HeaderValue::Int(limit) if *limit < 0)
 }
 
-fn value(value: &HeaderValue) -> AMQPValue {
-    match value {
-        HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
-        HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
-        HeaderValue::Float(value) => AMQPValue::Double(*value),
-        HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use lapin::types::AMQPValue;
     use outbox::HeaderValue;
 
     use super::{DELIVERY_LIMIT, DeliveryLimit, QueueKind, Topology};
@@ -202,9 +163,9 @@ mod tests {
     fn a_default_delivery_limit_is_disabled() {
         let limit = |topology: &Topology, server| {
             let arguments = topology.queue_arguments(server);
-            arguments.inner().get(DELIVERY_LIMIT).cloned()
+            arguments.get(DELIVERY_LIMIT).cloned()
         };
-        let none = Some(AMQPValue::LongLongInt(-1));
+        let none = Some(HeaderValue::Int(-1));
         assert_eq!(limit(&topology(), DeliveryLimit::Default), none);
         assert_eq!(limit(&topology(), DeliveryLimit::None), None);
         let classic = Topology {
@@ -215,7 +176,7 @@ mod tests {
         let mut own = topology();
         own.arguments
             .insert(DELIVERY_LIMIT.into(), HeaderValue::Int(50));
-        let fifty = Some(AMQPValue::LongLongInt(50));
+        let fifty = Some(HeaderValue::Int(50));
         assert_eq!(limit(&own, DeliveryLimit::Default), fifty);
         // Before RabbitMQ 4, -1 drops a message at its first redelivery.
         own.arguments

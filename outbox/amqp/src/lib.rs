@@ -1,4 +1,5 @@
-//! AMQP 0-9-1 for relay and inbox: the mapping of messages to AMQP, and connections to a RabbitMQ broker.
+//! AMQP 0-9-1 for relay and inbox: the mapping of messages to AMQP, and connections to a RabbitMQ broker, with their
+//! channels, batches and subscriptions. No other crate of the product names the AMQP client.
 //!
 //! The AMQP client (lapin) parses all that the broker delivers, and any publisher chooses the content: a header nested
 //! thousands of levels deep overflows the stack of the client's parser, and a short string that is not UTF-8 ends the
@@ -9,7 +10,12 @@
 //! Not part of Postroom's public interface.
 
 mod address;
-mod connect;
+mod channel;
+mod confirms;
+mod connection;
+mod deliveries;
+mod error;
+mod events;
 pub mod frames;
 mod mapping;
 mod refusal;
@@ -19,8 +25,17 @@ mod stream;
 mod tls;
 
 pub use address::Address;
-pub use connect::{Connected, connect};
+pub use channel::{Arguments, Channel, Queue};
+pub use confirms::{Answer, Batch, BatchError, ConfirmChannel};
+pub use connection::Connection;
+pub use deliveries::{Delivered, Deliveries};
+pub use error::Error;
+pub use events::{Event, Events};
 pub use frames::UNREADABLE;
 pub use mapping::{Outgoing, Published, Uncarriable, decode, encode};
 pub use refusal::Refusal;
 pub use server::DeliveryLimit;
+
+/// Prefixes of the log lines that the AMQP client writes: every returned message with its body, and every lost
+/// connection.
+pub const LOG_TARGETS: [&str; 2] = ["lapin", "async_rs"];

@@ -35,7 +35,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Reads a client's error; returns `None` if the broker did not send it, as when a connection is lost.
-    pub fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
         let ErrorKind::ProtocolError(protocol) = error.kind() else {
             return None;
         };

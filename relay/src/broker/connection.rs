@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt as _;
+use amqp::Event as ConnectionEvent;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,6 @@ use super::{
     BrokerError, Event, State,
     open::{CLOSE_TIMEOUT, Open, Target},
     publisher::Publisher,
-    requests::short,
 };
 use crate::{events, reconnect::Reconnect};
 
@@ -109,10 +108,9 @@ impl ConnectionTask {
         let target = &self.target;
         let fence_lost = fence.keep(target.lease_timeout / 4);
         tokio::pin!(fence_lost);
-        // The only events listener. It is polled all the time, because its queue is unbounded.
-        let mut connection_events = Box::pin(connection.events_listener());
+        let mut connection_events = connection.events();
         let mut shortage = None;
-        if connection.status().blocked() {
+        if connection.is_blocked() {
             shortage = Some("the broker takes no messages".to_owned());
         }
         let (blocked, is_blocked) = watch::channel(shortage.is_some());
@@ -126,7 +124,8 @@ impl ConnectionTask {
             let publisher = Publisher {
                 number,
                 channel,
-                exchange: short(&target.amqp.exchange),
+                opened: Instant::now(),
+                exchange: target.amqp.exchange.as_str().into(),
                 source: Arc::from(target.amqp.source.as_str()),
                 confirm_timeout: target.amqp.confirm_timeout,
                 blocked: is_blocked.clone(),
@@ -141,24 +140,19 @@ impl ConnectionTask {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 event = connection_events.next() => match event {
-                    Some(lapin::Event::ConnectionBlocked(reason)) => {
+                    ConnectionEvent::Blocked(reason) => {
                         shortage = Some(reason);
                         blocked.send_replace(true);
                         report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
-                    Some(lapin::Event::ConnectionUnblocked) => {
+                    ConnectionEvent::Unblocked => {
                         shortage = None;
                         blocked.send_replace(false);
                         report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
-                    // An error that closes only a channel is handled by the channel's publisher.
-                    Some(lapin::Event::Error(error))
-                        if !error.is_amqp_soft_error() || !connection.status().connected() =>
-                    {
-                        break Err(BrokerError::Lost(error));
+                    ConnectionEvent::Closed(error) => {
+                        break Err(error.map_or(BrokerError::Closed, BrokerError::Lost));
                     }
-                    Some(_) => {}
-                    None => break Err(BrokerError::Closed),
                 },
                 Ok(()) = seen_confirmed.changed(), if *unconfirmed => {
                     *unconfirmed = false;
@@ -176,7 +170,7 @@ impl ConnectionTask {
         };
         lost.cancel();
         while publishers.join_next().await.is_some() {}
-        drop(timeout(CLOSE_TIMEOUT, connection.close(200, short("bye"))).await);
+        connection.close(CLOSE_TIMEOUT).await;
         ended
     }
 }

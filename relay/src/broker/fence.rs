@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amqp::Refusal;
-use lapin::{
-    Channel, Connection, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueDeclareOptions},
-    types::{FieldTable, ShortString},
-};
+use amqp::{Channel, Connection, Queue};
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -15,7 +10,7 @@ use tokio::{
 
 use super::{
     BrokerError,
-    requests::{channel, delete_queue, short, take_fence},
+    requests::{channel, delete_queue, take_fence},
 };
 use crate::events;
 
@@ -30,8 +25,8 @@ const AN_EXCHANGE: &str = "amq.topic";
 
 /// A request that runs in a task until the broker answers.
 ///
-/// Cancelling the request would cost the connection: lapin 4.12 closes a channel that is dropped, and treats the
-/// broker's late answer on it as an error of the connection.
+/// Cancelling the request would cost the connection: the AMQP client closes a channel that is dropped, and treats
+/// the broker's late answer on it as an error of the connection.
 type Question = JoinHandle<Result<Answer, BrokerError>>;
 
 /// The broker's answer to a passive declaration.
@@ -174,34 +169,23 @@ async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError>
 /// Asks whether a queue exists, and waits for the answer without a time limit.
 async fn ask_for_queue(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
-    let options = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
-    let answer = answer(asked.await.map(drop))?;
-    drop(channel.close(200, ShortString::default()).await);
+    let answer = answer(channel.declare_queue(&queue, Queue::Existing).await)?;
+    channel.close().await;
     Ok(answer)
 }
 
 /// Asks for an exchange that every virtual host has, which any working broker answers.
 async fn ask_for_exchange(connection: Arc<Connection>) -> Result<Answer, BrokerError> {
     let channel = channel(&connection).await?;
-    let options = ExchangeDeclareOptions {
-        passive: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let (exchange, kind) = (short(AN_EXCHANGE), ExchangeKind::Topic);
-    let asked = channel.exchange_declare(exchange, kind, options, FieldTable::default());
-    let answer = answer(asked.await)?;
-    drop(channel.close(200, ShortString::default()).await);
+    let answer = answer(channel.declare_exchange(AN_EXCHANGE, true).await)?;
+    channel.close().await;
     Ok(answer)
 }
 
 /// Converts the result of a request; a refusal is an answer too.
-fn answer(answer: Result<(), lapin::Error>) -> Result<Answer, BrokerError> {
+fn answer(answer: Result<(), amqp::Error>) -> Result<Answer, BrokerError> {
     match answer {
-        Err(error) if Refusal::of(&error).is_none() => Err(BrokerError::Lost(error)),
+        Err(error) if error.refusal().is_none() => Err(BrokerError::Lost(error)),
         Err(_) => Ok(Answer::Refused),
         Ok(()) => Ok(Answer::Exists),
     }

@@ -11,12 +11,11 @@
 //! overdue while other messages are confirmed closes only its channel.
 //!
 //! [`connection`] owns the connection and runs through these states. [`open`] opens it with the requests of
-//! [`requests`] and takes the [`fence`]. [`publisher`] owns one channel. lapin's own recovery stays off:
+//! [`requests`] and takes the [`fence`]. [`publisher`] owns one channel. The AMQP client's own recovery stays off:
 //! after a loss the outcome of everything in flight is unknown, and only the state machine in
 //! `crate::publish` may decide which messages are sent again.
 
 mod batch;
-mod channel;
 pub(crate) mod connection;
 pub(crate) mod fence;
 pub(crate) mod open;

@@ -2,20 +2,19 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use lapin::{Connection, types::ShortString};
+use amqp::{ConfirmChannel, Connection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError,
-    channel::Confirming,
     fence::{self, Fence},
-    requests::{channel, close, connect, declare_exchange},
+    requests::{channel, connect, declare_exchange},
 };
 use crate::config::{Amqp, Secret};
 
 /// Longest wait for the broker to confirm the closing of a connection.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Address, credentials and settings of a connection.
 #[derive(Debug, Clone)]
@@ -31,7 +30,7 @@ pub(crate) struct Target {
 /// An open connection with its channels and fence.
 pub(super) struct Open {
     pub(super) connection: Arc<Connection>,
-    pub(super) channels: Vec<Confirming>,
+    pub(super) channels: Vec<ConfirmChannel>,
     pub(super) fence: Fence,
 }
 
@@ -42,11 +41,11 @@ impl Target {
         let mut connected = None;
         let opening = self.try_open(&mut connected);
         let opened = stop.run_until_cancelled(opening).await;
-        // lapin may keep a connection whose opening was cancelled, and the broker would keep its fence.
+        // A connection whose opening was cancelled may stay open, and the broker would keep its fence.
         if !matches!(opened, Some(Ok(_)))
             && let Some(connection) = connected
         {
-            drop(timeout(CLOSE_TIMEOUT, close(&connection)).await);
+            connection.close(CLOSE_TIMEOUT).await;
         }
         opened
     }
@@ -71,15 +70,16 @@ impl Target {
     async fn open_channels(
         &self,
         connection: &Arc<Connection>,
-    ) -> Result<Vec<Confirming>, BrokerError> {
+    ) -> Result<Vec<ConfirmChannel>, BrokerError> {
         if self.amqp.declare_exchange {
             let channel = channel(connection).await?;
             declare_exchange(&channel, &self.amqp.exchange, false).await?;
-            drop(channel.close(200, ShortString::default()).await);
+            channel.close().await;
         }
         let mut channels = Vec::with_capacity(self.amqp.channels);
         for _ in 0..self.amqp.channels {
-            channels.push(Confirming::open(connection).await?);
+            let channel = connection.open_confirm_channel().await;
+            channels.push(channel.map_err(BrokerError::Lost)?);
         }
         Ok(channels)
     }

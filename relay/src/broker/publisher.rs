@@ -7,16 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp::Refusal;
+use amqp::{BatchError, ConfirmChannel, Refusal};
 use chrono::Utc;
-use lapin::types::ShortString;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, batch, channel::Confirming};
+use super::{BrokerError, Event, batch};
 use crate::{
     capture::Position,
     events,
@@ -62,8 +61,10 @@ pub(crate) struct BatchResult {
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) number: usize,
-    pub(super) channel: Confirming,
-    pub(super) exchange: ShortString,
+    pub(super) channel: ConfirmChannel,
+    /// Time at which the channel was opened.
+    pub(super) opened: Instant,
+    pub(super) exchange: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) confirm_timeout: Duration,
     /// `true` while the broker accepts no messages; no confirm is overdue then.
@@ -134,10 +135,22 @@ impl Publisher {
     }
 
     /// Reopens the channel if it is at least `least_age` old.
+    ///
+    /// Use it after an overdue confirm or a refused message. The broker's side of a channel remembers which
+    /// node led a quorum queue when the channel first published to the queue. If that node was dead at that
+    /// time, the channel refuses every message for the queue until the node is back, long after another
+    /// node has become leader (RabbitMQ 3.10, `rabbit_fifo_client:enqueue`). A new channel looks the leader
+    /// up again.
     async fn reopen_channel(&mut self, least_age: Duration) -> Result<(), BrokerError> {
+        if self.opened.elapsed() < least_age {
+            return Ok(());
+        }
         let (blocked, after) = (self.blocked.clone(), self.confirm_timeout);
         tokio::select! {
-            renewed = self.channel.renew(least_age) => renewed,
+            renewed = self.channel.renew() => {
+                self.opened = Instant::now();
+                renewed.map_err(BrokerError::Lost)
+            }
             () = overdue(blocked, after) => Err(BrokerError::TimedOut {
                 what: "opening a channel",
                 after,
@@ -168,10 +181,10 @@ impl Publisher {
     }
 
     async fn publish(
-        &self,
+        &mut self,
         request: &BatchRequest,
     ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
-        let channel = self.channel.channel();
+        let channel = &mut self.channel;
         let published = tokio::select! {
             // The batch may have received the error that ended the connection, so it is polled first.
             biased;
@@ -183,12 +196,12 @@ impl Publisher {
         };
         match published {
             Ok(outcomes) => (outcomes, None),
-            Err(Some(batch::Error::Unmatched(why))) => {
+            Err(Some(BatchError::Unmatched(why))) => {
                 (unknown(request, None), Some(BrokerError::Unmatched(why)))
             }
-            Err(Some(batch::Error::Client(error))) => {
+            Err(Some(BatchError::Lost(error))) => {
                 let blame = blame(&error);
-                let error = match Refusal::of(&error) {
+                let error = match error.refusal() {
                     Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
                         exchange: self.exchange.to_string(),
                         source: error,
@@ -257,8 +270,8 @@ fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
 /// Returns the broker's error text if the broker closed the channel or connection because of a published
 /// message. Returns `None` for a missing or refused exchange, for a connection closed by an operator or a
 /// shutdown, and for an internal error of the broker. A refused topic is the message's: others may be allowed.
-fn blame(error: &lapin::Error) -> Option<String> {
-    match Refusal::of(error)? {
+fn blame(error: &amqp::Error) -> Option<String> {
+    match error.refusal()? {
         Refusal::Closed | Refusal::Access | Refusal::NotFound | Refusal::Internal => None,
         _ => Some(error.to_string()),
     }

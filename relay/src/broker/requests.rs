@@ -2,15 +2,8 @@
 
 use std::time::Duration;
 
-use amqp::{Address, Refusal};
-use lapin::{
-    BasicProperties, Channel, Connection, ErrorKind, ExchangeKind,
-    options::{
-        BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
-    },
-    types::{AMQPValue, FieldTable, ShortString},
-};
-use tokio::time::{sleep, timeout};
+use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
+use tokio::time::timeout;
 
 use super::{BrokerError, open::CLOSE_TIMEOUT};
 use crate::config::{Amqp, Secret};
@@ -28,10 +21,9 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
         })?;
     let seconds = heartbeat(address.heartbeat(), longest);
     let name = format!("postroom-relay:{}", std::process::id());
-    amqp::connect(&address.with_heartbeat(seconds), &name)
+    Connection::open(&address.with_heartbeat(seconds), &name)
         .await
-        .map(|connected| connected.connection)
-        .map_err(|source| match Refusal::of(&source) {
+        .map_err(|source| match source.refusal() {
             Some(Refusal::Access | Refusal::NotAllowed) => BrokerError::Unauthorised {
                 url: url.to_string(),
                 source,
@@ -48,20 +40,13 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
 /// RabbitMQ checks permissions first, then compares with an existing queue, and checks the arguments last.
 pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<(), BrokerError> {
     let channel = channel(connection).await?;
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-expires".into(), AMQPValue::LongInt(0));
-    let Err(source) = channel
-        .queue_declare(short(queue), options, arguments)
-        .await
-    else {
+    let arguments = Arguments::from([("x-expires".to_owned(), 0.into())]);
+    let asked = Queue::Exclusive(&arguments);
+    let Err(source) = channel.declare_queue(queue, asked).await else {
         // A broker other than RabbitMQ may accept the argument.
         return delete_queue(&channel, queue).await;
     };
-    match Refusal::of(&source) {
+    match source.refusal() {
         Some(Refusal::Access) => Err(BrokerError::FenceDenied {
             queue: queue.to_owned(),
             source,
@@ -72,9 +57,7 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
 }
 
 pub(crate) async fn delete_queue(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
-    let options = QueueDeleteOptions::default();
-    let deleted = channel.queue_delete(short(queue), options).await;
-    deleted.map(drop).map_err(BrokerError::Lost)
+    channel.delete_queue(queue).await.map_err(BrokerError::Lost)
 }
 
 /// Connects, checks the fence and the exchange as a relay that becomes active would, and disconnects. For standbys.
@@ -94,22 +77,12 @@ pub(crate) async fn check_requirements(
         declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await
     };
     let asked = timeout(after, asking).await;
-    // Closed also after an error: lapin may leak a connection on which a request was cancelled.
-    drop(timeout(CLOSE_TIMEOUT, close(&connection)).await);
+    connection.close(CLOSE_TIMEOUT).await;
     asked.unwrap_or_else(|_| {
         Err(timed_out(
             "asking the broker for the fence and the exchange",
         ))
     })
-}
-
-/// Closes a connection. lapin refuses to while a channel is being closed, as after a refused request.
-pub(crate) async fn close(connection: &Connection) {
-    while connection.close(200, ShortString::default()).await.is_err()
-        && connection.status().connected()
-    {
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// Returns the seconds between heartbeats: a frozen relay must lose its fence in time, whatever its URL asks for.
@@ -122,29 +95,23 @@ fn heartbeat(asked: Option<u16>, longest: Duration) -> u16 {
 }
 
 pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
-    let channel = connection.create_channel().await;
+    let channel = connection.open_channel().await;
     channel.map_err(BrokerError::Lost)
 }
 
 /// Declares an exclusive queue, which the broker deletes together with the connection.
 pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declare = channel.queue_declare(short(queue), options, FieldTable::default());
+    let asked = Arguments::new();
+    let declared = channel.declare_queue(queue, Queue::Exclusive(&asked)).await;
     let queue = queue.to_owned();
-    declare
-        .await
-        .map(drop)
-        .map_err(|source| match Refusal::of(&source) {
-            // Another connection owns the queue, or it has other properties.
-            Some(Refusal::Locked | Refusal::Inequivalent | Refusal::Precondition) => {
-                BrokerError::Fenced { queue }
-            }
-            Some(Refusal::Access) => BrokerError::FenceDenied { queue, source },
-            _ => BrokerError::Lost(source),
-        })
+    declared.map_err(|source| match source.refusal() {
+        // Another connection owns the queue, or it has other properties.
+        Some(Refusal::Locked | Refusal::Inequivalent | Refusal::Precondition) => {
+            BrokerError::Fenced { queue }
+        }
+        Some(Refusal::Access) => BrokerError::FenceDenied { queue, source },
+        _ => BrokerError::Lost(source),
+    })
 }
 
 /// Declares the exchange; with `passive`, only checks that it exists.
@@ -153,26 +120,14 @@ pub(crate) async fn declare_exchange(
     exchange: &str,
     passive: bool,
 ) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        passive,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(
-            short(exchange),
-            ExchangeKind::Topic,
-            options,
-            FieldTable::default(),
-        )
-        .await
-        .map_err(|source| match Refusal::of(&source) {
-            Some(Refusal::Inequivalent | Refusal::Precondition) => BrokerError::ExchangeDiffers {
-                exchange: exchange.to_owned(),
-                source,
-            },
-            _ => route_down(exchange, source),
-        })
+    let declared = channel.declare_exchange(exchange, passive).await;
+    declared.map_err(|source| match source.refusal() {
+        Some(Refusal::Inequivalent | Refusal::Precondition) => BrokerError::ExchangeDiffers {
+            exchange: exchange.to_owned(),
+            source,
+        },
+        _ => route_down(exchange, source),
+    })
 }
 
 /// Publishes a message and rolls it back, to check the user's permissions. No queue receives the message.
@@ -180,45 +135,22 @@ pub(crate) async fn try_to_publish(
     connection: &Connection,
     exchange: &str,
 ) -> Result<(), BrokerError> {
-    loop {
-        let channel = channel(connection).await?;
-        let Err(error) = publish_and_take_back(&channel, exchange).await else {
-            return Ok(());
-        };
-        match Refusal::of(&error) {
-            // The broker's refusal arrived between two requests, and the client did not report it: try again.
-            None if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) => {}
-            // Only this topic is refused; the user's topics may be allowed.
-            Some(Refusal::Topic) => return Ok(()),
-            _ => return Err(route_down(exchange, error)),
-        }
+    let published = connection.try_to_publish(exchange, "postroom.check").await;
+    match published {
+        // Only this topic is refused; the user's topics may be allowed.
+        Err(error) if error.refusal() != Some(Refusal::Topic) => Err(route_down(exchange, error)),
+        _ => Ok(()),
     }
 }
 
-async fn publish_and_take_back(channel: &Channel, exchange: &str) -> Result<(), lapin::Error> {
-    channel.tx_select().await?;
-    let (topic, options) = (short("postroom.check"), BasicPublishOptions::default());
-    let properties = BasicProperties::default();
-    channel
-        .basic_publish(short(exchange), topic, options, &[], properties)
-        .await?;
-    channel.tx_rollback().await
-}
-
-fn route_down(exchange: &str, source: lapin::Error) -> BrokerError {
-    match Refusal::of(&source) {
+fn route_down(exchange: &str, source: amqp::Error) -> BrokerError {
+    match source.refusal() {
         Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),
             source,
         },
         _ => BrokerError::Lost(source),
     }
-}
-
-/// Converts a name, whose length was checked when it was configured. `ShortString::from` would panic for one that is
-/// too long.
-pub(super) fn short(name: &str) -> ShortString {
-    ShortString::try_new(name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use crate::config::{Log, LogFormat};
 
 /// Writes logs and panics to standard error as configured.
 ///
-/// lapin's logs are turned off: it logs every returned message with its body, and every lost connection a
+/// The AMQP client's logs are turned off: it logs every returned message with its body, and every lost connection a
 /// second time.
 pub(super) fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter)
-        .with_context(|| format!("configuration log.filter = {:?}", log.filter))?
-        .add_directive("lapin=off".parse()?)
-        .add_directive("async_rs=off".parse()?);
+    let mut filter = EnvFilter::try_new(&log.filter)
+        .with_context(|| format!("configuration log.filter = {:?}", log.filter))?;
+    for target in amqp::LOG_TARGETS {
+        filter = filter.add_directive(format!("{target}=off").parse()?);
+    }
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Text => {

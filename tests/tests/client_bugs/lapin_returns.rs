@@ -78,7 +78,7 @@ async fn lapins_confirms_tell_the_fate_of_other_messages() {
         async || {
             let (count, returned) = misattributed(&channel).await;
             wrong += count;
-            // `relay::broker::publisher` relies on this: flag and returned message together are right.
+            // `amqp::Batch` relies on this: flag and returned message together are right.
             assert_eq!(returned, unbound);
             wrong > 0
         },

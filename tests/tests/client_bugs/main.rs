@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod lapin_blocked;
+mod lapin_close;
 mod lapin_confirms;
 mod lapin_returns;
 mod lapin_strings;

@@ -2,14 +2,16 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use lapin::{Connection, types::ShortString};
+use amqp::Connection;
 use tokio::time::timeout;
 
 use super::{Finding, fence, note};
-use crate::{broker::requests, broker_error::BrokerError, config::Config, identity::Identity};
-
-/// Longest wait for the broker to confirm the close.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+use crate::{
+    broker::{open::CLOSE_TIMEOUT, requests},
+    broker_error::BrokerError,
+    config::Config,
+    identity::Identity,
+};
 
 pub(super) async fn check(
     config: &Config,
@@ -31,9 +33,7 @@ pub(super) async fn check(
     let connection = Arc::new(connection);
     fence::check(config, &connection, identity, findings).await;
     check_exchange(config, &connection, findings).await;
-    let closing = connection.close(200, ShortString::default());
-    // A request that the broker cannot answer may delay the confirmation too.
-    drop(timeout(CLOSE_WAIT, closing).await);
+    connection.close(CLOSE_TIMEOUT).await;
 }
 
 async fn check_exchange(config: &Config, connection: &Connection, findings: &mut Vec<Finding>) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::Connection;
+use amqp::Connection;
 use postroom_message::errors::chain;
 use tokio::time::sleep;
 
