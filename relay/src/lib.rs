@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //!
 //! The folders of the crate are the stages of a message's way: [`capture`] finds the rows, [`publish`]
-//! decides which messages are sent and handles their outcomes, `broker` sends, `lease` records.
+//! decides which messages are sent and handles their outcomes, `broker` sends them over a `transport`, `lease` records.
 
 mod answer;
 mod broker;
@@ -30,6 +30,8 @@ mod sql;
 mod standby;
 #[doc(hidden)]
 pub mod statements;
+#[doc(hidden)]
+pub mod transport;
 
 /// Parts of a session, for `tests/model`. Not part of the public interface.
 #[doc(hidden)]

@@ -38,18 +38,26 @@ pub struct Message {
     pub(crate) unreadable: Option<Unreadable>,
 }
 
-/// Reason why a row can never be published; a retry cannot help.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unpublishable {
-    /// A column cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-    /// The broker cannot carry the message.
-    #[error(transparent)]
-    Uncarriable(#[from] amqp::Uncarriable),
-}
-
 impl Message {
+    /// Makes a message that is due, for tests of transports.
+    #[doc(hidden)]
+    pub fn new(topic: &str, payload: Vec<u8>) -> Self {
+        Self {
+            position: 1,
+            message_id: Uuid::now_v7(),
+            topic: topic.into(),
+            key: None,
+            type_name: topic.into(),
+            content_type: "text/plain".into(),
+            headers: Headers::new(),
+            occurred_at: Utc::now(),
+            deliver_after: None,
+            expires: None,
+            payload,
+            unreadable: None,
+        }
+    }
+
     /// Returns the approximate memory of the message, in bytes.
     pub fn bytes(&self) -> usize {
         let names = self.topic.len() + self.key.as_ref().map_or(0, |key| key.len());
@@ -71,57 +79,17 @@ impl Message {
     pub(crate) fn has_expired(&self) -> bool {
         self.expires.is_some_and(|time| time <= Instant::now())
     }
-
-    /// Adds the message to a batch, as written by the service `source`.
-    ///
-    /// # Errors
-    /// Returns the reason if the message can never be published.
-    pub(crate) fn issue<'a>(
-        &'a self,
-        source: &'a str,
-        batch: &mut amqp::Batch<'a>,
-    ) -> Result<(), Unpublishable> {
-        if let Some(unreadable) = &self.unreadable {
-            return Err(unreadable.clone().into());
-        }
-        let message = amqp::Outgoing {
-            message_id: self.message_id,
-            topic: &self.topic,
-            key: self.key.as_deref(),
-            type_name: &self.type_name,
-            content_type: &self.content_type,
-            headers: &self.headers,
-            occurred_at: self.occurred_at,
-            source,
-        };
-        Ok(batch.issue(&message, &self.payload)?)
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use chrono::Utc;
     use outbox::Headers;
-    use uuid::Uuid;
 
     use super::Message;
 
     /// Makes a message with a body of `body` bytes.
     pub(crate) fn message(body: usize) -> Message {
-        Message {
-            position: 1,
-            message_id: Uuid::nil(),
-            topic: "t".into(),
-            key: None,
-            type_name: "t".into(),
-            content_type: "text/plain".into(),
-            headers: Headers::new(),
-            occurred_at: Utc::now(),
-            deliver_after: None,
-            expires: None,
-            payload: vec![0; body],
-            unreadable: None,
-        }
+        Message::new("t", vec![0; body])
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     lease::{LANE, LeaseConnection},
     reconnect::Reconnect,
     session, standby,
+    transport::{RabbitMq, Transport},
 };
 
 /// Age from which an attempt, standing by included, counts as stable: after its end, the wait before the next attempt is
@@ -63,8 +64,23 @@ impl Relay {
     /// relay and database, or a checkpoint of another database.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
         self.config.read_url_files()?;
+        self.config.check()?;
+        let transport = RabbitMq::new(&self.config)?;
+        self.run_over(transport, shutdown).await
+    }
+
+    /// As [`Relay::run`], over any transport.
+    ///
+    /// # Errors
+    /// As [`Relay::run`], but the configuration is not checked.
+    #[doc(hidden)]
+    pub async fn run_over(
+        self,
+        transport: impl Transport,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RelayError> {
         let stop = CancellationToken::new();
-        let work = self.serve(&stop);
+        let work = self.serve(&transport, &stop);
         tokio::pin!(work);
         tokio::select! {
             ended = &mut work => ended,
@@ -75,13 +91,15 @@ impl Relay {
         }
     }
 
-    async fn serve(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        self.config.check()?;
-        self.config.amqp_url()?;
+    async fn serve(
+        &self,
+        transport: &impl Transport,
+        stop: &CancellationToken,
+    ) -> Result<(), RelayError> {
         let mut attempts = Reconnect::new(STABLE_AFTER);
         while !stop.is_cancelled() {
             let began = Instant::now();
-            let Err(lost) = self.run_session(stop).await else {
+            let Err(lost) = self.run_session(transport, stop).await else {
                 return Ok(());
             };
             let was_active = self.reporter.is_active();
@@ -102,18 +120,30 @@ impl Relay {
     }
 
     /// Stands by until the lease is free, then is active until the session ends.
-    async fn run_session(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+    async fn run_session(
+        &self,
+        transport: &impl Transport,
+        stop: &CancellationToken,
+    ) -> Result<(), RelayError> {
         let connecting = LeaseConnection::connect(&self.config, LANE);
         let Some(lease) = stop.run_until_cancelled(connecting).await else {
             return Ok(());
         };
         let mut lease = lease?;
-        if !standby::take_lease(&self.config, &mut lease, &self.reporter, stop).await? {
+        let taking = standby::take_lease(&self.config, transport, &mut lease, &self.reporter, stop);
+        if !taking.await? {
             return Ok(());
         }
         self.reporter.role(Role::Active);
         events::BecameActive { lane: LANE }.emit();
-        let session = session::run(&self.config, lease, LANE, &self.reporter, stop);
+        let session = session::run(
+            &self.config,
+            transport.clone(),
+            lease,
+            LANE,
+            &self.reporter,
+            stop,
+        );
         Box::pin(session).await
     }
 }

@@ -6,13 +6,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::requests,
     broker_error::BrokerError,
     config::Config,
     error::RelayError,
     events,
     health::{Reporter, Role},
     lease::{LANE, LeaseConnection},
+    transport::Transport,
 };
 
 /// Interval between two connection attempts to the broker.
@@ -21,6 +21,7 @@ const PROBE_INTERVAL: Duration = Duration::from_mins(1);
 /// Waits until the lease is taken. Returns `false` if `stop` is cancelled before.
 pub(crate) async fn take_lease(
     config: &Config,
+    transport: &impl Transport,
     lease: &mut LeaseConnection,
     reporter: &Reporter,
     stop: &CancellationToken,
@@ -45,7 +46,7 @@ pub(crate) async fn take_lease(
             let over = CancellationToken::new();
             // A separate task, which is never cancelled midway: the AMQP client may keep a half-opened connection.
             tokio::spawn(probe_broker(
-                config.clone(),
+                transport.clone(),
                 fence.clone(),
                 reporter.clone(),
                 over.clone(),
@@ -61,10 +62,15 @@ pub(crate) async fn take_lease(
 
 /// Connects to the broker at intervals. Without these attempts, a changed password or a missing permission would
 /// be found only at the take-over, when no other relay publishes.
-async fn probe_broker(config: Config, fence: String, reporter: Reporter, over: CancellationToken) {
+async fn probe_broker(
+    transport: impl Transport,
+    fence: String,
+    reporter: Reporter,
+    over: CancellationToken,
+) {
     let mut last_problem = None;
     loop {
-        let probed = probe(&config, &fence).await;
+        let probed = transport.check(&fence).await;
         if over.is_cancelled() {
             return;
         }
@@ -87,11 +93,4 @@ async fn probe_broker(config: Config, fence: String, reporter: Reporter, over: C
             return;
         }
     }
-}
-
-async fn probe(config: &Config, fence: &str) -> Result<(), BrokerError> {
-    let Ok(url) = config.amqp_url() else {
-        return Ok(());
-    };
-    requests::check_requirements(url, &config.amqp, fence, config.lease.timeout / 2).await
 }

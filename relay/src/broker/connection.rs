@@ -1,11 +1,7 @@
 //! The task that owns the connection to the broker and reconnects after a loss.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use amqp::Event as ConnectionEvent;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -13,27 +9,31 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    BrokerError, Event, State,
-    open::{CLOSE_TIMEOUT, Open, Target},
-    publisher::Publisher,
+use super::{BrokerError, Event, State, publisher::Publisher};
+use crate::{
+    events,
+    reconnect::Reconnect,
+    transport::{self, Connection as _, Opened, Transport},
 };
-use crate::{events, reconnect::Reconnect};
 
 /// Age at which a connection counts as stable: its loss is retried with the shortest backoff again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Settings of the connection task.
 #[derive(Debug, Clone)]
-pub(crate) struct ConnectionTask {
-    pub(crate) target: Target,
+pub(crate) struct ConnectionTask<T> {
+    pub(crate) transport: T,
+    /// Name of the fence, which only one relay of an outbox and lane can hold.
+    pub(crate) fence: String,
+    /// Longest wait for the answers to a batch.
+    pub(crate) confirm_timeout: Duration,
     /// `true` if an earlier session has used this broker: a refusal is then treated as temporary.
     pub(crate) was_ready: bool,
     /// Takes `true` while another connection holds the fence.
     pub(crate) fenced: watch::Sender<bool>,
 }
 
-impl ConnectionTask {
+impl<T: Transport> ConnectionTask<T> {
     /// Keeps the relay connected until `stop`, and reports to `events`.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>, stop: CancellationToken) {
         let mut attempts = Reconnect::new(STABLE_AFTER);
@@ -42,7 +42,7 @@ impl ConnectionTask {
         let mut unconfirmed = false;
         while !stop.is_cancelled() {
             report(&events, State::Connecting).await;
-            let Some(opened) = self.target.open(&stop).await else {
+            let Some(opened) = self.transport.open(&self.fence, &stop).await else {
                 return;
             };
             let mut lasted = Duration::ZERO;
@@ -95,24 +95,16 @@ impl ConnectionTask {
     /// Publishes until the connection is lost or `stop` is cancelled.
     async fn serve(
         &self,
-        open: Open,
+        open: Opened<T>,
         unconfirmed: &mut bool,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        let Open {
-            connection,
+        let Opened {
+            mut connection,
             channels,
-            fence,
+            blocked: mut shortage,
         } = open;
-        let target = &self.target;
-        let fence_lost = fence.keep(target.lease_timeout / 4);
-        tokio::pin!(fence_lost);
-        let mut connection_events = connection.events();
-        let mut shortage = None;
-        if connection.is_blocked() {
-            shortage = Some("the broker takes no messages".to_owned());
-        }
         let (blocked, is_blocked) = watch::channel(shortage.is_some());
         let (confirmed, mut seen_confirmed) = watch::channel(None::<Instant>);
         let lost = CancellationToken::new();
@@ -125,9 +117,7 @@ impl ConnectionTask {
                 number,
                 channel,
                 opened: Instant::now(),
-                exchange: target.amqp.exchange.as_str().into(),
-                source: Arc::from(target.amqp.source.as_str()),
-                confirm_timeout: target.amqp.confirm_timeout,
+                confirm_timeout: self.confirm_timeout,
                 blocked: is_blocked.clone(),
                 lost: lost.clone(),
                 confirmed: confirmed.clone(),
@@ -139,20 +129,18 @@ impl ConnectionTask {
         let ended = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                event = connection_events.next() => match event {
-                    ConnectionEvent::Blocked(reason) => {
+                event = connection.event() => match event {
+                    transport::Event::Blocked(reason) => {
                         shortage = Some(reason);
                         blocked.send_replace(true);
                         report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
-                    ConnectionEvent::Unblocked => {
+                    transport::Event::Unblocked => {
                         shortage = None;
                         blocked.send_replace(false);
                         report(events, connected(shortage.as_ref(), *unconfirmed)).await;
                     }
-                    ConnectionEvent::Closed(error) => {
-                        break Err(error.map_or(BrokerError::Closed, BrokerError::Lost));
-                    }
+                    transport::Event::Lost(error) => break Err(error),
                 },
                 Ok(()) = seen_confirmed.changed(), if *unconfirmed => {
                     *unconfirmed = false;
@@ -165,12 +153,11 @@ impl ConnectionTask {
                     // The publisher panicked, so the outcomes of its batch are unknown.
                     Err(_) => break Err(BrokerError::Task),
                 },
-                error = &mut fence_lost => break Err(error),
             }
         };
         lost.cancel();
         while publishers.join_next().await.is_some() {}
-        connection.close(CLOSE_TIMEOUT).await;
+        connection.close().await;
         ended
     }
 }

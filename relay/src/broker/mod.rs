@@ -1,4 +1,4 @@
-//! The connection to RabbitMQ.
+//! The connection to the broker, over a `crate::transport`.
 //!
 //! ```text
 //!            ┌─────────── refused, cut, closed, confirms overdue ───────────┐
@@ -10,17 +10,10 @@
 //! *Unconfirmed*: reconnected after confirms were overdue, with nothing confirmed since. A confirm that is
 //! overdue while other messages are confirmed closes only its channel.
 //!
-//! [`connection`] owns the connection and runs through these states. [`open`] opens it with the requests of
-//! [`requests`] and takes the [`fence`]. [`publisher`] owns one channel. The AMQP client's own recovery stays off:
-//! after a loss the outcome of everything in flight is unknown, and only the state machine in
-//! `crate::publish` may decide which messages are sent again.
+//! [`connection`] owns the connection and runs through these states. [`publisher`] owns one channel.
 
-mod batch;
 pub(crate) mod connection;
-pub(crate) mod fence;
-pub(crate) mod open;
 mod publisher;
-pub(crate) mod requests;
 
 pub(crate) use publisher::{BatchRequest, BatchResult};
 

@@ -1,13 +1,11 @@
-//! The task that owns one channel and has one batch in flight at a time, on which the outcomes found by
-//! `batch` depend. Several channels keep the broker busy.
+//! The task that owns one channel and has one batch in flight at a time, on which the outcomes found
+//! by `crate::transport` depend. Several channels keep the broker busy.
 
 use std::{
     collections::HashSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use amqp::{BatchError, ConfirmChannel, Refusal};
 use chrono::Utc;
 use tokio::{
     sync::{mpsc, watch},
@@ -15,12 +13,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Event, batch};
+use super::{BrokerError, Event};
 use crate::{
     capture::Position,
     events,
     message::Message,
     publish::{Batch, Outcome},
+    transport::{Channel, Loss},
 };
 
 /// Least age of a channel that is reopened after a nack. A queue that is really full refuses for long, and
@@ -59,13 +58,11 @@ pub(crate) struct BatchResult {
 
 /// A task that publishes on one channel.
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub(super) struct Publisher<C> {
     pub(super) number: usize,
-    pub(super) channel: ConfirmChannel,
+    pub(super) channel: C,
     /// Time at which the channel was opened.
     pub(super) opened: Instant,
-    pub(super) exchange: Arc<str>,
-    pub(super) source: Arc<str>,
     pub(super) confirm_timeout: Duration,
     /// `true` while the broker accepts no messages; no confirm is overdue then.
     pub(super) blocked: watch::Receiver<bool>,
@@ -75,7 +72,7 @@ pub(super) struct Publisher {
     pub(super) confirmed: watch::Sender<Option<Instant>>,
 }
 
-impl Publisher {
+impl<C: Channel> Publisher<C> {
     /// Publishes one batch after another, until the connection is lost or the requests end.
     pub(super) async fn run(
         mut self,
@@ -149,7 +146,7 @@ impl Publisher {
         tokio::select! {
             renewed = self.channel.renew() => {
                 self.opened = Instant::now();
-                renewed.map_err(BrokerError::Lost)
+                renewed
             }
             () = overdue(blocked, after) => Err(BrokerError::TimedOut {
                 what: "opening a channel",
@@ -184,32 +181,32 @@ impl Publisher {
         &mut self,
         request: &BatchRequest,
     ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
-        let channel = &mut self.channel;
+        let mut outcomes = Vec::with_capacity(request.batch.len());
+        let (mut positions, mut messages) = (Vec::new(), Vec::new());
+        for row in &request.batch {
+            let message = &row.message;
+            if message.has_expired() {
+                outcomes.push((row.position, Outcome::Expired));
+            } else if let Some(unreadable) = &message.unreadable {
+                outcomes.push((row.position, Outcome::Rejected(unreadable.to_string())));
+            } else {
+                positions.push(row.position);
+                messages.push(message);
+            }
+        }
         let published = tokio::select! {
             // The batch may have received the error that ended the connection, so it is polled first.
             biased;
-            published = batch::publish(channel, &self.exchange, &self.source, &request.batch) => {
-                published.map_err(Some)
-            }
+            published = self.channel.publish(&messages) => published.map_err(Some),
             () = overdue(self.blocked.clone(), self.confirm_timeout) => Err(None),
             () = self.lost.cancelled() => return (unknown(request, None), None),
         };
         match published {
-            Ok(outcomes) => (outcomes, None),
-            Err(Some(BatchError::Unmatched(why))) => {
-                (unknown(request, None), Some(BrokerError::Unmatched(why)))
+            Ok(published) => {
+                outcomes.extend(positions.into_iter().zip(published));
+                (outcomes, None)
             }
-            Err(Some(BatchError::Lost(error))) => {
-                let blame = blame(&error);
-                let error = match error.refusal() {
-                    Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
-                        exchange: self.exchange.to_string(),
-                        source: error,
-                    },
-                    _ => BrokerError::Lost(error),
-                };
-                (unknown(request, blame.as_deref()), Some(error))
-            }
+            Err(Some(Loss { error, blame })) => (unknown(request, blame.as_deref()), Some(error)),
             Err(None) => {
                 let after = self.confirm_timeout;
                 // If messages of other batches are confirmed, the connection works. If they were confirmed
@@ -265,14 +262,4 @@ fn all(request: &BatchRequest, outcome: &Outcome) -> Vec<(Position, Outcome)> {
 fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
     let is_blamed = |outcome: &Outcome| matches!(outcome, Outcome::Unknown { blame: Some(_) });
     outcomes.iter().any(|(_, outcome)| is_blamed(outcome))
-}
-
-/// Returns the broker's error text if the broker closed the channel or connection because of a published
-/// message. Returns `None` for a missing or refused exchange, for a connection closed by an operator or a
-/// shutdown, and for an internal error of the broker. A refused topic is the message's: others may be allowed.
-fn blame(error: &amqp::Error) -> Option<String> {
-    match error.refusal()? {
-        Refusal::Closed | Refusal::Access | Refusal::NotFound | Refusal::Internal => None,
-        _ => Some(error.to_string()),
-    }
 }

@@ -21,13 +21,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::core::Frames;
 use self::core::{Core, Limits};
 use crate::{
-    broker::{connection::ConnectionTask, open::Target},
+    broker::connection::ConnectionTask,
     capture::PollInterval,
     config::Config,
     error::RelayError,
     frame_reader::{Reader, Timer},
     health::Reporter,
     lease::{LeaseConnection, LeaseTask},
+    transport::Transport,
 };
 use engine::{Engine, Inputs};
 use prepare::{Prepared, prepare};
@@ -39,6 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// everything in flight is recorded, or with the error that ended the session.
 pub(crate) async fn run(
     config: &Config,
+    transport: impl Transport,
     mut lease: LeaseConnection,
     lane: i16,
     reporter: &Reporter,
@@ -88,14 +90,10 @@ pub(crate) async fn run(
         latest,
         fenced_seen,
     );
-    let target = Target {
-        url: config.amqp_url()?.clone(),
-        amqp: config.amqp.clone(),
-        fence: start.identity.fence(lane),
-        lease_timeout: config.lease.timeout,
-    };
     let connection = ConnectionTask {
-        target,
+        transport,
+        fence: start.identity.fence(lane),
+        confirm_timeout: config.amqp.confirm_timeout,
         was_ready: reporter.was_ready(),
         fenced,
     };

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use super::{Finding, fence, note};
 use crate::{
-    broker::{open::CLOSE_TIMEOUT, requests},
     broker_error::BrokerError,
     config::Config,
     identity::Identity,
+    transport::rabbitmq::{CLOSE_TIMEOUT, requests},
 };
 
 pub(super) async fn check(

@@ -8,10 +8,6 @@ use tokio::time::sleep;
 
 use super::{Finding, broker::answered};
 use crate::{
-    broker::{
-        fence::{self, Fence},
-        requests,
-    },
     broker_error::BrokerError,
     config::Config,
     database::{self, Purpose},
@@ -19,6 +15,10 @@ use crate::{
     identity::{FENCES, Identity, pattern},
     lease::LANE,
     sql::server::{self, LeaseHolder},
+    transport::rabbitmq::{
+        fence::{self, Fence},
+        requests,
+    },
 };
 
 /// Wait before a fence that another connection seems to hold is checked again.

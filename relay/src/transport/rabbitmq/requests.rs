@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
-use tokio::time::timeout;
 
-use super::{BrokerError, open::CLOSE_TIMEOUT};
-use crate::config::{Amqp, Secret};
+use crate::{broker_error::BrokerError, config::Secret};
 
 /// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
 /// URL may ask for a shorter heartbeat.
@@ -58,31 +56,6 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
 
 pub(crate) async fn delete_queue(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
     channel.delete_queue(queue).await.map_err(BrokerError::Lost)
-}
-
-/// Connects, checks the fence and the exchange as a relay that becomes active would, and disconnects. For standbys.
-pub(crate) async fn check_requirements(
-    url: &Secret,
-    amqp: &Amqp,
-    fence: &str,
-    longest: Duration,
-) -> Result<(), BrokerError> {
-    let after = amqp.connect_timeout;
-    let timed_out = |what| BrokerError::TimedOut { what, after };
-    let connecting = timeout(after, connect(url, longest)).await;
-    let connection = connecting.unwrap_or_else(|_| Err(timed_out("connecting to the broker")))?;
-    let asking = async {
-        may_declare(&connection, fence).await?;
-        let channel = channel(&connection).await?;
-        declare_exchange(&channel, &amqp.exchange, !amqp.declare_exchange).await
-    };
-    let asked = timeout(after, asking).await;
-    connection.close(CLOSE_TIMEOUT).await;
-    asked.unwrap_or_else(|_| {
-        Err(timed_out(
-            "asking the broker for the fence and the exchange",
-        ))
-    })
 }
 
 /// Returns the seconds between heartbeats: a frozen relay must lose its fence in time, whatever its URL asks for.
@@ -143,7 +116,8 @@ pub(crate) async fn try_to_publish(
     }
 }
 
-fn route_down(exchange: &str, source: amqp::Error) -> BrokerError {
+/// Converts an error of a request or a message that names the exchange.
+pub(super) fn route_down(exchange: &str, source: amqp::Error) -> BrokerError {
     match source.refusal() {
         Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),

@@ -8,11 +8,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    BrokerError,
-    requests::{channel, delete_queue, take_fence},
-};
-use crate::events;
+use super::requests::{channel, delete_queue, take_fence};
+use crate::{broker_error::BrokerError, events};
 
 /// Time without an answer after which a queue counts as one of a lost node, if the broker answers other requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,0 +1,151 @@
+//! RabbitMQ. The [`fence`] is an exclusive queue; the exchange is declared when a connection opens, with the requests of
+//! [`requests`]. The AMQP client's own recovery stays off: after a loss the outcome of everything in flight is
+//! unknown, and only the state machine in `crate::publish` may decide which messages are sent again.
+
+mod channel;
+mod connection;
+pub(crate) mod fence;
+pub(crate) mod requests;
+
+use std::{sync::Arc, time::Duration};
+
+use amqp::Connection;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Opened, Transport};
+use crate::{
+    broker_error::BrokerError,
+    config::{Amqp, Config, ConfigError, Secret},
+};
+use channel::RabbitMqChannel;
+use connection::RabbitMqConnection;
+use fence::Fence;
+use requests::{channel, connect, declare_exchange, may_declare};
+
+/// Longest wait for the broker to confirm the closing of a connection. A request that the broker cannot answer may
+/// delay the confirmation too.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// RabbitMQ, by its address, credentials and settings.
+#[derive(Debug, Clone)]
+pub struct RabbitMq {
+    url: Secret,
+    amqp: Amqp,
+    /// Lease timeout. Either side closes a silent connection within this time.
+    lease_timeout: Duration,
+}
+
+impl RabbitMq {
+    /// Reads the settings, without connecting.
+    ///
+    /// # Errors
+    /// Fails if the broker's URL is not set.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: config.amqp_url()?.clone(),
+            amqp: config.amqp.clone(),
+            lease_timeout: config.lease.timeout,
+        })
+    }
+
+    /// Opens the connection. Stores it in `connected` as soon as it exists, so that the caller can close
+    /// it.
+    async fn try_open(
+        &self,
+        fence: &str,
+        connected: &mut Option<Arc<Connection>>,
+    ) -> Result<Opened<Self>, BrokerError> {
+        let what = "connecting to the broker";
+        let connection = Arc::new(self.answered(what, self.connect()).await?);
+        *connected = Some(Arc::clone(&connection));
+        let taking = Fence::take(&connection, fence);
+        let fence = timeout(self.amqp.connect_timeout + fence::LONGEST, taking).await;
+        let fence = fence.unwrap_or_else(|_| Err(self.overdue(what)))?;
+        let channels = self.answered(what, self.open_channels(&connection)).await?;
+        let keeping = fence.keep(self.lease_timeout / 4);
+        let opened = RabbitMqConnection::new(Arc::clone(&connection), keeping);
+        // Asked after the events have begun, so that no change is missed.
+        let blocked = connection.is_blocked();
+        Ok(Opened {
+            connection: opened,
+            channels,
+            blocked: blocked.then(|| "the broker takes no messages".to_owned()),
+        })
+    }
+
+    async fn connect(&self) -> Result<Connection, BrokerError> {
+        connect(&self.url, self.lease_timeout / 2).await
+    }
+
+    async fn open_channels(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<RabbitMqChannel>, BrokerError> {
+        if self.amqp.declare_exchange {
+            let channel = channel(connection).await?;
+            declare_exchange(&channel, &self.amqp.exchange, false).await?;
+            channel.close().await;
+        }
+        let mut channels = Vec::with_capacity(self.amqp.channels);
+        for _ in 0..self.amqp.channels {
+            channels.push(RabbitMqChannel::open(connection, &self.amqp).await?);
+        }
+        Ok(channels)
+    }
+
+    /// Waits for an answer for at most the time that connecting may take.
+    async fn answered<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let answered = timeout(self.amqp.connect_timeout, answer).await;
+        answered.unwrap_or_else(|_| Err(self.overdue(what)))
+    }
+
+    const fn overdue(&self, what: &'static str) -> BrokerError {
+        BrokerError::TimedOut {
+            what,
+            after: self.amqp.connect_timeout,
+        }
+    }
+}
+
+impl Transport for RabbitMq {
+    type Connection = RabbitMqConnection;
+    type Channel = RabbitMqChannel;
+
+    async fn open(
+        &self,
+        fence: &str,
+        stop: &CancellationToken,
+    ) -> Option<Result<Opened<Self>, BrokerError>> {
+        let mut connected = None;
+        let opening = self.try_open(fence, &mut connected);
+        let opened = stop.run_until_cancelled(opening).await;
+        // A connection whose opening was cancelled may stay open, and the broker would keep its fence.
+        if !matches!(opened, Some(Ok(_)))
+            && let Some(connection) = connected
+        {
+            connection.close(CLOSE_TIMEOUT).await;
+        }
+        opened
+    }
+
+    async fn check(&self, fence: &str) -> Result<(), BrokerError> {
+        let connecting = self.connect();
+        let connection = self
+            .answered("connecting to the broker", connecting)
+            .await?;
+        let asking = async {
+            may_declare(&connection, fence).await?;
+            let channel = channel(&connection).await?;
+            declare_exchange(&channel, &self.amqp.exchange, !self.amqp.declare_exchange).await
+        };
+        let what = "asking the broker for the fence and the exchange";
+        let asked = self.answered(what, asking).await;
+        connection.close(CLOSE_TIMEOUT).await;
+        asked
+    }
+}
