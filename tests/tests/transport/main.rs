@@ -1,0 +1,8 @@
+//! Behaviour that the relay expects of every message broker: one suite, which each adapter passes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[macro_use]
+mod suite;
+mod memory;
+mod rabbitmq;
+mod relay;
