@@ -114,6 +114,12 @@ pub enum BrokerError {
     },
 }
 
+impl From<Error> for BrokerError {
+    fn from(error: Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
 impl BrokerError {
     /// Returns `true` if the broker refuses until an operator changes a right, a password, a queue or an
     /// exchange.

@@ -53,9 +53,8 @@ impl Channel {
             ..ExchangeDeclareOptions::default()
         };
         let (exchange, arguments) = (short(exchange)?, FieldTable::default());
-        let declared = self
-            .0
-            .exchange_declare(exchange, ExchangeKind::Topic, options, arguments);
+        let (client, kind) = (&self.0, ExchangeKind::Topic);
+        let declared = client.exchange_declare(exchange, kind, options, arguments);
         Ok(declared.await?)
     }
 
@@ -64,19 +63,16 @@ impl Channel {
     /// # Errors
     /// Fails if the queue exists with other properties, belongs to another connection, or may not be declared.
     pub async fn declare_queue(&self, queue: &str, asked: Queue<'_>) -> Result<(), Error> {
-        let mut options = QueueDeclareOptions::default();
-        let mut arguments = FieldTable::default();
-        match asked {
-            Queue::Durable(asked) => {
-                options.durable = true;
-                arguments = table(asked)?;
-            }
-            Queue::Exclusive(asked) => {
-                options.exclusive = true;
-                arguments = table(asked)?;
-            }
-            Queue::Existing => options.passive = true,
-        }
+        let options = QueueDeclareOptions {
+            durable: matches!(asked, Queue::Durable(_)),
+            exclusive: matches!(asked, Queue::Exclusive(_)),
+            passive: matches!(asked, Queue::Existing),
+            ..QueueDeclareOptions::default()
+        };
+        let arguments = match asked {
+            Queue::Durable(arguments) | Queue::Exclusive(arguments) => table(arguments)?,
+            Queue::Existing => FieldTable::default(),
+        };
         let declared = self.0.queue_declare(short(queue)?, options, arguments);
         declared.await?;
         Ok(())
@@ -87,10 +83,8 @@ impl Channel {
     /// # Errors
     /// Fails if the user may not delete the queue, or the connection is lost.
     pub async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
-        let deleted = self
-            .0
-            .queue_delete(short(queue)?, QueueDeleteOptions::default());
-        deleted.await?;
+        let options = QueueDeleteOptions::default();
+        self.0.queue_delete(short(queue)?, options).await?;
         Ok(())
     }
 
@@ -101,10 +95,10 @@ impl Channel {
     pub async fn bind(&self, queue: &str, exchange: &str, pattern: &str) -> Result<(), Error> {
         let (queue, exchange, pattern) = (short(queue)?, short(exchange)?, short(pattern)?);
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        Ok(self
+        let bound = self
             .0
-            .queue_bind(queue, exchange, pattern, options, arguments)
-            .await?)
+            .queue_bind(queue, exchange, pattern, options, arguments);
+        Ok(bound.await?)
     }
 
     /// Limits the number of deliveries that wait for their acknowledgement.
@@ -112,10 +106,8 @@ impl Channel {
     /// # Errors
     /// Fails if the connection is lost.
     pub async fn set_prefetch(&self, deliveries: u16) -> Result<(), Error> {
-        Ok(self
-            .0
-            .basic_qos(deliveries, BasicQosOptions::default())
-            .await?)
+        let options = BasicQosOptions::default();
+        Ok(self.0.basic_qos(deliveries, options).await?)
     }
 
     /// Subscribes to a queue.
@@ -123,10 +115,9 @@ impl Channel {
     /// # Errors
     /// Fails if the queue is missing, or if the user may not read it.
     pub async fn consume(&self, queue: &str) -> Result<Deliveries, Error> {
-        let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-        let subscribed = self
-            .0
-            .basic_consume(short(queue)?, tag, options, FieldTable::default());
+        let (queue, tag) = (short(queue)?, ShortString::default());
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let subscribed = self.0.basic_consume(queue, tag, options, arguments);
         Ok(Deliveries::new(subscribed.await?))
     }
 
@@ -139,7 +130,7 @@ impl Channel {
     }
 
     /// Closes the channel; errors have no meaning any more.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         close(&self.0).await;
     }
 

@@ -181,8 +181,9 @@ impl<C: Channel> Publisher<C> {
         &mut self,
         request: &BatchRequest,
     ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
-        let mut outcomes = Vec::with_capacity(request.batch.len());
-        let (mut positions, mut messages) = (Vec::new(), Vec::new());
+        let size = request.batch.len();
+        let (mut positions, mut messages) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let mut outcomes = Vec::with_capacity(size);
         for row in &request.batch {
             let message = &row.message;
             if message.has_expired() {
@@ -202,9 +203,13 @@ impl<C: Channel> Publisher<C> {
             () = self.lost.cancelled() => return (unknown(request, None), None),
         };
         match published {
-            Ok(published) => {
+            Ok(published) if published.len() == positions.len() => {
                 outcomes.extend(positions.into_iter().zip(published));
                 (outcomes, None)
+            }
+            Ok(_) => {
+                let error = BrokerError::Unmatched("not every message has an outcome");
+                (unknown(request, None), Some(error))
             }
             Err(Some(Loss { error, blame })) => (unknown(request, blame.as_deref()), Some(error)),
             Err(None) => {

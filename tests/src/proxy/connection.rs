@@ -46,6 +46,8 @@ pub(super) async fn connection(
         let (far_read, far_write) = far.split();
         let mut cut = wire.clone();
         tokio::select! {
+            // Looked at first: what was held back stays so.
+            biased;
             _ = cut.wait_for(|wire| matches!(wire, Wire::Refuse | Wire::Reset)) => {}
             _ = async {
                 tokio::try_join!(

@@ -40,7 +40,7 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     let after = config.amqp.connect_timeout;
     let exchange = config.amqp.exchange.as_str();
     let declared = async {
-        let channel = requests::channel(connection).await?;
+        let channel = connection.open_channel().await?;
         requests::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
     };
     let declared = answered("declaring the exchange", after, declared).await;

@@ -24,9 +24,8 @@ pub struct RabbitMqChannel {
 
 impl RabbitMqChannel {
     pub(super) async fn open(connection: &Connection, amqp: &Amqp) -> Result<Self, BrokerError> {
-        let channel = connection.open_confirm_channel().await;
         Ok(Self {
-            channel: channel.map_err(BrokerError::Lost)?,
+            channel: connection.open_confirm_channel().await?,
             exchange: amqp.exchange.as_str().into(),
             source: amqp.source.as_str().into(),
         })
@@ -68,7 +67,7 @@ impl Channel for RabbitMqChannel {
     }
 
     async fn renew(&mut self) -> Result<(), BrokerError> {
-        self.channel.renew().await.map_err(BrokerError::Lost)
+        Ok(self.channel.renew().await?)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::requests::{channel, delete_queue, take_fence};
+use super::requests::take_fence;
 use crate::{broker_error::BrokerError, events};
 
 /// Time without an answer after which a queue counts as one of a lost node, if the broker answers other requests.
@@ -103,14 +103,14 @@ impl Fence {
         let Some(channel) = self.held else {
             return Ok(false);
         };
-        delete_queue(&channel, &self.queue).await?;
+        channel.delete_queue(&self.queue).await?;
         Ok(true)
     }
 
     async fn declare(&mut self) -> Result<(), BrokerError> {
         let asking = match self.held.take() {
             Some(channel) => channel,
-            None => channel(&self.connection).await?,
+            None => self.connection.open_channel().await?,
         };
         match take_fence(&asking, &self.queue).await {
             Ok(()) => self.held = Some(asking),
@@ -165,24 +165,20 @@ async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError>
 
 /// Asks whether a queue exists, and waits for the answer without a time limit.
 async fn ask_for_queue(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
-    let channel = channel(&connection).await?;
-    let answer = answer(channel.declare_queue(&queue, Queue::Existing).await)?;
-    channel.close().await;
-    Ok(answer)
+    let channel = connection.open_channel().await?;
+    answer(channel.declare_queue(&queue, Queue::Existing).await)
 }
 
 /// Asks for an exchange that every virtual host has, which any working broker answers.
 async fn ask_for_exchange(connection: Arc<Connection>) -> Result<Answer, BrokerError> {
-    let channel = channel(&connection).await?;
-    let answer = answer(channel.declare_exchange(AN_EXCHANGE, true).await)?;
-    channel.close().await;
-    Ok(answer)
+    let channel = connection.open_channel().await?;
+    answer(channel.declare_exchange(AN_EXCHANGE, true).await)
 }
 
 /// Converts the result of a request; a refusal is an answer too.
 fn answer(answer: Result<(), amqp::Error>) -> Result<Answer, BrokerError> {
     match answer {
-        Err(error) if error.refusal().is_none() => Err(BrokerError::Lost(error)),
+        Err(error) if error.refusal().is_none() => Err(error.into()),
         Err(_) => Ok(Answer::Refused),
         Ok(()) => Ok(Answer::Exists),
     }

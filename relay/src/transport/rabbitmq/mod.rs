@@ -21,7 +21,7 @@ use crate::{
 use channel::RabbitMqChannel;
 use connection::RabbitMqConnection;
 use fence::Fence;
-use requests::{channel, connect, declare_exchange, may_declare};
+use requests::{connect, declare_exchange, may_declare};
 
 /// Longest wait for the broker to confirm the closing of a connection. A request that the broker cannot answer may
 /// delay the confirmation too.
@@ -83,9 +83,8 @@ impl RabbitMq {
         connection: &Connection,
     ) -> Result<Vec<RabbitMqChannel>, BrokerError> {
         if self.amqp.declare_exchange {
-            let channel = channel(connection).await?;
+            let channel = connection.open_channel().await?;
             declare_exchange(&channel, &self.amqp.exchange, false).await?;
-            channel.close().await;
         }
         let mut channels = Vec::with_capacity(self.amqp.channels);
         for _ in 0..self.amqp.channels {
@@ -140,7 +139,7 @@ impl Transport for RabbitMq {
             .await?;
         let asking = async {
             may_declare(&connection, fence).await?;
-            let channel = channel(&connection).await?;
+            let channel = connection.open_channel().await?;
             declare_exchange(&channel, &self.amqp.exchange, !self.amqp.declare_exchange).await
         };
         let what = "asking the broker for the fence and the exchange";

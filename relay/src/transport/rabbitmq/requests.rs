@@ -37,12 +37,12 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
 ///
 /// RabbitMQ checks permissions first, then compares with an existing queue, and checks the arguments last.
 pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<(), BrokerError> {
-    let channel = channel(connection).await?;
+    let channel = connection.open_channel().await?;
     let arguments = Arguments::from([("x-expires".to_owned(), 0.into())]);
     let asked = Queue::Exclusive(&arguments);
     let Err(source) = channel.declare_queue(queue, asked).await else {
         // A broker other than RabbitMQ may accept the argument.
-        return delete_queue(&channel, queue).await;
+        return Ok(channel.delete_queue(queue).await?);
     };
     match source.refusal() {
         Some(Refusal::Access) => Err(BrokerError::FenceDenied {
@@ -50,12 +50,8 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
             source,
         }),
         Some(_) => Ok(()),
-        None => Err(BrokerError::Lost(source)),
+        None => Err(source.into()),
     }
-}
-
-pub(crate) async fn delete_queue(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
-    channel.delete_queue(queue).await.map_err(BrokerError::Lost)
 }
 
 /// Returns the seconds between heartbeats: a frozen relay must lose its fence in time, whatever its URL asks for.
@@ -65,11 +61,6 @@ fn heartbeat(asked: Option<u16>, longest: Duration) -> u16 {
         None | Some(0) => longest,
         Some(asked) => asked.min(longest),
     }
-}
-
-pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {
-    let channel = connection.open_channel().await;
-    channel.map_err(BrokerError::Lost)
 }
 
 /// Declares an exclusive queue, which the broker deletes together with the connection.
