@@ -42,11 +42,15 @@ impl Receipt {
 }
 
 /// Runs deliveries: one to its end, or several in one transaction. Returns those that have to run alone.
+///
+/// Deliveries whose channel has ended are not started: the broker delivers them again, and one of them could
+/// overtake an earlier delivery of its key that was left unacknowledged.
 pub(super) async fn run(
     engine: &Engine,
     connection: &mut WorkerConnection,
     mut jobs: Vec<Job>,
 ) -> Vec<Job> {
+    jobs.retain(|job| !job.ended.is_cancelled());
     if jobs.len() == 1
         && let Some(job) = jobs.pop()
     {
@@ -63,8 +67,6 @@ pub(super) async fn run(
     for (job, settlement) in jobs.into_iter().zip(settlements) {
         match settlement {
             Some(settlement) => job.settle(settlement),
-            // The broker delivers the message again, and a shutdown may leave no time for an attempt here.
-            None if job.ended.is_cancelled() => {}
             None => alone.push(job),
         }
     }
