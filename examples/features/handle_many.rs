@@ -17,11 +17,9 @@ async fn insert(ctx: &mut BatchContext, orders: &[Received<OrderPlaced>]) -> sql
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let pool = example::database().await?;
-    example::place(
-        &pool,
-        (1..=500).map(|id| OrderPlaced::new(id, "ann")).collect(),
-    )
-    .await?;
+    // A customer each: the relay sends the messages of one customer one after another.
+    let orders = (1..=500).map(|id| OrderPlaced::new(id, &format!("customer {id}")));
+    example::place(&pool, orders.collect()).await?;
 
     let countdown = Countdown::new(500);
     let counts = countdown.clone();
@@ -37,6 +35,8 @@ async fn main() -> anyhow::Result<()> {
     let consumer = Consumer::builder("statistics")
         .database(pool)
         .amqp_url(example::amqp_url()?)
+        // With one worker, messages wait.
+        .workers(1)
         .on_many::<OrderPlaced, _, _>(handler)
         .build()?;
     consumer.run(countdown.over()).await?;

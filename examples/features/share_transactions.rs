@@ -6,11 +6,9 @@ use inbox::{Consumer, Context, HandlerError};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let pool = example::database().await?;
-    example::place(
-        &pool,
-        (1..=500).map(|id| OrderPlaced::new(id, "ann")).collect(),
-    )
-    .await?;
+    // A customer each: the relay sends the messages of one customer one after another.
+    let orders = (1..=500).map(|id| OrderPlaced::new(id, &format!("customer {id}")));
+    example::place(&pool, orders.collect()).await?;
 
     let countdown = Countdown::new(500);
     let counts = countdown.clone();
@@ -29,6 +27,8 @@ async fn main() -> anyhow::Result<()> {
     let consumer = Consumer::builder("archive")
         .database(pool.clone())
         .amqp_url(example::amqp_url()?)
+        // With one worker, messages wait.
+        .workers(1)
         .messages_per_transaction(50)
         .on::<OrderPlaced, _, _>(handler)
         .build()?;

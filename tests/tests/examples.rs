@@ -1,22 +1,14 @@
 //! The examples run, and print what they promise.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::process::Stdio;
-
-use support::{DEADLINE, Login, Stack, binary};
-use tokio::{process::Command, time::timeout};
+use support::{DEADLINE, Stack, example};
+use tokio::time::timeout;
 
 /// Runs an example beside a relay, in a database and virtual host of its own; returns its lines.
 async fn lines(name: &str) -> Vec<String> {
     let stack = Stack::new().await;
     let _relay = stack.relay().await;
-    let running = Command::new(binary(&format!("examples/{name}")))
-        .env_clear()
-        .env("POSTROOM_DATABASE_URL", stack.database.url(Login::Owner))
-        .env("POSTROOM_AMQP_URL", stack.broker.url())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let running = example(&stack, name).output();
     let ended = timeout(DEADLINE, running).await;
     let ended = ended
         .expect("the example ends")
@@ -50,10 +42,11 @@ async fn handling_many_messages_at_once() {
         .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
         .collect();
     assert_eq!(handled.iter().sum::<usize>(), 500);
-    assert!(handled.len() < 500, "{handled:?}");
+    // The first messages arrive one by one; the others wait for the worker, and go together.
+    assert!(handled.len() < 100, "{handled:?}");
     let shared = &lines("share_transactions").await[0];
     let transactions = shared.split(' ').nth(3).unwrap();
-    assert!(transactions.parse::<usize>().unwrap() < 500, "{shared}");
+    assert!(transactions.parse::<usize>().unwrap() < 100, "{shared}");
 }
 
 #[tokio::test]
