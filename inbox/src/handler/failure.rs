@@ -8,9 +8,9 @@ use super::{BoxError, Disposition, HandlerError};
 
 /// A handler's error as a standard error, with the further treatment that the handler asked for.
 ///
-/// Layers around the handlers receive this error, as [`TransactionError::Handler`] has it as its source. Its
-/// text and its source are those of the error that the handler returned. A layer that rejects or defers a
-/// message returns one, made from a [`HandlerError`].
+/// Layers around the handlers receive this error; it is also the source of [`TransactionError::Handler`]. Its
+/// text and its source are those of the error that the handler returned. A layer rejects or defers a message
+/// with a failure of its own, made from a [`HandlerError`].
 ///
 /// [`TransactionError::Handler`]: crate::TransactionError::Handler
 #[derive(Debug)]

@@ -22,7 +22,7 @@ pub(super) struct Parking {
 
 impl Parking {
     /// Adds rows that frames still to be read bring again.
-    pub(super) fn expect(&mut self, already_parked: HashSet<Position>) {
+    pub(super) fn add_already_parked(&mut self, already_parked: HashSet<Position>) {
         self.already_parked.extend(already_parked);
     }
 
