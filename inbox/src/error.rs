@@ -5,8 +5,8 @@ use std::time::Duration;
 use outbox::schema::SchemaError;
 
 use crate::{
-    broker::BrokerError,
     dedup::{MAX_SKEW, MAX_WINDOW},
+    intake::BrokerError,
 };
 
 /// Error of [`ConsumerBuilder::build`](crate::ConsumerBuilder::build): a setting is missing or invalid.

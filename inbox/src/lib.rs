@@ -1,21 +1,20 @@
 #![doc = include_str!("../README.md")]
 
-mod broker;
 mod consumer;
 mod context;
 mod dedup;
 mod delivery;
 mod engine;
 mod error;
+mod intake;
 // Public for its documentation: the table of metrics.
+mod decision;
 pub mod events;
 mod handler;
 mod janitor;
-mod keyed;
 mod outcome;
 mod parked;
 mod parked_row;
-mod policy;
 mod ready;
 mod reason;
 mod server_error;
@@ -26,7 +25,6 @@ pub mod statements;
 mod transaction;
 mod transaction_error;
 
-pub use broker::{BrokerError, QueueKind};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::Context;
 pub use delivery::Delivery;
@@ -35,6 +33,7 @@ pub use error::{BuildError, DatabaseError, RunError};
 pub use handler::{
     BatchContext, BatchHandler, Handler, HandlerError, HandlerFailure, HandlerService, Received,
 };
+pub use intake::{BrokerError, QueueKind, source};
 pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;

@@ -6,8 +6,8 @@ use tower::{ServiceExt as _, service_fn, util::BoxCloneSyncService};
 use tower_layer::Layer as _;
 
 use crate::{
-    Delivery, HandlerService, Outcome, TransactionError, TransactionLayer, delivery::Origin,
-    handler::BoxError, policy::Fault,
+    Delivery, HandlerService, Outcome, TransactionError, TransactionLayer, decision::Fault,
+    delivery::Origin, handler::BoxError,
 };
 
 /// The transactions of a consumer with the admission layers around them.

@@ -23,10 +23,10 @@ pub use admission::{Attempted, DeliveryService};
 
 use crate::{
     Delivery, HandlerService, Outcome, Reason,
+    decision::{Fault, Limits, Next, ParkDecision, Progress},
     delivery::Origin,
     events,
     handler::Router,
-    policy::{Fault, Limits, Next, ParkDecision, Progress},
     transaction::{Settings, WorkerConnection, dedup_entry, panic_text, run_alone},
 };
 

@@ -4,7 +4,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Settlement};
-use crate::{Delivery, Outcome, policy::ParkDecision, transaction};
+use crate::{Delivery, Outcome, decision::ParkDecision, transaction};
 
 impl Engine {
     /// Parks a delivery from the queue, retrying while the database is unavailable, until `ended` is cancelled.

@@ -6,9 +6,9 @@ use postroom_message::errors::chain;
 
 use super::Engine;
 use crate::{
-    Outcome, events,
-    policy::{ErrorClass, Fault, ParkDecision},
-    server_error,
+    Outcome,
+    decision::{ErrorClass, Fault, ParkDecision},
+    events, server_error,
 };
 
 impl Engine {

@@ -8,8 +8,9 @@ use tracing::{Instrument as _, Span};
 
 use super::{Engine, Settlement, span};
 use crate::{
-    Delivery, Outcome, TransactionError, events,
-    policy::{Fault, Next, Progress},
+    Delivery, Outcome, TransactionError,
+    decision::{Fault, Next, Progress},
+    events,
     transaction::{Shared, Sharing, WorkerConnection, run_shared},
 };
 

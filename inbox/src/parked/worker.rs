@@ -11,8 +11,8 @@ use postroom_message::Backoff;
 use crate::parked_row;
 use crate::{
     Delivery, Reason,
+    decision::{ErrorClass, Failed, LONGEST, Next, ParkDecision, Progress},
     engine::{Engine, span},
-    policy::{ErrorClass, Failed, LONGEST, Next, ParkDecision, Progress},
     sql::{
         self,
         parked::{Claimed, Leases, Takes},

@@ -5,7 +5,7 @@ mod remove;
 
 use statement::Link;
 
-use crate::{Delivery, policy::ParkDecision, sql};
+use crate::{Delivery, decision::ParkDecision, sql};
 
 pub(crate) use columns::message;
 pub(crate) use remove::remove;

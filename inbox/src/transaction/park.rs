@@ -5,10 +5,9 @@ use statement::Link;
 use super::{Settings, with_answer_timeout};
 use crate::{
     Delivery, Outcome,
+    decision::{Due, ParkDecision},
     dedup::{Age, Id, Record},
-    parked_row,
-    policy::{Due, ParkDecision},
-    sql,
+    parked_row, sql,
 };
 
 /// Parks a delivery in a separate transaction, together with the record of its id.

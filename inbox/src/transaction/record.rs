@@ -7,10 +7,10 @@ use statement::Link;
 use super::Settings;
 use crate::{
     Delivery, Outcome, Reason, TransactionError,
+    decision::ParkDecision,
     dedup::{Age, Id},
     delivery::Origin,
     parked_row,
-    policy::ParkDecision,
     sql::{self, session::TxIdentity},
 };
 

@@ -8,7 +8,7 @@ use statement::{Link, Statements};
 use tokio::time::timeout;
 
 use super::durability::Durability;
-use crate::{dedup::Window, events, policy::LONGEST, sql};
+use crate::{decision::LONGEST, dedup::Window, events, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -26,6 +26,7 @@ mod releases;
 mod session_leaks;
 mod settings;
 mod sharing;
+mod sources;
 mod start;
 mod stopping;
 mod together;

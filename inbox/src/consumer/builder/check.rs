@@ -6,8 +6,8 @@ use sqlx::PgPool;
 
 use crate::{
     BuildError, ConsumerBuilder,
-    broker::DELIVERY_LIMIT,
     dedup::{MAX_SKEW, MAX_WINDOW},
+    intake::DELIVERY_LIMIT,
 };
 
 /// Longest name in bytes that AMQP short strings and the tables can hold.
@@ -220,8 +220,9 @@ mod tests {
     #[tokio::test]
     async fn valid_settings_build_a_consumer() {
         let consumer = builder(10).build().unwrap();
-        assert_eq!(consumer.topology.queue, "pings");
-        assert!(consumer.topology.bindings.contains("ping"));
+        let topology = consumer.queue.topology();
+        assert_eq!(topology.queue, "pings");
+        assert!(topology.bindings.contains("ping"));
     }
 
     #[tokio::test]

@@ -16,14 +16,15 @@ use outbox::Outbox;
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
+use super::Tasks;
 use crate::{
     BuildError, Consumer, DeliveryService, HandlerFailure, HandlerService, QueueKind,
     TransactionLayer,
-    broker::Topology,
+    decision::Limits,
     dedup::Window,
     engine::{self, Engine},
     handler::{BoxError, Router},
-    policy::Limits,
+    intake::{RabbitMq, Topology},
     transaction::Settings,
 };
 
@@ -159,6 +160,8 @@ impl ConsumerBuilder {
             ..Settings::new(pool, &self.name)
         };
         settings.prepare_statements(self.prepared_statements);
+        let consumer = Arc::clone(&settings.consumer);
+        let queue = RabbitMq::new(address, consumer, self.topology, prefetch);
         let handlers = self.router.clone().map_err(HandlerFailure::from);
         let handlers = BoxCloneSyncService::new(handlers.map_err(BoxError::from));
         let handlers = self
@@ -171,23 +174,24 @@ impl ConsumerBuilder {
             let layers = self.admission_layers.into_iter();
             layers.fold(innermost, |inner, add| add(inner))
         });
+        let engine = Engine {
+            settings,
+            limits: self.limits,
+            router: self.router,
+            handlers,
+            admission,
+            attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
+            connections_lost: AtomicU64::new(0),
+        };
         Ok(Consumer {
-            engine: Arc::new(Engine {
-                settings,
-                limits: self.limits,
-                router: self.router,
-                handlers,
-                admission,
-                attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
-                connections_lost: AtomicU64::new(0),
-            }),
-            address,
-            topology: self.topology,
-            prefetch,
-            workers: self.workers,
-            messages_per_transaction,
-            parked_workers: self.parked_workers,
-            grace: self.grace,
+            tasks: Tasks {
+                engine: Arc::new(engine),
+                workers: self.workers,
+                messages_per_transaction,
+                parked_workers: self.parked_workers,
+                grace: self.grace,
+            },
+            queue,
         })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use statement::Link;
 
-use crate::policy::ParkDecision;
+use crate::decision::ParkDecision;
 
 // KEY SHARE conflicts with DELETE and with FOR UPDATE, but not with the NO KEY UPDATE lock that the parked
 // worker holds while a handler runs. So this statement never waits for a handler.

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use statement::Link;
 
 use super::MessageColumns;
-use crate::policy::ParkDecision;
+use crate::decision::ParkDecision;
 
 // Committed before the handler runs, so that an attempt that crashes the process is counted. Sub-queries read the
 // clock once: an index scan cannot be bounded by a volatile function. A row whose type has no handler in this

@@ -1,4 +1,4 @@
-//! Tasks that handle deliveries, shared by all connections of a consumer.
+//! Tasks that handle deliveries, shared by all subscriptions of a consumer.
 
 use std::{
     collections::HashSet,
@@ -12,21 +12,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::job::{self, Job};
-use crate::{
-    engine::Engine,
-    events,
+use super::{
+    job::{self, Job},
     keyed::{Keyed, keys_of},
-    transaction::WorkerConnection,
 };
+use crate::{engine::Engine, events, transaction::WorkerConnection};
 
 /// Longest wait for aborted tasks: a task that blocks its thread never ends.
 pub(crate) const ABORT: Duration = Duration::from_secs(1);
 
 /// Tasks that handle deliveries.
 ///
-/// They outlive a connection: a delivery whose connection was lost still finishes and commits. When the broker
-/// delivers the message again, the copy waits for it, because the key is busy.
+/// They outlive a subscription: a delivery whose subscription was lost still finishes and commits. When the
+/// source delivers the message again, the copy waits for it, because the key is busy.
 #[derive(Debug)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -98,7 +96,7 @@ impl Workers {
         ended
     }
 
-    /// Drops deliveries that have not started, because their channel is gone or the consumer stops.
+    /// Drops deliveries that have not started, because their subscription is gone or the consumer stops.
     pub(super) fn forget_waiting(&mut self) {
         self.shared.pool().forget_waiting();
     }

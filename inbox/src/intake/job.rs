@@ -1,20 +1,20 @@
-//! Deliveries from the queue that a worker runs, until each is acknowledged or left unacknowledged.
+//! Deliveries that a worker runs, until each is acknowledged or left unacknowledged.
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::source::Receipt;
 use crate::{
     Delivery,
     engine::{self, Engine, Settlement},
     transaction::WorkerConnection,
 };
 
-/// A delivery from the queue.
+/// A delivery with its receipt.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) receipt: Receipt,
-    /// Cancelled when the delivery's channel ends: the broker delivers the message again on another channel.
+    /// Cancelled when the delivery's subscription ends: the source delivers the message again to the next one.
     pub(super) ended: CancellationToken,
 }
 
@@ -27,23 +27,9 @@ impl Job {
     }
 }
 
-/// Handle that acknowledges a delivery on the channel that it arrived on.
-#[derive(Debug)]
-pub(super) struct Receipt {
-    pub(super) tag: u64,
-    pub(super) settled: mpsc::UnboundedSender<u64>,
-}
-
-impl Receipt {
-    fn acknowledge(self) {
-        // Fails if the channel is gone; the broker then delivers the message again.
-        let _ = self.settled.send(self.tag);
-    }
-}
-
 /// Runs deliveries: one to its end, or several in one transaction. Returns those that have to run alone.
 ///
-/// Deliveries whose channel has ended are not started: the broker delivers them again, and one of them could
+/// Deliveries whose subscription has ended are not started: the source delivers them again, and one of them could
 /// overtake an earlier delivery of its key that was left unacknowledged.
 pub(super) async fn run(
     engine: &Engine,

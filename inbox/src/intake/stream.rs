@@ -1,78 +1,73 @@
-//! Keeps a consumer connected to the broker.
+//! Keeps a consumer subscribed to its source.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use amqp::Address;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use postroom_message::Backoff;
+use postroom_message::{Backoff, errors::chain};
 
 use super::{
-    BrokerError, Topology,
-    connect::Connector,
-    refusal::Failure,
+    BrokerError,
     session::{End, Session},
+    source::{Source, SourceError, Subscription as _},
     workers::Workers,
 };
-use postroom_message::errors::chain;
-
 use crate::{engine::Engine, events};
 
-/// Waits between attempts to connect.
+/// Waits between attempts to subscribe.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
 
 /// Shortest session after which the number of failed attempts starts from 0 again.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// State of the connection to the broker.
+/// Longest wait for an attempt to subscribe that is under way when the consumer stops.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// State of the subscription.
 #[derive(Debug)]
-enum State {
+enum State<S> {
     /// Waiting for the next attempt; `tries` attempts have failed in a row.
     Disconnected { tries: u32, error: String },
-    /// Connecting to the broker and declaring the topology.
+    /// Subscribing.
     Connecting { tries: u32 },
     /// Consuming deliveries.
-    Ready { tries: u32, session: Box<Session> },
+    Ready {
+        tries: u32,
+        session: Box<Session<S>>,
+    },
     /// Stopped, with no delivery running.
     Stopped,
 }
 
-/// A consumer's deliveries, over all its connections.
+/// A consumer's deliveries, over all its subscriptions.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    connector: Connector,
+pub(crate) struct Stream<S> {
+    source: S,
     workers: Workers,
     engine: Arc<Engine>,
     grace: Duration,
 }
 
-impl Stream {
+impl<S: Source> Stream<S> {
     pub(crate) fn new(
+        source: S,
         engine: Arc<Engine>,
-        address: Address,
-        topology: Topology,
-        prefetch: u16,
         (workers, messages_per_transaction): (usize, usize),
         grace: Duration,
     ) -> Self {
         Self {
-            connector: Connector {
-                address,
-                consumer: Arc::clone(&engine.settings.consumer),
-                topology: Arc::new(topology),
-                prefetch,
-            },
+            source,
             workers: Workers::new(Arc::clone(&engine), workers, messages_per_transaction),
             engine,
             grace,
         }
     }
 
-    /// Consumes until `stop`, and reconnects after each loss; then waits for the running deliveries.
+    /// Consumes until `stop`, and subscribes again after each loss; then waits for the running deliveries.
     pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
         let mut state = State::Connecting { tries: 0 };
         loop {
@@ -85,7 +80,12 @@ impl Stream {
         }
     }
 
-    async fn wait(&mut self, tries: u32, error: &str, stop: &CancellationToken) -> State {
+    async fn wait(
+        &mut self,
+        tries: u32,
+        error: &str,
+        stop: &CancellationToken,
+    ) -> State<S::Subscription> {
         let retry_in = RECONNECT.wait(tries.saturating_add(1));
         let consumer = self.engine.consumer();
         events::Disconnected {
@@ -104,28 +104,52 @@ impl Stream {
         &mut self,
         tries: u32,
         stop: &CancellationToken,
-    ) -> Result<State, BrokerError> {
-        match self.connector.connect_until(stop).await {
-            None => Ok(self.stop().await),
-            Some(Ok(session)) => {
+    ) -> Result<State<S::Subscription>, BrokerError> {
+        match self.subscribe_until(stop).await {
+            Ok(None) => Ok(self.stop().await),
+            Ok(Some(subscription)) => {
                 let consumer = self.engine.consumer();
-                let queue = &self.connector.topology.queue;
+                let queue = self.source.name();
                 events::Connected { consumer, queue }.emit();
-                let session = Box::new(session);
+                let session = Box::new(Session::new(subscription));
                 Ok(State::Ready { tries, session })
             }
-            Some(Err(Failure::Refused(refused))) => {
+            Err(SourceError::Refused(refused)) => {
                 self.workers.finish(self.grace).await;
                 Err(refused)
             }
-            Some(Err(failure)) => Ok(State::Disconnected {
+            Err(lost) => Ok(State::Disconnected {
                 tries,
-                error: chain(&failure),
+                error: chain(&lost),
             }),
         }
     }
 
-    async fn consume(&mut self, tries: u32, session: Session, stop: &CancellationToken) -> State {
+    /// Subscribes; returns `None` if the consumer is stopped first.
+    ///
+    /// After a stop, an attempt that is under way still runs to its end, for at most [`CLOSE_WAIT`], so that its
+    /// subscription can be closed in order: the next process may be waiting for that.
+    async fn subscribe_until(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<S::Subscription>, SourceError> {
+        let mut subscribing = Box::pin(self.source.subscribe(stop));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            subscribed = &mut subscribing => return subscribed,
+        }
+        if let Ok(Ok(Some(subscription))) = timeout(CLOSE_WAIT, subscribing).await {
+            subscription.close().await;
+        }
+        Ok(None)
+    }
+
+    async fn consume(
+        &mut self,
+        tries: u32,
+        session: Session<S::Subscription>,
+        stop: &CancellationToken,
+    ) -> State<S::Subscription> {
         let began = Instant::now();
         match session.run(&mut self.workers, stop, self.grace).await {
             End::Stopped => State::Stopped,
@@ -139,8 +163,8 @@ impl Stream {
         }
     }
 
-    /// Waits for deliveries that still run although their connection is lost.
-    async fn stop(&mut self) -> State {
+    /// Waits for deliveries that still run although their subscription is lost.
+    async fn stop(&mut self) -> State<S::Subscription> {
         self.workers.finish(self.grace).await;
         State::Stopped
     }

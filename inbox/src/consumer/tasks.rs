@@ -1,0 +1,123 @@
+//! The tasks of a consumer, and their start and shutdown.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    RunError,
+    engine::Engine,
+    events,
+    intake::{ABORT, Stream, source::Source},
+    janitor::Janitor,
+    parked::Worker,
+    ready,
+};
+
+/// The tasks of a consumer.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    pub(super) engine: Arc<Engine>,
+    /// Largest number of transactions at a time.
+    pub(super) workers: usize,
+    pub(super) messages_per_transaction: usize,
+    pub(super) parked_workers: usize,
+    /// Longest wait for running handlers after a stop.
+    pub(super) grace: Duration,
+}
+
+impl Tasks {
+    /// Runs the tasks until `shutdown` completes or the pool is closed.
+    pub(super) async fn run(
+        self,
+        source: impl Source,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let stop = CancellationToken::new();
+        let consumer = self.engine.consumer().to_owned();
+        let pool = self.engine.settings.pool.clone();
+        // Boxed, because the future is large and would be part of every caller's future.
+        let mut running = Box::pin(self.run_until(source, stop.clone()));
+        tokio::select! {
+            ended = &mut running => return ended,
+            () = shutdown => stop.cancel(),
+            () = pool.close_event() => {
+                stop.cancel();
+                running.await?;
+                return Err(RunError::PoolClosed { consumer });
+            }
+        }
+        running.await
+    }
+
+    async fn run_until(self, source: impl Source, stop: CancellationToken) -> Result<(), RunError> {
+        let consumer = self.engine.consumer().to_owned();
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ready = ready::wait(&self.engine) => ready?,
+        }
+        let mut parked = JoinSet::new();
+        for number in 0..self.parked_workers {
+            let worker = Worker::new(Arc::clone(&self.engine), number == 0);
+            parked.spawn(worker.run(stop.clone()));
+        }
+        let mut janitor = JoinSet::new();
+        janitor.spawn(Janitor::new(Arc::clone(&self.engine)).run(stop.clone()));
+        let grace = self.grace;
+        let workers = (self.workers, self.messages_per_transaction);
+        let stream = Stream::new(source, self.engine, workers, grace);
+        let stream = async {
+            let ended = stream.run(&stop).await;
+            stop.cancel();
+            ended
+        };
+        let report_aborted = |handlers| {
+            let consumer = &consumer;
+            events::Aborted { consumer, handlers }.emit();
+        };
+        let (ended, (), ()) = tokio::join!(
+            stream,
+            supervise(parked, &stop, grace, report_aborted),
+            supervise(janitor, &stop, grace, |_| {}),
+        );
+        ended.map_err(|source| RunError::Broker { consumer, source })
+    }
+}
+
+/// Waits for tasks that end after `stop` is cancelled. Aborts those that take longer than `grace`, and calls
+/// `report_aborted` with their number.
+async fn supervise(
+    mut tasks: JoinSet<()>,
+    stop: &CancellationToken,
+    grace: Duration,
+    report_aborted: impl FnOnce(u64),
+) {
+    let stopped = async {
+        stop.cancelled().await;
+        sleep(grace).await;
+    };
+    let mut stopped = pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            ended = tasks.join_next() => match ended {
+                Some(Err(error)) => resume_panic(error),
+                Some(Ok(())) => {}
+                None => return,
+            },
+        }
+    }
+    report_aborted(tasks.len() as u64);
+    let _ = timeout(ABORT, tasks.shutdown()).await;
+}
+
+/// Resumes a background task's panic, which is a bug of this crate: the consumer must not go on.
+fn resume_panic(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}
