@@ -165,7 +165,7 @@ async fn g3_g4_a_queue_is_deleted_and_its_successor_gets_everything_since() {
             begins.is_some_and(|begins| message.place >= *begins)
                 || !gone_by_nature.contains(&message.id)
         });
-        judge_queue(&expected, &second.history())
+        judge_queue(&expected, &support::history_of(&second))
     };
     in_time(async || report().lost.is_empty()).await;
     let report = report();

@@ -27,7 +27,7 @@ async fn run(
     // Lost messages never come: wait for the system's own word first, then for the queue.
     stack.delivered().await;
     tap.distinct(committed.len()).await;
-    let report = judge_queue(&committed, &tap.history());
+    let report = judge_queue(&committed, &support::history_of(&tap));
     report.assert_clean();
 }
 

@@ -287,7 +287,7 @@ fn migration_files() -> Vec<PathBuf> {
 }
 
 fn migrations_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations")
 }
 
 fn psql(url: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) {

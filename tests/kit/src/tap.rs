@@ -107,17 +107,6 @@ impl Tap {
         self.seen()
     }
 
-    /// The history of this queue, for judging.
-    pub fn history(&self) -> Vec<history::Seen> {
-        let seen = self.seen.borrow();
-        seen.iter()
-            .map(|s| history::Seen {
-                id: s.id.clone(),
-                key: s.key.clone(),
-            })
-            .collect()
-    }
-
     /// Ids of the messages seen.
     pub fn ids(&self) -> HashSet<String> {
         self.seen
