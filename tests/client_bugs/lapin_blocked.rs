@@ -9,7 +9,7 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use support::{RabbitNode, VirtualHost, eventually, short};
+use postroom_testkit::{RabbitNode, VirtualHost, eventually, short};
 use tokio::time::timeout;
 
 /// No deadline of ours is shorter.
@@ -70,7 +70,7 @@ async fn a_publish_that_is_blocked_does_not_return_and_is_sent_although_it_was_g
     assert_eq!(blocked, 1, "lapin tells each listener of each event now");
 
     node.control(&["set_disk_free_limit", "10MB"]);
-    timeout(support::DEADLINE, publish(&channel, b"last"))
+    timeout(postroom_testkit::DEADLINE, publish(&channel, b"last"))
         .await
         .expect("publishing goes on")
         .unwrap();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use amqp::{Address, Arguments, Connection, Queue};
-use support::{DEADLINE, VirtualHost, eventually, short};
+use postroom_testkit::{DEADLINE, VirtualHost, eventually, short};
 use tokio::time::timeout;
 
 /// Connections that are closed one after another, each as soon as a channel of it was dropped.

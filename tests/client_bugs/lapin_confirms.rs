@@ -5,7 +5,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use support::{VirtualHost, short};
+use postroom_testkit::{VirtualHost, short};
 
 const MESSAGES: usize = 500;
 

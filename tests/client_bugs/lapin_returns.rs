@@ -10,7 +10,7 @@ use lapin::{
     types::FieldTable,
 };
 use outbox::{Message, Outbox};
-use support::{Login, Stack, Tap, declare, eventually, short};
+use postroom_testkit::{Login, Stack, Tap, declare, eventually, short};
 
 const MESSAGES: usize = 2_000;
 

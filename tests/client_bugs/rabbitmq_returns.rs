@@ -12,7 +12,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use support::{Proxy, VirtualHost, Wire, eventually, short};
+use postroom_testkit::{Proxy, VirtualHost, Wire, eventually, short};
 use tokio::sync::watch;
 
 const MESSAGES: u64 = 300;

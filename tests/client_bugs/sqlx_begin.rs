@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use postroom_testkit::{Database, Login, Proxy, Wire, eventually};
 use rand::Rng as _;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use support::{Database, Login, Proxy, Wire, eventually};
 use tokio::time::timeout;
 
 /// A pool of one connection, so that its next user meets what the last one left.

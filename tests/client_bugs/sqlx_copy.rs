@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use postroom_testkit::{Database, Login};
 use sqlx::PgConnection;
-use support::{Database, Login};
 
 /// Calls of each kind; the middle one counts, so that a busy machine does not matter.
 const CALLS: usize = 21;

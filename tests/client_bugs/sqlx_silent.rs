@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use postroom_testkit::{Database, Login, Proxy, Wire, eventually};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use support::{Database, Login, Proxy, Wire, eventually};
 
 /// A pool of one connection, which is taken as long as that has its place.
 async fn pool(options: PgPoolOptions, url: &str) -> PgPool {

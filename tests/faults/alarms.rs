@@ -8,11 +8,11 @@ use lapin::{
     options::QueueDeleteOptions,
     types::{AMQPValue, FieldTable, LongString},
 };
+use postroom_testkit::{Login, RabbitNode, Stack, Tap, declare, eventually, in_time, short};
 use sqlx::PgPool;
 use support::{
-    Login, RabbitNode, Stack, Tap, declare, eventually, in_time, judged,
+    judged,
     load::{Load, committed},
-    short,
 };
 
 fn load() -> Load {
@@ -67,7 +67,7 @@ async fn parked(pool: &PgPool, count: i64) {
 async fn g3_a_disk_alarm_blocks_and_nothing_is_lost_or_asked_of_producers() {
     let node = RabbitNode::start();
     let mut stack = Stack::new().await;
-    stack.broker = support::VirtualHost::new_on(&node.url(), &node.admin_url());
+    stack.broker = postroom_testkit::VirtualHost::new_on(&node.url(), &node.admin_url());
     bind(&stack, "kept").await;
     let relay = stack.relay().await;
     let load = load();

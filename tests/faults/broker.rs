@@ -2,9 +2,8 @@
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use support::{
-    Login, PgServer, RabbitNode, Stack, Tap, declare, eventually, judged, load::Load, short,
-};
+use postroom_testkit::{Login, PgServer, RabbitNode, Stack, Tap, declare, eventually, short};
+use support::{judged, load::Load};
 
 fn load() -> Load {
     Load {
@@ -17,7 +16,7 @@ fn load() -> Load {
 /// A database on the shared server, a virtual host on a node of the test's own.
 async fn stack_on(node: &RabbitNode) -> Stack {
     let mut stack = Stack::new().await;
-    stack.broker = support::VirtualHost::new_on(&node.url(), &node.admin_url());
+    stack.broker = postroom_testkit::VirtualHost::new_on(&node.url(), &node.admin_url());
     stack
 }
 

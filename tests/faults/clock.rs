@@ -4,7 +4,8 @@
 use std::{fs, path::PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use support::{Login, Proxy, RelayProcess, Stack, Tap, Wire, eventually, judged, load::Load};
+use postroom_testkit::{Login, Proxy, RelayProcess, Stack, Tap, Wire, eventually};
+use support::{judged, load::Load};
 
 /// Where Debian's package keeps the library that moves the clock of a process with threads.
 fn library() -> PathBuf {
@@ -51,7 +52,7 @@ async fn g3_g7_the_relays_clock_jumps_by_an_hour_back_and_forth() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "load").await;
     let later = Tap::open(&stack.broker, "later", "later").await;
-    let clock = std::env::temp_dir().join(support::unique("postroom_clock"));
+    let clock = std::env::temp_dir().join(postroom_testkit::unique("postroom_clock"));
     // At once: a relay that reads half of it ends.
     let set = |offset: &str| {
         let new = clock.with_extension("new");

@@ -6,11 +6,12 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString},
 };
 use outbox::{Message, Outbox};
-use sqlx::PgPool;
-use support::{
-    ConsumerProcess, Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost,
-    Wire, declare, eventually, in_time, judged, judged_effects, load::Load, short,
+use postroom_testkit::{
+    Login, Proxy, RabbitCluster, RelayProcess, Seen, Stack, Tap, VirtualHost, Wire, declare,
+    eventually, in_time, short,
 };
+use sqlx::PgPool;
+use support::{ConsumerProcess, judged, judged_effects, load::Load};
 
 fn load() -> Load {
     Load {

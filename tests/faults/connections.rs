@@ -1,8 +1,9 @@
 //! The database has no room for another session.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
+use postroom_testkit::{Login, PgServer, RelayProcess, Stack, Tap, eventually};
 use sqlx::{Connection as _, PgConnection};
-use support::{Login, PgServer, RelayProcess, Stack, Tap, eventually, judged, load::Load};
+use support::{judged, load::Load};
 
 struct Busy {
     relay: RelayProcess,

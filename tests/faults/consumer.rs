@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::LocalBoxFuture;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use support::{
-    ConsumerProcess, Login, Pin, RelayProcess, Stack, eventually, judged_effects, load::Load, short,
-};
+use postroom_testkit::{Login, Pin, RelayProcess, Stack, eventually, short};
+use support::{ConsumerProcess, judged_effects, load::Load};
 
 /// Each step is met by consumers whose messages may share a transaction: so many each.
 const TOGETHER: [usize; 4] = [1, 20, 2, 50];

@@ -3,7 +3,8 @@
 
 use std::process::Command;
 
-use support::{Login, PgServer, RelayProcess, Stack, Tap, judged, load::Load};
+use postroom_testkit::{Login, PgServer, RelayProcess, Stack, Tap};
+use support::{judged, load::Load};
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 
@@ -109,7 +110,7 @@ async fn a_restored_dump_is_refused_and_completed_by_a_rebase() {
         "{}",
         refused.logged()
     );
-    let rebased = Command::new(support::binary("relay"))
+    let rebased = Command::new(postroom_testkit::binary("relay"))
         .args([
             "rebase",
             "--database-url",

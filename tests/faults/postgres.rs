@@ -1,7 +1,8 @@
 //! The database fails under load: killed, restarted, frozen, copied.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use support::{Login, PgServer, Stack, Tap, eventually, judged, load::Load};
+use postroom_testkit::{Login, PgServer, Stack, Tap, eventually};
+use support::{judged, load::Load};
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 

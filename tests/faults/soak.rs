@@ -12,9 +12,10 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable, LongString},
 };
+use postroom_testkit::{Login, Stack, eventually, short};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sqlx::PgPool;
-use support::{ConsumerProcess, Login, Stack, eventually, short};
+use support::ConsumerProcess;
 use uuid::Uuid;
 
 const KEYS: u64 = 500;

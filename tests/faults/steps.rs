@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::LocalBoxFuture;
 use history::Report;
 use lapin::types::FieldTable;
-use support::{
-    Login, Pin, Proxy, RelayProcess, Stack, Tap, Wire, eventually, judged, load::Load, short,
-};
+use postroom_testkit::{Login, Pin, Proxy, RelayProcess, Stack, Tap, Wire, eventually, short};
+use support::{judged, load::Load};
 
 /// Number of kills at each step.
 const KILLS: usize = 3;

@@ -1,8 +1,9 @@
 //! The database's disk is full, and has room again.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
+use postroom_testkit::{Login, PgServer, Stack, Tap, Volume, eventually};
 use sqlx::{Connection as _, PgConnection};
-use support::{Login, PgServer, Stack, Tap, Volume, eventually, judged, load::Load};
+use support::{judged, load::Load};
 
 /// Some 3 MB that cannot be compressed. In no ledger, so it is rolled back.
 const WRITE: &str = "

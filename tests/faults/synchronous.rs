@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
 use lapin::{BasicProperties, options::BasicPublishOptions};
-use support::{Login, PgServer, RelayProcess, Stack, Tap, eventually, judged, load::Load, short};
+use postroom_testkit::{Login, PgServer, RelayProcess, Stack, Tap, eventually, short};
+use support::{judged, load::Load};
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 

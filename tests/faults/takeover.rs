@@ -1,9 +1,8 @@
 //! Several relays at once: one of them publishes.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
-use support::{
-    Database, Login, PgServer, RelayProcess, Stack, Tap, eventually, judged, load::Load,
-};
+use postroom_testkit::{Database, Login, PgServer, RelayProcess, Stack, Tap, eventually};
+use support::{judged, load::Load};
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 

@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use postroom_testkit::{Login, RelayProcess, Stack, Tap, binary};
 use serde_json::json;
-use support::{Login, RelayProcess, Stack, Tap, binary, judged, load::Load};
+use support::{judged, load::Load};
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 

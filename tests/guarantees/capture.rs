@@ -4,10 +4,8 @@
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use history::judge_queue;
-use support::{
-    Login, RelayProcess, Stack, Tap, eventually,
-    load::{self, Load},
-};
+use postroom_testkit::{Login, RelayProcess, Stack, Tap, eventually};
+use support::load::{self, Load};
 
 /// Runs a load beside `disturb`, then judges everything.
 async fn run(
@@ -101,7 +99,7 @@ async fn trap_3_the_first_row_of_an_unused_sequence_is_delivered() {
     .await;
     assert!(relay.stop().await.success());
     let url = stack.database.url(Login::Relay);
-    support::command::relay(
+    postroom_testkit::command::relay(
         &["rebase", "--force", "--database-url", &url],
         &[] as &[(&str, &str)],
     )

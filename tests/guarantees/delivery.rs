@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use outbox::{Message, Outbox};
-use support::{Login, Stack, Tap, eventually};
+use postroom_testkit::{Login, Stack, Tap, eventually};
 
 fn message(topic: &str, key: Option<&str>, number: i64) -> Message {
     let message = Message::bytes(topic, "text/plain", number.to_string()).unwrap();

@@ -1,9 +1,10 @@
 //! Databases whose transactions are stricter than `read committed` unless they say otherwise.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
+use postroom_testkit::{Login, Stack, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
 use support::{
-    ConsumerProcess, Login, Stack, eventually, judged_effects,
+    ConsumerProcess, judged_effects,
     load::{self, Load},
 };
 

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
 use outbox::{Message, MessageId, Outbox, PublishError};
+use postroom_testkit::{Login, PgBouncer, Stack, Tap, command};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
-use support::{Login, PgBouncer, Stack, Tap, command, judged, load::Load};
+use support::{judged, load::Load};
 use tokio::task::JoinSet;
 
 /// Startup parameter that sqlx sends and PgBouncer does not know.

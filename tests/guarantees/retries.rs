@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use lapin::types::{AMQPValue, FieldTable};
+use postroom_testkit::{Login, Pin, Stack, Tap, declare, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Pin, Stack, Tap, declare, eventually};
 
 async fn execute(stack: &Stack, sql: &str) {
     let mut producer = stack.database.connect(Login::Producer).await;

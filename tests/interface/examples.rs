@@ -1,7 +1,8 @@
 //! The examples run, and print what they promise.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use support::{DEADLINE, Stack, example};
+use postroom_testkit::{DEADLINE, Stack};
+use support::example;
 use tokio::time::timeout;
 
 /// Runs an example beside a relay, in a database and virtual host of its own; returns its lines.

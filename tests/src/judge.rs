@@ -1,8 +1,9 @@
 //! A run under load, judged.
 
 use history::{Report, Seen, judge_queue};
+use postroom_testkit::{Database, Tap, in_time};
 
-use crate::{Database, Tap, in_time, load};
+use crate::load;
 
 /// Waits until everything that the ledger holds has come through, and judges what the tap saw; what
 /// has not come after a minute is lost, by name.

@@ -14,7 +14,6 @@ pub use consumer::{ConsumerProcess, judged_effects};
 pub use example::example;
 pub use judge::{history_of, judged};
 pub use memory::{MemoryBroker, MemoryChannel, MemoryConnection};
-pub use postroom_testkit::*;
 
 /// Returns the seed of a test's random choices: `POSTROOM_SEED`, or a new one each time.
 ///

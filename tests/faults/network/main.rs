@@ -4,8 +4,9 @@
 mod partition;
 mod wire;
 
+use postroom_testkit::{RelayProcess, Tap, eventually};
 use sqlx::PgPool;
-use support::{RelayProcess, Tap, eventually, load::Load};
+use support::load::Load;
 
 const LEASE: (&str, &str) = ("POSTROOM_LEASE_TIMEOUT", "2s");
 

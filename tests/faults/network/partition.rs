@@ -1,6 +1,7 @@
 //! The relay runs on a host of its own, whose packets are dropped without a word.
 
-use support::{Login, Namespace, PgServer, RabbitNode, RelayProcess, Stack, Tap, judged};
+use postroom_testkit::{Login, Namespace, PgServer, RabbitNode, RelayProcess, Stack, Tap};
+use support::judged;
 
 use crate::{LEASE, load, more, without_broker, without_lease};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use support::{Login, Proxy, Stack, Tap, Wire, judged};
+use postroom_testkit::{Login, Proxy, Stack, Tap, Wire};
+use support::judged;
 
 use crate::{LEASE, load, more, without_broker, without_lease};
 

@@ -1,7 +1,7 @@
 //! Checkpoints are recorded when something happened, and only the newest are kept.
 
+use postroom_testkit::{Database, Login, Stack, Tap, eventually};
 use sqlx::AssertSqlSafe;
-use support::{Database, Login, Stack, Tap, eventually};
 
 const MESSAGES: i32 = 10_000;
 

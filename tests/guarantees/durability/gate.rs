@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use postroom_testkit::{Login, PgServer, Stack, Tap};
 use sqlx::{Connection as _, PgConnection};
-use support::{Login, PgServer, Stack, Tap};
 use tokio::time::timeout;
 
 /// Publishes with `synchronous_commit = off`; returns a place in the log that the commit lies

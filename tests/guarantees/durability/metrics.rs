@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use support::{Login, Proxy, Stack, Tap, Wire, eventually};
+use postroom_testkit::{Login, Proxy, Stack, Tap, Wire, eventually};
 
 fn listed() -> BTreeSet<String> {
     relay::METRICS

@@ -9,7 +9,7 @@ use std::{
 };
 
 use inbox::{Context, Delivery, HandlerError, Incoming, Outcome, TransactionLayer};
-use support::eventually;
+use postroom_testkit::eventually;
 use tokio::runtime;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use url::Url;

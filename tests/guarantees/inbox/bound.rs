@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use inbox::{Context, HandlerError};
 use lapin::types::FieldTable;
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 

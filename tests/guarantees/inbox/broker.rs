@@ -16,7 +16,7 @@ use lapin::{
 };
 use tokio::sync::Notify;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 

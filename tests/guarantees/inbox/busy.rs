@@ -6,7 +6,7 @@ use inbox::{Context, HandlerError};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sqlx::Executor as _;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 

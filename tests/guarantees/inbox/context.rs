@@ -9,7 +9,7 @@ use crate::{
     together::{effects, waiting},
     world::{Log, Placed, Running, Shipped, World, insert_effect},
 };
-use support::eventually;
+use postroom_testkit::eventually;
 
 fn name(span: &Span) -> &'static str {
     span.metadata().map_or("none", |span| span.name())

@@ -15,7 +15,7 @@ use crate::{
     together::{effects, waiting},
     world::{Placed, Running, World, insert_effect},
 };
-use support::eventually;
+use postroom_testkit::eventually;
 
 const IN: &str = "COPY copied FROM STDIN";
 const OUT: &str = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 3000)) TO STDOUT";

@@ -2,8 +2,8 @@
 
 use inbox::{Context, HandlerError};
 use lapin::options::QueuePurgeOptions;
+use postroom_testkit::{PgServer, Stack, eventually};
 use sqlx::{Executor as _, postgres::PgPoolOptions};
-use support::{PgServer, Stack, eventually};
 
 use crate::world::{Broker, Database, Placed, Running, World, insert_effect};
 

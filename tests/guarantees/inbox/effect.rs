@@ -13,7 +13,7 @@ use sqlx::{Connection, PgPool};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, Shipped, World, insert_effect};
 

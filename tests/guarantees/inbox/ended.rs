@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::FutureExt as _;
 use inbox::{Context, HandlerError};
+use postroom_testkit::eventually;
 use sqlx::{Connection as _, Executor as _};
-use support::eventually;
 use uuid::Uuid;
 
 use crate::world::{Placed, Running, World, insert_effect};

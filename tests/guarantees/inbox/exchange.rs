@@ -7,7 +7,7 @@ use lapin::{
     types::FieldTable,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use support::{User, eventually};
+use postroom_testkit::{User, eventually};
 use uuid::Uuid;
 
 use crate::world::{Placed, Running, World, insert_effect, properties};

@@ -6,7 +6,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use support::eventually;
+use postroom_testkit::eventually;
 use uuid::Uuid;
 
 use crate::world::{Log, Placed, Running, Shipped, World, insert_effect, properties};

@@ -10,7 +10,7 @@ use std::{
 
 use inbox::{Context, HandlerError};
 use lapin::BasicProperties;
-use support::eventually;
+use postroom_testkit::eventually;
 use uuid::Uuid;
 
 use crate::world::{Log, Placed, Running, World, insert_effect, properties};

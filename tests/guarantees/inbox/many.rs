@@ -1,7 +1,7 @@
 //! Handlers of many messages at once.
 
 use inbox::{BatchContext, HandlerError, Received};
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::{
     together::{drain, effects, judge, transactions, waiting},

@@ -6,7 +6,7 @@ use inbox::{Context, Delivery, HandlerError};
 use sqlx::Executor as _;
 use tower::util::MapRequestLayer;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::{
     ended::waiting,

@@ -11,7 +11,7 @@ use std::{
 use inbox::{Context, HandlerError};
 use tokio::sync::Barrier;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 

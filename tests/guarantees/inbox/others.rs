@@ -14,7 +14,7 @@ use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 

@@ -3,7 +3,7 @@
 use inbox::{Context, HandlerError, RunError};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Proxy, Running, World, insert_effect};
 

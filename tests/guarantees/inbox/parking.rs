@@ -5,7 +5,7 @@ use std::time::Duration;
 use inbox::{Context, HandlerError, Reason};
 use tokio::sync::mpsc;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 

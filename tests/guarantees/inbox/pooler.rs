@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use inbox::{ConsumerBuilder, Context, HandlerError};
+use postroom_testkit::{PgBouncer, eventually};
 use sqlx::{PgPool, Row as _};
-use support::{PgBouncer, eventually};
 
 use crate::world::{Database, Log, Placed, Running, Shipped, World};
 

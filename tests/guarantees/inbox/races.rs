@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{Layer, ServiceExt, service_fn};
 use uuid::Uuid;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use inbox::{ConsumerBuilder, Context, HandlerError};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use postroom_testkit::eventually;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgQueryResult;
-use support::eventually;
 use uuid::Uuid;
 
 use crate::world::{Log, Placed, Running, World, insert_effect, properties};

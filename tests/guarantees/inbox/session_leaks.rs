@@ -1,8 +1,8 @@
 //! Settings and objects that handlers leave in their sessions.
 
 use inbox::{Context, Delivery, DeliveryService, HandlerError};
+use postroom_testkit::{eventually, unique};
 use sqlx::AssertSqlSafe;
-use support::{eventually, unique};
 use tower::{ServiceExt as _, layer::layer_fn, service_fn};
 
 use crate::world::{Log, Placed, Running, World, insert_effect};

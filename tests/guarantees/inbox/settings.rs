@@ -1,7 +1,7 @@
 //! Handlers that change what their transactions may do, and tables that change under them.
 
 use inbox::{Context, HandlerError};
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Placed, Running, World, insert_effect};
 

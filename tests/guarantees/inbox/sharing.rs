@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use inbox::{Context, HandlerError};
-use support::eventually;
+use postroom_testkit::eventually;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

@@ -5,8 +5,8 @@ use std::{error::Error as _, time::Duration};
 use inbox::{Context, DatabaseError, HandlerError, QueueKind, RunError};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use postroom_testkit::{eventually, unique, variable};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
-use support::{eventually, unique, variable};
 use url::Url;
 
 use crate::world::{Placed, Running, World, insert_effect};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use inbox::{Context, HandlerError};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use support::eventually;
+use postroom_testkit::eventually;
 use uuid::Uuid;
 
 use crate::world::{Log, Placed, Running, World, insert_effect, properties};

@@ -7,7 +7,7 @@ use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Received};
 use tower::util::MapRequestLayer;
 use uuid::Uuid;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, World, insert_effect};
 

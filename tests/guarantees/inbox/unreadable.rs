@@ -2,12 +2,10 @@
 
 use inbox::{Context, HandlerError};
 use lapin::{options::QueueBindOptions, types::FieldTable};
+use postroom_testkit::eventually;
 use serde_json::json;
-use support::{
-    eventually,
-    raw::{
-        APP_ID, HEADERS, MESSAGE_ID, RawPublisher, TYPE, long_value, nested, short_string, table,
-    },
+use support::raw::{
+    APP_ID, HEADERS, MESSAGE_ID, RawPublisher, TYPE, long_value, nested, short_string, table,
 };
 use uuid::Uuid;
 

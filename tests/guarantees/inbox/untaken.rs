@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inbox::{Context, HandlerError};
 use lapin::options::BasicGetOptions;
-use support::eventually;
+use postroom_testkit::eventually;
 use uuid::Uuid;
 
 use crate::world::{Log, Placed, Running, World, insert_effect, properties, uuid_v4};

@@ -7,7 +7,7 @@ use inbox::{Context, Delivery, HandlerError, HandlerService, Incoming, Outcome, 
 use tower::{Layer, Service, ServiceExt, layer::layer_fn, service_fn};
 use uuid::Uuid;
 
-use support::eventually;
+use postroom_testkit::eventually;
 
 use crate::world::{Log, Placed, Running, World, insert_effect, uuid_v4};
 

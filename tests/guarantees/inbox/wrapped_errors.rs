@@ -10,8 +10,8 @@ use std::{
 };
 
 use inbox::{ConsumerBuilder, Context, HandlerError, HandlerService};
+use postroom_testkit::eventually;
 use sqlx::Executor as _;
-use support::eventually;
 use tower::{
     ServiceExt as _, layer::layer_fn, service_fn, timeout::TimeoutLayer, util::MapResultLayer,
 };

@@ -1,7 +1,7 @@
 //! Correlation, causation and trace come from the current context.
 
 use outbox::{Message, MessageContext, Outbox};
-use support::{Login, Stack, declare};
+use postroom_testkit::{Login, Stack, declare};
 
 use crate::{take, text};
 

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use outbox::{HeaderValue, Headers, Message, Outbox, PublishError};
+use postroom_testkit::Login;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use support::{Login, seed};
+use support::seed;
 use uuid::Uuid;
 
 use crate::statements::{message, producer};

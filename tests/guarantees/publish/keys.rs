@@ -1,8 +1,8 @@
 //! Writers of one key that lock no row of their own ask the library to order them.
 
 use outbox::{HeaderValue, Message, Outbox, PublishError};
+use postroom_testkit::{Database, Login, Stack, Tap, eventually};
 use sqlx::PgConnection;
-use support::{Database, Login, Stack, Tap, eventually};
 
 fn message(number: u32, serialized: bool) -> Message {
     let message = Message::bytes("t", "text/plain", number.to_string()).unwrap();

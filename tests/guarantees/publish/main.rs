@@ -9,7 +9,7 @@ mod statements;
 mod wire;
 
 use lapin::{BasicProperties, Channel, options::BasicGetOptions, types::AMQPValue};
-use support::{eventually, short};
+use postroom_testkit::{eventually, short};
 
 /// The next message of a queue, read with nothing of Postroom.
 async fn take(channel: &Channel, queue: &str) -> (BasicProperties, Vec<u8>) {

@@ -189,7 +189,7 @@ async fn times_outside_the_years_1_to_9999_are_refused_and_the_transaction_stays
     assert_eq!(ids(&database).await.len(), 2);
     let read: Vec<(DateTime<Utc>, DateTime<Utc>)> =
         sqlx::query_as("SELECT deliver_after, expires_at FROM outbox.message ORDER BY position")
-            .fetch_all(&mut database.connect(support::Login::Relay).await)
+            .fetch_all(&mut database.connect(postroom_testkit::Login::Relay).await)
             .await
             .unwrap();
     assert_eq!(read, [(first, first), (last, last)]);

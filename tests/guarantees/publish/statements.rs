@@ -1,8 +1,8 @@
 //! Rows that the library writes.
 
 use outbox::{Message, MessageId, Outbox, PublishError};
+use postroom_testkit::{Database, Login};
 use sqlx::PgPool;
-use support::{Database, Login};
 
 pub(crate) fn message(topic: &str) -> Result<Message, PublishError> {
     Message::bytes(topic, "text/plain", "body")

@@ -2,8 +2,8 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 use outbox::{Event, HeaderValue, Message, MessageContext, Outbox};
+use postroom_testkit::{Login, Stack, declare};
 use serde::Serialize;
-use support::{Login, Stack, declare};
 
 use crate::{take, text};
 

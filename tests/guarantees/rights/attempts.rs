@@ -11,8 +11,8 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
+use postroom_testkit::{User, VirtualHost, short};
 use serde_json::json;
-use support::{User, VirtualHost, short};
 
 /// A user's connection.
 pub(crate) struct Intruder<'a> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use inbox::{Consumer, Context, HandlerError};
+use postroom_testkit::{Database, Login, Stack, User, eventually};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
-use support::{Database, Login, Stack, User, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ impl Running {
     /// Ends it, and looks that nothing ended it before.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(support::DEADLINE, self.task).await;
+        let ended = tokio::time::timeout(postroom_testkit::DEADLINE, self.task).await;
         ended.expect("the consumer ends").unwrap().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use support::{Stack, User};
+use postroom_testkit::{Stack, User};
 
 /// The user of the relays, in the document.
 const RELAY: &str = "orders_relay";

@@ -5,7 +5,7 @@ use lapin::{
     options::{QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
-use support::{RelayProcess, Stack, User, eventually, short};
+use postroom_testkit::{RelayProcess, Stack, User, eventually, short};
 
 use crate::documented::{self, checked_fence};
 

@@ -1,7 +1,7 @@
 //! Each user works with the documented rights, and may do nothing beside.
 
+use postroom_testkit::{Login, Stack, eventually};
 use sqlx::AssertSqlSafe;
-use support::{Login, Stack, eventually};
 
 use crate::{
     attempts::{Intruder, definitions},

@@ -1,7 +1,7 @@
 //! `relay check` reports who else may put code where sessions find it.
 
+use postroom_testkit::{Login, Stack};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Stack};
 
 /// Returns the warnings of `relay check`, which succeeds.
 async fn warnings(stack: &Stack) -> Vec<String> {

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use inbox::Parked;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use outbox::Headers;
+use postroom_testkit::{Login, RelayProcess, Stack, command, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, RelayProcess, Stack, command, eventually};
 use uuid::Uuid;
 
 use crate::{

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeSet, str::FromStr as _};
 
+use postroom_testkit::{Database, Login, eventually};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions,
 };
-use support::{Database, Login, eventually};
 
 /// Role that creates the hostile objects.
 const MALLORY: &str = "postroom_test_mallory";

@@ -1,6 +1,6 @@
 //! Migrations in a database full of hostile objects.
 
-use support::{Database, Login, command};
+use postroom_testkit::{Database, Login, command};
 
 use crate::hostile::Hostile;
 

@@ -12,9 +12,9 @@ use std::{
 use chrono::Utc;
 use inbox::{Consumer, Context, HandlerError, RunError};
 use outbox::{Message, Outbox};
+use postroom_testkit::{Login, Stack};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, Executor as _, PgPool, postgres::PgPoolOptions};
-use support::{Login, Stack};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

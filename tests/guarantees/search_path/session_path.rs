@@ -1,7 +1,7 @@
 //! The relay's sessions have a `search_path` of their own; a session with another path is refused.
 
+use postroom_testkit::{Login, PgBouncer, Stack, command, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, PgBouncer, Stack, command, eventually};
 
 /// A pooler may drop the settings that a session asks for. Here the role has the other settings, so only the path
 /// differs.

@@ -1,8 +1,8 @@
 //! The objects that each statement of the libraries depends on, in a service's session whose `search_path` finds
 //! foreign objects first.
 
+use postroom_testkit::{Database, Login};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
-use support::{Database, Login};
 
 use crate::hostile::Hostile;
 

@@ -1,7 +1,7 @@
 //! Takeovers of Postroom's statements that once succeeded, each by a producer who may create objects in `public`.
 
+use postroom_testkit::{Login, Stack, Tap, command};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Stack, Tap, command};
 
 /// Lets everybody create objects in `public`, as before PostgreSQL 15, and lets a producer run `made`.
 async fn stack_with(made: &str) -> Stack {

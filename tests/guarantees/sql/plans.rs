@@ -2,12 +2,12 @@
 
 use std::str::FromStr as _;
 
+use postroom_testkit::{Database, Login};
 use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use support::{Database, Login};
 
 const ROWS: i64 = 50_000;
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use postroom_testkit::{Database, Login};
 use sqlx::{
     AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _,
     Statement as _,
 };
-use support::{Database, Login};
 
 /// Prepares a statement, and plans it if it has a plan: planning checks privileges, preparing does
 /// not.

@@ -1,7 +1,7 @@
 //! A sequence that is read while it is advanced.
 
+use postroom_testkit::{Database, Login, in_time};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
-use support::{Database, Login, in_time};
 use tokio_util::sync::CancellationToken;
 
 /// Sightings of the mistake that make it certain that ours would have been seen too.

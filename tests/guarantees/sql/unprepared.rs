@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Database, Login};
 use sqlx::{PgConnection, Row as _};
-use support::{Database, Login};
 
 /// Number of statements that the server keeps for this session.
 async fn count_prepared(connection: &mut PgConnection) -> i64 {

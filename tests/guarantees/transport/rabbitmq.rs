@@ -4,8 +4,8 @@ use lapin::{
     options::BasicGetOptions,
     types::{AMQPValue, FieldTable, LongString},
 };
+use postroom_testkit::{Proxy, RabbitNode, VirtualHost, Wire, declare, short};
 use relay::{Config, transport::RabbitMq};
-use support::{Proxy, RabbitNode, VirtualHost, Wire, declare, short};
 
 use crate::suite::World;
 

@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use postroom_testkit::{Database, Login, eventually};
 use relay::{Config, Relay};
 use sqlx::Executor as _;
-use support::{Database, Login, MemoryBroker, eventually};
+use support::MemoryBroker;
 use tokio::sync::oneshot;
 
 /// Waits until the queue has had each of the messages; returns how many times it has had any.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use postroom_testkit::{DEADLINE, eventually};
 use relay::{
     BrokerError, Message,
     publish::Outcome,
     transport::{Channel as _, Connection as _, Event, Opened, Transport},
 };
-use support::{DEADLINE, eventually};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 

@@ -5,9 +5,9 @@ use lapin::{
     options::ExchangeDeclareOptions,
     types::{AMQPValue, FieldTable},
 };
+use postroom_testkit::{Login, Stack, Tap, eventually, short};
 use serde_json::json;
 use sqlx::Executor as _;
-use support::{Login, Stack, Tap, eventually, short};
 
 use crate::{assert_says, refused};
 

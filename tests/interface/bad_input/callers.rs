@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, net::TcpStream};
 
-use support::{Stack, eventually};
+use postroom_testkit::{Stack, eventually};
 
 #[tokio::test]
 async fn callers_that_say_nothing_keep_neither_file_descriptors_nor_others_out() {

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use postroom_testkit::{
+    Database, Login, Proxy, Stack, Tap, User, Wire, command, declare, eventually,
+};
 use serde_json::Value;
-use support::{Database, Login, Proxy, Stack, Tap, User, Wire, command, declare, eventually};
 
 use crate::{assert_no_password, assert_says};
 
@@ -109,7 +111,7 @@ async fn missing_privileges_are_listed_with_the_role_to_grant() {
 async fn a_missing_schema_is_reported_and_the_broker_still_looked_at() {
     let stack = Stack {
         database: Database::empty().await,
-        broker: support::VirtualHost::new(),
+        broker: postroom_testkit::VirtualHost::new(),
     };
     let all = findings(&stack, &[]).await;
     let [("schema", detail)] = failed(&all)[..] else {

@@ -1,9 +1,11 @@
 //! Messages over which the broker closes a channel, or the connection. They are found and parked, and all
 //! others go on.
 
+use postroom_testkit::{
+    Login, RabbitNode, RelayProcess, Stack, Tap, VirtualHost, eventually, unique,
+};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, RabbitNode, RelayProcess, Stack, Tap, VirtualHost, eventually, unique};
 
 /// Publishes one message of a key that cannot go, among others that can, and waits for all of them.
 async fn stops_itself_alone(stack: &Stack, bad: &str, relay: &RelayProcess) {

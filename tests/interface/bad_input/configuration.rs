@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use support::{Stack, command, unique};
+use postroom_testkit::{Stack, command, unique};
 
 use crate::{assert_says, refused};
 

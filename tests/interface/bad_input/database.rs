@@ -1,7 +1,7 @@
 //! A database that refuses.
 
+use postroom_testkit::{Database, Login, Stack, Tap, VirtualHost, command, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Database, Login, Stack, Tap, VirtualHost, command, eventually};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

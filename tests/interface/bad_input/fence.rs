@@ -1,9 +1,9 @@
 //! The exclusive queue that keeps a second relay away from the broker.
 
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use postroom_testkit::{Login, RabbitNode, Stack, Tap, VirtualHost, eventually, short};
 use serde_json::json;
 use sqlx::Executor as _;
-use support::{Login, RabbitNode, Stack, Tap, VirtualHost, eventually, short};
 
 /// Returns the broker's answer to another client that declares the relay's fence.
 async fn fence(stack: &Stack) -> String {

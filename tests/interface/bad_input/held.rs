@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use postroom_testkit::{Login, Proxy, Stack, Tap, Wire, eventually};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-use support::{Login, Proxy, Stack, Tap, Wire, eventually};
 
 async fn publish(stack: &Stack, arguments: &str, times: u32) {
     let sql = format!("SELECT outbox.publish({arguments}) FROM generate_series(1, {times})");

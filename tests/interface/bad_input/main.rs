@@ -21,7 +21,7 @@ mod status;
 mod terminal;
 mod upkeep;
 
-use support::{Stack, command};
+use postroom_testkit::{Stack, command};
 
 /// Runs `relay run` until it gives up, with some variables changed; asserts that it says why in
 /// one line that shows no password.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests.
 
 use futures_util::StreamExt as _;
+use postroom_testkit::{Database, Login, PgServer, Stack, Tap};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Database, Login, PgServer, Stack, Tap};
 
 use crate::{assert_says, refused};
 

@@ -1,8 +1,8 @@
 //! Servers that are not there yet, go away, or fall silent.
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Login, Proxy, RelayProcess, Stack, Tap, Wire, eventually};
 use sqlx::{Connection as _, Executor as _};
-use support::{Login, Proxy, RelayProcess, Stack, Tap, Wire, eventually};
 
 /// Waits until the relay is live, not ready, and says why.
 async fn waits(relay: &RelayProcess, problem: &str) {

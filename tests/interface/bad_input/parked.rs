@@ -1,7 +1,7 @@
 //! `relay parked`: a message that can never go holds its key until an operator decides.
 
+use postroom_testkit::{Login, Stack, Tap, eventually};
 use serde_json::Value;
-use support::{Login, Stack, Tap, eventually};
 
 use crate::assert_says;
 
@@ -12,7 +12,7 @@ struct Held {
     stack: Stack,
     tap: Tap,
     position: String,
-    _relay: support::RelayProcess,
+    _relay: postroom_testkit::RelayProcess,
 }
 
 impl Held {

@@ -1,9 +1,9 @@
 //! Rows that can never be messages: any producer can write such a row in SQL, and the row stops its own key alone.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
+use postroom_testkit::{Login, Stack, Tap, eventually};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Stack, Tap, eventually};
 
 use crate::assert_says;
 

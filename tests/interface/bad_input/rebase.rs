@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
+use postroom_testkit::{Login, PgServer, Stack, binary, eventually};
 use sqlx::Executor as _;
-use support::{Login, PgServer, Stack, binary, eventually};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Command,

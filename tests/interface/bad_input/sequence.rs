@@ -1,8 +1,8 @@
 //! A sequence of positions that somebody has changed: messages would be lost without a sign.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
+use postroom_testkit::{Login, Stack, Tap, eventually};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Stack, Tap, eventually};
 
 use crate::{assert_says, refused};
 

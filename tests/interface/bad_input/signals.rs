@@ -1,6 +1,6 @@
 //! Stopping.
 
-use support::{Login, Proxy, Stack, Tap, Wire, eventually};
+use postroom_testkit::{Login, Proxy, Stack, Tap, Wire, eventually};
 
 #[tokio::test]
 async fn sigterm_and_sigint_stop_gracefully_with_exit_code_0() {

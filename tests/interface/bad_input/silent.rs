@@ -1,8 +1,8 @@
 //! Commands whose connection falls silent, as behind a firewall that forgot it, end and say so.
 
 use futures_util::future::join_all;
+use postroom_testkit::{Login, Proxy, Stack, Wire, command, eventually};
 use sqlx::Executor as _;
-use support::{Login, Proxy, Stack, Wire, command, eventually};
 
 use crate::assert_says;
 

@@ -1,9 +1,9 @@
 //! `relay status`.
 
 use futures_util::future::join_all;
+use postroom_testkit::{Login, PgServer, Stack, Tap, command, eventually};
 use serde_json::Value;
 use sqlx::Executor as _;
-use support::{Login, PgServer, Stack, Tap, command, eventually};
 
 async fn status(stack: &Stack) -> Value {
     stack.command(&["status", "--json"]).await.json()

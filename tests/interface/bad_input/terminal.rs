@@ -1,6 +1,6 @@
 //! Output of commands at terminals and at pipes.
 
-use support::{Database, Login, Stack, command, eventually};
+use postroom_testkit::{Database, Login, Stack, command, eventually};
 
 use crate::assert_says;
 

@@ -1,7 +1,7 @@
 //! The ring's upkeep meets locks and refusals: no session ends by them.
 
+use postroom_testkit::{Login, RelayProcess, Stack, Tap, eventually};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool};
-use support::{Login, RelayProcess, Stack, Tap, eventually};
 
 /// Upkeep has something to do all the time.
 const OFTEN: [(&str, &str); 3] = [

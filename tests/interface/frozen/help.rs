@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use support::command::{Ended, relay};
+use postroom_testkit::command::{Ended, relay};
 
 /// Without a terminal, clap takes the width of its lines from here.
 const WIDTH: (&str, &str) = ("COLUMNS", "100");

@@ -1,8 +1,8 @@
 //! JSON for machines: commands with `--json`, `relay parked show` and `/health/ready`.
 
 use lapin::types::{AMQPValue, FieldTable};
+use postroom_testkit::{Login, RelayProcess, Stack, command, declare, eventually};
 use serde_json::Value;
-use support::{Login, RelayProcess, Stack, command, declare, eventually};
 
 use crate::shape::Shape;
 

@@ -1,7 +1,7 @@
 //! The log of a relay that starts, publishes and stops.
 
+use postroom_testkit::{Login, Stack, Tap, eventually};
 use serde_json::Value;
-use support::{Login, Stack, Tap, eventually};
 
 use crate::shape::Shape;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use support::{Login, RelayProcess, Stack, Tap, eventually};
+use postroom_testkit::{Login, RelayProcess, Stack, Tap, eventually};
 
 /// The exposition without its values, one metric after another.
 fn exposed(relay: &RelayProcess) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use support::{Database, Login, Stack, VirtualHost, command::relay};
+use postroom_testkit::{Database, Login, Stack, VirtualHost, command::relay};
 
 use crate::fence::without_identity;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use support::{Database, Login};
+use postroom_testkit::{Database, Login};
 
 /// Other releases of PostgreSQL write some of the same definitions in another way.
 const FROZEN_WITH: i32 = 15;

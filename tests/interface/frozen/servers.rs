@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use postroom_testkit::{Login, Stack, eventually};
 use serde_json::Value;
-use support::{ConsumerProcess, Login, Stack, eventually};
+use support::ConsumerProcess;
 
 use crate::fence::without_identity;
 

@@ -10,8 +10,8 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use outbox::{Event, HeaderValue, Message, MessageContext, Outbox};
+use postroom_testkit::{Login, Stack, declare, eventually, short};
 use serde::Serialize;
-use support::{Login, Stack, declare, eventually, short};
 use uuid::Uuid;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -1,8 +1,8 @@
 //! Nothing ever updates or deletes a message; people can read them.
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Database, Login, Stack, Tap, eventually};
 use serde_json::{Value, json};
-use support::{Database, Login, Stack, Tap, eventually};
 
 const MESSAGES: i64 = 1_000;
 

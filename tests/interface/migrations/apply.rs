@@ -1,8 +1,8 @@
 //! Applying, removing and applying again; by psql and by `relay migrate`.
 
 use migrations::{MIGRATIONS, SCHEMA_VERSION};
+use postroom_testkit::{Database, Login, command, variable};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use support::{Database, Login, command, variable};
 
 async fn version(database: &Database) -> i32 {
     sqlx::query_scalar("SELECT outbox.schema_version()")

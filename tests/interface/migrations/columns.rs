@@ -1,6 +1,6 @@
 //! A row's transaction id exists before its position, and positions come one by one.
 
-use support::{Database, Login};
+use postroom_testkit::{Database, Login};
 
 #[tokio::test]
 async fn every_leaf_has_the_columns_in_the_order_of_the_table() {

@@ -1,7 +1,7 @@
 //! `down.sql` refuses to run while objects outside of the schemas depend on the schemas.
 
+use postroom_testkit::{Database, Login};
 use sqlx::{Executor as _, postgres::PgDatabaseError};
-use support::{Database, Login};
 
 /// Objects of applications, with the step that removes them before Postroom is removed.
 const OTHERS: [(&str, &str, &str); 6] = [

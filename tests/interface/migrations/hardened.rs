@@ -1,8 +1,8 @@
 //! A database whose functions nobody may call unless told so.
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Database, Login, Stack, Tap, VirtualHost};
 use sqlx::{Connection as _, Executor as _};
-use support::{Database, Login, Stack, Tap, VirtualHost};
 
 /// A migrated database in which the public got nothing by default.
 async fn hardened() -> Database {

@@ -1,7 +1,7 @@
 //! Messages that the broker cannot carry are refused by the table, for each writer.
 
+use postroom_testkit::{Database, Login};
 use sqlx::{AssertSqlSafe, PgConnection};
-use support::{Database, Login};
 
 /// Columns with values that are accepted.
 const GOOD: [(&str, &str); 7] = [

@@ -1,8 +1,8 @@
 //! Each role can do what it is for, and nothing else.
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Database, Login};
 use sqlx::{AssertSqlSafe, PgConnection};
-use support::{Database, Login};
 
 /// Asserts that each statement is refused for want of a privilege.
 async fn assert_denied(connection: &mut PgConnection, statements: &[&str]) {

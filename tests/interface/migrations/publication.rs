@@ -1,7 +1,7 @@
 //! A publication for all tables, by which many databases are replicated, stops neither relay nor consumer.
 
+use postroom_testkit::{Database, Login, Stack, Tap, eventually};
 use sqlx::Executor as _;
-use support::{Database, Login, Stack, Tap, eventually};
 
 const INNOCENT: usize = 20;
 

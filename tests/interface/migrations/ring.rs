@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Database, Login, Stack, eventually};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
-use support::{Database, Login, Stack, eventually};
 use tokio::task::JoinHandle;
 
 const DATED: &str = "
@@ -75,7 +75,7 @@ async fn publish(connection: &mut PgConnection, count: usize) {
 #[tokio::test]
 async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
     let stack = Stack::new().await;
-    let tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let tap = postroom_testkit::Tap::open(&stack.broker, "tap", "#").await;
     let mut owner = stack.database.connect(Login::Owner).await;
     let mut producer = stack.database.connect(Login::Producer).await;
     publish(&mut producer, 10).await;
@@ -113,7 +113,7 @@ async fn g6_segments_that_nobody_noted_are_left_and_emptied_all_the_same() {
 #[tokio::test]
 async fn g6_a_leaf_is_not_emptied_of_a_later_segment() {
     let stack = Stack::new().await;
-    let tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let tap = postroom_testkit::Tap::open(&stack.broker, "tap", "#").await;
     let mut owner = stack.database.connect(Login::Owner).await;
     let mut producer = stack.database.connect(Login::Producer).await;
     owner
@@ -154,7 +154,7 @@ async fn g6_a_leaf_is_not_emptied_of_a_later_segment() {
 #[tokio::test]
 async fn g6_a_leaf_that_somebody_reads_is_emptied_later_and_nobody_waits_for_that() {
     let stack = Stack::new().await;
-    let _tap = support::Tap::open(&stack.broker, "tap", "#").await;
+    let _tap = postroom_testkit::Tap::open(&stack.broker, "tap", "#").await;
     let mut reader = stack.database.connect(Login::Owner).await;
     let mut reading = reader.begin().await.unwrap();
     reading

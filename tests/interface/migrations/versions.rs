@@ -1,7 +1,7 @@
 //! A schema that a release does not know is refused with what to do.
 
+use postroom_testkit::{Database, Login};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Database, Login};
 
 /// Returns the library's refusal after a change by the owner.
 async fn refusal(change: &str) -> String {

@@ -7,7 +7,7 @@ use lapin::{
     types::FieldTable,
 };
 use outbox::Headers;
-use support::{VirtualHost, eventually};
+use postroom_testkit::{VirtualHost, eventually};
 use url::Url;
 use uuid::Uuid;
 

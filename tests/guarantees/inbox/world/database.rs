@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use postroom_testkit::Login;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use support::Login;
 use url::Url;
 
 /// A migrated database with a table for effects.
 pub(crate) struct Database {
     /// Dropped after the pools that connect to it.
-    database: support::Database,
+    database: postroom_testkit::Database,
     /// As the superuser: to look at things, and to make them hard.
     pub(crate) admin: PgPool,
 }
 
 impl Database {
-    pub(crate) async fn new(database: support::Database) -> Self {
+    pub(crate) async fn new(database: postroom_testkit::Database) -> Self {
         let table =
             "CREATE TABLE effect (seq bigserial, n bigint NOT NULL, customer text NOT NULL)";
         database.ddl(table).await;

@@ -8,7 +8,7 @@ mod running;
 
 use std::time::Duration;
 
-use support::Stack;
+use postroom_testkit::Stack;
 use uuid::Uuid;
 
 pub(crate) use broker::{Broker, properties};

@@ -4,7 +4,7 @@ use inbox::{ConsumerBuilder, RunError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use support::{DEADLINE, eventually};
+use postroom_testkit::{DEADLINE, eventually};
 
 use super::Broker;
 
