@@ -3,9 +3,10 @@
 use std::process::Stdio;
 
 use history::{Effect, Report, Seen, judge_effects, judge_queue};
+use postroom_testkit::{DEADLINE, Database, Login, Stack, binary, in_time};
 use tokio::process::{Child, Command};
 
-use crate::{Database, Login, Stack, in_time, load};
+use crate::load;
 
 /// Tables that the process `test-consumer` uses.
 const TABLES: &str = "
@@ -26,7 +27,7 @@ impl ConsumerProcess {
 
     /// Starts one whose messages may share transactions: so many each.
     pub fn start(stack: &Stack, together: usize) -> Self {
-        let child = Command::new(crate::binary("test-consumer"))
+        let child = Command::new(binary("test-consumer"))
             .env_clear()
             .env("POSTROOM_DATABASE_URL", stack.database.url(Login::Consumer))
             .env("POSTROOM_AMQP_URL", stack.broker.url())
@@ -52,14 +53,14 @@ impl ConsumerProcess {
             asked.expect("running kill").success(),
             "the consumer is gone"
         );
-        let ended = tokio::time::timeout(crate::DEADLINE, self.child.wait()).await;
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         let ended = ended.expect("the consumer ends").expect("waiting for it");
         assert!(ended.success(), "{ended}");
     }
 
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) {
-        let ended = tokio::time::timeout(crate::DEADLINE, self.child.wait()).await;
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         ended.expect("the consumer ends").expect("waiting for it");
     }
 }

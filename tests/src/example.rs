@@ -2,9 +2,8 @@
 
 use std::process::Stdio;
 
+use postroom_testkit::{Login, Stack, binary};
 use tokio::process::Command;
-
-use crate::{Login, Stack, binary};
 
 /// The command that runs an example in a stack, with a relay already running there.
 pub fn example(stack: &Stack, name: &str) -> Command {

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use history::Committed;
 use outbox::MessageId;
+use postroom_testkit::{Database, Login};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-
-use crate::{Database, Login};
 
 /// Tables that [`Load`] writes beside the outbox.
 const TABLES: &str = "

@@ -2,7 +2,7 @@
 //!
 //! `crate::broker` keeps the connection open and decides what a loss or an overdue answer means; it knows only the
 //! traits of this module. An adapter connects, publishes and reports. All adapters pass one suite of tests
-//! (`tests/tests/transport`).
+//! (`tests/guarantees/transport`).
 //!
 //! Not part of the public interface.
 

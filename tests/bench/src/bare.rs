@@ -8,8 +8,8 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
 };
+use postroom_testkit::{Login, Stack, short};
 use sqlx::Connection as _;
-use support::{Login, Stack, short};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::consumer::{Event, PREFETCH, run_three_statements};

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use inbox::{Consumer, ConsumerBuilder, Context, HandlerError};
+use postroom_testkit::{Login, Stack};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, postgres::PgPoolOptions};
-use support::{Login, Stack};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -104,7 +104,7 @@ impl Running {
         let stop = CancellationToken::new();
         let task = tokio::spawn(consumer.run(stop.clone().cancelled_owned()));
         let path = format!("bindings/{}", stack.broker.name);
-        support::eventually("the consumer's queue is bound", async || {
+        postroom_testkit::eventually("the consumer's queue is bound", async || {
             let bindings = stack.broker.request("GET", &path, None);
             let mut bindings = bindings.as_array().into_iter().flatten();
             bindings.any(|b| b["destination"] == "bench" && b["routing_key"] == "bench.event")

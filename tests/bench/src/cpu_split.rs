@@ -3,11 +3,11 @@
 use std::fs;
 
 use anyhow::Context as _;
+use postroom_testkit::{RabbitNode, private::tree};
 use rustix::{
     io::Errno,
     thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity},
 };
-use support::{RabbitNode, private::tree};
 
 /// Assigns half of the processors to the broker and the other half to all other processes, until dropped.
 #[derive(Debug)]

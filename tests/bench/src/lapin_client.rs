@@ -13,7 +13,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use outbox::Headers;
-use support::{Stack, short};
+use postroom_testkit::{Stack, short};
 use uuid::Uuid;
 
 use crate::process;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lapin::types::{AMQPValue, FieldTable, LongString};
+use postroom_testkit::{Login, RelayProcess, Stack, declare, short};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, RelayProcess, Stack, declare, short};
 
 use crate::process;
 

@@ -125,7 +125,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         for group in ALL.iter().filter(|group| group.names.iter().any(asked)) {
             let began = Instant::now();
             progress(&format!("-- {}", group.names.join(", ")));
-            // The support library panics on a failure; a panic ends only the group.
+            // The test kit panics on a failure; a panic ends only the group.
             let measured = AssertUnwindSafe((group.measure)(&bench)).catch_unwind();
             match measured.await {
                 Ok(Ok(figures)) => results.extend(figures),

@@ -1,6 +1,6 @@
 //! Servers on which everything is measured.
 
-use support::{PgServer, RabbitNode, Stack};
+use postroom_testkit::{PgServer, RabbitNode, Stack};
 
 /// Settings with durable commits and without large background work.
 const SETTINGS: &str = "
@@ -21,7 +21,7 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start() -> anyhow::Result<Self> {
         anyhow::ensure!(
-            support::binary("relay").exists(),
+            postroom_testkit::binary("relay").exists(),
             "the relay is not built: cargo build --release -p postroom-relay"
         );
         crate::progress("starting PostgreSQL and RabbitMQ");

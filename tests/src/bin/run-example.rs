@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use support::{Stack, example};
+use postroom_testkit::Stack;
+use support::example;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use postroom_testkit::{Login, Stack};
 use sqlx::Executor as _;
-use support::{Login, Stack};
 use tokio::time::sleep;
 
 use crate::{

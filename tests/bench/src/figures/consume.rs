@@ -9,8 +9,8 @@ use std::{
 };
 
 use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Received};
+use postroom_testkit::{Login, Stack};
 use sqlx::{AssertSqlSafe, Executor as _};
-use support::{Login, Stack};
 use uuid::Uuid;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use support::Stack;
+use postroom_testkit::Stack;
 use uuid::Uuid;
 
 use super::{

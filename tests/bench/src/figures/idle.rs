@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use support::{Login, Stack};
+use postroom_testkit::{Login, Stack};
 use tokio::time::sleep;
 
 use crate::{

@@ -12,7 +12,7 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use outbox::{Message, Outbox};
-use support::{Login, Stack, short};
+use postroom_testkit::{Login, Stack, short};
 use tokio::{
     task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep},

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use outbox::{Message, Outbox};
+use postroom_testkit::{Login, Stack};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
-use support::{Login, Stack};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use outbox::{Message, Outbox};
+use postroom_testkit::Login;
 use sqlx::Connection as _;
-use support::Login;
 use tokio::task::JoinSet;
 
 use crate::{

@@ -1,0 +1,81 @@
+//! The examples run, and print what they promise.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use postroom_testkit::{DEADLINE, Stack};
+use support::example;
+use tokio::time::timeout;
+
+/// Runs an example beside a relay, in a database and virtual host of its own; returns its lines.
+async fn lines(name: &str) -> Vec<String> {
+    let stack = Stack::new().await;
+    let _relay = stack.relay().await;
+    let running = example(&stack, name).output();
+    let ended = timeout(DEADLINE, running).await;
+    let ended = ended
+        .expect("the example ends")
+        .expect("the example is built: make bins");
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{name}: {errors}");
+    let output = String::from_utf8(ended.stdout).unwrap();
+    output.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn publishing() {
+    assert!(lines("publish").await[0].starts_with("published 0"));
+    assert_eq!(lines("publish_many").await, ["published 3 messages"]);
+    assert!(lines("schedule").await[0].starts_with("published one message for 2"));
+}
+
+#[tokio::test]
+async fn handling() {
+    let handled = ["handled order 1", "handled order 2", "handled order 3"];
+    assert_eq!(lines("handle").await, handled);
+    assert!(lines("follow_up").await[0].starts_with("order 1 is invoiced, because of 0"));
+    assert_eq!(lines("other_source").await, ["Handled", "Duplicate"]);
+}
+
+#[tokio::test]
+async fn handling_many_messages_at_once() {
+    let handled: Vec<usize> = lines("handle_many")
+        .await
+        .iter()
+        .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(handled.iter().sum::<usize>(), 500);
+    // The first messages arrive one by one; the others wait for the worker, and go together.
+    assert!(handled.len() < 100, "{handled:?}");
+    let shared = &lines("share_transactions").await[0];
+    let transactions = shared.split(' ').nth(3).unwrap();
+    assert!(transactions.parse::<usize>().unwrap() < 100, "{shared}");
+}
+
+#[tokio::test]
+async fn layers() {
+    let tenant = ["order 1 belongs to the tenant north"];
+    assert_eq!(lines("layer").await, tenant);
+    let mut admitted = lines("admission_layer").await;
+    admitted.sort();
+    let alone = (1..=4).map(|id| format!("order {id} is handled beside 0 others"));
+    assert!(admitted.into_iter().eq(alone));
+}
+
+#[tokio::test]
+async fn messages_that_are_not_handled() {
+    let parked = lines("reject_and_defer").await;
+    assert_eq!(parked.len(), 2, "{parked:?}");
+    assert!(
+        parked.iter().any(|line| line.contains("Rejected")),
+        "{parked:?}"
+    );
+    assert!(
+        parked.iter().any(|line| line.contains("Deferred")),
+        "{parked:?}"
+    );
+    let dead = [
+        "2 messages are dead",
+        "one is tried again by the next process",
+        "one is discarded",
+    ];
+    assert_eq!(lines("dead_letters").await, dead);
+}

@@ -1,0 +1,81 @@
+//! A schema that a release does not know is refused with what to do.
+
+use postroom_testkit::{Database, Login};
+use sqlx::{AssertSqlSafe, Executor as _};
+
+/// Returns the library's refusal after a change by the owner.
+async fn refusal(change: &str) -> String {
+    let database = Database::new().await;
+    let mut owner = database.connect(Login::Owner).await;
+    owner
+        .execute(AssertSqlSafe(change.to_owned()))
+        .await
+        .unwrap();
+    let mut relay = database.connect(Login::Relay).await;
+    let refused = outbox::schema::check(&mut relay).await.unwrap_err();
+    // The question leaves the connection usable.
+    relay.execute("SELECT 1").await.unwrap();
+    refused.to_string()
+}
+
+#[tokio::test]
+async fn the_schema_of_this_release_is_accepted_from_every_role() {
+    let database = Database::new().await;
+    for login in [Login::Owner, Login::Producer, Login::Relay, Login::Consumer] {
+        let mut connection = database.connect(login).await;
+        outbox::schema::check(&mut connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_asks_for_a_newer_release() {
+    let error = refusal("INSERT INTO outbox.migration VALUES (999, 'from_the_future')").await;
+    assert_eq!(
+        error,
+        "the database's Postroom schema is at version 999, this release knows up to 2; \
+         use a newer release"
+    );
+}
+
+#[tokio::test]
+async fn an_older_schema_asks_for_the_migrations() {
+    let error = refusal("DELETE FROM outbox.migration WHERE version = 2").await;
+    assert_eq!(
+        error,
+        "the database's Postroom schema is at version 1, this release needs 2; \
+         apply the newer files of migrations/ or run `relay migrate`"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_schema_asks_for_migrations_and_roles() {
+    for change in [
+        "DROP FUNCTION outbox.schema_version()",
+        "DROP SCHEMA inbox CASCADE; DROP SCHEMA outbox CASCADE",
+    ] {
+        let error = refusal(change).await;
+        assert!(
+            error.contains("no Postroom schema")
+                && error.contains("`relay migrate`")
+                && error.contains("roles.sql"),
+            "{change}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_may_not_be_used_asks_for_the_roles_alone() {
+    for change in [
+        "REVOKE USAGE ON SCHEMA outbox FROM outbox_relay",
+        "REVOKE EXECUTE ON FUNCTION outbox.schema_version() FROM PUBLIC, outbox_relay",
+    ] {
+        let error = refusal(change).await;
+        assert!(
+            error.contains("may not use the database's Postroom schema")
+                && error.contains("GRANT outbox_producer, inbox_consumer or outbox_relay")
+                && error.contains("roles.sql")
+                && !error.contains("migrate"),
+            "{change}: {error}"
+        );
+    }
+}
