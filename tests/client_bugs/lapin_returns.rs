@@ -9,13 +9,9 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::FieldTable,
 };
-use outbox::{Message, Outbox};
-use postroom_testkit::{Login, Stack, Tap, declare, eventually, short};
+use postroom_testkit::{VirtualHost, declare, eventually, short};
 
 const MESSAGES: usize = 2_000;
-
-/// Messages for the relay: with a few batches of them, luck could hide that confirms are mixed up.
-const RELAYED: usize = 30_000;
 
 fn topic(number: usize) -> &'static str {
     ["bound", "unbound"][number % 2]
@@ -61,8 +57,8 @@ async fn misattributed(channel: &Channel) -> (usize, HashSet<String>) {
 
 #[tokio::test]
 async fn lapins_confirms_tell_the_fate_of_other_messages() {
-    let stack = Stack::new().await;
-    let (_connection, channel) = stack.broker.channel().await;
+    let broker = VirtualHost::new();
+    let (_connection, channel) = broker.channel().await;
     declare(&channel, "q", "bound", FieldTable::default()).await;
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -84,40 +80,4 @@ async fn lapins_confirms_tell_the_fate_of_other_messages() {
         },
     )
     .await;
-}
-
-#[tokio::test]
-async fn g3_the_relay_parks_exactly_what_no_queue_took() {
-    let stack = Stack::new().await;
-    let tap = Tap::open(&stack.broker, "tap", "bound").await;
-    let pool = stack.database.pool(Login::Producer).await;
-    let mut tx = outbox::transaction::begin(&pool).await.unwrap();
-    let messages = (0..RELAYED).map(|n| Message::bytes(topic(n), "text/plain", "").unwrap());
-    let ids = Outbox::new().publish_all(&mut tx, messages).await.unwrap();
-    tx.commit().await.unwrap();
-    let (bound, unbound): (Vec<_>, Vec<_>) = ids.chunks(2).map(|pair| (pair[0], pair[1])).unzip();
-    // As pipelined as the relay can be.
-    let _relay = stack
-        .relay_with(&[
-            ("POSTROOM_AMQP_BATCH", "5000"),
-            ("POSTROOM_CAPTURE_PAGE_ROWS", "5000"),
-            ("POSTROOM_PUBLISH_RETRY_FIRST", "1h"),
-            ("POSTROOM_PUBLISH_RETRY_LONGEST", "1h"),
-        ])
-        .await;
-    let owner = stack.database.pool(Login::Owner).await;
-    eventually("all are delivered or parked", async || {
-        stack.database.undelivered_and_parked(&owner).await == (0, unbound.len() as i64)
-    })
-    .await;
-    let parked: HashSet<uuid::Uuid> = sqlx::query_scalar("SELECT message_id FROM outbox.parked")
-        .fetch_all(&owner)
-        .await
-        .unwrap()
-        .into_iter()
-        .collect();
-    assert_eq!(parked, unbound.iter().map(|id| id.as_uuid()).collect());
-    tap.distinct(bound.len()).await;
-    assert_eq!(tap.ids(), bound.iter().map(ToString::to_string).collect());
-    assert_eq!(tap.seen().len(), bound.len(), "each once");
 }

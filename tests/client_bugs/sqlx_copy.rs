@@ -2,55 +2,48 @@
 //! server's kernel acknowledges the first, which it delays by some 40 ms. So many messages are written
 //! with `unnest`: one write. The test needs a server that is reached by TCP.
 
-use std::time::{Duration, Instant};
+use std::fs;
 
-use postroom_testkit::{Database, Login};
-use sqlx::PgConnection;
+use postroom_testkit::{Database, Login, Proxy, Wire};
+use rustix::{
+    fd::OwnedFd,
+    net::{SocketAddrAny, getpeername, sockopt::tcp_nodelay},
+    process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
+};
+use sqlx::{Connection as _, PgConnection};
+use url::Url;
 
-/// Calls of each kind; the middle one counts, so that a busy machine does not matter.
-const CALLS: usize = 21;
-
-async fn by_copy(connection: &mut PgConnection) {
-    let mut copy = connection
-        .copy_in_raw("COPY written (n) FROM STDIN")
-        .await
-        .unwrap();
-    copy.send(&b"1\n"[..]).await.unwrap();
-    copy.finish().await.unwrap();
+/// Sockets of this process that are connected to a port of this host.
+fn sockets_to(port: u16) -> Vec<OwnedFd> {
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let numbers = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // Some are closed meanwhile.
+    let copies = numbers.filter_map(|fd| pidfd_getfd(&this, fd, PidfdGetfdFlags::empty()).ok());
+    copies
+        .filter(|fd| getpeername(fd).is_ok_and(|peer| peer.and_then(port_of) == Some(port)))
+        .collect()
 }
 
-async fn by_unnest(connection: &mut PgConnection) {
-    sqlx::query("INSERT INTO written SELECT * FROM unnest($1::bigint[])")
-        .bind(vec![1_i64])
-        .execute(connection)
-        .await
-        .unwrap();
-}
-
-fn middle(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+fn port_of(address: SocketAddrAny) -> Option<u16> {
+    let address = std::net::SocketAddr::try_from(address);
+    address.ok().map(|address| address.port())
 }
 
 #[tokio::test]
-async fn a_copy_waits_for_a_delayed_acknowledgement_and_unnest_does_not() {
+async fn sqlx_leaves_tcp_nodelay_unset() {
     let database = Database::new().await;
-    database
-        .ddl("CREATE UNLOGGED TABLE written (n bigint)")
-        .await;
-    let mut connection = database.connect(Login::Owner).await;
-    let (mut copies, mut unnests) = (Vec::new(), Vec::new());
-    for _ in 0..CALLS {
-        let began = Instant::now();
-        by_copy(&mut connection).await;
-        copies.push(began.elapsed());
-        let began = Instant::now();
-        by_unnest(&mut connection).await;
-        unnests.push(began.elapsed());
-    }
-    let (copy, unnest) = (middle(copies), middle(unnests));
+    // Nothing else of this process is connected to the wire's port.
+    let url = database.url(Login::Owner);
+    let wire = Proxy::new(&url, Wire::Forward).await;
+    let url: Url = wire.url(&url).parse().unwrap();
+    let _connection = PgConnection::connect(url.as_str()).await.unwrap();
+    let sockets = sockets_to(url.port().unwrap());
+    let [socket] = &sockets[..] else {
+        panic!("not one socket: {sockets:?}");
+    };
     assert!(
-        copy > unnest * 3,
-        "a COPY takes {copy:?} and unnest {unnest:?}: if sqlx sets TCP_NODELAY now, publish_all may copy"
+        !tcp_nodelay(socket).unwrap(),
+        "sqlx sets TCP_NODELAY now: publish_all may copy"
     );
 }

@@ -49,14 +49,16 @@ async fn g3_the_broker_is_restarted_and_killed() {
     let relay = stack.relay().await;
     let load = load();
     load.prepare(&stack.database).await;
-    tokio::join!(load.run(&stack.database), async {
+    // Starting a node takes the test's thread for as long as it takes, so the producers are connected before.
+    load.during(&stack.database, async {
         node.stop();
         node.resume();
         relay.ready().await;
         node.kill();
         node.resume();
-    });
-    relay.ready().await;
+        relay.ready().await;
+    })
+    .await;
     stack.delivered().await;
     let tap = read(&stack, "kept").await;
     judged(&stack.database, &tap).await.assert_clean();

@@ -27,9 +27,7 @@ async fn tries(stack: &Stack, login: Login, sql: &'static str) -> Result<(), sql
 /// Runs the load while the disk is filled until `sql` fails, twice, with these words in the log of
 /// the server.
 async fn full(login: Login, sql: &'static str, means: &[&str]) {
-    let Some(volume) = Volume::make(220) else {
-        return;
-    };
+    let volume = Volume::make(220);
     let mut postgres = PgServer::start_on(&volume);
     let stack = Stack::on(&postgres, None).await;
     let tap = Tap::open(&stack.broker, "tap", "load").await;

@@ -13,6 +13,7 @@ mod ended;
 mod exchange;
 mod foreign;
 mod future;
+mod large_headers;
 mod many;
 mod misbehaving;
 mod order;

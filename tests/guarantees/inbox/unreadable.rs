@@ -3,13 +3,12 @@
 use inbox::{Context, HandlerError};
 use lapin::{options::QueueBindOptions, types::FieldTable};
 use postroom_testkit::eventually;
-use serde_json::json;
 use support::raw::{
     APP_ID, HEADERS, MESSAGE_ID, RawPublisher, TYPE, long_value, nested, short_string, table,
 };
 use uuid::Uuid;
 
-use crate::world::{Log, Placed, Running, World, insert_effect, uuid_v4};
+use crate::world::{Placed, Running, World, insert_effect, uuid_v4};
 
 const DEAD: &str = "
 SELECT concat_ws('|', reason, state, holds_key, coalesce(message_id, '-'), topic, coalesce(key, '-'), type,
@@ -17,21 +16,21 @@ SELECT concat_ws('|', reason, state, holds_key, coalesce(message_id, '-'), topic
 FROM inbox.parked ORDER BY id";
 
 /// Everything but the error and the body.
-const DEAD_SHORT: &str = "
+pub(crate) const DEAD_SHORT: &str = "
 SELECT concat_ws('|', reason, state, coalesce(message_id, '-'), coalesce(key, '-'), coalesce(type, '-'))
 FROM inbox.parked ORDER BY id";
 
-async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
+pub(crate) async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     insert_effect(&mut ctx, &event).await?;
     Ok(())
 }
 
-async fn start(world: &World) -> Running {
+pub(crate) async fn start(world: &World) -> Running {
     let builder = world.consumer().on::<Placed, _, _>(keep);
     Running::start(&world.broker, "billing", builder).await
 }
 
-const ROUTE: (&str, &[u8]) = ("postroom", b"orders.placed");
+pub(crate) const ROUTE: (&str, &[u8]) = ("postroom", b"orders.placed");
 
 /// A header of 10 kB overflowed the stack of the client's parser, and ended the process.
 #[tokio::test]
@@ -181,63 +180,6 @@ async fn a_text_that_is_not_utf8_stops_its_message_alone() {
     world.broker.settled("billing").await;
 }
 
-/// The queue counts redeliveries in a header of the message, so one that filled a frame no longer fits: the
-/// client ended the connection each time it came.
-#[tokio::test]
-async fn headers_that_outgrow_a_frame_when_redelivered_stop_their_message_alone() {
-    const FRAME_MAX: usize = 131_072;
-    let world = World::new().await;
-    let runs = Log::default();
-    let log = runs.clone();
-    let handler = move |ctx: Context, event: Placed| {
-        let log = log.clone();
-        async move {
-            log.add(event.customer.clone());
-            if event.customer == "large" {
-                return std::future::pending().await;
-            }
-            keep(ctx, event).await
-        }
-    };
-    let builder = || world.consumer().on::<Placed, _, _>(handler.clone());
-    let running = Running::start(&world.broker, "billing", builder()).await;
-    let mut publisher = RawPublisher::connect(&world.broker.url()).await;
-    let id = Uuid::now_v7().to_string();
-    let values = |fill: usize| {
-        let headers = table(&[(b"fill", long_value(b'S', &vec![b'x'; fill]))]);
-        [
-            headers,
-            short_string(id.as_bytes()),
-            short_string(b"orders.placed"),
-        ]
-        .concat()
-    };
-    // Class, weight, body size and flags, within a frame's header and end.
-    let room = FRAME_MAX - 8 - 14 - values(0).len();
-    let body = serde_json::to_vec(&Placed::new("large", 1)).unwrap();
-    let flags = HEADERS | MESSAGE_ID | TYPE;
-    publisher
-        .publish(ROUTE, (flags, &values(room)), &body)
-        .await;
-    eventually("the large one is being handled", async || {
-        runs.count("large") == 1
-    })
-    .await;
-    running.kill().await;
-    let running = Running::start(&world.broker, "billing", builder()).await;
-    world.broker.publish(&Placed::new("b", 1)).await;
-    eventually("the good message is handled", async || {
-        world.database.effects("b").await == [1]
-    })
-    .await;
-    let expected = format!("undecodable|dead|{id}|-|orders.placed");
-    eventually("the large one is dead", async || {
-        world.database.texts(DEAD_SHORT).await == [expected.clone()]
-    })
-    .await;
-    running.stop().await;
-}
-
 /// The id and the source of an unreadable message may not be all of it, so they make no other a duplicate.
 #[tokio::test]
 async fn an_unreadable_message_makes_no_other_a_duplicate() {
@@ -301,50 +243,6 @@ async fn a_reason_that_a_publisher_gives_stops_its_message_alone() {
     let dead = format!("undecodable|dead|{id}|-|orders.placed");
     eventually("it is dead", async || {
         world.database.texts(DEAD_SHORT).await == [&*dead]
-    })
-    .await;
-    running.stop().await;
-    world.broker.settled("billing").await;
-}
-
-/// RabbitMQ sends headers that came by HTTP in one frame, however large they are.
-#[tokio::test]
-async fn headers_larger_than_any_frame_stop_their_message_alone() {
-    let world = World::new().await;
-    let running = start(&world).await;
-    let vhost = &world.broker.vhost;
-    let path = format!("exchanges/{}/postroom/publish", vhost.name);
-    let many: serde_json::Map<_, _> = (0..50_000)
-        .map(|number| (format!("{number:x}"), json!(true)))
-        .collect();
-    let mut dead = Vec::new();
-    for headers in [json!(many), json!({ "numbers": vec![1; 1_000_000] })] {
-        let id = Uuid::now_v7().to_string();
-        let message = json!({
-            "routing_key": "orders.placed",
-            "properties": { "message_id": id, "type": "orders.placed", "headers": headers },
-            "payload": "{}",
-            "payload_encoding": "string",
-        });
-        vhost.request("POST", &path, Some(&message));
-        dead.push(id);
-    }
-    world.broker.publish(&Placed::new("b", 1)).await;
-    eventually("the good message is handled", async || {
-        world.database.effects("b").await == [1]
-    })
-    .await;
-    // The properties behind the headers of the larger one are not read.
-    let dead = [
-        format!("undecodable|dead|{}|-|orders.placed", dead[0]),
-        "undecodable|dead|-|-|-".to_owned(),
-    ];
-    eventually("the others are dead", async || {
-        let mut rows = world.database.texts(DEAD_SHORT).await;
-        rows.sort();
-        let mut dead = dead.clone();
-        dead.sort();
-        rows == dead
     })
     .await;
     running.stop().await;

@@ -1,9 +1,11 @@
 //! Publishing with the library, down to what arrives at the broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod begin;
 mod context;
 mod headers;
 mod keys;
+mod pool;
 mod refused;
 mod statements;
 mod wire;

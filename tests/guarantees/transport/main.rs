@@ -3,6 +3,7 @@
 
 #[macro_use]
 mod suite;
+mod close;
 mod memory;
 mod rabbitmq;
 mod relay;

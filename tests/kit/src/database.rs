@@ -8,7 +8,7 @@ use sqlx::{
 };
 use url::Url;
 
-use crate::{unique, variable};
+use crate::{DEADLINE, unique, variable};
 use psql::{psql, psql_command};
 use template::{ensure_template, migrations_folder};
 
@@ -138,7 +138,7 @@ impl Database {
     pub async fn pool(&self, login: Login) -> PgPool {
         PgPoolOptions::new()
             .max_connections(40)
-            .acquire_timeout(std::time::Duration::from_secs(20))
+            .acquire_timeout(DEADLINE)
             .connect(&self.url(login))
             .await
             .expect("connecting to the test's database")

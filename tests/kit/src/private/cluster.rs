@@ -5,24 +5,31 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use super::{RabbitNode, epmd::Epmd};
 
-/// Three RabbitMQ nodes that know each other; ended and removed when dropped.
+/// Held while a cluster exists: two at once would starve each other.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Three RabbitMQ nodes that know each other; ended and removed when dropped. One at a time in a process.
 #[derive(Debug)]
 pub struct RabbitCluster {
     /// The nodes, each to be killed and resumed by itself.
     pub nodes: [RabbitNode; 3],
+    /// Dropped after the nodes.
+    _one: MutexGuard<'static, ()>,
 }
 
 impl RabbitCluster {
     /// Makes and starts one.
     #[allow(clippy::new_without_default)]
     pub fn start() -> Self {
+        // Poisoned by a test that failed.
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let epmd = Arc::new(Epmd::new());
         let nodes = [(); 3].map(|()| RabbitNode::make(&epmd));
         let mut peers = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
@@ -38,7 +45,7 @@ impl RabbitCluster {
             node.configure(&peers);
             share_cookie(node, &nodes[0].name);
         }
-        let mut this = Self { nodes };
+        let mut this = Self { nodes, _one: one };
         // At the same time: since 4.0 a node waits for those that it is to find.
         this.resume();
         this.await_all();

@@ -9,7 +9,7 @@ use std::{
 use rand::Rng as _;
 use url::Url;
 
-use super::process::may_as_root;
+use super::process::assert_root;
 
 /// A network namespace with one cable to this host; removed when dropped, its rules with it.
 #[derive(Debug)]
@@ -24,11 +24,12 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one. `None` for a user who may not, which fails in CI.
-    pub fn make() -> Option<Self> {
-        if !may_as_root("make network namespaces") {
-            return None;
-        }
+    /// Makes one.
+    ///
+    /// # Panics
+    /// Panics for users other than root.
+    pub fn make() -> Self {
+        assert_root("make network namespaces");
         // Names of interfaces have at most 15 bytes.
         let id: u32 = rand::rng().random();
         let (cable, far_end) = (format!("prh{id:08x}"), format!("prn{id:08x}"));
@@ -55,7 +56,7 @@ impl Namespace {
         ip(&format!("-n {name} address add {inside}/30 dev {far_end}"));
         ip(&format!("-n {name} link set {far_end} up"));
         ip(&format!("-n {name} link set lo up"));
-        Some(this)
+        this
     }
 
     /// A command that runs a program inside.

@@ -19,6 +19,9 @@ use super::{
 /// Where Debian's package keeps the scripts that do not change users.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 
+/// Longest start of a node that does not end.
+const LONGEST_START: Duration = Duration::from_mins(3);
+
 /// A RabbitMQ node with the management plugin; ended and removed when dropped.
 #[derive(Debug)]
 pub struct RabbitNode {
@@ -132,11 +135,17 @@ impl RabbitNode {
         self.server = Some(start(command, &log));
         let began = Instant::now();
         while !self.answers() {
-            let failed = began.elapsed() > Duration::from_mins(1);
+            // A busy machine starts a node late.
+            let failed = self.has_ended() || began.elapsed() > LONGEST_START;
             assert!(!failed, "{}", fs::read_to_string(&log).unwrap_or_default());
             #[allow(clippy::disallowed_methods)] // Set-up, before any runtime is at work.
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let ended = |server: &mut Child| server.try_wait().expect("asking for a node").is_some();
+        self.server.as_mut().is_some_and(ended)
     }
 
     /// Runs `rabbitmqctl` on the node.

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::process::may_as_root;
+use super::process::assert_root;
 
 /// A small file system in memory, on a folder; unmounted and removed with it when dropped.
 #[derive(Debug)]
@@ -16,18 +16,19 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Makes one of so many MiB. `None` for a user who may not, which fails in CI.
-    pub fn make(mebibytes: u32) -> Option<Self> {
-        if !may_as_root("mount file systems") {
-            return None;
-        }
+    /// Makes one of so many MiB.
+    ///
+    /// # Panics
+    /// Panics for users other than root.
+    pub fn make(mebibytes: u32) -> Self {
+        assert_root("mount file systems");
         let folder = super::folder("volume");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
             .arg(&folder)
             .status();
         assert!(mounted.is_ok_and(|status| status.success()), "mounting");
-        Some(Self { folder })
+        Self { folder }
     }
 
     /// Folder at which the volume is mounted.
