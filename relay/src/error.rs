@@ -1,9 +1,8 @@
 //! Errors that end a relay or a session.
 
-use crate::{
-    broker_error::BrokerError, config::ConfigError, database::DatabaseError,
-    sequence::SequenceError,
-};
+use relay_core::sequence::SequenceError;
+
+use crate::{config::ConfigError, store::database::DatabaseError, transport::BrokerError};
 
 /// Error that ends a relay or a session.
 #[derive(Debug, thiserror::Error)]

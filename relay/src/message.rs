@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use outbox::{HeaderValue, Headers};
+use relay_core::capture::Position;
 use uuid::Uuid;
 
-use crate::{capture::Position, row_decode::Unreadable};
+use crate::store::sql::row_decode::Unreadable;
 
 /// A message in the relay's memory.
 #[derive(Debug, Clone)]

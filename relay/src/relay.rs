@@ -13,9 +13,9 @@ use crate::{
     error::RelayError,
     events,
     health::{Health, Reporter, Role},
-    lease::{LANE, LeaseConnection},
     reconnect::Reconnect,
     session, standby,
+    store::lease::{LANE, LeaseConnection},
     transport::{RabbitMq, Transport},
 };
 

@@ -6,13 +6,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker_error::BrokerError,
     config::Config,
     error::RelayError,
     events,
     health::{Reporter, Role},
-    lease::{LANE, LeaseConnection},
-    transport::Transport,
+    store::lease::{LANE, LeaseConnection},
+    transport::{BrokerError, Transport},
 };
 
 /// Interval between two connection attempts to the broker.

@@ -4,12 +4,14 @@
 //! Not part of the public interface.
 
 use crate::{
-    database::{self, Purpose},
-    ops::{
+    cli::{
         check::{foreign, privileges},
         config_args, migrate, parked as parked_command, status,
     },
-    sql::{checkpoint, message, page, parked, segment, server},
+    store::{
+        database::{self, Purpose},
+        sql::{checkpoint, message, page, parked, segment, server},
+    },
 };
 
 /// All statements with their names.

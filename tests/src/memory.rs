@@ -7,9 +7,9 @@ use std::{
 
 use relay::{
     BrokerError, Message,
-    publish::{Outcome, TopicPatterns},
     transport::{Channel, Connection, Event, Loss, Opened, Transport},
 };
+use relay_core::publish::{Outcome, TopicPatterns};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -19,7 +19,7 @@ pub(crate) use publisher::{BatchRequest, BatchResult};
 
 use tokio::sync::mpsc;
 
-use crate::{broker_error::BrokerError, broker_state::State};
+use crate::{health::State, transport::BrokerError};
 
 /// Report of the connection task.
 #[derive(Debug)]

@@ -7,6 +7,10 @@ use std::{
 };
 
 use chrono::Utc;
+use relay_core::{
+    capture::Position,
+    publish::{Batch, Outcome},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -15,10 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BrokerError, Event};
 use crate::{
-    capture::Position,
     events,
     message::Message,
-    publish::{Batch, Outcome},
     transport::{Channel, Loss},
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
-use crate::{broker_error::BrokerError, broker_state::State};
+use crate::{health::State, transport::BrokerError};
 
 /// The state of the broker connection changed.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use metrics::counter;
 use tracing::{info, warn};
 
-use crate::database::DatabaseError;
+use crate::store::database::DatabaseError;
 
 /// A new segment was begun.
 #[derive(Debug)]

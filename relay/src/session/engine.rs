@@ -1,27 +1,24 @@
 //! Loop between the session's core and the tasks that do its I/O. The loop itself decides nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use relay_core::{
+    capture::Floors,
+    session::{Command, Core, Event, Report, frame_reader, lease, parked_reader},
+};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    core::{Command, Core, Event, Report},
-    parked_reader,
-};
 use crate::{
     broker::{self, BatchRequest},
-    broker_state::State,
-    capture::Floors,
     error::RelayError,
     events::{self, MessagesSettled},
-    frame_reader,
-    health::Reporter,
-    lease::{self, LeaseFreshness},
+    health::{Reporter, State},
     message::Message,
+    store::lease::LeaseFreshness,
 };
 
 /// Interval between polls for parked rows that are due.
@@ -30,9 +27,9 @@ const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// Events of the session's tasks.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) reader: mpsc::Receiver<frame_reader::Event>,
-    pub(super) parked_reader: mpsc::Receiver<parked_reader::Event>,
-    pub(super) lease_task: mpsc::Receiver<lease::Event>,
+    pub(super) reader: mpsc::Receiver<Result<frame_reader::Event<Message>, RelayError>>,
+    pub(super) parked_reader: mpsc::Receiver<Result<parked_reader::Event<Message>, RelayError>>,
+    pub(super) lease_task: mpsc::Receiver<Result<lease::Recorded, RelayError>>,
     pub(super) connection: mpsc::Receiver<broker::Event>,
 }
 
@@ -65,22 +62,24 @@ impl Engine {
         let mut stopping = false;
         loop {
             while let Some(command) = self.core.next(Instant::now(), self.freshness.age()) {
-                self.carry_out(command)?;
+                self.carry_out(command);
             }
             if self.core.is_done(Instant::now()) {
                 return Ok(());
             }
             let wake = self.core.next_wake(Instant::now());
             let event = tokio::select! {
-                event = inputs.lease_task.recv() => Event::Lease(event.ok_or(RelayError::Task)?),
+                recorded = inputs.lease_task.recv() => {
+                    Event::Recorded(recorded.ok_or(RelayError::Task)??)
+                }
                 event = inputs.connection.recv() => {
                     self.on_connection(event.ok_or(RelayError::Task)?)?
                 }
                 event = inputs.reader.recv(), if self.core.wants_rows() => {
-                    Event::Reader(event.ok_or(RelayError::Task)?)
+                    Event::Reader(event.ok_or(RelayError::Task)??)
                 }
                 event = inputs.parked_reader.recv() => {
-                    Event::ParkedReader(event.ok_or(RelayError::Task)?)
+                    Event::ParkedReader(event.ok_or(RelayError::Task)??)
                 }
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
@@ -94,9 +93,9 @@ impl Engine {
                     Event::PollDue
                 }
                 _ = maintenance.tick() => Event::MaintenanceDue,
-                () = sleep_until(wake) => continue,
+                () = sleep_until(wake.into()) => continue,
             };
-            self.core.handle(event, Instant::now())?;
+            self.core.handle(event, Instant::now());
         }
     }
 
@@ -128,7 +127,7 @@ impl Engine {
 
     /// Carries out a command. A task that takes no more commands has ended; its last event, or the
     /// end of its events, follows.
-    fn carry_out(&mut self, command: Command<Message>) -> Result<(), RelayError> {
+    fn carry_out(&mut self, command: Command<Message>) {
         match command {
             Command::Publish {
                 channel,
@@ -137,13 +136,13 @@ impl Engine {
             } => {
                 let request = BatchRequest { batch, isolated };
                 let Err(refused) = self.channels[channel].try_send(request) else {
-                    return Ok(());
+                    return;
                 };
                 // The broker's connection was closed a moment ago.
                 let (mpsc::error::TrySendError::Full(request)
                 | mpsc::error::TrySendError::Closed(request)) = refused;
                 self.core
-                    .handle(Event::Unsent(request.batch), Instant::now())?;
+                    .handle(Event::Unsent(request.batch), Instant::now());
             }
             Command::Lease(command) => {
                 // Maintenance leaves one slot of the queue to a record. While the task is busy, the
@@ -162,6 +161,5 @@ impl Engine {
                 Report::Checkpointed => events::Checkpointed.emit(),
             },
         }
-        Ok(())
     }
 }

@@ -5,29 +5,30 @@
 //! checkpoint: after a crash, the database hands out again transaction ids that left no trace on
 //! disk, and a remembered snapshot would hide the new rows.
 
-mod core;
 mod engine;
-mod parked_reader;
 mod prepare;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use relay_core::{
+    capture::PollInterval,
+    session::{Core, Limits},
+};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::core::Frames;
-use self::core::{Core, Limits};
 use crate::{
     broker::connection::ConnectionTask,
-    capture::PollInterval,
     config::Config,
     error::RelayError,
-    frame_reader::{Reader, Timer},
     health::Reporter,
-    lease::{LeaseConnection, LeaseTask},
+    store::{
+        frame_reader::{Reader, Timer},
+        lease::{LeaseConnection, LeaseTask},
+    },
     transport::Transport,
 };
 use engine::{Engine, Inputs};

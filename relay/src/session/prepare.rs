@@ -6,29 +6,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use relay_core::{
+    capture::Position,
+    checkpoint::Checkpoint,
+    identity::{Identity, Recognised},
+    publish::{Backoff, Machine, Settings, TopicPatterns},
+    sequence,
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use super::parked_reader::ParkedReader;
 use crate::{
-    answer,
-    capture::Position,
-    checkpoint::Checkpoint,
     config::Config,
-    database::{self, Purpose},
     error::RelayError,
     events,
     health::Reporter,
-    identity::{Identity, Recognised},
-    lease::SameServerProof,
     message::Message,
-    publish::{Backoff, Machine, Settings, TopicPatterns},
-    sequence,
-    sql::{
-        checkpoint, message,
-        page::PageLimit,
-        parked::{self, Held},
-        segment, server,
+    store::{
+        answer,
+        database::{self, Purpose},
+        lease::SameServerProof,
+        parked_reader::ParkedReader,
+        sql::{
+            checkpoint, message,
+            page::PageLimit,
+            parked::{self, Held},
+            segment, server,
+        },
     },
 };
 

@@ -6,13 +6,16 @@
 //!
 //! Not part of the public interface.
 
+mod error;
 pub(crate) mod rabbitmq;
 
 use std::{fmt::Debug, future::Future};
 
+use relay_core::publish::Outcome;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker_error::BrokerError, message::Message, publish::Outcome};
+use crate::message::Message;
+pub use error::BrokerError;
 pub use rabbitmq::RabbitMq;
 
 /// A message broker.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use relay::{
     BrokerError, Message,
-    publish::Outcome,
     transport::{Channel as _, Connection as _, Event, Opened, Transport},
 };
+use relay_core::publish::Outcome;
 use support::{DEADLINE, eventually};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,6 @@
 //! RabbitMQ. The [`fence`] is an exclusive queue; the exchange is declared when a connection opens, with the requests of
 //! [`requests`]. The AMQP client's own recovery stays off: after a loss the outcome of everything in flight is
-//! unknown, and only the state machine in `crate::publish` may decide which messages are sent again.
+//! unknown, and only the state machine in `relay_core::publish` may decide which messages are sent again.
 
 mod channel;
 mod connection;
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Opened, Transport};
 use crate::{
-    broker_error::BrokerError,
     config::{Amqp, Config, ConfigError, Secret},
+    transport::BrokerError,
 };
 use channel::RabbitMqChannel;
 use connection::RabbitMqConnection;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
 
-use crate::{broker_error::BrokerError, config::Secret};
+use crate::{config::Secret, transport::BrokerError};
 
 /// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
 /// URL may ask for a shorter heartbeat.
