@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postroom_message::errors::chain;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use crate::{
     error::RelayError,
     events,
     health::{Reporter, Role},
-    store::lease::{LANE, LeaseConnection},
+    store::{LANE, LeaseConnection},
     transport::{BrokerError, Transport},
 };
 
@@ -74,9 +75,7 @@ async fn probe_broker(
             return;
         }
         let is_refused = probed.as_ref().is_err_and(BrokerError::is_refusal);
-        let problem = probed
-            .err()
-            .map(|error| postroom_message::errors::chain(&error));
+        let problem = probed.err().map(|error| chain(&error));
         if problem != last_problem {
             if let Some(problem) = &problem {
                 events::StandbyProbeFailed { problem }.emit();
@@ -84,11 +83,8 @@ async fn probe_broker(
             reporter.standby_broker(is_refused, problem.clone());
             last_problem = problem;
         }
-        if over
-            .run_until_cancelled(sleep(PROBE_INTERVAL))
-            .await
-            .is_none()
-        {
+        let waiting = over.run_until_cancelled(sleep(PROBE_INTERVAL));
+        if waiting.await.is_none() {
             return;
         }
     }

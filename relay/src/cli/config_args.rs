@@ -3,7 +3,6 @@
 use std::{
     io::{ErrorKind, Write},
     path::PathBuf,
-    time::Duration,
 };
 
 use clap::Args;
@@ -11,15 +10,8 @@ use sqlx::PgConnection;
 
 use crate::{
     config::{self, Config},
-    store::database::{self, Purpose},
+    store::{self, Purpose},
 };
-
-/// Longest wait of a command for an answer of the database. Must exceed the lock timeout of 10 seconds
-/// ([`Purpose::Command`], [`SET_LOCK_TIMEOUT`]), whose error says more.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Gives a session for the lease the lock timeout that [`Purpose::Command`] gives the sessions of other commands.
-pub(crate) const SET_LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
 
 /// Arguments that locate the configuration and override parts of it.
 #[derive(Debug, Args)]
@@ -72,14 +64,8 @@ impl ConfigArgs {
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let config = self.load()?;
         let url = config.database_url()?;
-        Ok(database::connect(url, Purpose::Command, "postroom-relay command").await?)
+        Ok(store::connect(url, Purpose::Command, "postroom-relay command").await?)
     }
-}
-
-/// Sets, on a session that may hold the lease, the lock timeout that all commands have.
-pub(super) async fn set_lock_timeout(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let set = sqlx::query(SET_LOCK_TIMEOUT).execute(connection);
-    set.await.map(drop)
 }
 
 /// Prints a line of the result to standard output.

@@ -1,13 +1,13 @@
 //! The command line: commands, their options, and the rendering of results.
 
-pub(crate) mod check;
-pub(crate) mod config_args;
+mod check;
+mod config_args;
 mod logs;
-pub(crate) mod migrate;
-pub(crate) mod parked;
+mod migrate;
+mod parked;
 mod rebase;
 mod run;
-pub(crate) mod status;
+mod status;
 mod table;
 
 use std::{
@@ -20,8 +20,6 @@ use clap::{Parser, Subcommand};
 use postroom_message::errors::chain;
 
 use config_args::{ConfigArgs, Json};
-
-use crate::store::database::DatabaseError;
 
 /// Brings messages from a PostgreSQL outbox to RabbitMQ.
 ///
@@ -61,8 +59,8 @@ impl Cli {
             Command::Run => run::run(&self.source).await,
             Command::Migrate(options) => migrate::run(&self.source, options).await,
             Command::Check(json) => check::run(&self.source, json.json).await,
-            Command::Status(json) => explained(status::run(&self.source, json.json).await),
-            Command::Parked(action) => explained(parked::run(&self.source, action).await),
+            Command::Status(json) => status::run(&self.source, json.json).await,
+            Command::Parked(action) => parked::run(&self.source, action).await,
             Command::Rebase(options) => rebase::run(&self.source, options).await,
         };
         match result {
@@ -80,12 +78,4 @@ impl Cli {
             }
         }
     }
-}
-
-/// Adds the remedy to errors of commands that the relay's user runs, where the server names only the error.
-fn explained(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    result.map_err(|error| match error.downcast::<sqlx::Error>() {
-        Ok(error) => DatabaseError::from(error).into(),
-        Err(error) => error,
-    })
 }

@@ -63,18 +63,18 @@ async fn run_upkeep(metrics: PrometheusHandle) {
 fn watch_signals(stop: oneshot::Sender<()>) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        let mut stop = Some(stop);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            match stop.take() {
-                Some(stop) => drop(stop.send(())),
-                None => std::process::exit(130),
-            }
+    let mut signalled = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+    };
+    tokio::spawn(async move {
+        signalled().await;
+        // Fails if the relay has ended already.
+        let _ = stop.send(());
+        signalled().await;
+        std::process::exit(130)
     });
     Ok(())
 }

@@ -2,238 +2,78 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
-use relay_core::{checkpoint::Checkpoint, identity::Recognised};
-use serde::Serialize;
-use sqlx::PgConnection;
-
 use super::{
-    config_args::{ANSWER_TIMEOUT, ConfigArgs, say},
-    table::{age, printable, printable_lines, table},
+    config_args::{ConfigArgs, say},
+    table::{age, or_dash, printable, printable_lines, table},
 };
-use crate::{
-    error::RelayError,
-    store::{
-        answer,
-        lease::LANE,
-        sql::{
-            checkpoint, message, parked,
-            pg_timestamp::PgTimestamp,
-            server::{self, LeaseHolder},
-        },
-    },
-};
-
-pub(crate) const PARKED: &str = "
-SELECT reason, count(*) AS messages, min(occurred_at) AS oldest, min(due_at) AS next_due
-FROM outbox.parked WHERE lane = $1
-GROUP BY reason ORDER BY reason";
-
-pub(crate) const BLOCKED: &str = "
-SELECT key, count(*) AS messages, min(position) AS first_position FROM outbox.parked
-WHERE lane = $1 AND holds <> 'nothing' AND key IS NOT NULL
-GROUP BY key ORDER BY 2 DESC, 1 LIMIT 20";
-
-/// Largest number of undelivered messages that are counted.
-const MAX_COUNTED: i64 = 100_000;
-
-/// State of the outbox.
-#[derive(Debug, Serialize)]
-struct Status {
-    /// Relay that holds the lease; `None` if no relay does.
-    active: Option<Active>,
-    /// Reason why no relay can publish before an operator acts; `None` if there is none.
-    problem: Option<&'static str>,
-    /// Number of undelivered messages, counted up to 100,000.
-    waiting: i64,
-    oldest_waiting: Option<PgTimestamp>,
-    oldest_waiting_seconds: Option<i64>,
-    parked: Vec<Parked>,
-    blocked_keys: Vec<Blocked>,
-}
-
-#[derive(Debug, Serialize)]
-struct Active {
-    name: String,
-    address: Option<String>,
-    /// Start of the relay's session; visible to the relay's own user and to members of `pg_read_all_stats`.
-    since: Option<DateTime<Utc>>,
-    /// `true` while another connection holds the fence at the broker.
-    fenced: bool,
-}
-
-#[derive(Debug, Serialize, sqlx::FromRow)]
-struct Parked {
-    reason: String,
-    messages: i64,
-    oldest: PgTimestamp,
-    next_due: Option<PgTimestamp>,
-}
-
-#[derive(Debug, Serialize, sqlx::FromRow)]
-struct Blocked {
-    key: String,
-    messages: i64,
-    first_position: i64,
-}
+use crate::admin::status::{LeaseHolder, MAX_COUNTED, Status};
 
 pub(super) async fn run(source: &ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
-    let status = answer::within(ANSWER_TIMEOUT, Status::read(&mut connection)).await?;
+    let status = Status::read(&mut connection).await?;
     if json {
         say(printable_lines(&serde_json::to_string_pretty(&status)?))?;
     } else {
-        status.print()?;
+        print(&status)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<LeaseHolder> for Active {
-    fn from(holder: LeaseHolder) -> Self {
-        Self {
-            fenced: holder.fenced,
-            name: holder.name,
-            address: holder.address,
-            since: holder.since,
-        }
+fn print(status: &Status) -> anyhow::Result<()> {
+    match &status.active {
+        Some(active) => say(format!("active   {}", describe(active)))?,
+        None if status.problem.is_some() => say("active   none")?,
+        None => say("active   none: no relay holds the lease; start one with `relay run`")?,
     }
-}
-
-impl Active {
-    fn describe(&self) -> String {
-        match self.since {
-            Some(since) => format!(
-                "{} from {} since {}",
-                self.name,
-                self.address.as_deref().unwrap_or("a local socket"),
-                since.format("%F %T UTC")
-            ),
-            None => format!(
-                "{} (another user's: pg_read_all_stats would tell more)",
-                self.name
-            ),
-        }
+    if let Some(problem) = status.problem {
+        say(format!("problem  {problem}"))?;
     }
-}
-
-/// Returns the reason why nothing is published; `None` if there is none.
-fn problem(active: Option<&Active>, is_foreign: bool) -> Option<&'static str> {
-    if is_foreign {
-        Some("the checkpoint was recorded on another database: run `relay rebase` once")
-    } else if active.is_some_and(|active| active.fenced) {
-        Some(
-            "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more",
-        )
+    let more = if status.waiting >= MAX_COUNTED {
+        " or more"
     } else {
-        None
+        ""
+    };
+    let oldest = status
+        .oldest_waiting_seconds
+        .map_or(String::new(), |seconds| {
+            format!(", the oldest for {}", age(seconds))
+        });
+    say(format!("waiting  {}{more}{oldest}", status.waiting))?;
+    if status.parked.is_empty() {
+        return say("parked   none");
     }
+    let mut parked = table(&["parked", "messages", "oldest", "next try"]);
+    for row in &status.parked {
+        parked.add_row([
+            row.reason.clone(),
+            row.messages.to_string(),
+            row.oldest.to_string(),
+            or_dash(row.next_due),
+        ]);
+    }
+    say(parked)?;
+    if !status.blocked_keys.is_empty() {
+        let mut blocked = table(&["blocked key", "messages", "first position"]);
+        for row in &status.blocked_keys {
+            let counts = (row.messages.to_string(), row.first_position.to_string());
+            blocked.add_row([printable(&row.key), counts.0, counts.1]);
+        }
+        say(blocked)?;
+    }
+    Ok(())
 }
 
-/// Returns the number of undelivered rows and the time of the oldest. If the checkpoint's transaction ids
-/// mean nothing on this database, every row above the settled position counts.
-async fn waiting(
-    connection: &mut PgConnection,
-    checkpoint: Option<&Checkpoint>,
-    is_foreign: bool,
-) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
-    let Some(checkpoint) = checkpoint else {
-        return message::waiting(connection, LANE, 0, 0, &[]).await;
-    };
-    if let Some((_, walked)) = checkpoint.walk {
-        return message::waiting(connection, LANE, walked, 0, &[]).await;
-    }
-    if is_foreign {
-        let settled = checkpoint.settled_below();
-        return message::waiting(connection, LANE, settled, 0, &[]).await;
-    }
-    let snapshot = &checkpoint.delivered;
-    let (xmax, running) = (snapshot.xmax(), snapshot.running());
-    let Some(frame) = &checkpoint.unfinished else {
-        let floor = checkpoint.floors.below(snapshot.xmin());
-        return message::waiting(connection, LANE, floor, xmax, running).await;
-    };
-    let (above, oldest) =
-        message::waiting(connection, LANE, frame.watermark, xmax, running).await?;
-    let (below, older) = message::waiting_below(connection, LANE, frame).await?;
-    let oldest = oldest.into_iter().chain(older).min();
-    Ok(((above + below).min(MAX_COUNTED), oldest))
-}
-
-impl Status {
-    async fn read(connection: &mut PgConnection) -> Result<Self, RelayError> {
-        outbox::schema::check(connection).await?;
-        let active = server::lease_holder(connection, LANE).await?;
-        let active = active.map(Active::from);
-        let checkpoint = checkpoint::latest(connection, LANE).await?;
-        let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
-        let here = server::identity(connection).await?;
-        let now = server::snapshot(connection).await?;
-        let is_foreign = checkpoint
-            .as_ref()
-            .is_some_and(|recorded| recorded.recognise(&here, &now) == Recognised::Foreign);
-        let (waiting, oldest) = waiting(connection, checkpoint.as_ref(), is_foreign).await?;
-        let now: DateTime<Utc> = parked::now(&mut *connection).await?;
-        let parked = sqlx::query_as(PARKED)
-            .bind(LANE)
-            .fetch_all(&mut *connection)
-            .await?;
-        let blocked_keys = sqlx::query_as(BLOCKED)
-            .bind(LANE)
-            .fetch_all(&mut *connection)
-            .await?;
-        Ok(Self {
-            problem: problem(active.as_ref(), is_foreign),
-            active,
-            waiting,
-            oldest_waiting: oldest,
-            oldest_waiting_seconds: oldest.map(|oldest| (now - oldest.clamped()).num_seconds()),
-            parked,
-            blocked_keys,
-        })
-    }
-
-    fn print(&self) -> anyhow::Result<()> {
-        match &self.active {
-            Some(active) => say(format!("active   {}", active.describe()))?,
-            None if self.problem.is_some() => say("active   none")?,
-            None => say("active   none: no relay holds the lease; start one with `relay run`")?,
-        }
-        if let Some(problem) = self.problem {
-            say(format!("problem  {problem}"))?;
-        }
-        let more = if self.waiting >= MAX_COUNTED {
-            " or more"
-        } else {
-            ""
-        };
-        let oldest = self
-            .oldest_waiting_seconds
-            .map_or(String::new(), |seconds| {
-                format!(", the oldest for {}", age(seconds))
-            });
-        say(format!("waiting  {}{more}{oldest}", self.waiting))?;
-        if self.parked.is_empty() {
-            return say("parked   none");
-        }
-        let mut parked = table(&["parked", "messages", "oldest", "next try"]);
-        for row in &self.parked {
-            parked.add_row([
-                row.reason.clone(),
-                row.messages.to_string(),
-                row.oldest.to_string(),
-                row.next_due
-                    .map_or_else(|| "-".to_owned(), |due| due.to_string()),
-            ]);
-        }
-        say(parked)?;
-        if !self.blocked_keys.is_empty() {
-            let mut blocked = table(&["blocked key", "messages", "first position"]);
-            for row in &self.blocked_keys {
-                let counts = (row.messages.to_string(), row.first_position.to_string());
-                blocked.add_row([printable(&row.key), counts.0, counts.1]);
-            }
-            say(blocked)?;
-        }
-        Ok(())
+fn describe(active: &LeaseHolder) -> String {
+    match active.since {
+        Some(since) => format!(
+            "{} from {} since {}",
+            active.name,
+            active.address.as_deref().unwrap_or("a local socket"),
+            since.format("%F %T UTC")
+        ),
+        None => format!(
+            "{} (another user's: pg_read_all_stats would tell more)",
+            active.name
+        ),
     }
 }

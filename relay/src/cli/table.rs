@@ -35,6 +35,11 @@ pub(super) fn printable_lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Formats a value, or `-` if there is none.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// Formats an age in its two largest units.
 pub(super) fn age(seconds: i64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];

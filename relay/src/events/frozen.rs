@@ -11,7 +11,7 @@ use super::{
     Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound, Unconfirmed,
     UpkeepRefused, Window,
 };
-use crate::{RelayError, health::State, store::database::DatabaseError, transport::BrokerError};
+use crate::{BrokerError, DatabaseError, RelayError, health::State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -94,7 +94,7 @@ fn record_ring(facts: &mut Facts) {
     facts.record(|| Rotated { segment }.emit());
     facts.record(|| Expired { segment }.emit());
     facts.record(|| RingFull { segment }.emit());
-    let error = DatabaseError::Silent(SECOND);
+    let error = &DatabaseError::Silent(SECOND);
     facts.record(|| UpkeepRefused { error }.emit());
 }
 

@@ -80,20 +80,16 @@ impl Reporter {
     }
 
     pub(crate) fn role(&self, role: Role) {
-        self.health.send_modify(|health| {
-            *health = Health {
-                role,
-                ..Health::default()
-            };
+        self.health.send_replace(Health {
+            role,
+            ..Health::default()
         });
     }
 
     pub(crate) fn lost(&self, problem: String) {
-        self.health.send_modify(|health| {
-            *health = Health {
-                problem: Some(problem),
-                ..Health::default()
-            };
+        self.health.send_replace(Health {
+            problem: Some(problem),
+            ..Health::default()
         });
     }
 

@@ -17,8 +17,7 @@ use crate::{
     error::RelayError,
     events::{self, MessagesSettled},
     health::{Reporter, State},
-    message::Message,
-    store::lease::LeaseFreshness,
+    store::{DatabaseError, LeaseFreshness, StoredMessage},
 };
 
 /// Interval between polls for parked rows that are due.
@@ -27,16 +26,17 @@ const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// Events of the session's tasks.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) reader: mpsc::Receiver<Result<frame_reader::Event<Message>, RelayError>>,
-    pub(super) parked_reader: mpsc::Receiver<Result<parked_reader::Event<Message>, RelayError>>,
-    pub(super) lease_task: mpsc::Receiver<Result<lease::Recorded, RelayError>>,
+    pub(super) reader: mpsc::Receiver<Result<frame_reader::Event<StoredMessage>, DatabaseError>>,
+    pub(super) parked_reader:
+        mpsc::Receiver<Result<parked_reader::Event<StoredMessage>, DatabaseError>>,
+    pub(super) lease_task: mpsc::Receiver<Result<lease::Recorded, DatabaseError>>,
     pub(super) connection: mpsc::Receiver<broker::Event>,
 }
 
 /// Brings events to the core, and carries out its commands.
 #[derive(Debug)]
 pub(super) struct Engine {
-    pub(super) core: Core<Message>,
+    pub(super) core: Core<StoredMessage>,
     /// Channels of the broker's connection.
     pub(super) channels: Vec<mpsc::Sender<BatchRequest>>,
     pub(super) floors: watch::Sender<Floors>,
@@ -88,7 +88,7 @@ impl Engine {
                 _ = due.tick() => {
                     let machine = self.core.machine();
                     let (rows, held_keys) = (machine.rows(), machine.held_keys());
-                    let oldest = machine.min_by(Message::due_at);
+                    let oldest = machine.min_by(StoredMessage::due_at);
                     events::Window { rows, held_keys, oldest }.emit();
                     Event::PollDue
                 }
@@ -100,7 +100,7 @@ impl Engine {
     }
 
     /// Turns an event of the broker's connection into one of the core.
-    fn on_connection(&mut self, event: broker::Event) -> Result<Event<Message>, RelayError> {
+    fn on_connection(&mut self, event: broker::Event) -> Result<Event<StoredMessage>, RelayError> {
         match event {
             broker::Event::State(state) => {
                 self.reporter.broker(&state);
@@ -117,17 +117,16 @@ impl Engine {
                 self.channels = channels;
                 Ok(Event::Channels(self.channels.len()))
             }
-            broker::Event::BatchDone(returned) => Ok(Event::BatchDone {
-                channel: returned.channel,
-                outcomes: returned.outcomes,
-            }),
+            broker::Event::BatchDone { channel, outcomes } => {
+                Ok(Event::BatchDone { channel, outcomes })
+            }
             broker::Event::Refused(error) => Err(error.into()),
         }
     }
 
     /// Carries out a command. A task that takes no more commands has ended; its last event, or the
     /// end of its events, follows.
-    fn carry_out(&mut self, command: Command<Message>) {
+    fn carry_out(&mut self, command: Command<StoredMessage>) {
         match command {
             Command::Publish {
                 channel,
@@ -139,10 +138,8 @@ impl Engine {
                     return;
                 };
                 // The broker's connection was closed a moment ago.
-                let (mpsc::error::TrySendError::Full(request)
-                | mpsc::error::TrySendError::Closed(request)) = refused;
-                self.core
-                    .handle(Event::Unsent(request.batch), Instant::now());
+                let unsent = Event::Unsent(refused.into_inner().batch);
+                self.core.handle(unsent, Instant::now());
             }
             Command::Lease(command) => {
                 // Maintenance leaves one slot of the queue to a record. While the task is busy, the

@@ -25,14 +25,11 @@ use crate::{
     config::Config,
     error::RelayError,
     health::Reporter,
-    store::{
-        frame_reader::{Reader, Timer},
-        lease::{LeaseConnection, LeaseTask},
-    },
+    store::{LeaseConnection, LeaseTask, Reader, Timer},
     transport::Transport,
 };
 use engine::{Engine, Inputs};
-use prepare::{Prepared, prepare};
+use prepare::prepare;
 
 /// Longest wait for the lease's connection to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,16 +48,8 @@ pub(crate) async fn run(
     let Some(prepared) = shutdown.run_until_cancelled(preparing).await else {
         return Ok(());
     };
-    let Prepared {
-        start,
-        latest,
-        already_parked,
-        machine,
-        same_server,
-        limit,
-        reading,
-        parked_reader,
-    } = prepared?;
+    let prepared = prepared?;
+    let start = prepared.start;
 
     // Tasks end when the engine drops its ends of their channels, or when `stop_tasks` is
     // cancelled.
@@ -69,9 +58,9 @@ pub(crate) async fn run(
     let (floors, floors_receiver) = watch::channel(start.floors.clone());
     let (reader_events, from_reader) = mpsc::channel(2);
     let reader = Reader {
-        connection: reading,
-        same_server,
-        limit,
+        connection: prepared.reading,
+        same_server: prepared.same_server,
+        limit: prepared.limit,
         interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
         timer: Timer::new(),
         floors: floors_receiver,
@@ -86,9 +75,8 @@ pub(crate) async fn run(
     let (fenced, fenced_seen) = watch::channel(false);
     let lease_task = LeaseTask::new(
         lease,
-        config.lease.timeout,
         config.retention.clone(),
-        latest,
+        prepared.latest,
         fenced_seen,
     );
     let connection = ConnectionTask {
@@ -107,7 +95,7 @@ pub(crate) async fn run(
     let parked_reader_handle = tokio::spawn(
         stop_tasks
             .clone()
-            .run_until_cancelled_owned(parked_reader.run(retry_commands, retry_events)),
+            .run_until_cancelled_owned(prepared.parked_reader.run(retry_commands, retry_events)),
     );
     let mut lease_handle = tokio::spawn(lease_task.run(lease_commands, lease_events));
     let connection_handle = tokio::spawn(connection.run(connection_events, stop_tasks.clone()));
@@ -128,7 +116,13 @@ pub(crate) async fn run(
         drain_timeout: config.lease.drain_timeout,
     };
     let engine = Engine {
-        core: Core::new(limits, machine, start, already_parked, Instant::now()),
+        core: Core::new(
+            limits,
+            prepared.machine,
+            start,
+            prepared.already_parked,
+            Instant::now(),
+        ),
         channels: Vec::new(),
         floors,
         freshness,

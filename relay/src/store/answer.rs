@@ -4,19 +4,19 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::timeout;
 
-use crate::{error::RelayError, store::database::DatabaseError};
+use super::database::DatabaseError;
 
 /// Waits for an answer for at most `answer_timeout`: a client cannot notice a silent connection without a
 /// deadline.
 pub(crate) async fn within<T, E>(
     answer_timeout: Duration,
     answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, RelayError>
+) -> Result<T, DatabaseError>
 where
-    RelayError: From<E>,
+    DatabaseError: From<E>,
 {
     match timeout(answer_timeout, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(DatabaseError::Silent(answer_timeout).into()),
+        Err(_) => Err(DatabaseError::Silent(answer_timeout)),
     }
 }

@@ -15,15 +15,12 @@ use tokio::{
 };
 
 use crate::{
-    error::RelayError,
     events,
-    message::Message,
     store::{
-        answer,
-        sql::{
-            page::PageLimit,
-            parked::{self, DueRow},
-        },
+        DatabaseError, StoredMessage, answer,
+        page::PageLimit,
+        parked::read::{self, DueRow},
+        server,
     },
 };
 
@@ -68,8 +65,8 @@ impl ParkedReader {
         lane: i16,
         limit: PageLimit,
         answer_timeout: Duration,
-    ) -> Result<Self, RelayError> {
-        let began = (parked::now(&mut connection).await?, Instant::now());
+    ) -> Result<Self, DatabaseError> {
+        let began = (server::now(&mut connection).await?, Instant::now());
         let limit = PageLimit::new(limit.rows.min(500), limit.bytes / 2);
         Ok(Self {
             connection,
@@ -86,7 +83,7 @@ impl ParkedReader {
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<Result<Event<Message>, RelayError>>,
+        events: mpsc::Sender<Result<Event<StoredMessage>, DatabaseError>>,
     ) {
         loop {
             let done = tokio::select! {
@@ -110,9 +107,9 @@ impl ParkedReader {
     }
 
     /// Reports the number of parked rows, if they can be counted in time.
-    async fn count(&mut self) -> Result<(), RelayError> {
+    async fn count(&mut self) -> Result<(), DatabaseError> {
         let began = Instant::now();
-        let counted = parked::count(&mut self.connection, self.lane).await?;
+        let counted = read::count(&mut self.connection, self.lane).await?;
         if let Some(counts) = counted {
             events::Parked { counts }.emit();
         }
@@ -121,7 +118,7 @@ impl ParkedReader {
         Ok(())
     }
 
-    async fn execute(&mut self, command: Command) -> Result<Event<Message>, RelayError> {
+    async fn execute(&mut self, command: Command) -> Result<Event<StoredMessage>, DatabaseError> {
         match command {
             Command::Poll { in_progress } => self.poll(&in_progress).await,
             Command::ReadKey(request) => self.read_key(request).await,
@@ -131,9 +128,9 @@ impl ParkedReader {
     async fn poll(
         &mut self,
         in_progress: &HashSet<Position>,
-    ) -> Result<Event<Message>, RelayError> {
+    ) -> Result<Event<StoredMessage>, DatabaseError> {
         if self.began.1.elapsed() >= FULL_POLL_INTERVAL {
-            self.began = (parked::now(&mut self.connection).await?, Instant::now());
+            self.began = (server::now(&mut self.connection).await?, Instant::now());
             self.seen = None;
         }
         let now = self.began.0 + self.began.1.elapsed();
@@ -143,7 +140,7 @@ impl ParkedReader {
         let mut all = false;
         for _ in 0..MAX_QUERIES {
             let (connection, keys) = (&mut self.connection, found.keys.as_slice());
-            let due = parked::due(connection, self.lane, self.seen, keys, max).await?;
+            let due = read::due(connection, self.lane, self.seen, keys, max).await?;
             let few = (due.len() as i64) < max;
             all = found.add(due, in_progress) && few;
             if few || found.len() >= DUE_ROWS {
@@ -154,7 +151,7 @@ impl ParkedReader {
         let singles = if positions.is_empty() {
             Vec::new()
         } else {
-            parked::by_position(&mut self.connection, &positions, self.limit.bytes).await?
+            read::by_position(&mut self.connection, &positions, self.limit.bytes).await?
         };
         // A page that was cut short by its bytes leaves rows for the next poll.
         all &= singles.len() == positions.len();
@@ -169,9 +166,12 @@ impl ParkedReader {
         })
     }
 
-    async fn read_key(&mut self, request: KeyRequest) -> Result<Event<Message>, RelayError> {
+    async fn read_key(
+        &mut self,
+        request: KeyRequest,
+    ) -> Result<Event<StoredMessage>, DatabaseError> {
         let (connection, limit) = (&mut self.connection, self.limit);
-        let (rows, more) = parked::by_key(connection, self.lane, &request, limit).await?;
+        let (rows, more) = read::by_key(connection, self.lane, &request, limit).await?;
         Ok(Event::KeyRows {
             request,
             rows,
@@ -220,7 +220,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::{DUE_ROWS, Found};
-    use crate::store::sql::parked::DueRow;
+    use crate::store::parked::read::DueRow;
 
     #[test]
     fn rows_in_progress_do_not_hide_later_due_rows() {

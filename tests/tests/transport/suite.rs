@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use relay::{
-    BrokerError, Message,
-    transport::{Channel as _, Connection as _, Event, Opened, Transport},
+use chrono::Utc;
+use outbox::Headers;
+use relay::transport::{
+    BrokerError, Channel as _, Connection as _, Event, Message, Opened, Outcome, Transport,
 };
-use relay_core::publish::Outcome;
 use support::{DEADLINE, eventually};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const FENCE: &str = "postroom.fence.suite";
 
@@ -85,7 +86,16 @@ async fn publish<W: World>(channel: &mut Channel<W>, messages: &[Message]) -> Ve
 }
 
 fn message(topic: &str) -> Message {
-    Message::new(topic, b"body".to_vec())
+    Message {
+        message_id: Uuid::now_v7(),
+        topic: topic.into(),
+        key: None,
+        type_name: topic.into(),
+        content_type: "text/plain".into(),
+        headers: Headers::new(),
+        occurred_at: Utc::now(),
+        payload: b"body".to_vec(),
+    }
 }
 
 fn ids(messages: &[Message]) -> Vec<String> {

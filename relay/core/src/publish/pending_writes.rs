@@ -40,6 +40,11 @@ impl Reason {
             Self::Behind => "behind",
         }
     }
+
+    /// Returns the reason with a name; `None` if there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
 }
 
 /// Time of a parked row's next attempt.

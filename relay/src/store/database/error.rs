@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use outbox::schema::SchemaError;
+use relay_core::sequence::SequenceError;
 use sqlx::postgres::PgDatabaseError;
 
 use super::{CONNECT_TIMEOUT, settings::SEARCH_PATH};
@@ -106,6 +108,22 @@ pub enum DatabaseError {
         "somebody cancelled this relay's wait for the synchronous standbys: what it was to publish may be on none of them, and is held back until a commit reaches them"
     )]
     NotReplicated,
+    /// This release does not support the schema's version.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The checkpoint, or the rows if there is no checkpoint, belong to another database.
+    #[error(
+        "the outbox's checkpoint, or its rows if there is none, are of another database (restored, copied or moved): going on could lose messages. Run `relay rebase` once: it publishes everything that may be undelivered, with duplicates but without losses"
+    )]
+    Foreign,
+    /// The sequence does not allocate positions in order.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// A reader connection reached another server than the lease's.
+    #[error(
+        "a reader connection reached a server on which this relay does not hold the lease; the URL must lead to one primary"
+    )]
+    Elsewhere,
     /// A statement failed.
     #[error(transparent)]
     Query(sqlx::Error),
@@ -136,15 +154,11 @@ impl DatabaseError {
             | Self::Encoding { .. }
             | Self::Unauthorised { .. }
             | Self::Denied(_)
-            | Self::RowSecurity(_) => true,
-            Self::Connect { .. }
-            | Self::Query(_)
-            | Self::TimedOut { .. }
-            | Self::Silent(_)
-            | Self::Locked(_)
-            | Self::NotReplicated
-            | Self::ReadOnly
-            | Self::Standby { .. } => false,
+            | Self::RowSecurity(_)
+            | Self::Foreign
+            | Self::Sequence(_) => true,
+            Self::Schema(error) => !matches!(error, SchemaError::Database(_)),
+            _ => false,
         }
     }
 }

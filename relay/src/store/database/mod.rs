@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use tracing::log::LevelFilter;
 
 use self::settings::{MESSAGES, SEARCH_PATH, silence_allowed};
-use crate::{config::Secret, store::sql::server};
+use crate::{config::Secret, store::server};
 
 pub use error::DatabaseError;
 pub(crate) use settings::{Purpose, settings};
 
 /// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects, with the settings that the purpose needs.
 pub(crate) async fn connect(
@@ -25,10 +25,8 @@ pub(crate) async fn connect(
     name: &str,
 ) -> Result<PgConnection, DatabaseError> {
     let connecting = timeout(CONNECT_TIMEOUT, connect_and_check(url, purpose, name));
-    connecting.await.unwrap_or_else(|_| {
-        let url = url.to_string();
-        Err(DatabaseError::TimedOut { url })
-    })
+    let url = url.to_string();
+    (connecting.await).unwrap_or(Err(DatabaseError::TimedOut { url }))
 }
 
 async fn connect_and_check(
@@ -45,38 +43,30 @@ async fn connect_and_check(
         .options(settings(purpose))
         .log_statements(LevelFilter::Trace)
         .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
-    let connected = options.connect().await;
-    let mut connection = connected.map_err(|source| error::refused(url.to_string(), source))?;
+    let (connected, url) = (options.connect().await, url.to_string());
+    let mut connection = connected.map_err(|source| error::refused(url.clone(), source))?;
     let in_force = server::in_force(&mut connection).await?;
     if in_force.plans != purpose.plans()
         || in_force.silence != silence_allowed(purpose)
         || in_force.messages != MESSAGES
     {
-        return Err(DatabaseError::Pooler {
-            url: url.to_string(),
-        });
+        return Err(DatabaseError::Pooler { url });
     }
     if in_force.search_path != SEARCH_PATH {
-        return Err(DatabaseError::SearchPath {
-            path: in_force.search_path,
-            url: url.to_string(),
-        });
+        let path = in_force.search_path;
+        return Err(DatabaseError::SearchPath { url, path });
     }
     // A relay that cannot record a checkpoint must not publish: each session would publish everything again.
-    if matches!(purpose, Purpose::Lease { .. }) && in_force.reads_only {
+    if matches!(purpose, Purpose::Lease { .. }) && in_force.reads_only == "on" {
         return Err(DatabaseError::ReadOnly);
     }
     // With another encoding, the server may send bytes that are not valid text, or fail to convert a text.
     if in_force.encoding != "UTF8" {
-        return Err(DatabaseError::Encoding {
-            encoding: in_force.encoding,
-            url: url.to_string(),
-        });
+        let encoding = in_force.encoding;
+        return Err(DatabaseError::Encoding { url, encoding });
     }
     if server::in_recovery(&mut connection).await? {
-        return Err(DatabaseError::Standby {
-            url: url.to_string(),
-        });
+        return Err(DatabaseError::Standby { url });
     }
     Ok(connection)
 }

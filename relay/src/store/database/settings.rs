@@ -67,7 +67,7 @@ pub(crate) fn settings(purpose: Purpose) -> Vec<(&'static str, String)> {
         settings.push(("tcp_user_timeout", silence.clone()));
     }
     if purpose == Purpose::Command {
-        // As `SET_LOCK_TIMEOUT` in ops/config_args.rs, for commands that use a session for the lease.
+        // As `server::LIMIT_LOCK_WAIT` for commands that use a session for the lease.
         settings.push(("lock_timeout", "10000".to_owned()));
     }
     settings.push(("idle_session_timeout", silence));

@@ -7,7 +7,7 @@ use std::{convert::Infallible, time::Duration};
 
 use relay_core::{
     capture::{Floors, Frame, Frontier, PollInterval, Position, Snapshot},
-    checkpoint::{Checkpoint, Unfinished},
+    checkpoint::Checkpoint,
     publish::FrameId,
     sequence,
     session::frame_reader::Event,
@@ -20,14 +20,9 @@ use tokio::{
 
 pub(crate) use timer::Timer;
 
-use crate::{
-    error::RelayError,
-    message::Message,
-    store::{
-        answer,
-        lease::SameServerProof,
-        sql::page::{self, PageLimit},
-    },
+use crate::store::{
+    DatabaseError, SameServerProof, StoredMessage, answer,
+    page::{self, PageLimit},
 };
 
 /// Positions that each poll may read without finding a row, before a checkpoint is requested.
@@ -46,39 +41,24 @@ pub(crate) struct Reader {
     pub(crate) interval: PollInterval,
     pub(crate) timer: Timer,
     pub(crate) floors: watch::Receiver<Floors>,
-    pub(crate) events: mpsc::Sender<Result<Event<Message>, RelayError>>,
+    pub(crate) events: mpsc::Sender<Result<Event<StoredMessage>, DatabaseError>>,
 }
 
-/// Reason for which reading ends.
-#[derive(Debug)]
-enum Ended {
-    /// Reading failed.
-    Lost(RelayError),
-    /// The receiver of the events is gone.
-    ReceiverGone,
-}
-
-impl<E: Into<RelayError>> From<E> for Ended {
-    fn from(error: E) -> Self {
-        Self::Lost(error.into())
-    }
-}
+/// Reason for which reading ends; `None` if the receiver of the events is gone.
+type Ended = Option<DatabaseError>;
 
 impl Reader {
     /// Runs until reading fails or the receiver of the events is gone.
     pub(crate) async fn run(mut self, start: Checkpoint) {
         let Err(ended) = self.read(start).await;
-        if let Ended::Lost(error) = ended {
+        if let Some(error) = ended {
             // If this fails, the session has ended already.
             drop(self.events.send(Err(error)).await);
         }
     }
 
-    async fn send(&self, event: Event<Message>) -> Result<(), Ended> {
-        self.events
-            .send(Ok(event))
-            .await
-            .map_err(|_| Ended::ReceiverGone)
+    async fn send(&self, event: Event<StoredMessage>) -> Result<(), Ended> {
+        self.events.send(Ok(event)).await.map_err(|_| None)
     }
 
     async fn read(&mut self, start: Checkpoint) -> Result<Infallible, Ended> {
@@ -98,7 +78,7 @@ impl Reader {
             let (look, page) = answer::within(self.same_server.answer_timeout, looking).await?;
             // Rows below a floor are never read: a sequence that was set back would lose them
             // unnoticed.
-            sequence::check_position(look.upper, highest)?;
+            sequence::check_position(look.upper, highest).map_err(DatabaseError::from)?;
             highest = look.upper;
             if page.rows.is_empty()
                 && look.upper - frontier.new_floor() > MAX_EMPTY_SCAN
@@ -142,12 +122,8 @@ impl Reader {
         if let Some(unfinished) = start.unfinished {
             frames += 1;
             let frontier = Frontier::of(&delivered, &self.floors.borrow());
-            let Unfinished {
-                to,
-                upper,
-                watermark,
-            } = unfinished;
-            let frame = Frame::new(frontier, to.clone(), upper, Some(watermark));
+            let (to, watermark) = (unfinished.to, unfinished.watermark);
+            let frame = Frame::new(frontier, to.clone(), unfinished.upper, Some(watermark));
             self.resume_frame(frames, frame, watermark).await?;
             delivered = to;
         }

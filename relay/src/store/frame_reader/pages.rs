@@ -14,10 +14,8 @@ use crate::{
     events,
     store::{
         answer,
-        sql::{
-            page::{self, PageRows},
-            server::{self, Look},
-        },
+        page::{self, PageRows},
+        server::{self, Look},
     },
 };
 

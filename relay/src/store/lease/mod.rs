@@ -19,13 +19,8 @@ pub(crate) use same_server::SameServerProof;
 pub(crate) use task::LeaseTask;
 
 use crate::{
-    config::Config,
-    error::RelayError,
-    store::{
-        answer,
-        database::{self, Purpose},
-        sql::server,
-    },
+    config::Secret,
+    store::{self, DatabaseError, Purpose, answer, lock, server},
 };
 
 /// The lane that a relay serves. There is only one for now; tables and lock are keyed by lane
@@ -39,42 +34,43 @@ pub(crate) struct LeaseConnection {
     pub(crate) freshness: LeaseFreshness,
     /// Name of its session.
     name: String,
-    /// Longest wait for an answer.
-    answer_timeout: Duration,
+    /// Longest wait for an answer, and silence after which the server ends the session.
+    timeout: Duration,
     lane: i16,
 }
 
 impl LeaseConnection {
     /// Connects, and checks the schema.
-    pub(crate) async fn connect(config: &Config, lane: i16) -> Result<Self, RelayError> {
-        let purpose = Purpose::Lease {
-            timeout: config.lease.timeout,
-        };
+    pub(crate) async fn connect(
+        url: &Secret,
+        timeout: Duration,
+        lane: i16,
+    ) -> Result<Self, DatabaseError> {
+        let purpose = Purpose::Lease { timeout };
         let name = format!("postroom-relay lane {lane} {}", host_and_process());
-        let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
-        let answer_timeout = config.lease.timeout;
-        answer::within(answer_timeout, outbox::schema::check(&mut connection)).await?;
+        let mut connection = store::connect(url, purpose, &name).await?;
+        answer::within(timeout, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,
             freshness: LeaseFreshness::new(),
             name,
-            answer_timeout,
+            timeout,
             lane,
         })
     }
 
     /// Returns the name of the fence that belongs to the lease.
-    pub(crate) async fn fence(&mut self) -> Result<String, RelayError> {
+    pub(crate) async fn fence(&mut self) -> Result<String, DatabaseError> {
         let asking = server::identity(&mut self.connection);
-        let identity = answer::within(self.answer_timeout, asking).await?;
+        let identity = answer::within(self.timeout, asking).await?;
         Ok(identity.fence(self.lane))
     }
 
     /// Tries to take the lease; returns `false` if another relay holds it.
-    pub(crate) async fn try_take(&mut self) -> Result<bool, RelayError> {
+    pub(crate) async fn try_take(&mut self) -> Result<bool, DatabaseError> {
         let asked = self.freshness.now();
-        let trying = server::try_lock(&mut self.connection, self.lane);
-        let taken = answer::within(self.answer_timeout, trying).await?;
+        let trying = lock::try_lock(&mut self.connection, self.lane);
+        let taken = answer::within(self.timeout, trying).await?;
         if taken {
             self.freshness.renew(asked);
         }

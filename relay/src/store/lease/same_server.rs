@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::{
-    error::RelayError,
-    store::{answer, sql::server},
-};
+use crate::store::{DatabaseError, answer, lock};
 
 /// The lease's lock, by which another connection proves that it reads from the same server.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +20,12 @@ pub(crate) struct SameServerProof {
 
 impl SameServerProof {
     /// Checks that a connection reads from the primary on which this relay holds the lease.
-    pub(crate) async fn prove(self, connection: &mut PgConnection) -> Result<(), RelayError> {
-        let asking = server::holds_lock(connection, self.lane, self.pid);
+    pub(crate) async fn prove(self, connection: &mut PgConnection) -> Result<(), DatabaseError> {
+        let asking = lock::holds_lock(connection, self.lane, self.pid);
         if answer::within(self.answer_timeout, asking).await? {
             Ok(())
         } else {
-            Err(RelayError::Elsewhere)
+            Err(DatabaseError::Elsewhere)
         }
     }
 }

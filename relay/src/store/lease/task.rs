@@ -7,20 +7,16 @@ use relay_core::{
     publish::PendingWrites,
     session::lease::{Command, Recorded},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{LeaseConnection, LeaseFreshness, upkeep, warnings::Warnings};
+use super::{LeaseConnection, upkeep, warnings::Warnings};
 use crate::{
     config::Retention,
-    error::RelayError,
-    store::{
-        database::DatabaseError,
-        sql::{checkpoint, server},
-    },
+    store::{DatabaseError, answer, checkpoint, lock, server},
 };
 
 /// Checkpoints kept behind the newest, and further ones that may gather before they are trimmed.
@@ -30,46 +26,28 @@ const TRIM_EVERY: i64 = 100;
 /// Records, keeps the lease alive, and rotates the ring of segments.
 #[derive(Debug)]
 pub(crate) struct LeaseTask {
-    connection: PgConnection,
-    /// Name of the session.
-    name: String,
-    /// `true` while another connection holds the fence at the broker.
-    fenced: watch::Receiver<bool>,
-    freshness: LeaseFreshness,
-    lane: i16,
-    lease_timeout: Duration,
+    lease: LeaseConnection,
     retention: Retention,
     trimmed: i64,
     warnings: Warnings,
+    /// `true` while another connection holds the fence at the broker.
+    fenced: watch::Receiver<bool>,
 }
 
 impl LeaseTask {
     pub(crate) fn new(
         lease: LeaseConnection,
-        lease_timeout: Duration,
         retention: Retention,
         latest_checkpoint: i64,
         fenced: watch::Receiver<bool>,
     ) -> Self {
-        let LeaseConnection {
-            connection,
-            name,
-            freshness,
-            lane,
-            ..
-        } = lease;
-        // A relay that was killed may have left older rows.
-        let trimmed = latest_checkpoint - KEPT - 10 * TRIM_EVERY;
         Self {
-            connection,
-            name,
-            fenced,
-            freshness,
-            lane,
-            lease_timeout,
+            lease,
             retention,
-            trimmed,
+            // A relay that was killed may have left older rows.
+            trimmed: latest_checkpoint - KEPT - 10 * TRIM_EVERY,
             warnings: Warnings::new(),
+            fenced,
         }
     }
 
@@ -77,60 +55,52 @@ impl LeaseTask {
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<Result<Recorded, RelayError>>,
+        events: mpsc::Sender<Result<Recorded, DatabaseError>>,
     ) {
-        let mut ping = interval(self.lease_timeout / 4);
+        let mut ping = interval(self.lease.timeout / 4);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let asked;
             let done = tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else { break };
-                    asked = self.freshness.now();
+                    asked = self.lease.freshness.now();
                     // A commit may wait for a synchronous standby, so longer than other answers.
-                    let answer_timeout = self.lease_timeout * 6;
-                    let executed = timeout(answer_timeout, self.execute(command)).await;
-                    executed.unwrap_or(Err(DatabaseError::Silent(answer_timeout)))
+                    let answer_timeout = self.lease.timeout * 6;
+                    answer::within(answer_timeout, self.execute(command)).await
                 }
                 Ok(()) = self.fenced.changed() => {
-                    asked = self.freshness.now();
-                    let named = timeout(self.lease_timeout, self.name_session()).await;
-                    named.unwrap_or(Err(DatabaseError::Silent(self.lease_timeout)))
+                    asked = self.lease.freshness.now();
+                    answer::within(self.lease.timeout, self.name_session()).await
                 }
                 _ = ping.tick() => {
-                    asked = self.freshness.now();
-                    let answer = timeout(self.lease_timeout, self.connection.ping()).await;
-                    match answer {
-                        Ok(pinged) => pinged.map(|()| None).map_err(DatabaseError::from),
-                        Err(_) => Err(DatabaseError::Silent(self.lease_timeout)),
-                    }
+                    asked = self.lease.freshness.now();
+                    let pinged = answer::within(self.lease.timeout, self.lease.connection.ping()).await;
+                    pinged.map(|()| None)
                 }
             };
-            let lost = match done {
-                Ok(recorded) => {
-                    self.freshness.renew(asked);
-                    if let Some(recorded) = recorded
-                        && events.send(Ok(recorded)).await.is_err()
-                    {
-                        break;
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            // If this fails, the session has ended already.
-            drop(events.send(Err(lost.into())).await);
-            return;
+            let is_lost = done.is_err();
+            if !is_lost {
+                self.lease.freshness.renew(asked);
+            }
+            if let Some(event) = done.transpose()
+                && events.send(event).await.is_err()
+            {
+                break;
+            }
+            if is_lost {
+                return;
+            }
         }
-        drop(timeout(Duration::from_secs(1), self.connection.close()).await);
+        drop(timeout(Duration::from_secs(1), self.lease.connection.close()).await);
     }
 
     /// Names the session, so that `pg_stat_activity` shows whether the fence keeps this relay from publishing.
-    async fn name_session(&mut self) -> Result<Option<Recorded>, DatabaseError> {
+    async fn name_session(&mut self) -> sqlx::Result<Option<Recorded>> {
         let is_fenced = *self.fenced.borrow_and_update();
-        let state = if is_fenced { server::FENCED } else { "" };
-        let name = format!("{}{state}", self.name);
-        server::name_session(&mut self.connection, &name).await?;
+        let state = if is_fenced { lock::FENCED } else { "" };
+        let name = format!("{}{state}", self.lease.name);
+        server::name_session(&mut self.lease.connection, &name).await?;
         Ok(None)
     }
 
@@ -146,7 +116,8 @@ impl LeaseTask {
                 }))
             }
             Command::Maintain { settled_below } => {
-                upkeep::maintain(&mut self.connection, &self.retention, settled_below).await?;
+                upkeep::maintain(&mut self.lease.connection, &self.retention, settled_below)
+                    .await?;
                 Ok(None)
             }
         }
@@ -161,13 +132,18 @@ impl LeaseTask {
         checkpoint: &Checkpoint,
         write: &PendingWrites,
     ) -> Result<checkpoint::Recorded, DatabaseError> {
-        let record = checkpoint::record(&mut self.connection, self.lane, checkpoint, write);
+        let record = checkpoint::record(
+            &mut self.lease.connection,
+            self.lease.lane,
+            checkpoint,
+            write,
+        );
         let (recorded, warned) = self.warnings.during(record).await;
         let recorded = recorded?;
         if warned > 0 {
             // A server that runs out of transaction ids sends a warning with each one, and this
             // statement waits for no standby: its warnings are not about replication.
-            let assign = server::assign_xid(&mut self.connection);
+            let assign = server::assign_xid(&mut self.lease.connection);
             let (assigned, usual) = self.warnings.during(assign).await;
             assigned?;
             if warned > usual {
@@ -179,10 +155,16 @@ impl LeaseTask {
 
     /// Deletes old checkpoints, without reading the ones deleted before: while an old transaction
     /// keeps these from being vacuumed, reading them would cost more each time.
-    async fn trim(&mut self, newest: i64) -> Result<(), sqlx::Error> {
+    async fn trim(&mut self, newest: i64) -> sqlx::Result<()> {
         if newest - self.trimmed >= KEPT + TRIM_EVERY {
             let upto = newest - KEPT;
-            checkpoint::trim(&mut self.connection, self.lane, self.trimmed, upto).await?;
+            checkpoint::trim(
+                &mut self.lease.connection,
+                self.lease.lane,
+                self.trimmed,
+                upto,
+            )
+            .await?;
             self.trimmed = upto;
         }
         Ok(())

@@ -10,7 +10,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use crate::{
     config::Retention,
     events,
-    store::sql::{self, segment},
+    store::{DatabaseError, segment, sql},
 };
 
 /// Result of beginning a segment.
@@ -22,64 +22,41 @@ enum Begun {
     Full(i64),
 }
 
-/// The server's answer to one step.
-enum Answer<T> {
-    Done(T),
-    /// Another process holds a lock that the step needs; the next upkeep tries again.
-    Locked,
-    Refused(sqlx::Error),
-}
-
 /// Does what is due and can be done. Fails only if the connection is lost.
 pub(super) async fn maintain(
     connection: &mut PgConnection,
     retention: &Retention,
     settled_below: Position,
-) -> Result<(), sqlx::Error> {
+) -> sqlx::Result<()> {
     let mut refused = None;
     let mut tx = begin(connection).await?;
     let begun = begin_next(&mut tx, retention).await;
-    match end(tx, begun).await? {
-        Answer::Done(Begun::Next(Some(segment))) => events::Rotated { segment }.emit(),
-        Answer::Done(Begun::Full(segment)) => events::RingFull { segment }.emit(),
-        Answer::Done(Begun::NotDue | Begun::Next(None)) | Answer::Locked => {}
-        Answer::Refused(error) => refused = Some(error),
+    match end(tx, begun, &mut refused).await? {
+        Some(Begun::Next(Some(segment))) => events::Rotated { segment }.emit(),
+        Some(Begun::Full(segment)) => events::RingFull { segment }.emit(),
+        Some(Begun::NotDue | Begun::Next(None)) | None => {}
     }
     let keep = retention.keep.as_secs() as i64;
     let mut tx = begin(connection).await?;
     let expirable = segment::expirable(&mut tx, settled_below, keep).await;
-    let expirable = match end(tx, expirable).await? {
-        Answer::Done(expirable) => expirable,
-        Answer::Locked => Vec::new(),
-        Answer::Refused(error) => {
-            refused.get_or_insert(error);
-            Vec::new()
-        }
-    };
+    let expirable = end(tx, expirable, &mut refused).await?;
     // A separate transaction each: no process has to wait for one leaf while the next is emptied.
-    for segment in expirable {
+    for segment in expirable.unwrap_or_default() {
         let mut tx = begin(connection).await?;
         let expired = segment::expire(&mut tx, segment).await;
-        match end(tx, expired).await? {
-            Answer::Done(()) => events::Expired { segment }.emit(),
-            Answer::Locked => {}
-            Answer::Refused(error) => {
-                refused.get_or_insert(error);
-            }
+        if end(tx, expired, &mut refused).await?.is_some() {
+            events::Expired { segment }.emit();
         }
     }
     if let Some(error) = refused {
-        let error = error.into();
-        events::UpkeepRefused { error }.emit();
+        let error = DatabaseError::from(error);
+        events::UpkeepRefused { error: &error }.emit();
     }
     Ok(())
 }
 
 /// Begins the next segment if the current one is old or full enough.
-async fn begin_next(
-    connection: &mut PgConnection,
-    retention: &Retention,
-) -> Result<Begun, sqlx::Error> {
+async fn begin_next(connection: &mut PgConnection, retention: &Retention) -> sqlx::Result<Begun> {
     let current = segment::current(connection).await?;
     if current.age_seconds.is_none() {
         segment::begun(connection, current.segment).await?;
@@ -97,7 +74,7 @@ async fn begin_next(
 }
 
 /// Begins a transaction whose statements wait for no lock.
-async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+async fn begin(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
     let mut tx = connection.begin().await?;
     sqlx::query(segment::LIMIT_LOCK_WAIT)
         .execute(&mut *tx)
@@ -105,11 +82,14 @@ async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres
     Ok(tx)
 }
 
-/// Commits the transaction if its statements succeeded, and rolls it back otherwise.
+/// Commits the transaction if its statements succeeded, and rolls it back otherwise. Returns `None` if another process
+/// holds a lock that the statements need, so that the next upkeep tries again, or if the server refused, and stores the
+/// first refusal.
 async fn end<T>(
     tx: Transaction<'_, Postgres>,
-    done: Result<T, sqlx::Error>,
-) -> Result<Answer<T>, sqlx::Error> {
+    done: sqlx::Result<T>,
+    refused: &mut Option<sqlx::Error>,
+) -> sqlx::Result<Option<T>> {
     let ended = match done {
         Ok(done) => tx.commit().await.map(|()| done),
         Err(error) => {
@@ -121,10 +101,13 @@ async fn end<T>(
         }
     };
     match ended {
-        Ok(done) => Ok(Answer::Done(done)),
+        Ok(done) => Ok(Some(done)),
         // lock not available
-        Err(error) if sql::state(&error).as_deref() == Some("55P03") => Ok(Answer::Locked),
-        Err(error) if error.as_database_error().is_some() => Ok(Answer::Refused(error)),
+        Err(error) if sql::state(&error).as_deref() == Some("55P03") => Ok(None),
+        Err(error) if error.as_database_error().is_some() => {
+            refused.get_or_insert(error);
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

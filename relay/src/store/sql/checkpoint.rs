@@ -1,7 +1,8 @@
 //! Statements on `outbox.checkpoint`, and on the parked rows that are recorded together with a checkpoint.
 
+use super::server;
 use relay_core::{
-    capture::{Floors, Pair, Position, Snapshot},
+    capture::{Floors, Pair, Position},
     checkpoint::{Checkpoint, Unfinished},
     identity::Identity,
     publish::{Due, Park, PendingWrites},
@@ -92,23 +93,16 @@ pub(crate) struct Recorded {
 pub(crate) async fn latest(
     connection: &mut PgConnection,
     lane: i16,
-) -> Result<Option<(i64, Checkpoint)>, sqlx::Error> {
-    let Some(row) = sqlx::query(LATEST)
-        .bind(lane)
-        .fetch_optional(connection)
-        .await?
-    else {
+) -> sqlx::Result<Option<(i64, Checkpoint)>> {
+    let query = sqlx::query(LATEST).bind(lane);
+    let Some(row) = query.fetch_optional(connection).await? else {
         return Ok(None);
-    };
-    let snapshot = |text: &str| {
-        text.parse::<Snapshot>()
-            .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))
     };
     let watermark: Option<Position> = row.try_get(7)?;
     let frame: Option<&str> = row.try_get(5)?;
     let unfinished = match (frame, row.try_get(6)?, watermark) {
-        (Some(frame), Some(upper), Some(watermark)) => Some(Unfinished {
-            to: snapshot(frame)?,
+        (Some(_), Some(upper), Some(watermark)) => Some(Unfinished {
+            to: server::read_snapshot(&row, 5)?,
             upper,
             watermark,
         }),
@@ -118,23 +112,18 @@ pub(crate) async fn latest(
     let xids: Vec<i64> = row.try_get(9)?;
     let positions: Vec<Position> = row.try_get(10)?;
     let pairs = xids.into_iter().zip(positions);
+    let pairs = pairs.map(|(xid, position)| (xid as u64, position));
+    let pairs = pairs.map(|(xid, position)| Pair { xid, position });
     let checkpoint = Checkpoint {
         identity: Identity {
             system_identifier: row.try_get(1)?,
             database_oid: row.try_get(2)?,
             timeline: row.try_get(3)?,
         },
-        delivered: snapshot(row.try_get(4)?)?,
+        delivered: server::read_snapshot(&row, 4)?,
         unfinished,
         walk: anchor.map(|anchor| (anchor, watermark.unwrap_or(0))),
-        floors: Floors::from_pairs(
-            pairs
-                .map(|(xid, position)| Pair {
-                    xid: xid as u64,
-                    position,
-                })
-                .collect(),
-        ),
+        floors: Floors::from_pairs(pairs.collect()),
     };
     Ok(Some((row.try_get(0)?, checkpoint)))
 }
@@ -144,7 +133,7 @@ pub(crate) async fn record(
     lane: i16,
     checkpoint: &Checkpoint,
     write: &PendingWrites,
-) -> Result<Recorded, sqlx::Error> {
+) -> sqlx::Result<Recorded> {
     let unfinished = checkpoint.unfinished.as_ref();
     let (anchor, walked) = checkpoint.walk.unzip();
     let pairs = checkpoint.floors.pairs();
@@ -163,11 +152,11 @@ pub(crate) async fn record(
         .bind(pairs.iter().map(|pair| pair.position).collect::<Vec<_>>());
     let query = if alone { query } else { bind(query, write) };
     let (id, xid, locked) = query.fetch_one(connection).await?;
-    let xid = xid
-        .parse()
-        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))?;
-    let locked = locked.unwrap_or_default();
-    Ok(Recorded { id, xid, locked })
+    Ok(Recorded {
+        id,
+        xid: server::read_xid(&xid)?,
+        locked: locked.unwrap_or_default(),
+    })
 }
 
 type Query<'q> = QueryAs<'q, Postgres, (i64, String, Option<Vec<Position>>), PgArguments>;
@@ -198,7 +187,7 @@ pub(crate) async fn record_alone(
     connection: &mut PgConnection,
     lane: i16,
     checkpoint: &Checkpoint,
-) -> Result<(), sqlx::Error> {
+) -> sqlx::Result<()> {
     let mut tx = connection.begin().await?;
     sqlx::query(CLEAR).bind(lane).execute(&mut *tx).await?;
     record(&mut tx, lane, checkpoint, &PendingWrites::default()).await?;
@@ -210,14 +199,9 @@ pub(crate) async fn trim(
     lane: i16,
     above: i64,
     upto: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(TRIM)
-        .bind(lane)
-        .bind(above)
-        .bind(upto)
-        .execute(connection)
-        .await?;
-    Ok(())
+) -> sqlx::Result<()> {
+    let query = sqlx::query(TRIM).bind(lane).bind(above).bind(upto);
+    query.execute(connection).await.map(drop)
 }
 
 fn column<'a, T>(rows: &'a [Park], value: impl Fn(&'a Park) -> T) -> Vec<T> {

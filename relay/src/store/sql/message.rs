@@ -13,11 +13,11 @@ use relay_core::{
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
-    message::Message,
-    store::sql::{
-        pg_timestamp::PgTimestamp,
+    store::{
+        PgTimestamp, StoredMessage,
         row_decode::{self, DecodedRow},
     },
+    transport::Message,
 };
 
 // Counts at most 100,000 rows, so that a huge backlog does not make the statement expensive.
@@ -61,11 +61,11 @@ macro_rules! expires_in {
         )
     };
 }
-pub(super) use expires_in;
+pub(in crate::store::sql) use expires_in;
 
 /// Returns `true` if the table holds rows written by transactions of another server, with ids that this server has
 /// not reached yet: no snapshot shows them as committed.
-pub(crate) async fn from_ahead(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(crate) async fn from_ahead(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(FROM_AHEAD).fetch_one(connection).await
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn read(
     row: &PgRow,
     payload: Vec<u8>,
     texts: &mut Texts,
-) -> Result<Row<Message>, sqlx::Error> {
+) -> sqlx::Result<Row<StoredMessage>> {
     // Unchecked: the statements fix the columns and their types, and a check of each value cost more than reading
     // it.
     let position: Position = row.try_get_unchecked(0)?;
@@ -114,18 +114,19 @@ pub(crate) fn read(
         row.try_get_unchecked(11)?,
     );
     let expires_in: Option<f64> = row.try_get_unchecked(10)?;
-    let message = Message {
-        position,
-        message_id: row.try_get_unchecked(1)?,
-        topic: Arc::clone(&topic),
-        key: key.clone(),
-        type_name: texts.type_name.of(row.try_get_unchecked(4)?),
-        content_type: texts.content_type.of(row.try_get_unchecked(5)?),
-        headers,
-        occurred_at,
+    let message = StoredMessage {
+        message: Message {
+            message_id: row.try_get_unchecked(1)?,
+            topic: Arc::clone(&topic),
+            key: key.clone(),
+            type_name: texts.type_name.of(row.try_get_unchecked(4)?),
+            content_type: texts.content_type.of(row.try_get_unchecked(5)?),
+            headers,
+            occurred_at,
+            payload,
+        },
         deliver_after,
         expires: expires_in.and_then(from_now),
-        payload,
         unreadable,
     };
     let has_expired = expires_in.is_some_and(|seconds| seconds <= 0.0);
@@ -135,7 +136,7 @@ pub(crate) fn read(
         (false, true) if message.unreadable.is_none() => Disposition::Scheduled,
         (false, _) => Disposition::Due,
     };
-    let bytes = message.bytes();
+    let bytes = message.message.bytes();
     // A message with `deliver_after` is outside the order of its key, also once it is due.
     let key = key.filter(|_| message.deliver_after.is_none());
     Ok(Row {
@@ -161,7 +162,7 @@ pub(crate) async fn waiting(
     above: Position,
     from_xid: u64,
     running: &[u64],
-) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
+) -> sqlx::Result<(i64, Option<PgTimestamp>)> {
     sqlx::query_as(WAITING)
         .bind(above)
         .bind(lane)
@@ -176,7 +177,7 @@ pub(crate) async fn waiting_below(
     connection: &mut PgConnection,
     lane: i16,
     frame: &Unfinished,
-) -> Result<(i64, Option<PgTimestamp>), sqlx::Error> {
+) -> sqlx::Result<(i64, Option<PgTimestamp>)> {
     let running = frame.to.running().iter().map(ToString::to_string);
     sqlx::query_as(BELOW)
         .bind(frame.watermark)

@@ -26,10 +26,13 @@ macro_rules! leaves {
 }
 
 pub(crate) mod checkpoint;
+pub(crate) mod lock;
 pub(crate) mod message;
+pub(crate) mod migration;
 pub(crate) mod page;
 pub(crate) mod parked;
 pub(crate) mod pg_timestamp;
+pub(crate) mod rights;
 pub(crate) mod row_decode;
 pub(crate) mod segment;
 pub(crate) mod server;

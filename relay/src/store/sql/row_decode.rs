@@ -3,22 +3,20 @@
 //! Any SQL client may write a row, and the server stores more than a message can carry, such as numbers of
 //! any length and infinite times. Such a row can never be published, and must not stop other rows.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use outbox::Headers;
 
-use crate::store::sql::pg_timestamp::PgTimestamp;
+use crate::store::PgTimestamp;
 
 /// Version byte at the start of the binary format of `jsonb` (PostgreSQL's `jsonb_send`).
 const JSONB: u8 = 1;
 
 /// Reason why a row can never become a message.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     /// The headers hold a number or a nesting that JSON allows and the parser does not.
     #[error("its headers cannot be read: {0}")]
-    Headers(Arc<serde_json::Error>),
+    Headers(serde_json::Error),
     /// A time lies outside the range that a message can carry.
     #[error("its {column} is {time}; a message has a time of the years 1 to 9999")]
     Time {
@@ -47,7 +45,7 @@ pub(crate) fn read(
 ) -> DecodedRow {
     let mut unreadable = None;
     let headers = read_headers(headers).unwrap_or_else(|error| {
-        unreadable = Some(Unreadable::Headers(Arc::new(error)));
+        unreadable = Some(Unreadable::Headers(error));
         Headers::new()
     });
     let column = |column, time| Some(Unreadable::Time { column, time });

@@ -106,7 +106,7 @@ pub(crate) struct Current {
 }
 
 /// Returns the settings of the sequence that hands out positions.
-pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, sqlx::Error> {
+pub(crate) async fn sequence(connection: &mut PgConnection) -> sqlx::Result<Settings> {
     let (cache, increment, cycles) = sqlx::query_as(SEQUENCE).fetch_one(connection).await?;
     Ok(Settings {
         cache,
@@ -116,7 +116,7 @@ pub(crate) async fn sequence(connection: &mut PgConnection) -> Result<Settings, 
 }
 
 /// Returns the highest position of a stored row, or 0.
-pub(crate) async fn highest(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+pub(crate) async fn highest(connection: &mut PgConnection) -> sqlx::Result<Position> {
     sqlx::query_scalar(HIGHEST).fetch_one(connection).await
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn highest(connection: &mut PgConnection) -> Result<Position, s
 pub(crate) async fn next_is_empty(
     connection: &mut PgConnection,
     position: Position,
-) -> Result<bool, sqlx::Error> {
+) -> sqlx::Result<bool> {
     sqlx::query_scalar(IS_EMPTY)
         .bind((segment_of(position) + 1) % RING)
         .fetch_one(connection)
@@ -134,20 +134,17 @@ pub(crate) async fn next_is_empty(
 /// Returns the number of positions that more than one row has, and the lowest of them.
 pub(crate) async fn taken_twice(
     connection: &mut PgConnection,
-) -> Result<(i64, Option<Position>), sqlx::Error> {
+) -> sqlx::Result<(i64, Option<Position>)> {
     sqlx::query_as(TAKEN_TWICE).fetch_one(connection).await
 }
 
 /// Moves the sequence to a position, as if the position had been handed out.
-pub(crate) async fn advance(
-    connection: &mut PgConnection,
-    position: Position,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn advance(connection: &mut PgConnection, position: Position) -> sqlx::Result<()> {
     let query = sqlx::query(ADVANCE).bind(position);
     query.execute(connection).await.map(drop)
 }
 
-pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sqlx::Error> {
+pub(crate) async fn current(connection: &mut PgConnection) -> sqlx::Result<Current> {
     let (last, age_seconds): (Position, Option<i64>) =
         sqlx::query_as(CURRENT).fetch_one(connection).await?;
     let segment = segment_of(last);
@@ -159,7 +156,7 @@ pub(crate) async fn current(connection: &mut PgConnection) -> Result<Current, sq
 }
 
 /// Records the start of a segment that has begun without a row.
-pub(crate) async fn begun(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
+pub(crate) async fn begun(connection: &mut PgConnection, segment: i64) -> sqlx::Result<()> {
     let query = sqlx::query(BEGUN).bind(segment);
     query.execute(connection).await.map(drop)
 }
@@ -169,7 +166,7 @@ pub(crate) async fn expirable(
     connection: &mut PgConnection,
     settled_below: Position,
     keep_seconds: i64,
-) -> Result<Vec<i64>, sqlx::Error> {
+) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(EXPIRABLE)
         .bind(settled_below)
         .bind(keep_seconds)
@@ -181,7 +178,7 @@ pub(crate) async fn expirable(
 pub(crate) async fn next_is_free(
     connection: &mut PgConnection,
     segment: i64,
-) -> Result<bool, sqlx::Error> {
+) -> sqlx::Result<bool> {
     let taken: bool = sqlx::query_scalar(IS_TAKEN)
         .bind(segment)
         .bind((segment + 1) % RING)
@@ -191,10 +188,7 @@ pub(crate) async fn next_is_free(
 }
 
 /// Moves the sequence to the start of the next segment; returns `false` if it has left `segment` already.
-pub(crate) async fn rotate(
-    connection: &mut PgConnection,
-    segment: i64,
-) -> Result<bool, sqlx::Error> {
+pub(crate) async fn rotate(connection: &mut PgConnection, segment: i64) -> sqlx::Result<bool> {
     let done = sqlx::query(ROTATE)
         .bind(segment)
         .bind(segment_end(segment) + 1)
@@ -208,7 +202,7 @@ pub(crate) async fn rotate(
 ///
 /// The leaf may hold a later segment already, which took it without a rotation, if the tables were copied into those
 /// of another outbox. Then only the segment's row is deleted: the segment has no rows in the leaf.
-pub(crate) async fn expire(connection: &mut PgConnection, segment: i64) -> Result<(), sqlx::Error> {
+pub(crate) async fn expire(connection: &mut PgConnection, segment: i64) -> sqlx::Result<()> {
     let leaf = (segment % RING) as usize;
     // Before the leaf is locked: if another session blocks this statement, no producer waits for the leaf.
     let forget = sqlx::query(FORGET).bind(segment);

@@ -1,14 +1,11 @@
-//! Statements about the server and its sessions: identity, snapshots, the log, the lease's lock and settings.
+//! Statements about the server and its sessions: identity, snapshots, the log and settings.
 
 use chrono::{DateTime, Utc};
 use relay_core::{
     capture::{InvalidSnapshot, Position, Snapshot},
     identity::Identity,
 };
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
-
-/// Class of the advisory locks that serve as leases; the object is the lane.
-pub(crate) const LOCK_CLASS: i32 = 0x706f_7374;
+use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow};
 
 pub(crate) const IDENTITY: &str = "
 SELECT s.system_identifier, d.oid::bigint,
@@ -43,23 +40,12 @@ pub(crate) const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
 pub(crate) const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
 
-pub(crate) const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
+pub(crate) const NOW: &str = "SELECT clock_timestamp()";
 
-pub(crate) const HOLDS_LOCK: &str = "
-SELECT NOT pg_is_in_recovery() AND EXISTS (
-    SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-    WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
-      AND l.classid = $1::integer::oid AND l.objid = $2::integer::oid AND l.objsubid = 2
-      AND l.pid = $3)";
+/// Gives a session for the lease the lock timeout of the sessions of commands.
+pub(crate) const LIMIT_LOCK_WAIT: &str = "SET lock_timeout = '10s'";
 
 pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
-
-// PostgreSQL shows a session's name to all users, and its address and start time only to the session's user.
-pub(crate) const LEASE_HOLDER: &str = "
-SELECT a.application_name, host(a.client_addr), a.backend_start
-FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
-WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
-  AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
 
 pub(crate) const NAME_SESSION: &str = "SELECT set_config('application_name', $1, false)";
 
@@ -68,11 +54,11 @@ pub(crate) const BACKEND_PID: &str = "SELECT pg_backend_pid()";
 // Checks the start-up options, which a pooler may be configured to ignore. The search_path is one of them: this is the
 // only statement that runs before it is checked, so every name in it is qualified.
 pub(crate) const IN_FORCE: &str = "
-SELECT pg_catalog.current_setting('plan_cache_mode'), s.setting,
-       pg_catalog.current_setting('server_encoding'),
-       pg_catalog.current_setting('client_min_messages'),
-       pg_catalog.current_setting('default_transaction_read_only'),
-       pg_catalog.current_setting('search_path')
+SELECT pg_catalog.current_setting('plan_cache_mode') AS plans, s.setting AS silence,
+       pg_catalog.current_setting('server_encoding') AS encoding,
+       pg_catalog.current_setting('client_min_messages') AS messages,
+       pg_catalog.current_setting('default_transaction_read_only') AS reads_only,
+       pg_catalog.current_setting('search_path') AS search_path
 FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'idle_session_timeout'";
 
 pub(crate) const ASSIGN_XID: &str = "SELECT pg_current_xact_id()::text";
@@ -114,7 +100,7 @@ pub(crate) struct Look {
 
 impl Look {
     /// Reads the five columns of [`LOOK`], starting at column `first`.
-    pub(crate) fn read(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &PgRow, first: usize) -> sqlx::Result<Self> {
         Ok(Self {
             snapshot: read_snapshot(row, first)?,
             inserted: row.try_get(first + 1)?,
@@ -125,32 +111,33 @@ impl Look {
     }
 }
 
-fn read_snapshot(row: &PgRow, column: usize) -> Result<Snapshot, sqlx::Error> {
+/// Reads a snapshot as text.
+pub(crate) fn read_snapshot(row: &PgRow, column: usize) -> sqlx::Result<Snapshot> {
     let snapshot = row.try_get::<&str, _>(column)?.parse();
     snapshot.map_err(|invalid: InvalidSnapshot| sqlx::Error::Decode(Box::new(invalid)))
 }
 
 /// Returns the subscriptions that copy rows of the outbox from another server.
-pub(crate) async fn subscribed(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+pub(crate) async fn subscribed(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(SUBSCRIBED).fetch_all(connection).await
 }
 
 /// Returns a snapshot. For users who may not read the sequence, as [`LOOK`] does.
-pub(crate) async fn snapshot(connection: &mut PgConnection) -> Result<Snapshot, sqlx::Error> {
+pub(crate) async fn snapshot(connection: &mut PgConnection) -> sqlx::Result<Snapshot> {
     let row = sqlx::query(SNAPSHOT).fetch_one(connection).await?;
     read_snapshot(&row, 0)
 }
 
-pub(crate) async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
+pub(crate) async fn look(connection: &mut PgConnection) -> sqlx::Result<Look> {
     let row = sqlx::query(LOOK).fetch_one(connection).await?;
     Look::read(&row, 0)
 }
 
-pub(crate) async fn flushed(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+pub(crate) async fn flushed(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar(FLUSHED).fetch_one(connection).await
 }
 
-pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, sqlx::Error> {
+pub(crate) async fn identity(connection: &mut PgConnection) -> sqlx::Result<Identity> {
     let (system_identifier, database_oid, timeline) =
         sqlx::query_as(IDENTITY).fetch_one(connection).await?;
     Ok(Identity {
@@ -161,7 +148,7 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
 }
 
 /// Settings of a session, as the server reports them.
-#[derive(Debug)]
+#[derive(Debug, FromRow)]
 pub(crate) struct InForce {
     /// `plan_cache_mode`.
     pub(crate) plans: String,
@@ -172,105 +159,54 @@ pub(crate) struct InForce {
     /// `client_min_messages`.
     pub(crate) messages: String,
     /// `default_transaction_read_only`.
-    pub(crate) reads_only: bool,
+    pub(crate) reads_only: String,
     /// `search_path`.
     pub(crate) search_path: String,
 }
 
 /// Returns the settings of this session.
-pub(crate) async fn in_force(connection: &mut PgConnection) -> Result<InForce, sqlx::Error> {
+pub(crate) async fn in_force(connection: &mut PgConnection) -> sqlx::Result<InForce> {
     // A simple query: behind a pooler, a prepared statement or one in two requests could fail before the settings
     // show the pooler.
-    let row = sqlx::raw_sql(IN_FORCE).fetch_one(connection).await?;
-    Ok(InForce {
-        plans: row.try_get(0)?,
-        silence: row.try_get(1)?,
-        encoding: row.try_get(2)?,
-        messages: row.try_get(3)?,
-        reads_only: row.try_get::<&str, _>(4)? == "on",
-        search_path: row.try_get(5)?,
-    })
+    InForce::from_row(&sqlx::raw_sql(IN_FORCE).fetch_one(connection).await?)
 }
 
-pub(crate) async fn in_recovery(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(crate) async fn in_recovery(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(IN_RECOVERY).fetch_one(connection).await
 }
 
+/// Returns the time by the database's clock.
+pub(crate) async fn now(connection: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar(NOW).fetch_one(connection).await
+}
+
+/// Limits the waits for locks of a session that may hold the lease, as those of other commands are.
+pub(crate) async fn limit_lock_wait(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(LIMIT_LOCK_WAIT)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Assigns and returns a transaction id. The transaction writes nothing, so its commit waits for nothing.
-pub(crate) async fn assign_xid(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar(ASSIGN_XID).fetch_one(connection).await
+pub(crate) async fn assign_xid(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let xid: String = sqlx::query_scalar(ASSIGN_XID).fetch_one(connection).await?;
+    read_xid(&xid)
 }
 
-pub(crate) async fn try_lock(
-    connection: &mut PgConnection,
-    lane: i16,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(TRY_LOCK)
-        .bind(LOCK_CLASS)
-        .bind(i32::from(lane))
-        .fetch_one(connection)
-        .await
-}
-
-/// Returns `true` if this connection leads to a primary on which the backend `pid` holds the lane's lease.
-pub(crate) async fn holds_lock(
-    connection: &mut PgConnection,
-    lane: i16,
-    pid: i32,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(HOLDS_LOCK)
-        .bind(LOCK_CLASS)
-        .bind(i32::from(lane))
-        .bind(pid)
-        .fetch_one(connection)
-        .await
-}
-
-/// Suffix of the name of the lease's session while another connection holds the fence at the broker.
-pub(crate) const FENCED: &str = " fenced";
-
-/// A relay's session that holds a lease.
-#[derive(Debug)]
-pub(crate) struct LeaseHolder {
-    /// Name of the session: lane, host and process.
-    pub(crate) name: String,
-    /// `true` while another connection holds the fence at the broker.
-    pub(crate) fenced: bool,
-    pub(crate) address: Option<String>,
-    pub(crate) since: Option<DateTime<Utc>>,
-}
-
-/// Returns the session that holds the lane's lease.
-pub(crate) async fn lease_holder(
-    connection: &mut PgConnection,
-    lane: i16,
-) -> Result<Option<LeaseHolder>, sqlx::Error> {
-    let holder: Option<(String, _, _)> = sqlx::query_as(LEASE_HOLDER)
-        .bind(LOCK_CLASS)
-        .bind(i32::from(lane))
-        .fetch_optional(connection)
-        .await?;
-    Ok(holder.map(|(session, address, since)| {
-        let name = session.strip_suffix(FENCED);
-        LeaseHolder {
-            fenced: name.is_some(),
-            name: name.unwrap_or(&session).to_owned(),
-            address,
-            since,
-        }
-    }))
+/// Reads a transaction id of 64 bits, for which sqlx has no type.
+pub(crate) fn read_xid(xid: &str) -> sqlx::Result<u64> {
+    xid.parse()
+        .map_err(|invalid| sqlx::Error::Decode(Box::new(invalid)))
 }
 
 /// Renames this session in the list of sessions.
-pub(crate) async fn name_session(
-    connection: &mut PgConnection,
-    name: &str,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn name_session(connection: &mut PgConnection, name: &str) -> sqlx::Result<()> {
     let named = sqlx::query(NAME_SESSION).bind(name);
     named.execute(connection).await.map(drop)
 }
 
-pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+pub(crate) async fn backend_pid(connection: &mut PgConnection) -> sqlx::Result<i32> {
     sqlx::query_scalar(BACKEND_PID).fetch_one(connection).await
 }
 
@@ -278,7 +214,7 @@ pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sq
 pub(crate) async fn open_before(
     connection: &mut PgConnection,
     xid: u64,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(OPEN_BEFORE)
         .bind(xid.to_string())
         .fetch_all(connection)

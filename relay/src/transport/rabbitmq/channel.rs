@@ -8,8 +8,7 @@ use relay_core::publish::Outcome;
 use super::requests::route_down;
 use crate::{
     config::Amqp,
-    message::Message,
-    transport::{BrokerError, Channel, Loss},
+    transport::{BrokerError, Channel, Loss, Message},
 };
 
 /// A channel with publisher confirms.

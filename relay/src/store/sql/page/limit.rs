@@ -2,8 +2,6 @@
 
 use relay_core::publish::Row;
 
-use crate::message::Message;
-
 /// Size limits of a page, and the number of rows to request, estimated from the last page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLimit {
@@ -36,7 +34,7 @@ impl PageLimit {
 
     /// Sets the number of rows to request from a page's average size, so that bodies of up to twice the average are
     /// read together with their rows.
-    pub(crate) fn learn(&mut self, page: &[Row<Message>]) {
+    pub(crate) fn learn<M>(&mut self, page: &[Row<M>]) {
         let bytes: usize = page.iter().map(|row| row.bytes).sum();
         if let Some(average) = (bytes as i64).checked_div(page.len() as i64) {
             self.asked = (self.bytes / (2 * average).max(1)).clamp(1, self.rows);
@@ -44,7 +42,7 @@ impl PageLimit {
     }
 
     /// Returns `true` if a page reached one of the limits, so that more rows may follow.
-    pub(crate) fn is_reached_by<'a>(self, rows: impl Iterator<Item = &'a Row<Message>>) -> bool {
+    pub(crate) fn is_reached_by<'a, M: 'a>(self, rows: impl Iterator<Item = &'a Row<M>>) -> bool {
         let (count, bytes) = rows.fold((0, 0), |(count, bytes), row| {
             (count + 1, bytes + row.bytes as i64)
         });
@@ -55,17 +53,16 @@ impl PageLimit {
 #[cfg(test)]
 mod tests {
     use super::PageLimit;
-    use crate::message::{Message, tests::message};
     use relay_core::publish::{Disposition, Row};
 
-    fn row(bytes: usize) -> Row<Message> {
+    fn row(bytes: usize) -> Row<()> {
         Row {
             position: 1,
             key: None,
             topic: "t".into(),
             bytes,
             disposition: Disposition::Due,
-            message: message(bytes),
+            message: (),
         }
     }
 
@@ -79,7 +76,7 @@ mod tests {
         assert_eq!((limit.asked(), limit.largest()), (2, 2_000_000));
         limit.learn(&[row(50_000_000)]);
         assert_eq!((limit.asked(), limit.largest()), (1, 4_000_000));
-        limit.learn(&[]);
+        limit.learn::<()>(&[]);
         assert_eq!(limit.asked(), 1);
         limit.learn(&[row(0)]);
         assert_eq!(limit.asked(), 1_000);

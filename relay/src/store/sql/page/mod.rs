@@ -23,7 +23,7 @@ pub(crate) async fn look_and_page(
     frontier: &Frontier,
     lane: i16,
     limit: PageLimit,
-) -> Result<(Look, PageRows), sqlx::Error> {
+) -> sqlx::Result<(Look, PageRows)> {
     let page = frontier.likely_page();
     let statements = if frontier.stragglers().is_empty() {
         LOOK_AND_NEW_PAGE
@@ -58,7 +58,7 @@ pub(crate) async fn page(
     page: Page,
     lane: i16,
     limit: PageLimit,
-) -> Result<PageRows, sqlx::Error> {
+) -> sqlx::Result<PageRows> {
     let frontier = frame.frontier();
     let query = if frame.is_walk() {
         sqlx::query(WALK_PAGE[page.leaf()])

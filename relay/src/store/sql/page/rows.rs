@@ -8,9 +8,9 @@ use relay_core::{
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{BODIES, PageLimit};
-use crate::{
-    message::Message,
-    store::sql::message::{self, Texts},
+use crate::store::{
+    StoredMessage,
+    message::{self, Texts},
 };
 
 /// Number of columns of a row; the columns of a look follow.
@@ -23,7 +23,7 @@ const BODY_BYTES: usize = 12;
 /// Rows of a page; `full` is `true` if more rows may follow.
 #[derive(Debug)]
 pub(crate) struct PageRows {
-    pub(crate) rows: Vec<Row<Message>>,
+    pub(crate) rows: Vec<Row<StoredMessage>>,
     pub(crate) full: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct PageRows {
 #[derive(Debug)]
 pub(super) struct Incoming {
     limit: PageLimit,
-    rows: Vec<Row<Message>>,
+    rows: Vec<Row<StoredMessage>>,
     texts: Texts,
     /// Size of all rows in bytes, including bodies that are not fetched yet.
     bytes: i64,
@@ -51,7 +51,7 @@ impl Incoming {
     }
 
     /// Adds a row, unless the page is full already.
-    pub(super) fn read(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+    pub(super) fn read(&mut self, row: &PgRow) -> sqlx::Result<()> {
         if self.is_full() {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Incoming {
         mut self,
         connection: &mut PgConnection,
         page: Page,
-    ) -> Result<PageRows, sqlx::Error> {
+    ) -> sqlx::Result<PageRows> {
         let full = self.is_full();
         debug_assert!(self.rows.is_sorted_by_key(|row| row.position));
         if !self.without_body.is_empty() {
@@ -90,7 +90,7 @@ impl Incoming {
                 let row = &mut self.rows[index];
                 match bodies.try_next().await? {
                     Some((position, body)) if position == row.position => {
-                        row.message.payload = body;
+                        row.message.message.payload = body;
                     }
                     _ => return Err(gone(row.position)),
                 }

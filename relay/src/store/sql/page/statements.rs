@@ -10,7 +10,7 @@
 
 use relay_core::capture::RING;
 
-use crate::store::sql::{message::expires_in, server::look_statement};
+use crate::store::{message::expires_in, server::look_statement};
 
 // The columns that `message::read` expects, and the body's size. Bodies larger than the argument are NULL and
 // fetched later, to limit a page's memory. The server knows the size of a body without reading the body.

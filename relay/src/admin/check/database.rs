@@ -1,5 +1,6 @@
 //! Checks of the database: it can be reached, it is migrated, and the user has the privileges that a relay needs.
 
+use postroom_message::errors::chain;
 use relay_core::{
     checkpoint::Checkpoint,
     identity::{Identity, Recognised},
@@ -8,38 +9,33 @@ use relay_core::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Finding, foreign, note, privileges};
+use super::{Finding, note};
 use crate::{
-    cli::config_args::{ANSWER_TIMEOUT, set_lock_timeout},
+    admin::ANSWER_TIMEOUT,
     config::Config,
-    error::RelayError,
     store::{
-        answer,
-        database::{self, DatabaseError, Purpose},
-        lease::LANE,
-        sql::{checkpoint, message, segment, server},
+        self, DatabaseError, LANE, Purpose, answer, checkpoint, message, rights, segment, server,
     },
 };
 
 /// Checks the database; returns its identity if it could be read.
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
-    let url = note(findings, "database url", config.database_url(), |url| {
-        url.to_string()
-    })?;
+    let url = config.database_url();
+    let shown = url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let url = note(findings, "database url", url, shown)?;
     let purpose = Purpose::Lease {
         timeout: config.lease.timeout,
     };
-    let connected = database::connect(url, purpose, "postroom-relay check").await;
-    let detail = |_: &PgConnection| "reached, a primary, no pooler in between".to_owned();
+    let connected = store::connect(url, purpose, "postroom-relay check").await;
+    let detail = "reached, a primary, no pooler in between";
     let mut connection = note(findings, "database", connected, detail)?;
     let mut identity = None;
     let looked = async {
         identity = Some(server::identity(&mut connection).await?);
         look(&mut connection, findings).await
     };
-    let looked = answer::within(ANSWER_TIMEOUT, looked).await;
-    if looked.is_err() {
-        note(findings, "database", looked, |()| String::new());
+    if let Err(error) = answer::within(ANSWER_TIMEOUT, looked).await {
+        findings.push(Finding::new("database", false, chain(&error)));
     }
     identity
 }
@@ -50,46 +46,33 @@ async fn look(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,
 ) -> Result<(), DatabaseError> {
-    set_lock_timeout(connection).await?;
+    server::limit_lock_wait(connection).await?;
     let schema = outbox::schema::check(connection).await;
-    let version = |(): &()| format!("version {}", migrations::SCHEMA_VERSION);
+    let version = format!("version {}", migrations::SCHEMA_VERSION);
     if note(findings, "schema", schema, version).is_none() {
         return Ok(());
     }
-    match sqlx::query_scalar::<_, String>(privileges::MISSING)
-        .fetch_all(&mut *connection)
-        .await
-    {
-        Ok(missing) => findings.push(Finding::new(
-            "privileges",
-            missing.is_empty(),
-            if missing.is_empty() {
-                "all granted".to_owned()
-            } else {
-                format!(
-                    "missing: {}; GRANT outbox_relay to this user",
-                    missing.join("; ")
-                )
-            },
-        )),
+    let missing = match rights::missing(connection).await {
+        Ok(missing) => missing,
         Err(error) => {
-            note(findings, "privileges", Err::<(), _>(error), |()| {
-                String::new()
-            });
+            findings.push(Finding::new("privileges", false, chain(&error)));
             return Ok(());
         }
-    }
+    };
+    let detail = if missing.is_empty() {
+        "all granted".to_owned()
+    } else {
+        let missing = missing.join("; ");
+        format!("missing: {missing}; GRANT outbox_relay to this user")
+    };
+    findings.push(Finding::new("privileges", missing.is_empty(), detail));
     let written = write(connection).await;
-    note(findings, "writing", written, |()| {
-        "recorded, and taken back".to_owned()
-    });
+    note(findings, "writing", written, "recorded, and taken back");
     check_identity(connection, findings).await;
     let sequence = check_sequence(connection).await;
-    note(findings, "sequence", sequence, |()| {
-        "positions are handed out in order".to_owned()
-    });
-    foreign::check(connection, findings).await?;
-    Ok(())
+    let detail = "positions are handed out in order";
+    note(findings, "sequence", sequence, detail);
+    check_foreign(connection, findings).await
 }
 
 /// Records a checkpoint as a relay does, in a transaction that is rolled back.
@@ -101,7 +84,7 @@ async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     Ok(tx.rollback().await?)
 }
 
-async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError> {
+async fn check_sequence(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     segment::sequence(connection).await?.check()?;
     let here = server::identity(connection).await?;
     let now = server::snapshot(connection).await?;
@@ -116,6 +99,26 @@ async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError>
     }
     let stands = server::look(connection).await?.upper;
     Ok(sequence::check_position(stands, known)?)
+}
+
+/// Adds a warning if other roles could run code in sessions of this database.
+async fn check_foreign(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), DatabaseError> {
+    let found = rights::foreign(connection).await?;
+    if !found.is_empty() {
+        let (what, cure): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        findings.push(Finding::warning(
+            "foreign objects",
+            format!(
+                "code of others could run in sessions of this database: {}. To end that: {}",
+                what.join(", "),
+                cure.join("; ")
+            ),
+        ));
+    }
+    Ok(())
 }
 
 async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Finding>) {
@@ -139,12 +142,9 @@ async fn check_identity(connection: &mut PgConnection, findings: &mut Vec<Findin
             },
         })
     };
-    match looked.await {
-        Ok((ok, detail)) => findings.push(Finding::new("checkpoint", ok, detail.to_owned())),
-        Err(error) => {
-            note(findings, "checkpoint", Err::<(), _>(error), |()| {
-                String::new()
-            });
-        }
-    }
+    let (ok, detail) = match looked.await {
+        Ok((ok, detail)) => (ok, detail.to_owned()),
+        Err(error) => (false, chain(&error)),
+    };
+    findings.push(Finding::new("checkpoint", ok, detail));
 }

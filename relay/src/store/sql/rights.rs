@@ -1,12 +1,37 @@
-//! Check for rights of other roles that let them place code where sessions of a service, an operator or the relay run
-//! it.
+//! Statements about the rights of this user and of other roles.
 
 use sqlx::PgConnection;
 
-use super::Finding;
+/// One row for each privilege that the relay needs and the session's user lacks.
+pub(crate) const MISSING: &str = "
+SELECT p.what FROM (VALUES
+    ('USAGE on schema outbox', has_schema_privilege('outbox', 'USAGE')),
+    ('SELECT on outbox.message', has_table_privilege('outbox.message', 'SELECT')),
+    ('SELECT, INSERT, DELETE on outbox.checkpoint',
+     has_table_privilege('outbox.checkpoint', 'SELECT') AND
+     has_table_privilege('outbox.checkpoint', 'INSERT') AND
+     has_table_privilege('outbox.checkpoint', 'DELETE')),
+    ('SELECT, INSERT, UPDATE, DELETE on outbox.parked',
+     has_table_privilege('outbox.parked', 'SELECT') AND
+     has_table_privilege('outbox.parked', 'INSERT') AND
+     has_table_privilege('outbox.parked', 'UPDATE') AND
+     has_table_privilege('outbox.parked', 'DELETE')),
+    ('SELECT, INSERT, DELETE on outbox.segment',
+     has_table_privilege('outbox.segment', 'SELECT') AND
+     has_table_privilege('outbox.segment', 'INSERT') AND
+     has_table_privilege('outbox.segment', 'DELETE')),
+    ('SELECT, UPDATE on sequence outbox.message_position',
+     has_sequence_privilege('outbox.message_position', 'SELECT') AND
+     has_sequence_privilege('outbox.message_position', 'UPDATE'))
+) AS p (what, granted) WHERE NOT p.granted
+UNION ALL
+SELECT 'SELECT, TRUNCATE on ' || leaf.name
+FROM (SELECT 'outbox.message_' || lpad(slot::text, 2, '0') FROM generate_series(0, 15) AS slot)
+     AS leaf (name)
+WHERE NOT (has_table_privilege(leaf.name, 'SELECT') AND has_table_privilege(leaf.name, 'TRUNCATE'))";
 
-/// Returns one row for each such right, and for each piece of code that is already attached to the tables, with its
-/// remedy.
+/// One row for each right that lets another role place code where sessions of a service, an operator or the relay run
+/// it, and for each piece of code that is already attached to the tables, with its remedy.
 ///
 /// Superusers, the database's owner and the schemas' owner are trusted, because they can do anything anyway. Sessions
 /// search the schemas of their `search_path` for functions, operators and types: by default `public` and the schema
@@ -64,22 +89,12 @@ WITH here AS (
 SELECT f.what, f.cure FROM found AS f
 WHERE f.role NOT IN (SELECT t.oid FROM trusted AS t) ORDER BY 1, 2"#;
 
-/// Adds a warning that lists the rows of [`FOREIGN`], if there are any.
-pub(super) async fn check(
-    connection: &mut PgConnection,
-    findings: &mut Vec<Finding>,
-) -> Result<(), sqlx::Error> {
-    let found: Vec<(String, String)> = sqlx::query_as(FOREIGN).fetch_all(connection).await?;
-    if !found.is_empty() {
-        let (what, cure): (Vec<String>, Vec<String>) = found.into_iter().unzip();
-        findings.push(Finding::warning(
-            "foreign objects",
-            format!(
-                "code of others could run in sessions of this database: {}. To end that: {}",
-                what.join(", "),
-                cure.join("; ")
-            ),
-        ));
-    }
-    Ok(())
+/// Returns the privileges that this user lacks.
+pub(crate) async fn missing(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(MISSING).fetch_all(connection).await
+}
+
+/// Returns the ways by which other roles could run code in sessions of this database, each with its remedy.
+pub(crate) async fn foreign(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(FOREIGN).fetch_all(connection).await
 }

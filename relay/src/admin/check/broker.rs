@@ -1,17 +1,16 @@
 //! Checks of the broker: it can be reached, and the user has the permissions that a relay needs.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use amqp::Connection;
 use relay_core::identity::Identity;
-use tokio::time::timeout;
 
 use super::{Finding, fence, note};
 use crate::{
     config::Config,
-    transport::{
-        BrokerError,
-        rabbitmq::{CLOSE_TIMEOUT, requests},
+    transport::rabbitmq::{
+        CLOSE_TIMEOUT,
+        requests::{self, answered},
     },
 };
 
@@ -20,16 +19,15 @@ pub(super) async fn check(
     identity: Option<Identity>,
     findings: &mut Vec<Finding>,
 ) {
-    let Some(url) = note(findings, "broker url", config.amqp_url(), |url| {
-        url.to_string()
-    }) else {
+    let url = config.amqp_url();
+    let shown = url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let Some(url) = note(findings, "broker url", url, shown) else {
         return;
     };
     let after = config.amqp.connect_timeout;
     let connecting = requests::connect(url, config.lease.timeout / 2);
     let connected = answered("connecting to the broker", after, connecting).await;
-    let detail = |_: &Connection| "reached".to_owned();
-    let Some(connection) = note(findings, "broker", connected, detail) else {
+    let Some(connection) = note(findings, "broker", connected, "reached") else {
         return;
     };
     let connection = Arc::new(connection);
@@ -46,14 +44,10 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
         requests::declare_exchange(&channel, exchange, !config.amqp.declare_exchange).await
     };
     let declared = answered("declaring the exchange", after, declared).await;
-    let detail = |(): &()| {
-        if config.amqp.declare_exchange {
-            format!("{exchange}, topic, durable")
-        } else {
-            format!(
-                "{exchange} exists; its type is not looked at, for amqp.declare_exchange is false"
-            )
-        }
+    let detail = if config.amqp.declare_exchange {
+        format!("{exchange}, topic, durable")
+    } else {
+        format!("{exchange} exists; its type is not looked at, for amqp.declare_exchange is false")
     };
     if note(findings, "exchange", declared, detail).is_none() {
         return;
@@ -61,14 +55,5 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     let published = requests::try_to_publish(connection, exchange);
     // Times out at a broker that is short of memory or disk: it does not answer connections that publish.
     let published = answered("publishing, and taking it back", after, published).await;
-    note(findings, "publishing", published, |()| "allowed".to_owned());
-}
-
-pub(super) async fn answered<T>(
-    what: &'static str,
-    after: Duration,
-    answer: impl Future<Output = Result<T, BrokerError>>,
-) -> Result<T, BrokerError> {
-    let answered = timeout(after, answer).await;
-    answered.unwrap_or(Err(BrokerError::TimedOut { what, after }))
+    note(findings, "publishing", published, "allowed");
 }

@@ -7,20 +7,19 @@ use postroom_message::errors::chain;
 use relay_core::identity::{FENCES, Identity, pattern};
 use tokio::time::sleep;
 
-use super::{Finding, broker::answered};
+use super::Finding;
 use crate::{
     config::Config,
     error::RelayError,
     store::{
-        database::{self, Purpose},
-        lease::LANE,
-        sql::server::{self, LeaseHolder},
+        self, DatabaseError, LANE, Purpose,
+        lock::{self, LeaseHolder},
     },
     transport::{
         BrokerError,
         rabbitmq::{
             fence::{self, Fence},
-            requests,
+            requests::{self, answered},
         },
     },
 };
@@ -114,8 +113,9 @@ async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, B
 
 async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError> {
     let url = config.database_url()?;
-    let mut connection = database::connect(url, Purpose::Command, "postroom-relay check").await?;
-    Ok(server::lease_holder(&mut connection, LANE).await?)
+    let mut connection = store::connect(url, Purpose::Command, "postroom-relay check").await?;
+    let holder = lock::lease_holder(&mut connection, LANE).await;
+    Ok(holder.map_err(DatabaseError::from)?)
 }
 
 /// Compares the holder of the fence with that of the lease.

@@ -1,4 +1,4 @@
-//! Statements on `outbox.parked`.
+//! Statements that read parked rows, to publish them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,11 +13,12 @@ use relay_core::{
 };
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
 
-use super::{
+use crate::store::{
+    StoredMessage,
     message::{self, Texts, expires_in},
     page::PageLimit,
+    sql,
 };
-use crate::message::Message;
 
 pub(crate) const HELD: &str = "
 SELECT h.key, h.topic, bool_or(h.holds = 'key'), bool_or(h.position = h.first AND h.reason = 'behind')
@@ -82,8 +83,6 @@ pub(crate) const COUNTS: &str =
 /// Longest time that the server counts.
 pub(crate) const COUNT_WITHIN: &str = "SET LOCAL statement_timeout = '2s'";
 
-pub(crate) const NOW: &str = "SELECT clock_timestamp()";
-
 /// Hold of parked rows on one key and topic.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -108,7 +107,7 @@ pub(crate) async fn held(
     connection: &mut PgConnection,
     lane: i16,
     mut note: impl FnMut(Held),
-) -> Result<(), sqlx::Error> {
+) -> sqlx::Result<()> {
     let mut topics: HashSet<Arc<str>> = HashSet::new();
     let mut rows = sqlx::query(HELD).bind(lane).fetch(connection);
     while let Some(row) = rows.try_next().await? {
@@ -136,20 +135,20 @@ pub(crate) async fn above(
     connection: &mut PgConnection,
     lane: i16,
     position: Position,
-) -> Result<HashSet<Position>, sqlx::Error> {
-    let rows: Vec<(Position,)> = sqlx::query_as(ABOVE)
+) -> sqlx::Result<HashSet<Position>> {
+    let rows: Vec<Position> = sqlx::query_scalar(ABOVE)
         .bind(lane)
         .bind(position)
         .fetch_all(connection)
         .await?;
-    Ok(rows.into_iter().map(|(position,)| position).collect())
+    Ok(rows.into_iter().collect())
 }
 
 /// Returns the number of rows by reason; `None` if counting takes too long.
 pub(crate) async fn count(
     connection: &mut PgConnection,
     lane: i16,
-) -> Result<Option<HashMap<String, i64>>, sqlx::Error> {
+) -> sqlx::Result<Option<HashMap<String, i64>>> {
     let mut tx = connection.begin().await?;
     sqlx::query(COUNT_WITHIN).execute(&mut *tx).await?;
     let counted = sqlx::query_as(COUNTS).bind(lane).fetch_all(&mut *tx).await;
@@ -159,16 +158,12 @@ pub(crate) async fn count(
             Ok(Some(counts.into_iter().collect()))
         }
         // query_canceled
-        Err(error) if super::state(&error).as_deref() == Some("57014") => {
+        Err(error) if sql::state(&error).as_deref() == Some("57014") => {
             tx.rollback().await?;
             Ok(None)
         }
         Err(error) => Err(error),
     }
-}
-
-pub(crate) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
-    sqlx::query_scalar(NOW).fetch_one(connection).await
 }
 
 /// Returns rows that became due since `after`, except rows of keys that are `known` to be due.
@@ -178,7 +173,7 @@ pub(crate) async fn due(
     after: Option<DateTime<Utc>>,
     known: &[Arc<str>],
     limit: i64,
-) -> Result<Vec<DueRow>, sqlx::Error> {
+) -> sqlx::Result<Vec<DueRow>> {
     let rows = sqlx::query(DUE)
         .bind(lane)
         .bind(after)
@@ -198,7 +193,7 @@ pub(crate) async fn by_position(
     connection: &mut PgConnection,
     positions: &[Position],
     bytes: i64,
-) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
+) -> sqlx::Result<Vec<ParkedRow<StoredMessage>>> {
     let rows = sqlx::query(BY_POSITION)
         .bind(positions)
         .bind(bytes)
@@ -213,7 +208,7 @@ pub(crate) async fn by_key(
     lane: i16,
     request: &KeyRequest,
     limit: PageLimit,
-) -> Result<(Vec<ParkedRow<Message>>, bool), sqlx::Error> {
+) -> sqlx::Result<(Vec<ParkedRow<StoredMessage>>, bool)> {
     let rows = sqlx::query(BY_KEY)
         .bind(lane)
         .bind(&*request.key)
@@ -232,12 +227,12 @@ fn texts(of: &[Arc<str>]) -> Vec<&str> {
     of.iter().map(AsRef::as_ref).collect()
 }
 
-fn read_all(rows: &[PgRow]) -> Result<Vec<ParkedRow<Message>>, sqlx::Error> {
+fn read_all(rows: &[PgRow]) -> sqlx::Result<Vec<ParkedRow<StoredMessage>>> {
     let mut texts = Texts::default();
     rows.iter().map(|row| read(row, &mut texts)).collect()
 }
 
-fn read(row: &PgRow, texts: &mut Texts) -> Result<ParkedRow<Message>, sqlx::Error> {
+fn read(row: &PgRow, texts: &mut Texts) -> sqlx::Result<ParkedRow<StoredMessage>> {
     let mut message = message::read(row, row.try_get(8)?, texts)?;
     if message.disposition == Disposition::Scheduled {
         message.disposition = Disposition::Due;
