@@ -19,8 +19,6 @@ mod ready;
 mod reason;
 mod server_error;
 mod sql;
-// Public for the tests only: the text of every statement.
-#[doc(hidden)]
 pub mod statements;
 mod transaction;
 mod transaction_error;

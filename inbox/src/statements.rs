@@ -1,7 +1,6 @@
-//! Every statement of this crate, for the tests that prepare them against a real schema, as the
-//! unprivileged role, and ask the server what they depend on.
+//! Every SQL statement that this crate runs, for administrators who want to know what runs in their database.
 //!
-//! No part of the public interface.
+//! Texts and names may change with any release.
 
 use crate::sql::{
     late_answer,

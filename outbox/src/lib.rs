@@ -9,7 +9,6 @@ mod publish;
 mod row;
 pub mod schema;
 mod sql;
-#[doc(hidden)]
 pub mod statements;
 mod stored;
 pub mod transaction;

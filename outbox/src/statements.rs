@@ -1,11 +1,10 @@
-//! All statements of this crate, for the test that prepares them against a real schema as the unprivileged
-//! role.
+//! Every SQL statement that this crate runs, for administrators who want to know what runs in their database.
 //!
-//! Not part of the public interface.
+//! Texts and names may change with any release.
 
 use crate::{schema, sql};
 
-/// All statements with their names.
+/// Statements with their names.
 pub const ALL: &[(&str, &str)] = &[
     ("schema::VERSION", schema::VERSION),
     ("sql::INSERT_ALL", sql::INSERT_ALL),

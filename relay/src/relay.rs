@@ -13,9 +13,9 @@ use crate::{
     error::RelayError,
     events,
     health::{Health, Reporter, Role},
-    lease::{LANE, LeaseConnection},
     reconnect::Reconnect,
     session, standby,
+    store::{LANE, LeaseConnection},
     transport::{RabbitMq, Transport},
 };
 
@@ -69,11 +69,10 @@ impl Relay {
         self.run_over(transport, shutdown).await
     }
 
-    /// As [`Relay::run`], over any transport.
+    /// As [`Relay::run`], over another transport than RabbitMQ.
     ///
     /// # Errors
-    /// As [`Relay::run`], but the configuration is not checked.
-    #[doc(hidden)]
+    /// As [`Relay::run`], but the configuration is not checked, and files that hold URLs are not read.
     pub async fn run_over(
         self,
         transport: impl Transport,
@@ -125,7 +124,8 @@ impl Relay {
         transport: &impl Transport,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let connecting = LeaseConnection::connect(&self.config, LANE);
+        let (url, timeout) = (self.config.database_url()?, self.config.lease.timeout);
+        let connecting = LeaseConnection::connect(url, timeout, LANE);
         let Some(lease) = stop.run_until_cancelled(connecting).await else {
             return Ok(());
         };

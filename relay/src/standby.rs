@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use postroom_message::errors::chain;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker_error::BrokerError,
     config::Config,
     error::RelayError,
     events,
     health::{Reporter, Role},
-    lease::{LANE, LeaseConnection},
-    transport::Transport,
+    store::{LANE, LeaseConnection},
+    transport::{BrokerError, Transport},
 };
 
 /// Interval between two connection attempts to the broker.
@@ -75,9 +75,7 @@ async fn probe_broker(
             return;
         }
         let is_refused = probed.as_ref().is_err_and(BrokerError::is_refusal);
-        let problem = probed
-            .err()
-            .map(|error| postroom_message::errors::chain(&error));
+        let problem = probed.err().map(|error| chain(&error));
         if problem != last_problem {
             if let Some(problem) = &problem {
                 events::StandbyProbeFailed { problem }.emit();
@@ -85,11 +83,8 @@ async fn probe_broker(
             reporter.standby_broker(is_refused, problem.clone());
             last_problem = problem;
         }
-        if over
-            .run_until_cancelled(sleep(PROBE_INTERVAL))
-            .await
-            .is_none()
-        {
+        let waiting = over.run_until_cancelled(sleep(PROBE_INTERVAL));
+        if waiting.await.is_none() {
             return;
         }
     }

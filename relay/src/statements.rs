@@ -1,117 +1,50 @@
-//! All statements of the relay, for tests: they are prepared against a real schema as the unprivileged
-//! role, and their plans are checked under the settings with which they run.
+//! Every SQL statement that the relay runs, for administrators who want to know what runs in their database, and how
+//! it is planned.
 //!
-//! Not part of the public interface.
+//! A plan depends on the session's settings: set those of [`frames_settings`] or [`reader_settings`] before
+//! `EXPLAIN`. Texts and names may change with any release.
 
-use crate::{
-    database::{self, Purpose},
-    ops::{
-        check::{foreign, privileges},
-        config_args, migrate, parked as parked_command, status,
-    },
-    sql::{checkpoint, message, page, parked, segment, server},
+use crate::store::{
+    self, Purpose, checkpoint, lock, message, migration, page,
+    parked::{operate, read},
+    rights, segment, server,
 };
 
-/// All statements with their names.
-pub const ALL: &[(&str, &str)] = &[
-    ("checkpoint::CLEAR", checkpoint::CLEAR),
-    ("checkpoint::LATEST", checkpoint::LATEST),
-    ("checkpoint::RECORD", checkpoint::RECORD),
-    ("checkpoint::RECORD_AND_PARK", checkpoint::RECORD_AND_PARK),
-    ("checkpoint::TRIM", checkpoint::TRIM),
-    ("message::FROM_AHEAD", message::FROM_AHEAD),
-    ("message::BELOW", message::BELOW),
-    ("message::WAITING", message::WAITING),
-    ("parked::ABOVE", parked::ABOVE),
-    ("parked::BY_KEY", parked::BY_KEY),
-    ("parked::BY_POSITION", parked::BY_POSITION),
-    ("parked::COUNTS", parked::COUNTS),
-    ("parked::COUNT_WITHIN", parked::COUNT_WITHIN),
-    ("parked::DUE", parked::DUE),
-    ("parked::HELD", parked::HELD),
-    ("parked::NOW", parked::NOW),
-    ("segment::ADVANCE", segment::ADVANCE),
-    ("segment::BEGUN", segment::BEGUN),
-    ("segment::CURRENT", segment::CURRENT),
-    ("segment::EXPIRABLE", segment::EXPIRABLE),
-    ("segment::FORGET", segment::FORGET),
-    ("segment::HIGHEST", segment::HIGHEST),
-    ("segment::IS_EMPTY", segment::IS_EMPTY),
-    ("segment::IS_TAKEN", segment::IS_TAKEN),
-    ("segment::LIMIT_LOCK_WAIT", segment::LIMIT_LOCK_WAIT),
-    ("segment::ROTATE", segment::ROTATE),
-    ("segment::SEQUENCE", segment::SEQUENCE),
-    ("segment::TAKEN_TWICE", segment::TAKEN_TWICE),
-    ("server::ASSIGN_XID", server::ASSIGN_XID),
-    ("server::BACKEND_PID", server::BACKEND_PID),
-    ("server::FLUSHED", server::FLUSHED),
-    ("server::HOLDS_LOCK", server::HOLDS_LOCK),
-    ("server::IDENTITY", server::IDENTITY),
-    ("server::IN_FORCE", server::IN_FORCE),
-    ("server::IN_RECOVERY", server::IN_RECOVERY),
-    ("server::LEASE_HOLDER", server::LEASE_HOLDER),
-    ("server::LOOK", server::LOOK),
-    ("server::NAME_SESSION", server::NAME_SESSION),
-    ("server::OPEN_BEFORE", server::OPEN_BEFORE),
-    ("server::SNAPSHOT", server::SNAPSHOT),
-    ("server::SUBSCRIBED", server::SUBSCRIBED),
-    ("server::TRY_LOCK", server::TRY_LOCK),
-    ("foreign::FOREIGN", foreign::FOREIGN),
-    ("privileges::MISSING", privileges::MISSING),
-    ("migrate::LOCK", migrate::LOCK),
-    ("migrate::SEARCH", migrate::SEARCH),
-    ("parked::DISCARD", parked_command::DISCARD),
-    ("parked::LIST", parked_command::LIST),
-    ("parked::RETRY", parked_command::RETRY),
-    ("parked::SHOW", parked_command::SHOW),
-    (
-        "config_args::SET_LOCK_TIMEOUT",
-        config_args::SET_LOCK_TIMEOUT,
-    ),
-    ("status::BLOCKED", status::BLOCKED),
-    ("status::PARKED", status::PARKED),
-];
-
-/// Statements that truncate one leaf each.
-pub const TRUNCATE: &[&str] = &segment::TRUNCATE;
-
-/// Statements that lock one leaf each.
-pub const LOCK: &[&str] = &segment::LOCK;
-
-/// Statements that check one leaf each for rows of later segments.
-pub const HOLDS_ABOVE: &[&str] = &segment::HOLDS_ABOVE;
-
-/// Statements that read a page of a frame without stragglers, one for each leaf.
-pub const NEW_PAGE: &[&str] = &page::NEW_PAGE;
-
-/// Statements that read a page of a frame, one for each leaf.
-pub const FRAME_PAGE: &[&str] = &page::FRAME_PAGE;
-
-/// Statements that take a snapshot and read the first page of its frame if no transaction was running in
-/// the last delivered snapshot, one for each leaf.
-pub const LOOK_AND_NEW_PAGE: &[&str] = &page::LOOK_AND_NEW_PAGE;
-
-/// Statements that take a snapshot and read the first page of its frame, one for each leaf.
-pub const LOOK_AND_PAGE: &[&str] = &page::LOOK_AND_PAGE;
-
-/// Statements that read a page of the walk after a rebase, one for each leaf.
-pub const WALK_PAGE: &[&str] = &page::WALK_PAGE;
-
-/// Statements that fetch the bodies of some rows, one for each leaf.
-pub const BODIES: &[&str] = &page::BODIES;
-
-/// Statement that finds parked rows that are due.
-pub const DUE: &str = parked::DUE;
-
-/// Statement that takes a snapshot and returns the highest allocated position, which is the fourth column.
-pub const LOOK: &str = server::LOOK;
-
-/// Returns the settings of the connection that reads frames.
-pub fn frames_settings() -> Vec<(&'static str, String)> {
-    database::settings(Purpose::Frames)
+/// Lists constants of modules, each with its name.
+macro_rules! named {
+    ($($module:ident: $($name:ident)+;)+) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), &$module::$name),)+)+]
+    };
 }
 
-/// Returns the settings of the connection that reads parked rows.
+/// Statements with their names.
+pub const ALL: &[(&str, &str)] = named! {
+    checkpoint: CLEAR LATEST RECORD RECORD_AND_PARK TRIM;
+    lock: HOLDS_LOCK LEASE_HOLDER TRY_LOCK;
+    message: BELOW FROM_AHEAD WAITING;
+    migration: BEGIN EXISTS LIMIT_LOCK_WAIT LOCK SEARCH VERSION;
+    operate: BLOCKED BY_REASON DISCARD LIST RETRY SHOW;
+    read: ABOVE BY_KEY BY_POSITION COUNTS COUNT_WITHIN DUE HELD;
+    rights: FOREIGN MISSING;
+    segment: ADVANCE BEGUN CURRENT EXPIRABLE FORGET HIGHEST IS_EMPTY IS_TAKEN LIMIT_LOCK_WAIT ROTATE
+        SEQUENCE TAKEN_TWICE;
+    server: ASSIGN_XID BACKEND_PID FLUSHED IDENTITY IN_FORCE IN_RECOVERY LIMIT_LOCK_WAIT LOOK
+        NAME_SESSION NOW OPEN_BEFORE SNAPSHOT SUBSCRIBED;
+};
+
+/// Statements on one leaf of `outbox.message`, with their names; each has a text for each leaf, because a table name
+/// cannot be a parameter.
+pub const OF_LEAVES: &[(&str, &[&str])] = named! {
+    page: BODIES FRAME_PAGE LOOK_AND_NEW_PAGE LOOK_AND_PAGE NEW_PAGE WALK_PAGE;
+    segment: HOLDS_ABOVE LOCK TRUNCATE;
+};
+
+/// Returns the settings of the session `postroom-relay reader`, which reads frames.
+pub fn frames_settings() -> Vec<(&'static str, String)> {
+    store::settings(Purpose::Frames)
+}
+
+/// Returns the settings of the session `postroom-relay parked`, which reads parked rows.
 pub fn reader_settings() -> Vec<(&'static str, String)> {
-    database::settings(Purpose::Reader)
+    store::settings(Purpose::Reader)
 }

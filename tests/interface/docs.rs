@@ -42,7 +42,13 @@ fn every_test_that_the_faults_name_exists() {
         "the document names its tests in backticks"
     );
     let mut code = String::new();
-    for folder in ["tests", "relay/src", "inbox/src", "outbox/src"] {
+    for folder in [
+        "tests",
+        "relay/core/src",
+        "relay/src",
+        "inbox/src",
+        "outbox/src",
+    ] {
         sources(&root().join(folder), &mut code);
     }
     let missing: Vec<&String> = named

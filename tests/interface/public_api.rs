@@ -10,13 +10,14 @@ use serde_json::Value;
 const FORMAT: u64 = 57;
 
 /// Names of the libraries, and their golden files.
-const LIBRARIES: [(&str, &str); 6] = [
+const LIBRARIES: [(&str, &str); 7] = [
     ("postroom_message", "api/message.txt"),
     ("statement", "api/statement.txt"),
     ("amqp", "api/amqp.txt"),
     ("outbox", "api/outbox.txt"),
     ("inbox", "api/inbox.txt"),
     ("relay", "api/relay.txt"),
+    ("relay_core", "api/relay_core.txt"),
 ];
 
 /// Traits that the compiler implements by itself and that nobody relies on here, unlike `Send` and `Sync`.

@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use relay::{
-    BrokerError, Message,
-    publish::{Outcome, TopicPatterns},
-    transport::{Channel, Connection, Event, Loss, Opened, Transport},
+use relay::transport::{
+    BrokerError, Channel, Connection, Event, Loss, Message, Opened, Outcome, Transport,
 };
+use relay_core::publish::TopicPatterns;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -71,19 +71,13 @@ impl<T: Transport> ConnectionTask<T> {
             };
             self.report_fenced(error.is_fenced());
             let retry_in = attempts.failed(lasted);
-            report(
-                &events,
-                State::Disconnected {
-                    reason: error.to_string(),
-                    refused: error.is_refusal(),
-                    retry_in,
-                },
-            )
-            .await;
-            tokio::select! {
-                () = sleep(retry_in) => {}
-                () = stop.cancelled() => {}
-            }
+            let state = State::Disconnected {
+                reason: error.to_string(),
+                refused: error.is_refusal(),
+                retry_in,
+            };
+            report(&events, state).await;
+            stop.run_until_cancelled(sleep(retry_in)).await;
         }
     }
 
@@ -129,19 +123,15 @@ impl<T: Transport> ConnectionTask<T> {
         let ended = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                event = connection.event() => match event {
-                    transport::Event::Blocked(reason) => {
-                        shortage = Some(reason);
-                        blocked.send_replace(true);
-                        report(events, connected(shortage.as_ref(), *unconfirmed)).await;
-                    }
-                    transport::Event::Unblocked => {
-                        shortage = None;
-                        blocked.send_replace(false);
-                        report(events, connected(shortage.as_ref(), *unconfirmed)).await;
-                    }
-                    transport::Event::Lost(error) => break Err(error),
-                },
+                event = connection.event() => {
+                    shortage = match event {
+                        transport::Event::Blocked(reason) => Some(reason),
+                        transport::Event::Unblocked => None,
+                        transport::Event::Lost(error) => break Err(error),
+                    };
+                    blocked.send_replace(shortage.is_some());
+                    report(events, connected(shortage.as_ref(), *unconfirmed)).await;
+                }
                 Ok(()) = seen_confirmed.changed(), if *unconfirmed => {
                     *unconfirmed = false;
                     report(events, connected(shortage.as_ref(), false)).await;

@@ -15,11 +15,12 @@
 pub(crate) mod connection;
 mod publisher;
 
-pub(crate) use publisher::{BatchRequest, BatchResult};
+pub(crate) use publisher::BatchRequest;
 
+use relay_core::{capture::Position, publish::Outcome};
 use tokio::sync::mpsc;
 
-use crate::{broker_error::BrokerError, broker_state::State};
+use crate::{health::State, transport::BrokerError};
 
 /// Report of the connection task.
 #[derive(Debug)]
@@ -29,7 +30,11 @@ pub(crate) enum Event {
     /// Channels were opened; each takes one batch at a time.
     Channels(Vec<mpsc::Sender<BatchRequest>>),
     /// A batch was answered. Every batch is answered exactly once.
-    BatchDone(BatchResult),
+    BatchDone {
+        /// The channel, as numbered by [`Event::Channels`].
+        channel: usize,
+        outcomes: Vec<(Position, Outcome)>,
+    },
     /// The broker refuses the relay permanently.
     Refused(BrokerError),
 }

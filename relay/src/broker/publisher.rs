@@ -1,12 +1,10 @@
 //! The task that owns one channel and has one batch in flight at a time, on which the outcomes found
 //! by `crate::transport` depend. Several channels keep the broker busy.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use relay_core::publish::{Batch, Outcome};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -15,10 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BrokerError, Event};
 use crate::{
-    capture::Position,
     events,
-    message::Message,
-    publish::{Batch, Outcome},
+    store::StoredMessage,
     transport::{Channel, Loss},
 };
 
@@ -29,7 +25,7 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 /// A batch to publish.
 #[derive(Debug)]
 pub(crate) struct BatchRequest {
-    pub(crate) batch: Batch<Message>,
+    pub(crate) batch: Batch<StoredMessage>,
     /// `true` if the batch holds only messages of one isolated topic.
     pub(crate) isolated: bool,
 }
@@ -37,23 +33,12 @@ pub(crate) struct BatchRequest {
 impl BatchRequest {
     /// Returns the age of the oldest confirmed message since it was due, by this machine's clock; `None` if
     /// no message was confirmed. Used for the metric only.
-    fn delay(&self, outcomes: &[(Position, Outcome)]) -> Option<Duration> {
-        let others = outcomes.iter();
-        let others = others.filter(|(_, outcome)| *outcome != Outcome::Confirmed);
-        let others: HashSet<Position> = others.map(|(position, _)| *position).collect();
-        let taken = self.batch.iter();
-        let taken = taken.filter(|row| !others.contains(&row.position));
-        let due = taken.map(|row| row.message.due_at()).min()?;
+    fn delay(&self, outcomes: &[Outcome]) -> Option<Duration> {
+        let taken = self.batch.iter().zip(outcomes);
+        let taken = taken.filter(|(_, outcome)| **outcome == Outcome::Confirmed);
+        let due = taken.map(|(row, _)| row.message.due_at()).min()?;
         Some((Utc::now() - due).to_std().unwrap_or_default())
     }
-}
-
-/// Outcomes of a batch.
-#[derive(Debug)]
-pub(crate) struct BatchResult {
-    /// The channel, as numbered by [`Event::Channels`].
-    pub(crate) channel: usize,
-    pub(crate) outcomes: Vec<(Position, Outcome)>,
 }
 
 /// A task that publishes on one channel.
@@ -92,7 +77,7 @@ impl<C: Channel> Publisher<C> {
             };
             let started = Instant::now();
             let (outcomes, mut error) = self.publish(&request).await;
-            let any = |which: Outcome| outcomes.iter().any(|(_, outcome)| *outcome == which);
+            let any = |which: Outcome| outcomes.contains(&which);
             if self.lost.is_cancelled() {
                 // The connection ends.
             } else if let Some(closed) = error.take_if(|_| any_blamed(&outcomes)) {
@@ -123,7 +108,7 @@ impl<C: Channel> Publisher<C> {
                     error = self.reopen_channel(LEAST_AGE).await.err();
                 }
             }
-            self.report(&events, outcomes).await;
+            self.report(&events, &request, outcomes).await;
             if let Some(error) = error {
                 self.report_unsent(requests, &events).await;
                 return Err(error);
@@ -164,54 +149,60 @@ impl<C: Channel> Publisher<C> {
     ) {
         requests.close();
         while let Some(request) = requests.recv().await {
-            self.report(events, all(&request, &Outcome::Unsent)).await;
+            let outcomes = all(&request, Outcome::Unsent);
+            self.report(events, &request, outcomes).await;
         }
     }
 
-    async fn report(&self, events: &mpsc::Sender<Event>, outcomes: Vec<(Position, Outcome)>) {
-        let result = BatchResult {
+    async fn report(
+        &self,
+        events: &mpsc::Sender<Event>,
+        request: &BatchRequest,
+        outcomes: Vec<Outcome>,
+    ) {
+        let positions = request.batch.iter().map(|row| row.position);
+        let done = Event::BatchDone {
             channel: self.number,
-            outcomes,
+            outcomes: positions.zip(outcomes).collect(),
         };
         // If the engine has ended, the outcomes are of no use.
-        drop(events.send(Event::BatchDone(result)).await);
+        drop(events.send(done).await);
     }
 
-    async fn publish(
-        &mut self,
-        request: &BatchRequest,
-    ) -> (Vec<(Position, Outcome)>, Option<BrokerError>) {
-        let size = request.batch.len();
-        let (mut positions, mut messages) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        let mut outcomes = Vec::with_capacity(size);
+    /// Publishes the messages of a batch; returns the outcome of each one, in their order, and the error that closed
+    /// the channel or the connection.
+    async fn publish(&mut self, request: &BatchRequest) -> (Vec<Outcome>, Option<BrokerError>) {
+        let mut messages = Vec::with_capacity(request.batch.len());
+        let mut outcomes = Vec::with_capacity(request.batch.len());
         for row in &request.batch {
-            let message = &row.message;
-            if message.has_expired() {
-                outcomes.push((row.position, Outcome::Expired));
-            } else if let Some(unreadable) = &message.unreadable {
-                outcomes.push((row.position, Outcome::Rejected(unreadable.to_string())));
-            } else {
-                positions.push(row.position);
-                messages.push(message);
+            let unpublished = row.message.unpublished();
+            if unpublished.is_none() {
+                messages.push(&row.message.message);
             }
+            outcomes.push(unpublished);
         }
         let published = tokio::select! {
             // The batch may have received the error that ended the connection, so it is polled first.
             biased;
             published = self.channel.publish(&messages) => published.map_err(Some),
             () = overdue(self.blocked.clone(), self.confirm_timeout) => Err(None),
-            () = self.lost.cancelled() => return (unknown(request, None), None),
+            () = self.lost.cancelled() => return (all(request, Outcome::Unknown { blame: None }), None),
         };
         match published {
-            Ok(published) if published.len() == positions.len() => {
-                outcomes.extend(positions.into_iter().zip(published));
-                (outcomes, None)
+            Ok(published) if published.len() == messages.len() => {
+                let mut published = published.into_iter();
+                let outcomes = outcomes.into_iter();
+                let outcomes =
+                    outcomes.filter_map(|unpublished| unpublished.or_else(|| published.next()));
+                (outcomes.collect(), None)
             }
             Ok(_) => {
                 let error = BrokerError::Unmatched("not every message has an outcome");
-                (unknown(request, None), Some(error))
+                (all(request, Outcome::Unknown { blame: None }), Some(error))
             }
-            Err(Some(Loss { error, blame })) => (unknown(request, blame.as_deref()), Some(error)),
+            Err(Some(Loss { error, blame })) => {
+                (all(request, Outcome::Unknown { blame }), Some(error))
+            }
             Err(None) => {
                 let after = self.confirm_timeout;
                 // If messages of other batches are confirmed, the connection works. If they were confirmed
@@ -220,10 +211,10 @@ impl<C: Channel> Publisher<C> {
                 if self.confirmed_within(recently) {
                     let topics = request.batch.iter().map(|row| &*row.topic).collect();
                     events::Unconfirmed { after, topics }.emit();
-                    (all(request, &Outcome::Overdue), None)
+                    (all(request, Outcome::Overdue), None)
                 } else {
                     let error = BrokerError::ConfirmOverdue { after };
-                    (all(request, &Outcome::Overdue), Some(error))
+                    (all(request, Outcome::Overdue), Some(error))
                 }
             }
         }
@@ -250,21 +241,13 @@ async fn overdue(mut blocked: watch::Receiver<bool>, after: Duration) {
     }
 }
 
-/// Returns the outcome `Unknown` for each message of a batch. Even acknowledged messages are unknown,
+/// Returns the same outcome for each message of a batch. If the channel is lost, even acknowledged messages are unknown,
 /// because their returns may not have arrived.
-fn unknown(request: &BatchRequest, blame: Option<&str>) -> Vec<(Position, Outcome)> {
-    let blame = blame.map(str::to_owned);
-    all(request, &Outcome::Unknown { blame })
+fn all(request: &BatchRequest, outcome: Outcome) -> Vec<Outcome> {
+    vec![outcome; request.batch.len()]
 }
 
-fn all(request: &BatchRequest, outcome: &Outcome) -> Vec<(Position, Outcome)> {
-    let positions = request.batch.iter().map(|row| row.position);
-    positions
-        .map(|position| (position, outcome.clone()))
-        .collect()
-}
-
-fn any_blamed(outcomes: &[(Position, Outcome)]) -> bool {
+fn any_blamed(outcomes: &[Outcome]) -> bool {
     let is_blamed = |outcome: &Outcome| matches!(outcome, Outcome::Unknown { blame: Some(_) });
-    outcomes.iter().any(|(_, outcome)| is_blamed(outcome))
+    outcomes.iter().any(is_blamed)
 }

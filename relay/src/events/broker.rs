@@ -1,11 +1,11 @@
 //! Events of the broker connection and its confirms.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
-use crate::{broker_error::BrokerError, broker_state::State};
+use crate::health::State;
 
 /// The state of the broker connection changed.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Unconfirmed<'_> {
 /// The broker closed a channel because of a message, and a new channel was opened.
 #[derive(Debug)]
 pub(crate) struct ChannelClosed<'a> {
-    pub(crate) error: &'a BrokerError,
+    pub(crate) error: &'a dyn Error,
 }
 
 impl ChannelClosed<'_> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use golden::Facts;
+use relay_core::publish::{Reason, Settled};
 
 use super::{
     BatchConfirmed, BecameActive, BrokerState, ChannelClosed, Checkpointed, Expired, FenceLeftOver,
@@ -10,13 +11,7 @@ use super::{
     Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound, Unconfirmed,
     UpkeepRefused, Window,
 };
-use crate::{
-    RelayError,
-    broker_error::BrokerError,
-    broker_state::State,
-    database::DatabaseError,
-    publish::{Reason, Settled},
-};
+use crate::{BrokerError, DatabaseError, RelayError, health::State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -99,7 +94,7 @@ fn record_ring(facts: &mut Facts) {
     facts.record(|| Rotated { segment }.emit());
     facts.record(|| Expired { segment }.emit());
     facts.record(|| RingFull { segment }.emit());
-    let error = DatabaseError::Silent(SECOND);
+    let error = &DatabaseError::Silent(SECOND);
     facts.record(|| UpkeepRefused { error }.emit());
 }
 

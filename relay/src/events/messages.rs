@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, gauge, histogram};
+use relay_core::publish::{Reason, Settled};
 use tracing::error;
-
-use crate::publish::{Reason, Settled};
 
 /// A frame was read to its end.
 #[derive(Debug)]

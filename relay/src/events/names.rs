@@ -1,8 +1,7 @@
 //! Names and descriptions of the metrics.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
-
-use crate::publish::Reason;
+use relay_core::publish::Reason;
 
 /// All metrics, each with its description.
 pub const METRICS: &[(&str, &str)] = &[

@@ -1,9 +1,9 @@
 //! Events of the ring of leaves.
 
+use std::error::Error;
+
 use metrics::counter;
 use tracing::{info, warn};
-
-use crate::database::DatabaseError;
 
 /// A new segment was begun.
 #[derive(Debug)]
@@ -57,11 +57,11 @@ impl RingFull {
 
 /// The server refused a statement that rotates or empties the ring's segments.
 #[derive(Debug)]
-pub(crate) struct UpkeepRefused {
-    pub(crate) error: DatabaseError,
+pub(crate) struct UpkeepRefused<'a> {
+    pub(crate) error: &'a dyn Error,
 }
 
-impl UpkeepRefused {
+impl UpkeepRefused<'_> {
     pub(crate) fn emit(&self) {
         counter!("postroom_relay_upkeep_refused_total").increment(1);
         warn!(

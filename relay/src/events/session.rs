@@ -1,6 +1,6 @@
 //! Events of the lease, the database session and its checkpoints.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use metrics::{counter, gauge};
 use tracing::{info, warn};
@@ -51,7 +51,7 @@ fn inactive() {
 /// The database session ended.
 #[derive(Debug)]
 pub(crate) struct SessionLost<'a> {
-    pub(crate) error: &'a crate::RelayError,
+    pub(crate) error: &'a dyn Error,
     /// `true` if the relay held the lease.
     pub(crate) was_active: bool,
     pub(crate) retry_in: Duration,

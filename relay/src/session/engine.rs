@@ -1,27 +1,23 @@
 //! Loop between the session's core and the tasks that do its I/O. The loop itself decides nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use relay_core::{
+    capture::Floors,
+    session::{Command, Core, Event, Report, frame_reader, lease, parked_reader},
+};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    core::{Command, Core, Event, Report},
-    parked_reader,
-};
 use crate::{
     broker::{self, BatchRequest},
-    broker_state::State,
-    capture::Floors,
     error::RelayError,
     events::{self, MessagesSettled},
-    frame_reader,
-    health::Reporter,
-    lease::{self, LeaseFreshness},
-    message::Message,
+    health::{Reporter, State},
+    store::{DatabaseError, LeaseFreshness, StoredMessage},
 };
 
 /// Interval between polls for parked rows that are due.
@@ -30,16 +26,17 @@ const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// Events of the session's tasks.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) reader: mpsc::Receiver<frame_reader::Event>,
-    pub(super) parked_reader: mpsc::Receiver<parked_reader::Event>,
-    pub(super) lease_task: mpsc::Receiver<lease::Event>,
+    pub(super) reader: mpsc::Receiver<Result<frame_reader::Event<StoredMessage>, DatabaseError>>,
+    pub(super) parked_reader:
+        mpsc::Receiver<Result<parked_reader::Event<StoredMessage>, DatabaseError>>,
+    pub(super) lease_task: mpsc::Receiver<Result<lease::Recorded, DatabaseError>>,
     pub(super) connection: mpsc::Receiver<broker::Event>,
 }
 
 /// Brings events to the core, and carries out its commands.
 #[derive(Debug)]
 pub(super) struct Engine {
-    pub(super) core: Core<Message>,
+    pub(super) core: Core<StoredMessage>,
     /// Channels of the broker's connection.
     pub(super) channels: Vec<mpsc::Sender<BatchRequest>>,
     pub(super) floors: watch::Sender<Floors>,
@@ -65,22 +62,24 @@ impl Engine {
         let mut stopping = false;
         loop {
             while let Some(command) = self.core.next(Instant::now(), self.freshness.age()) {
-                self.carry_out(command)?;
+                self.carry_out(command);
             }
             if self.core.is_done(Instant::now()) {
                 return Ok(());
             }
             let wake = self.core.next_wake(Instant::now());
             let event = tokio::select! {
-                event = inputs.lease_task.recv() => Event::Lease(event.ok_or(RelayError::Task)?),
+                recorded = inputs.lease_task.recv() => {
+                    Event::Recorded(recorded.ok_or(RelayError::Task)??)
+                }
                 event = inputs.connection.recv() => {
                     self.on_connection(event.ok_or(RelayError::Task)?)?
                 }
                 event = inputs.reader.recv(), if self.core.wants_rows() => {
-                    Event::Reader(event.ok_or(RelayError::Task)?)
+                    Event::Reader(event.ok_or(RelayError::Task)??)
                 }
                 event = inputs.parked_reader.recv() => {
-                    Event::ParkedReader(event.ok_or(RelayError::Task)?)
+                    Event::ParkedReader(event.ok_or(RelayError::Task)??)
                 }
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
@@ -89,19 +88,19 @@ impl Engine {
                 _ = due.tick() => {
                     let machine = self.core.machine();
                     let (rows, held_keys) = (machine.rows(), machine.held_keys());
-                    let oldest = machine.min_by(Message::due_at);
+                    let oldest = machine.min_by(StoredMessage::due_at);
                     events::Window { rows, held_keys, oldest }.emit();
                     Event::PollDue
                 }
                 _ = maintenance.tick() => Event::MaintenanceDue,
-                () = sleep_until(wake) => continue,
+                () = sleep_until(wake.into()) => continue,
             };
-            self.core.handle(event, Instant::now())?;
+            self.core.handle(event, Instant::now());
         }
     }
 
     /// Turns an event of the broker's connection into one of the core.
-    fn on_connection(&mut self, event: broker::Event) -> Result<Event<Message>, RelayError> {
+    fn on_connection(&mut self, event: broker::Event) -> Result<Event<StoredMessage>, RelayError> {
         match event {
             broker::Event::State(state) => {
                 self.reporter.broker(&state);
@@ -118,17 +117,16 @@ impl Engine {
                 self.channels = channels;
                 Ok(Event::Channels(self.channels.len()))
             }
-            broker::Event::BatchDone(returned) => Ok(Event::BatchDone {
-                channel: returned.channel,
-                outcomes: returned.outcomes,
-            }),
+            broker::Event::BatchDone { channel, outcomes } => {
+                Ok(Event::BatchDone { channel, outcomes })
+            }
             broker::Event::Refused(error) => Err(error.into()),
         }
     }
 
     /// Carries out a command. A task that takes no more commands has ended; its last event, or the
     /// end of its events, follows.
-    fn carry_out(&mut self, command: Command<Message>) -> Result<(), RelayError> {
+    fn carry_out(&mut self, command: Command<StoredMessage>) {
         match command {
             Command::Publish {
                 channel,
@@ -137,13 +135,11 @@ impl Engine {
             } => {
                 let request = BatchRequest { batch, isolated };
                 let Err(refused) = self.channels[channel].try_send(request) else {
-                    return Ok(());
+                    return;
                 };
                 // The broker's connection was closed a moment ago.
-                let (mpsc::error::TrySendError::Full(request)
-                | mpsc::error::TrySendError::Closed(request)) = refused;
-                self.core
-                    .handle(Event::Unsent(request.batch), Instant::now())?;
+                let unsent = Event::Unsent(refused.into_inner().batch);
+                self.core.handle(unsent, Instant::now());
             }
             Command::Lease(command) => {
                 // Maintenance leaves one slot of the queue to a record. While the task is busy, the
@@ -162,6 +158,5 @@ impl Engine {
                 Report::Checkpointed => events::Checkpointed.emit(),
             },
         }
-        Ok(())
     }
 }

@@ -5,33 +5,31 @@
 //! checkpoint: after a crash, the database hands out again transaction ids that left no trace on
 //! disk, and a remembered snapshot would hide the new rows.
 
-mod core;
 mod engine;
-mod parked_reader;
 mod prepare;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use relay_core::{
+    capture::PollInterval,
+    session::{Core, Limits},
+};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::core::Frames;
-use self::core::{Core, Limits};
 use crate::{
     broker::connection::ConnectionTask,
-    capture::PollInterval,
     config::Config,
     error::RelayError,
-    frame_reader::{Reader, Timer},
     health::Reporter,
-    lease::{LeaseConnection, LeaseTask},
+    store::{LeaseConnection, LeaseTask, Reader, Timer},
     transport::Transport,
 };
 use engine::{Engine, Inputs};
-use prepare::{Prepared, prepare};
+use prepare::prepare;
 
 /// Longest wait for the lease's connection to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,16 +48,8 @@ pub(crate) async fn run(
     let Some(prepared) = shutdown.run_until_cancelled(preparing).await else {
         return Ok(());
     };
-    let Prepared {
-        start,
-        latest,
-        already_parked,
-        machine,
-        same_server,
-        limit,
-        reading,
-        parked_reader,
-    } = prepared?;
+    let prepared = prepared?;
+    let start = prepared.start;
 
     // Tasks end when the engine drops its ends of their channels, or when `stop_tasks` is
     // cancelled.
@@ -68,9 +58,9 @@ pub(crate) async fn run(
     let (floors, floors_receiver) = watch::channel(start.floors.clone());
     let (reader_events, from_reader) = mpsc::channel(2);
     let reader = Reader {
-        connection: reading,
-        same_server,
-        limit,
+        connection: prepared.reading,
+        same_server: prepared.same_server,
+        limit: prepared.limit,
         interval: PollInterval::new(config.capture.poll_shortest, config.capture.poll_longest),
         timer: Timer::new(),
         floors: floors_receiver,
@@ -85,9 +75,8 @@ pub(crate) async fn run(
     let (fenced, fenced_seen) = watch::channel(false);
     let lease_task = LeaseTask::new(
         lease,
-        config.lease.timeout,
         config.retention.clone(),
-        latest,
+        prepared.latest,
         fenced_seen,
     );
     let connection = ConnectionTask {
@@ -106,7 +95,7 @@ pub(crate) async fn run(
     let parked_reader_handle = tokio::spawn(
         stop_tasks
             .clone()
-            .run_until_cancelled_owned(parked_reader.run(retry_commands, retry_events)),
+            .run_until_cancelled_owned(prepared.parked_reader.run(retry_commands, retry_events)),
     );
     let mut lease_handle = tokio::spawn(lease_task.run(lease_commands, lease_events));
     let connection_handle = tokio::spawn(connection.run(connection_events, stop_tasks.clone()));
@@ -127,7 +116,13 @@ pub(crate) async fn run(
         drain_timeout: config.lease.drain_timeout,
     };
     let engine = Engine {
-        core: Core::new(limits, machine, start, already_parked, Instant::now()),
+        core: Core::new(
+            limits,
+            prepared.machine,
+            start,
+            prepared.already_parked,
+            Instant::now(),
+        ),
         channels: Vec::new(),
         floors,
         freshness,

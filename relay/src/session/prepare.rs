@@ -6,28 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use relay_core::{
+    capture::Position,
+    checkpoint::Checkpoint,
+    identity::{Identity, Recognised},
+    publish::{Backoff, Machine, Settings, TopicPatterns},
+    sequence,
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use super::parked_reader::ParkedReader;
 use crate::{
-    answer,
-    capture::Position,
-    checkpoint::Checkpoint,
-    config::Config,
-    database::{self, Purpose},
+    config::{Config, Secret},
     error::RelayError,
     events,
     health::Reporter,
-    identity::{Identity, Recognised},
-    lease::SameServerProof,
-    message::Message,
-    publish::{Backoff, Machine, Settings, TopicPatterns},
-    sequence,
-    sql::{
+    store::{
+        self, DatabaseError, ParkedReader, Purpose, SameServerProof, StoredMessage, answer,
         checkpoint, message,
         page::PageLimit,
-        parked::{self, Held},
+        parked::read::{self, Held},
         segment, server,
     },
 };
@@ -46,7 +44,7 @@ pub(super) struct Prepared {
     pub(super) latest: i64,
     /// Parked rows above the position at which reading resumes.
     pub(super) already_parked: HashSet<Position>,
-    pub(super) machine: Machine<Message>,
+    pub(super) machine: Machine<StoredMessage>,
     pub(super) same_server: SameServerProof,
     pub(super) limit: PageLimit,
     /// Connection of the frame reader.
@@ -63,8 +61,10 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, RelayError> {
     // Reading all parked rows may take long.
     let answer_timeout = config.lease.timeout * 60;
-    let preparing = Box::pin(read_and_connect(config, connection, lane));
-    report_if_slow(reporter, answer::within(answer_timeout, preparing)).await
+    let url = config.database_url()?;
+    let preparing = Box::pin(read_and_connect(config, url, connection, lane));
+    let prepared = report_if_slow(reporter, answer::within(answer_timeout, preparing)).await;
+    Ok(prepared?)
 }
 
 /// Waits for the preparation, and reports slow progress. The database is the cause: the broker has
@@ -86,10 +86,10 @@ async fn report_if_slow<T>(reporter: &Reporter, preparing: impl Future<Output = 
 
 async fn read_and_connect(
     config: &Config,
+    url: &Secret,
     connection: &mut PgConnection,
     lane: i16,
-) -> Result<Prepared, RelayError> {
-    let url = config.database_url()?;
+) -> Result<Prepared, DatabaseError> {
     let identity = server::identity(connection).await?;
     let same_server = SameServerProof {
         lane,
@@ -103,16 +103,16 @@ async fn read_and_connect(
     let known = known.max(start.highest_position());
     sequence::check_position(server::look(connection).await?.upper, known)?;
     let machine = machine(config, connection, lane).await?;
-    let already_parked = parked::above(connection, lane, start.resumes_above()).await?;
+    let already_parked = read::above(connection, lane, start.resumes_above()).await?;
     let limit = PageLimit::new(
         i64::from(config.capture.page_rows),
         i64::from(config.capture.page_bytes),
     );
     let connecting = async {
         let proven = async |purpose, name| {
-            let mut connection = database::connect(url, purpose, name).await?;
+            let mut connection = store::connect(url, purpose, name).await?;
             same_server.prove(&mut connection).await?;
-            Ok::<_, RelayError>(connection)
+            Ok::<_, DatabaseError>(connection)
         };
         let reading = proven(Purpose::Frames, "postroom-relay reader");
         let parking = proven(Purpose::Reader, "postroom-relay parked");
@@ -138,8 +138,8 @@ async fn read_and_connect(
 async fn while_keeping_alive<T>(
     connection: &mut PgConnection,
     same_server: SameServerProof,
-    other: impl Future<Output = Result<T, RelayError>>,
-) -> Result<T, RelayError> {
+    other: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
     let mut other = pin!(other);
     loop {
         let waited = timeout(same_server.every, &mut other).await;
@@ -159,10 +159,10 @@ async fn starting_point(
     connection: &mut PgConnection,
     identity: Identity,
     lane: i16,
-) -> Result<(i64, Checkpoint), RelayError> {
-    let Some((id, recorded)) = checkpoint::latest(connection, lane).await? else {
+) -> Result<(i64, Checkpoint), DatabaseError> {
+    let Some((id, mut recorded)) = checkpoint::latest(connection, lane).await? else {
         if message::from_ahead(connection).await? {
-            return Err(RelayError::Foreign);
+            return Err(DatabaseError::Foreign);
         }
         return Ok((0, Checkpoint::beginning(identity)));
     };
@@ -173,15 +173,10 @@ async fn starting_point(
             let (from, to) = (recorded.identity.timeline, identity.timeline);
             events::Promoted { from, to }.emit();
         }
-        Recognised::Foreign => return Err(RelayError::Foreign),
+        Recognised::Foreign => return Err(DatabaseError::Foreign),
     }
-    Ok((
-        id,
-        Checkpoint {
-            identity,
-            ..recorded
-        },
-    ))
+    recorded.identity = identity;
+    Ok((id, recorded))
 }
 
 /// Makes a machine that knows the holds of all parked rows, before the first message is published.
@@ -189,7 +184,7 @@ async fn machine(
     config: &Config,
     connection: &mut PgConnection,
     lane: i16,
-) -> Result<Machine<Message>, RelayError> {
+) -> Result<Machine<StoredMessage>, DatabaseError> {
     let mut machine = Machine::new(settings(config));
     let mut orphaned = Vec::new();
     let add_hold = |held: Held| {
@@ -198,7 +193,7 @@ async fn machine(
             orphaned.push(held.key);
         }
     };
-    parked::held(connection, lane, add_hold).await?;
+    read::held(connection, lane, add_hold).await?;
     for key in orphaned {
         machine.retry_key(&key);
     }

@@ -1,19 +1,21 @@
 //! The seam between the relay and a message broker: what the relay needs of a broker, and its adapters.
 //!
 //! `crate::broker` keeps the connection open and decides what a loss or an overdue answer means; it knows only the
-//! traits of this module. An adapter connects, publishes and reports. All adapters pass one suite of tests
-//! (`tests/guarantees/transport`).
-//!
-//! Not part of the public interface.
+//! traits of this module. An adapter connects, publishes and reports; [`Relay::run_over`](crate::Relay::run_over) runs a
+//! relay over it. [`RabbitMq`] is the first. All adapters pass one suite of tests (`tests/guarantees/transport`).
 
+mod error;
+mod message;
 pub(crate) mod rabbitmq;
 
 use std::{fmt::Debug, future::Future};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker_error::BrokerError, message::Message, publish::Outcome};
+pub use error::BrokerError;
+pub use message::Message;
 pub use rabbitmq::RabbitMq;
+pub use relay_core::publish::Outcome;
 
 /// A message broker.
 pub trait Transport: Debug + Clone + Send + Sync + 'static {

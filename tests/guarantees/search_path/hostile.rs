@@ -147,10 +147,8 @@ fn words() -> BTreeSet<String> {
         relay::statements::ALL,
     ];
     let listed = all.into_iter().flatten().map(|(_, sql)| *sql);
-    let pages = [
-        relay::statements::LOOK_AND_PAGE[0],
-        relay::statements::FRAME_PAGE[0],
-    ];
+    let of_leaves = relay::statements::OF_LEAVES.iter();
+    let pages = of_leaves.map(|(_, texts)| texts[0]);
     let texts = files
         .chain([migrations::ROLES, migrations::DOWN])
         .chain(listed)

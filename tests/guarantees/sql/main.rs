@@ -5,3 +5,10 @@ mod plans;
 mod prepared;
 mod sequence;
 mod unprepared;
+
+/// Text of a statement of the relay.
+fn statement(name: &str) -> &'static str {
+    let mut all = relay::statements::ALL.iter();
+    let found = all.find(|(listed, _)| *listed == name);
+    found.expect("a listed statement").1
+}

@@ -9,6 +9,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use super::statement;
+
 const ROWS: i64 = 50_000;
 
 /// Connects as the relay does to read frames, and prepares the statements of the first leaf; their
@@ -16,37 +18,40 @@ const ROWS: i64 = 50_000;
 async fn reader(database: &Database) -> PgConnection {
     let mut reader = connect(database, relay::statements::frames_settings()).await;
     let frame = "bigint, bigint, smallint, bigint, text, bigint, bigint";
-    for (name, types, statements) in [
-        (
-            "look_new",
-            frame.to_owned(),
-            relay::statements::LOOK_AND_NEW_PAGE,
-        ),
+    for (name, types, statement) in [
+        ("look_new", frame.to_owned(), "page::LOOK_AND_NEW_PAGE"),
         (
             "look",
             format!("{frame}, text[], bigint[]"),
-            relay::statements::LOOK_AND_PAGE,
+            "page::LOOK_AND_PAGE",
         ),
-        ("new", format!("{frame}, text"), relay::statements::NEW_PAGE),
+        ("new", format!("{frame}, text"), "page::NEW_PAGE"),
         (
             "page",
             format!("{frame}, text, text[], bigint[]"),
-            relay::statements::FRAME_PAGE,
+            "page::FRAME_PAGE",
         ),
         (
             "walk",
             "bigint, bigint, smallint, bigint, bigint".to_owned(),
-            relay::statements::WALK_PAGE,
+            "page::WALK_PAGE",
         ),
-        ("bodies", "bigint[]".to_owned(), relay::statements::BODIES),
+        ("bodies", "bigint[]".to_owned(), "page::BODIES"),
     ] {
-        let prepare = format!("PREPARE {name} ({types}) AS {}", statements[0]);
+        let prepare = format!("PREPARE {name} ({types}) AS {}", of_leaf(statement));
         sqlx::raw_sql(AssertSqlSafe(prepare))
             .execute(&mut reader)
             .await
             .unwrap();
     }
     reader
+}
+
+/// Text of a statement for the first leaf.
+fn of_leaf(name: &str) -> &'static str {
+    let mut all = relay::statements::OF_LEAVES.iter();
+    let found = all.find(|(listed, _)| *listed == name);
+    found.expect("a listed statement").1[0]
 }
 
 async fn connect(database: &Database, settings: Vec<(&'static str, String)>) -> PgConnection {
@@ -233,7 +238,7 @@ async fn g6_scheduled_messages_are_not_read_before_their_time() {
     let sql = format!(
         "PREPARE due (smallint, timestamptz, text[], bigint) AS {};
          EXPLAIN (FORMAT JSON) EXECUTE due (0::smallint, '2020-01-01', '{{}}', 100)",
-        relay::statements::DUE
+        statement("read::DUE")
     );
     let row = sqlx::raw_sql(AssertSqlSafe(sql))
         .fetch_one(&mut reader)

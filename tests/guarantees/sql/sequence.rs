@@ -4,6 +4,8 @@ use postroom_testkit::{Database, Login, in_time};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
+use super::statement;
+
 /// Sightings of the mistake that make it certain that ours would have been seen too.
 const SIGHTINGS: i64 = 8;
 
@@ -25,7 +27,7 @@ fn comparison() -> String {
                  as_table := as_table + (highest >= next)::int;
              END LOOP;
          END $$",
-        relay::statements::LOOK
+        statement("server::LOOK")
     )
 }
 
@@ -82,7 +84,7 @@ async fn the_highest_position_is_known_of_a_sequence_that_was_made_used_and_rest
     let mut admin = database.connect(Login::Admin).await;
     let look = format!(
         "SELECT highest FROM ({}) AS l (a, b, c, highest, e)",
-        relay::statements::LOOK
+        statement("server::LOOK")
     );
     for (change, expected) in [
         ("SELECT", 0),

@@ -1,8 +1,9 @@
 //! Checkpoints, which are the relay's own, on their way to the table.
 
-use relay::{
+use relay_core::{
     capture::Position,
-    model::{Checkpoint, Identity, Unfinished},
+    checkpoint::{Checkpoint, Unfinished},
+    identity::Identity,
 };
 
 /// The one database of the model.

@@ -1,8 +1,8 @@
 //! The model of PostgreSQL: transaction ids, the sequence, locks, the log and snapshots.
 
-use relay::{
+use relay_core::{
     capture::{Position, Snapshot},
-    model::Checkpoint,
+    checkpoint::Checkpoint,
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! A frame in a relay's memory.
 
-use relay::{
+use relay_core::{
     capture::{Frame, Page, Position},
     publish::FrameId,
 };

@@ -15,8 +15,8 @@
 //! above it. The write-ahead log is flushed at any time. A crash keeps the flushed part and any beginning
 //! of the rest; ids and positions that left no record are assigned again.
 //!
-//! *The relay.* [`Snapshot`](relay::capture::Snapshot), [`Floors`](relay::capture::Floors),
-//! [`Frame`](relay::capture::Frame), the checkpoint and the list of open frames from which it is made are the
+//! *The relay.* [`Snapshot`](relay_core::capture::Snapshot), [`Floors`](relay_core::capture::Floors),
+//! [`Frame`](relay_core::capture::Frame), the checkpoint and the list of open frames from which it is made are the
 //! relay's own types, so the model checks the arithmetic that runs. A frame is read in pages of one row. One row of a key is under way at a time; another frame is
 //! read before the last is delivered. A checkpoint is a transaction with its own id, which yields a pair
 //! for the floors when it commits. A session ends at any time and discards its memory; the next session

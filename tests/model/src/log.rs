@@ -1,6 +1,6 @@
 //! The model of the write-ahead log, as far as a crash depends on it.
 
-use relay::capture::Position;
+use relay_core::capture::Position;
 
 /// A record of the log. Assigning an id writes no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

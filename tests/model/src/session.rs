@@ -1,9 +1,10 @@
 //! The model of a session: all state that must not outlive a connection.
 
-use relay::{
+use relay_core::{
     capture::{Floors, Frame, Frontier, Pair, Position, Snapshot},
-    model::{Frames, Opened, Unfinished},
+    checkpoint::Unfinished,
     publish::Progress,
+    session::{Frames, frame_reader::Opened},
 };
 
 use crate::{

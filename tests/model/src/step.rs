@@ -1,6 +1,6 @@
 //! The possible steps in a state.
 
-use relay::capture::Position;
+use relay_core::capture::Position;
 
 use crate::{
     database::RELAYS,

@@ -1,8 +1,8 @@
 //! State of the whole system, and the effect of each step.
 
-use relay::{
+use relay_core::{
     capture::{Pair, Position},
-    model::Checkpoint,
+    checkpoint::Checkpoint,
 };
 
 use crate::{

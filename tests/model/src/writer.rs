@@ -1,6 +1,6 @@
 //! The model of a producer's transaction.
 
-use relay::capture::Position;
+use relay_core::capture::Position;
 
 use crate::scenario::Producer;
 

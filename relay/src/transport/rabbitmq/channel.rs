@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use amqp::{Answer, BatchError, ConfirmChannel, Connection, Outgoing, Refusal};
+use relay_core::publish::Outcome;
 
 use super::requests::route_down;
 use crate::{
-    broker_error::BrokerError,
     config::Amqp,
-    message::Message,
-    publish::Outcome,
-    transport::{Channel, Loss},
+    transport::{BrokerError, Channel, Loss, Message},
 };
 
 /// A channel with publisher confirms.

@@ -5,10 +5,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 use amqp::Connection;
 
 use super::CLOSE_TIMEOUT;
-use crate::{
-    broker_error::BrokerError,
-    transport::{self, Event},
-};
+use crate::transport::{self, BrokerError, Event};
 
 /// A connection to RabbitMQ.
 pub struct RabbitMqConnection {

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::requests::take_fence;
-use crate::{broker_error::BrokerError, events};
+use crate::{events, transport::BrokerError};
 
 /// Time without an answer after which a queue counts as one of a lost node, if the broker answers other requests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,6 +1,6 @@
 //! RabbitMQ. The [`fence`] is an exclusive queue; the exchange is declared when a connection opens, with the requests of
 //! [`requests`]. The AMQP client's own recovery stays off: after a loss the outcome of everything in flight is
-//! unknown, and only the state machine in `crate::publish` may decide which messages are sent again.
+//! unknown, and only the state machine in `relay_core::publish` may decide which messages are sent again.
 
 mod channel;
 mod connection;
@@ -10,18 +10,17 @@ pub(crate) mod requests;
 use std::{sync::Arc, time::Duration};
 
 use amqp::Connection;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Opened, Transport};
 use crate::{
-    broker_error::BrokerError,
     config::{Amqp, Config, ConfigError, Secret},
+    transport::BrokerError,
 };
 use channel::RabbitMqChannel;
 use connection::RabbitMqConnection;
 use fence::Fence;
-use requests::{connect, declare_exchange, may_declare};
+use requests::{answered, connect, declare_exchange, may_declare};
 
 /// Longest wait for the broker to confirm the closing of a connection. A request that the broker cannot answer may
 /// delay the confirmation too.
@@ -57,12 +56,17 @@ impl RabbitMq {
         connected: &mut Option<Arc<Connection>>,
     ) -> Result<Opened<Self>, BrokerError> {
         let what = "connecting to the broker";
-        let connection = Arc::new(self.answered(what, self.connect()).await?);
+        let connection = Arc::new(answered(what, self.amqp.connect_timeout, self.connect()).await?);
         *connected = Some(Arc::clone(&connection));
         let taking = Fence::take(&connection, fence);
-        let fence = timeout(self.amqp.connect_timeout + fence::LONGEST, taking).await;
-        let fence = fence.unwrap_or_else(|_| Err(self.overdue(what)))?;
-        let channels = self.answered(what, self.open_channels(&connection)).await?;
+        let after = self.amqp.connect_timeout + fence::LONGEST;
+        let fence = answered(what, after, taking).await?;
+        let channels = answered(
+            what,
+            self.amqp.connect_timeout,
+            self.open_channels(&connection),
+        )
+        .await?;
         let keeping = fence.keep(self.lease_timeout / 4);
         let opened = RabbitMqConnection::new(Arc::clone(&connection), keeping);
         // Asked after the events have begun, so that no change is missed.
@@ -92,23 +96,6 @@ impl RabbitMq {
         }
         Ok(channels)
     }
-
-    /// Waits for an answer for at most the time that connecting may take.
-    async fn answered<T>(
-        &self,
-        what: &'static str,
-        answer: impl Future<Output = Result<T, BrokerError>>,
-    ) -> Result<T, BrokerError> {
-        let answered = timeout(self.amqp.connect_timeout, answer).await;
-        answered.unwrap_or_else(|_| Err(self.overdue(what)))
-    }
-
-    const fn overdue(&self, what: &'static str) -> BrokerError {
-        BrokerError::TimedOut {
-            what,
-            after: self.amqp.connect_timeout,
-        }
-    }
 }
 
 impl Transport for RabbitMq {
@@ -134,16 +121,19 @@ impl Transport for RabbitMq {
 
     async fn check(&self, fence: &str) -> Result<(), BrokerError> {
         let connecting = self.connect();
-        let connection = self
-            .answered("connecting to the broker", connecting)
-            .await?;
+        let connection = answered(
+            "connecting to the broker",
+            self.amqp.connect_timeout,
+            connecting,
+        )
+        .await?;
         let asking = async {
             may_declare(&connection, fence).await?;
             let channel = connection.open_channel().await?;
             declare_exchange(&channel, &self.amqp.exchange, !self.amqp.declare_exchange).await
         };
         let what = "asking the broker for the fence and the exchange";
-        let asked = self.answered(what, asking).await;
+        let asked = answered(what, self.amqp.connect_timeout, asking).await;
         connection.close(CLOSE_TIMEOUT).await;
         asked
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
+use tokio::time::timeout;
 
-use crate::{broker_error::BrokerError, config::Secret};
+use crate::{config::Secret, transport::BrokerError};
 
 /// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
 /// URL may ask for a shorter heartbeat.
@@ -52,6 +53,16 @@ pub(crate) async fn may_declare(connection: &Connection, queue: &str) -> Result<
         Some(_) => Ok(()),
         None => Err(source.into()),
     }
+}
+
+/// Waits for the answer to a request for at most `after`.
+pub(crate) async fn answered<T>(
+    what: &'static str,
+    after: Duration,
+    answer: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    let answered = timeout(after, answer).await;
+    answered.unwrap_or(Err(BrokerError::TimedOut { what, after }))
 }
 
 /// Returns the seconds between heartbeats: a frozen relay must lose its fence in time, whatever its URL asks for.

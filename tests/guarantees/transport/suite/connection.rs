@@ -7,10 +7,8 @@ use std::{
 };
 
 use postroom_testkit::{DEADLINE, eventually};
-use relay::{
-    BrokerError,
-    publish::Outcome,
-    transport::{Channel as _, Connection as _, Event, Transport as _},
+use relay::transport::{
+    BrokerError, Channel as _, Connection as _, Event, Outcome, Transport as _,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -6,14 +6,13 @@ mod outcomes;
 pub(crate) use connection::*;
 pub(crate) use outcomes::*;
 
+use chrono::Utc;
+use outbox::Headers;
 use postroom_testkit::DEADLINE;
-use relay::{
-    BrokerError, Message,
-    publish::Outcome,
-    transport::{Channel as _, Opened, Transport},
-};
+use relay::transport::{BrokerError, Channel as _, Message, Opened, Outcome, Transport};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const FENCE: &str = "postroom.fence.suite";
 
@@ -89,7 +88,16 @@ async fn publish<W: World>(channel: &mut Channel<W>, messages: &[Message]) -> Ve
 }
 
 fn message(topic: &str) -> Message {
-    Message::new(topic, b"body".to_vec())
+    Message {
+        message_id: Uuid::now_v7(),
+        topic: topic.into(),
+        key: None,
+        type_name: topic.into(),
+        content_type: "text/plain".into(),
+        headers: Headers::new(),
+        occurred_at: Utc::now(),
+        payload: b"body".to_vec(),
+    }
 }
 
 fn ids(messages: &[Message]) -> Vec<String> {

@@ -1,11 +1,7 @@
 //! Each message of a batch has its outcome.
 
 use postroom_testkit::DEADLINE;
-use relay::{
-    Message,
-    publish::Outcome,
-    transport::{Channel as _, Connection as _},
-};
+use relay::transport::{Channel as _, Connection as _, Message, Outcome};
 use tokio::time::timeout;
 
 use super::{FENCE, World, ids, message, open, publish};

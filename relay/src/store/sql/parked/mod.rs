@@ -1,0 +1,4 @@
+//! Statements on `outbox.parked`.
+
+pub(crate) mod operate;
+pub(crate) mod read;
