@@ -139,7 +139,7 @@ case_tools_for_tests() {
     not_told pgbouncer
     visit_at_terminal visitor 'make test' "$QUESTION" y "$ASKS_PASSWORD" "$PASSWORD" 'cargo fmt' $'\x03'
     times_told 1 '[Y/n]'
-    told 'tests: consumers behind a pooler' 'tests: a relay whose clock is wrong'
+    told 'tests: consumers behind a pooler' 'tests: a relay whose clock is wrong' procps
     has_package pgbouncer || wrong "PgBouncer was not installed"
     servers_stay_off
 }

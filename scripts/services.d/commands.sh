@@ -34,7 +34,8 @@ missing_tools() {
   # Network namespaces are root's.
   ! am_root || wanted+=(ip nft)
   for tool in "${wanted[@]}"; do
-    command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || TOOLS+=("$tool")
+    # bash has a kill of its own, which programs cannot run.
+    type -P "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || TOOLS+=("$tool")
   done
 }
 
