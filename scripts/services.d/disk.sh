@@ -3,7 +3,7 @@
 
 # Megabytes. A release build, a debug build with its tests, the crates' sources; servers' data
 # while the demo or the tests run, with what RabbitMQ wants to stay free; all packages.
-readonly MB_DEMO_BUILD=1200 MB_TEST_BUILD=6500 MB_CRATES=300
+readonly MB_DEMO_BUILD=1400 MB_TEST_BUILD=6500 MB_CRATES=300
 readonly MB_DEMO_DATA=700 MB_TEST_DATA=1000 MB_PACKAGES=550
 readonly MB_MEMORY=2000
 
