@@ -16,6 +16,12 @@ WORKSPACE := --workspace --all-features --locked
 # sees to psql, by which the tests apply the migrations.
 SERVICES := . target/services/env
 
+# Purpose of services-up: build, demo or test. `services-up` checks the machine first.
+PURPOSE := build
+
+# Names the likely reason if cargo could not fetch the crates.
+OR_HINT := || { scripts/preflight network; exit 1; }
+
 # cargo-nextest where it is installed, cargo's own runner elsewhere. Tests mostly wait: as many at once as in
 # .config/nextest.toml, also on fewer cores.
 RUN_TESTS := if $(CARGO) nextest --version >/dev/null 2>&1; \
@@ -32,7 +38,7 @@ help: ## Lists the targets
 
 .PHONY: services-up
 services-up: ## Finds or starts PostgreSQL and RabbitMQ (scripts/services --help)
-	@scripts/services up
+	@CARGO="$(CARGO)" scripts/services up --for $(PURPOSE)
 
 .PHONY: services-down
 services-down: ## Stops what services-up started and removes its data
@@ -52,12 +58,12 @@ fmt-check: check-rust ## Checks the format
 
 .PHONY: clippy
 clippy: check-rust ## Lints; warnings are errors
-	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings $(OR_HINT)
 
 # Tests run the programs they test; cargo builds those only for their own package.
 .PHONY: bins
 bins: check-rust
-	$(CARGO) build --locked -p postroom-relay -p postroom-shop --bins
+	$(CARGO) build --locked -p postroom-relay -p postroom-shop --bins $(OR_HINT)
 	$(CARGO) build --locked -p postroom-examples --examples
 
 .PHONY: check
@@ -68,6 +74,7 @@ test-unit: check-rust ## Tests that need no servers
 	$(RUN_TESTS) --lib --bins
 
 .PHONY: test-integration
+test-integration: PURPOSE := test
 test-integration: check-rust services-up bins ## Tests against real servers
 	$(SERVICES); $(RUN_TESTS) --test '*' $(LEAVE_OUT)
 	$(if $(LEAVE_OUT),@echo "left out because only root may run them: $(FOR_ROOT)")
@@ -93,8 +100,9 @@ doc: check-rust ## Builds the API docs; warnings are errors
 
 # Recursive, so that the stages run in this order also with `make -j`.
 .PHONY: test
-test: check-rust ## Everything CI checks: format, lints, tests, docs
-	@$(MAKE) --no-print-directory services-up
+test: ## Everything CI checks: format, lints, tests, docs
+	@$(MAKE) --no-print-directory services-up PURPOSE=test
+	@$(MAKE) --no-print-directory test-scripts
 	@$(MAKE) --no-print-directory fmt-check
 	@$(MAKE) --no-print-directory clippy
 	@$(MAKE) --no-print-directory bins
@@ -105,9 +113,9 @@ test: check-rust ## Everything CI checks: format, lints, tests, docs
 	@$(MAKE) --no-print-directory doc
 
 .PHONY: demo
-demo: check-rust services-up ## The main job on real orders while things are killed (ORDERS=path, CALM=1)
-	@[ -r "$(ORDERS)" ] || { echo "error: cannot read the orders file '$(ORDERS)'; name another: make demo ORDERS=path" >&2; exit 1; }
-	$(CARGO) build --release --locked -p postroom-relay -p postroom-shop
+demo: PURPOSE := demo
+demo: check-orders services-up ## The main job on real orders while things are killed (ORDERS=path, CALM=1)
+	$(CARGO) build --release --locked -p postroom-relay -p postroom-shop $(OR_HINT)
 	$(SERVICES); "$(TARGET)/release/shop-demo" --orders "$(ORDERS)" $(if $(CALM),--calm)
 
 .PHONY: soak
@@ -130,11 +138,20 @@ deny: check-rust ## Checks licences and advisories of the dependencies
 deny-offline: check-rust
 	$(CARGO) deny --all-features --locked check licenses bans sources
 
+# Needs no servers and no network: the test makes up the machines.
+.PHONY: test-scripts
+test-scripts: ## Tests what a machine is told that lacks something
+	tests/scripts/preflight
+
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts
 	@command -v shellcheck >/dev/null || { echo "error: shellcheck is missing; install it: apt-get install shellcheck" >&2; exit 1; }
-	shellcheck -x scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults examples/run .ci/run
+	shellcheck -x $(filter-out %.d,$(wildcard scripts/*)) tests/scripts/preflight examples/run .ci/run
+
+.PHONY: check-orders
+check-orders:
+	@[ -r "$(ORDERS)" ] || { echo "error: cannot read the orders file '$(ORDERS)'; name another: make demo ORDERS=path" >&2; exit 1; }
 
 .PHONY: check-rust
 check-rust:
-	@command -v $(CARGO) >/dev/null || { echo "error: $(CARGO) is missing; install Rust with rustup (https://rustup.rs), then open a new shell" >&2; exit 1; }
+	@CARGO="$(CARGO)" scripts/preflight

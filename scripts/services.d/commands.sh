@@ -25,21 +25,25 @@ missing() {
   [ "${#MISSING[@]}" -gt 0 ]
 }
 
-# extras: what single tests run as programs of their own, and nothing else needs: a
-# pooler, a clock that can be moved, and, for root, network namespaces that can be cut
-# off. `up` goes on without.
-extras() {
-  local tool extras=()
-  command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || extras+=(pgbouncer)
-  command -v faketime >/dev/null || extras+=(faketime)
-  if am_root; then
-    for tool in ip nft; do
-      command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || extras+=("$tool")
-    done
-  fi
-  [ "${#extras[@]}" -gt 0 ] || return 0
-  install "${extras[@]}" ||
-    warn services "tests that need ${extras[*]} will fail; to install: $(how_to_install "${extras[@]}")"
+# missing_tools: sets TOOLS to the programs that single tests run and nothing else needs,
+# as far as they are not installed.
+missing_tools() {
+  local tool wanted=(pgbouncer faketime kill git)
+  TOOLS=()
+  [ "$PURPOSE" = test ] || return 0
+  # Network namespaces are root's.
+  ! am_root || wanted+=(ip nft)
+  for tool in "${wanted[@]}"; do
+    # bash has a kill of its own, which programs cannot run.
+    type -P "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || TOOLS+=("$tool")
+  done
+}
+
+# look: finds the servers and the tools.
+look() {
+  choose
+  missing || true
+  missing_tools
 }
 
 # in_containers: what is still missing, from compose.yaml; psql has to be here.
@@ -54,18 +58,44 @@ in_containers() {
   [ "$FROM_RMQ" != missing ] || FROM_RMQ=compose
 }
 
-give_up() {
-  local why=()
-  [ -z "${PG_TOO_OLD:-}" ] || [ "$FROM_PG" != missing ] || why+=("PostgreSQL $PG_TOO_OLD is here, but $MIN_POSTGRES or newer is needed")
-  [ -z "${RMQ_TOO_OLD:-}" ] || [ "$FROM_RMQ" != missing ] || why+=("RabbitMQ $RMQ_TOO_OLD is here, but $MIN_RABBITMQ or newer is needed")
-  why+=("install: $(how_to_install "${MISSING[@]}")")
-  [ "$(package_manager)" != apt-get ] || why+=("or let this do it: scripts/services up --yes")
-  if [ "${MISSING[*]}" = psql ]; then
-    die "psql is missing: migrations are applied by it, also on a given server" "${why[@]}"
+# cannot_go_on PRINT: tells by PRINT (finding or die) the missing servers and all ways out.
+cannot_go_on() {
+  local print=$1 problem ways=()
+  problem="missing: ${MISSING[*]} (needed: PostgreSQL >= $MIN_POSTGRES with psql, RabbitMQ >= $MIN_RABBITMQ)"
+  [ "${MISSING[*]}" != psql ] || problem="psql is missing: migrations are applied by it, also on a given server"
+  [ -z "${PG_TOO_OLD:-}" ] || [ "$FROM_PG" != missing ] || ways+=("PostgreSQL $PG_TOO_OLD is here, but $MIN_POSTGRES or newer is needed")
+  [ -z "${RMQ_TOO_OLD:-}" ] || [ "$FROM_RMQ" != missing ] || ways+=("RabbitMQ $RMQ_TOO_OLD is here, but $MIN_RABBITMQ or newer is needed")
+  ! cannot_install || problem+=", and $OBSTACLE"
+  [ -z "$REMEDY" ] || ways+=("$REMEDY")
+  ways+=("$(for_an_administrator "${MISSING[@]}" ${TOOLS[@]+"${TOOLS[@]}"})")
+  if [ "${MISSING[*]}" != psql ]; then
+    ways+=("or start a Docker engine (compose.yaml is used then; psql is needed all the same)"
+      "or point to servers: export POSTROOM_DATABASE_URL=postgres://… POSTROOM_AMQP_URL=amqp://…")
   fi
-  why+=("or start a Docker engine (compose.yaml is used then; psql is needed all the same)"
-    "or point to servers: export POSTROOM_DATABASE_URL=postgres://… POSTROOM_AMQP_URL=amqp://…")
-  die "missing here: ${MISSING[*]} (needed: PostgreSQL >= $MIN_POSTGRES with psql, RabbitMQ >= $MIN_RABBITMQ)" "${why[@]}"
+  "$print" "$problem" "${ways[@]}"
+}
+
+# check_servers: a finding for missing servers that can be neither installed nor run in
+# containers.
+check_servers() {
+  [ "${#MISSING[@]}" -eq 0 ] || ! cannot_install || can_use_containers || cannot_go_on finding
+}
+
+can_use_containers() {
+  command -v psql >/dev/null && compose_find
+}
+
+# provide: installs missing servers and tools at once. Tests whose tool is missing fail;
+# the other tests run.
+provide() {
+  local needs=(${MISSING[@]+"${MISSING[@]}"} ${TOOLS[@]+"${TOOLS[@]}"})
+  [ "${#needs[@]}" -gt 0 ] || return 0
+  ! install "${needs[@]}" || look
+  if missing; then
+    in_containers || cannot_go_on die
+  fi
+  [ "${#TOOLS[@]}" -eq 0 ] ||
+    warn services "tests that need ${TOOLS[*]} will fail; to install: $(how_to_install "${TOOLS[@]}")"
 }
 
 # start: both private servers at once.
@@ -79,16 +109,16 @@ start() {
 }
 
 command_up() {
+  look
+  preflight "$PURPOSE"
+  check_disk "$PURPOSE"
+  check_servers
+  stop_at_findings
   make_folders
   lock
-  choose
-  if missing && install "${MISSING[@]}"; then
-    choose
-  fi
-  if missing; then
-    in_containers || give_up
-  fi
-  extras
+  # Another `up` may have installed something meanwhile.
+  look
+  provide
   [ "$FROM_PG" != given ] || check_given_database "$POSTROOM_DATABASE_URL"
   [ "$FROM_RMQ" != given ] || check_given_amqp "$POSTROOM_AMQP_URL"
   start

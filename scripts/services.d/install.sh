@@ -1,147 +1,109 @@
 # shellcheck shell=bash
-# Installing what is missing with the system's package manager.
+# Installing: the rights it takes, the question, and the call of scripts/install-packages.
 
-# Run as root; arguments are packages. The distribution would start the servers it
-# installs, now and at every boot: policy-rc.d is its own way to say no to the
-# first, and units that were not there before are disabled. A policy-rc.d left by a
-# run cut short is known by its mark.
-# shellcheck disable=SC2016 # expanded by the inner shell
-readonly APT_INSTALL='
-set -eu
-export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
-policy=/usr/sbin/policy-rc.d
-mark="# made by scripts/services of Postroom while it installs packages"
-if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
-  trap "rm -f $policy" EXIT
-  trap "exit 1" HUP INT TERM
-  printf "#!/bin/sh\n%s\nexit 101\n" "$mark" >"$policy"
-  chmod 755 "$policy"
-fi
-new=
-if [ -d /run/systemd/system ]; then
-  for unit in postgresql.service rabbitmq-server.service epmd.service epmd.socket pgbouncer.service; do
-    systemctl cat "$unit" >/dev/null 2>&1 || new="$new $unit"
-  done
-fi
-apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "$@"
-for unit in $new; do
-  systemctl disable "$unit" >/dev/null 2>&1 || true
-done
-'
-
-package_manager() {
-  local manager
-  for manager in apt-get dnf pacman apk brew; do
-    command -v "$manager" >/dev/null && echo "$manager" && return
-  done
-  echo none
+# have_terminal: also when standard input is redirected.
+have_terminal() {
+  { : <>/dev/tty; } 2>/dev/null
 }
 
-# package MANAGER NEED: what NEED (postgres, psql, rabbitmq, pgbouncer, faketime, ip or
-# nft) is called there.
-package() {
-  case $1:$2 in
-    apt-get:postgres | pacman:postgres | apk:postgres) echo postgresql ;;
-    apt-get:psql | apk:psql) echo postgresql-client ;;
-    apt-get:rabbitmq | dnf:rabbitmq | apk:rabbitmq) echo rabbitmq-server ;;
-    dnf:postgres) echo postgresql-server ;;
-    dnf:psql) echo postgresql ;;
-    pacman:psql) echo postgresql-libs ;;
-    brew:postgres) echo postgresql@16 ;;
-    brew:psql) echo libpq ;;
-    *:rabbitmq) echo rabbitmq ;;
-    *:ip) echo iproute2 ;;
-    *:nft) echo nftables ;;
-    *:pgbouncer) echo pgbouncer ;;
-    apt-get:faketime) echo faketime ;;
-    *:faketime) echo libfaketime ;;
-  esac
+# cannot_install: sets OBSTACLE and REMEDY; false if installing can be tried.
+cannot_install() {
+  OBSTACLE='' REMEDY=''
+  if [ "$(package_manager)" != apt-get ]; then
+    OBSTACLE="packages are installed here with apt-get only"
+  elif ! am_root && ! command -v sudo >/dev/null; then
+    OBSTACLE="only root can install, and there is no sudo"
+  elif [ "$ASSUME_YES" = no ] && ! have_terminal; then
+    OBSTACLE="there is no terminal to ask at whether to install"
+    REMEDY="to agree beforehand, set POSTROOM_INSTALL=yes and run this again"
+  elif ! am_root && ! have_terminal && ! sudo -n true 2>/dev/null; then
+    OBSTACLE="sudo asks for a password, and there is no terminal"
+    REMEDY="run this in a terminal"
+  else
+    return 1
+  fi
 }
 
-# packages MANAGER NEED...
-packages() {
-  local manager=$1 need names=''
-  shift
-  for need in "$@"; do
-    names="$names $(package "$manager" "$need")"
-  done
-  echo "${names# }"
+# for_an_administrator NEED...: the command for root.
+for_an_administrator() {
+  local line
+  if [ "$(package_manager)" != apt-get ]; then
+    echo "install: $(how_to_install "$@")"
+    return
+  fi
+  line="$REPO/scripts/install-packages $(packages_with_minimum "$@")"
+  if am_root; then
+    echo "or install by hand: $line"
+  elif command -v sudo >/dev/null; then
+    echo "or an administrator runs: sudo $line"
+  else
+    echo "an administrator runs, as root: $line"
+  fi
+  echo "(or $(install_line '' "$@"), which starts the servers at every boot)"
 }
 
-# how_to_install NEED...: the line a person would type.
-how_to_install() {
-  local manager names sudo='sudo '
-  ! am_root || sudo=''
-  manager=$(package_manager)
-  names=$(packages "$manager" "$@")
-  case $manager in
-    apt-get) echo "${sudo}apt-get update && ${sudo}apt-get install $names" ;;
-    dnf) echo "${sudo}dnf install $names" ;;
-    pacman) echo "${sudo}pacman -S $names" ;;
-    apk) echo "${sudo}apk add $names" ;;
-    brew) echo "brew install $names" ;;
-    none) echo "see postgresql.org/download and rabbitmq.com/docs/download" ;;
-  esac
+# sizes PACKAGE...: dependencies included; empty if apt-get has no lists.
+sizes() {
+  local all
+  all=$(LC_ALL=C apt-get -s -qq --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p') || return 0
+  # shellcheck disable=SC2086 # names are words
+  [ -z "$all" ] || apt-cache show --no-all-versions $all | awk '
+    /^Size:/ { bytes += $2 }
+    /^Installed-Size:/ { kb += $2 }
+    END { printf "%d MB to download, %d MB on the disk", bytes / 1000000 + 1, kb / 1024 + 1 }'
 }
 
-# as_root COMMAND...: sudo asks for a password only at a terminal.
+# consent NEED...: asks one question for all packages, at the terminal.
+consent() {
+  [ "$ASSUME_YES" = no ] || return 0
+  local need size reply through=''
+  # shellcheck disable=SC2046 # names are words
+  size=$(sizes $(packages apt-get "$@"))
+  am_root || through=', through sudo, which may ask for your password'
+  {
+    printf 'These packages are needed and missing:\n'
+    for need in "$@"; do
+      printf '  %-18s %s\n' "$(package apt-get "$need")" "$(reason "$need")"
+    done
+    printf 'With what they depend on: %s. apt-get installs them as root%s.\n' \
+      "${size:-at most $MB_PACKAGES MB on the disk}" "$through"
+    printf 'Their own servers are not started, neither now nor at boot. Private ones run as %s, until\n' "$(id -un)"
+    printf '`make services-down`. README.md, "Uninstall", tells how to remove everything.\n'
+    printf 'Install them? [Y/n] '
+  } >/dev/tty
+  read -r reply </dev/tty || return 1
+  case $reply in '' | [yY]*) ;; *) return 1 ;; esac
+}
+
+# as_root COMMAND...: sudo asks for a password at the terminal, also with redirected input.
 as_root() {
   if am_root; then
     "$@"
-  elif [ -t 0 ]; then
+  elif have_terminal; then
     sudo "$@"
   else
     sudo -n "$@"
   fi
 }
 
-can_be_root() {
-  am_root || { command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
-}
-
-# consent QUESTION
-consent() {
-  [ "$ASSUME_YES" = no ] || return 0
-  [ -t 0 ] || return 1
-  local reply
-  printf '%s [Y/n] ' "$1" >&2
-  read -r reply || return 1
-  case $reply in '' | [yY]*) ;; *) return 1 ;; esac
-}
-
-# apt_offers NEED: the version apt-get would install is new enough.
-apt_offers() {
-  local name version minimum=0
-  [ "$1" != postgres ] || minimum=$MIN_POSTGRES
-  [ "$1" != rabbitmq ] || minimum=$MIN_RABBITMQ
-  name=$(package apt-get "$1")
-  version=$(LC_ALL=C apt-cache policy "$name" | sed -nE 's/^ *Candidate: ([0-9]+:)?([0-9.]+).*/\2/p')
-  if [ -z "$version" ]; then
-    warn install "apt-get knows no package $name"
-    return 1
-  fi
-  at_least "$version" "$minimum" && return
-  warn install "apt-get offers $name $version only; $minimum is needed"
-  return 1
-}
-
 # install NEED...: true when all of it was installed.
 install() {
-  local need names log=$OUT/install.log
-  [ "$(package_manager)" = apt-get ] || return 1
+  local log=$OUT/install.log names
+  ! cannot_install || return 1
+  consent "$@" || return 1
   names=$(packages apt-get "$@")
-  can_be_root || return 1
-  consent "Install $names with apt-get? (its own services will not be started)" || return 1
   say install "$names, with apt-get (log: $log)"
-  as_root apt-get -o DPkg::Lock::Timeout=300 -qq update </dev/null >"$log" 2>&1 9>&- ||
-    warn install "apt-get update failed; trying with the lists at hand"
-  for need in "$@"; do
-    apt_offers "$need" || return 1
-  done
-  # shellcheck disable=SC2086 # names are words
-  if ! as_root sh -c "$APT_INSTALL" sh $names </dev/null >>"$log" 2>&1 9>&-; then
+  # The script's errors go to the log; sudo's errors stay on standard error, for the user.
+  # shellcheck disable=SC2046,SC2016 # names are words; expanded by the inner bash
+  if ! as_root bash -c 'exec bash "$0" "$@" 2>&1' "$REPO/scripts/install-packages" $(packages_with_minimum "$@") \
+    </dev/null >"$log" 9>&-; then
+    if [ ! -s "$log" ]; then
+      complain "sudo does not let $(id -un) install" "$(for_an_administrator "$@")"
+      return 1
+    fi
     complain "apt-get could not install $names" "see $log"
     show_log "$log"
+    hint_packages_unreachable
     return 1
   fi
   hash -r

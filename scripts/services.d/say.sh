@@ -21,13 +21,13 @@ warn() {
   printf '%s%-10s %s%s\n' "$YELLOW" "$1" "$2" "$PLAIN" >&2
 }
 
-# complain WHAT WHAT_TO_DO...: an error, and the way out of it.
+# complain WHAT WHAT_TO_DO...: an error, and the way out of it; each may have several lines.
 complain() {
   printf '%serror: %s%s\n' "$RED" "$1" "$PLAIN" >&2
   shift
   local line
   for line in "$@"; do
-    printf '       %s\n' "$line" >&2
+    printf '       %s\n' "${line//$'\n'/$'\n       '}" >&2
   done
 }
 

@@ -12,7 +12,7 @@ fn library() -> PathBuf {
     let places = fs::read_dir("/usr/lib").unwrap().flatten();
     let mut found = places.map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
     let found = found.find(|path| path.exists());
-    found.expect("libfaketime is missing: scripts/services up installs it")
+    found.expect("libfaketime is missing: scripts/services up --for test installs it")
 }
 
 /// How far the relay's clock is from this process's, by its newest line in the log.

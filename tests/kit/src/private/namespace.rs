@@ -118,7 +118,9 @@ fn tool(name: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
     let mut paths = folders.iter().map(|folder| Path::new(folder).join(name));
     paths.find(|path| path.exists()).unwrap_or_else(|| {
-        panic!("{name} is missing: install iproute2 and nftables (scripts/services up does)")
+        panic!(
+            "{name} is missing: install iproute2 and nftables (scripts/services up --for test does)"
+        )
     })
 }
 

@@ -48,7 +48,7 @@ impl PgBouncer {
         fs::write(folder.join("users.txt"), users).expect("writing users.txt");
         assert!(
             Path::new(PROGRAM).exists(),
-            "{PROGRAM} is missing: scripts/services up installs it"
+            "{PROGRAM} is missing: scripts/services up --for test installs it"
         );
         let prepared = if knows_prepared_statements() {
             "max_prepared_statements = 0\n"
