@@ -26,6 +26,7 @@ pub mod statements;
 mod transaction;
 mod transaction_error;
 
+pub use amqp::{Tls, TlsError};
 pub use broker::{BrokerError, QueueKind};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::Context;

@@ -49,7 +49,7 @@ impl LeaseConnection {
             timeout: config.lease.timeout,
         };
         let name = format!("postroom-relay lane {lane} {}", host_and_process());
-        let mut connection = database::connect(config.database_url()?, purpose, &name).await?;
+        let mut connection = database::connect(config, purpose, &name).await?;
         let answer_timeout = config.lease.timeout;
         answer::within(answer_timeout, outbox::schema::check(&mut connection)).await?;
         Ok(Self {

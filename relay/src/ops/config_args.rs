@@ -71,8 +71,7 @@ impl ConfigArgs {
     /// Connects to the database for one command.
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let config = self.load()?;
-        let url = config.database_url()?;
-        Ok(database::connect(url, Purpose::Command, "postroom-relay command").await?)
+        Ok(database::connect(&config, Purpose::Command, "postroom-relay command").await?)
     }
 }
 

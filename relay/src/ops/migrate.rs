@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::timeout;
 
 use super::config_args::{ConfigArgs, say};
-use crate::{config::Secret, database::DatabaseError};
+use crate::database::{self, DatabaseError};
 
 /// Command-line options of `relay migrate`.
 #[derive(Debug, Args)]
@@ -32,9 +32,6 @@ pub(crate) const LOCK: &str = "SELECT pg_advisory_xact_lock(1886352244, -1)";
 // user is often a superuser. The setting belongs to the transaction, so that a pooler cannot keep it in a session.
 pub(crate) const SEARCH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// Longest wait for a statement that may wait for locks, for which the server allows one minute.
 const LOCKING: Duration = Duration::from_secs(75);
 
@@ -52,8 +49,7 @@ pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Resul
         return Ok(ExitCode::SUCCESS);
     }
     let config = source.load()?;
-    let url = config.database_url()?;
-    let mut connection = connect(url).await?;
+    let mut connection = database::open(&config, |options| options).await?;
     for migration in MIGRATIONS {
         lock(&mut connection).await?;
         if migration.version <= applied_version(&mut connection).await? {
@@ -84,15 +80,6 @@ async fn answered<T>(
 ) -> anyhow::Result<T> {
     let answer = timeout(answer_timeout, answer).await;
     Ok(answer.map_err(|_| DatabaseError::Silent(answer_timeout))??)
-}
-
-async fn connect(url: &Secret) -> anyhow::Result<PgConnection> {
-    let connecting = || format!("connecting to {url}");
-    timeout(CONNECT, PgConnection::connect(url.expose()))
-        .await
-        .with_context(|| format!("no answer within {CONNECT:?}"))
-        .with_context(connecting)?
-        .with_context(connecting)
 }
 
 /// Context of the error of a lock that was not granted in time.

@@ -55,8 +55,7 @@ pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Resul
     let purpose = Purpose::Lease {
         timeout: Duration::from_mins(1),
     };
-    let url = config.database_url()?;
-    let mut connection = database::connect(url, purpose, "postroom-relay rebase").await?;
+    let mut connection = database::connect(&config, purpose, "postroom-relay rebase").await?;
     answer::within(ANSWER_TIMEOUT, set_lock_timeout(&mut connection)).await?;
     answer::within(ANSWER_TIMEOUT, outbox::schema::check(&mut connection)).await?;
     let began = Instant::now();

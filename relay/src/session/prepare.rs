@@ -89,7 +89,6 @@ async fn read_and_connect(
     connection: &mut PgConnection,
     lane: i16,
 ) -> Result<Prepared, RelayError> {
-    let url = config.database_url()?;
     let identity = server::identity(connection).await?;
     let same_server = SameServerProof {
         lane,
@@ -110,7 +109,7 @@ async fn read_and_connect(
     );
     let connecting = async {
         let proven = async |purpose, name| {
-            let mut connection = database::connect(url, purpose, name).await?;
+            let mut connection = database::connect(config, purpose, name).await?;
             same_server.prove(&mut connection).await?;
             Ok::<_, RelayError>(connection)
         };

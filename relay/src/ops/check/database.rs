@@ -19,13 +19,13 @@ use crate::{
 
 /// Checks the database; returns its identity if it could be read.
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
-    let url = note(findings, "database url", config.database_url(), |url| {
+    note(findings, "database url", config.database_url(), |url| {
         url.to_string()
     })?;
     let purpose = Purpose::Lease {
         timeout: config.lease.timeout,
     };
-    let connected = database::connect(url, purpose, "postroom-relay check").await;
+    let connected = database::connect(config, purpose, "postroom-relay check").await;
     let detail = |_: &PgConnection| "reached, a primary, no pooler in between".to_owned();
     let mut connection = note(findings, "database", connected, detail)?;
     let mut identity = None;

@@ -109,8 +109,8 @@ async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, B
 }
 
 async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError> {
-    let url = config.database_url()?;
-    let mut connection = database::connect(url, Purpose::Command, "postroom-relay check").await?;
+    let mut connection =
+        database::connect(config, Purpose::Command, "postroom-relay check").await?;
     Ok(server::lease_holder(&mut connection, LANE).await?)
 }
 
