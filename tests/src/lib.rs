@@ -32,7 +32,9 @@ pub use example::example;
 pub use judge::judged;
 pub use memory::{MemoryBroker, MemoryChannel, MemoryConnection};
 pub use pin::Pin;
-pub use private::{Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume};
+pub use private::{
+    Authority, Identity, Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume,
+};
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};
