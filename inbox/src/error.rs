@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use amqp::TlsError;
 use outbox::schema::SchemaError;
 
 use crate::{
@@ -45,6 +46,26 @@ pub enum BuildError {
         consumer: String,
         /// Description of the problem.
         problem: String,
+    },
+
+    /// The URL sends everything in clear to another machine.
+    #[error(
+        "building consumer {consumer:?}: amqp:// sends the password and all messages in clear to {host}, another machine; write amqps://, or set `allow_plaintext(true)` if nobody can listen or answer in between"
+    )]
+    Plaintext {
+        /// Name of the consumer.
+        consumer: String,
+        /// Host of the URL.
+        host: String,
+    },
+
+    /// The settings of TLS or their files cannot be used.
+    #[error("building consumer {consumer:?}: `tls`: {source}")]
+    Tls {
+        /// Name of the consumer.
+        consumer: String,
+        /// The problem.
+        source: TlsError,
     },
 
     /// No handler was added to the consumer with this name.

@@ -23,6 +23,7 @@ pub mod statements;
 mod transaction;
 mod transaction_error;
 
+pub use amqp::{Tls, TlsError};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::Context;
 pub use delivery::Delivery;

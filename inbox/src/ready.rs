@@ -1,11 +1,15 @@
 //! The check at the start that a consumer can work in its database.
 
-use outbox::schema::{self, SchemaError};
+use outbox::{
+    database::Unverified,
+    schema::{self, SchemaError},
+};
 use sqlx::PgConnection;
 use tokio::time::sleep;
 
 use crate::{
-    DatabaseError, RunError, engine::Engine, server_error, sql, transaction::with_answer_timeout,
+    DatabaseError, RunError, engine::Engine, events, server_error, sql,
+    transaction::with_answer_timeout,
 };
 
 /// The result of one check.
@@ -21,6 +25,14 @@ enum Check {
 /// # Errors
 /// A problem that needs a change by an operator.
 pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
+    let options = engine.settings.pool.connect_options();
+    if let Some(danger) = Unverified::of_options(&options) {
+        events::DatabaseUnverified {
+            consumer: engine.consumer(),
+            danger: &danger.to_string(),
+        }
+        .emit();
+    }
     let mut tries = 0_u32;
     loop {
         let error = match check(engine).await {

@@ -59,7 +59,7 @@ pub(crate) fn advice(error: &sqlx::Error) -> Option<&'static str> {
             "a pool that leads to a pooler in transaction mode needs prepared_statements(false): see \"Poolers\" in docs/operations.md",
         ),
         Some("42501") => Some("grant inbox_consumer to the login (migrations/roles.sql)"),
-        _ => None,
+        _ => amqp::explain(error),
     }
 }
 

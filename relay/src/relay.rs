@@ -124,8 +124,7 @@ impl Relay {
         transport: &impl Transport,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let (url, timeout) = (self.config.database_url()?, self.config.lease.timeout);
-        let connecting = LeaseConnection::connect(url, timeout, LANE);
+        let connecting = LeaseConnection::connect(&self.config, LANE);
         let Some(lease) = stop.run_until_cancelled(connecting).await else {
             return Ok(());
         };

@@ -22,6 +22,22 @@ impl DatabaseUnavailable<'_> {
     }
 }
 
+/// The pool's server is on another machine, and its identity is not proven before it gets the password.
+pub(crate) struct DatabaseUnverified<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) danger: &'a str,
+}
+
+impl DatabaseUnverified<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            consumer = self.consumer,
+            danger = self.danger,
+            "the database's password and data are not safe on their way; make the pool with sslmode=verify-full"
+        );
+    }
+}
+
 /// Sessions of processes that are frozen or disconnected were ended.
 pub(crate) struct FrozenEnded<'a> {
     pub(crate) consumer: &'a str,

@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use golden::Facts;
 
 use super::{
-    Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, Dead, Disconnected, Duplicate,
-    FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound, OrphansReleased, Parked, Rerun,
-    SharedFailed, Stuck, Unacknowledged,
+    Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
+    Disconnected, Duplicate, FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound,
+    OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
 };
 use crate::{Delivery, Incoming, Reason, engine, transaction};
 
@@ -60,6 +60,8 @@ fn record_database(facts: &mut Facts) {
         error: "no answer",
     };
     facts.record(|| unavailable.emit());
+    let danger = "db:5432 is another machine, and sslmode=require encrypts to anybody";
+    facts.record(|| DatabaseUnverified { consumer, danger }.emit());
     let sessions = 2;
     facts.record(|| FrozenEnded { consumer, sessions }.emit());
     facts.record(|| LeafTruncated { consumer, slot: 7 }.emit());

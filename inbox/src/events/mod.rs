@@ -32,7 +32,7 @@ mod parked;
 
 pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
-    database::{DatabaseUnavailable, FrozenEnded, LeafTruncated},
+    database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, OrphansReleased, Parked},
 };

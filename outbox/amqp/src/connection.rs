@@ -41,8 +41,9 @@ impl Connection {
         let greeting = Greeting::default();
         let received = greeting.clone();
         let runtime = Runtime::new(TokioKit::current());
-        let open = async move |uri, _| {
-            let stream = BrokerStream::connect(&uri, greeting.clone()).await;
+        let target = address.clone();
+        let open = async move |_, _| {
+            let stream = BrokerStream::connect(&target, greeting.clone()).await;
             Ok(AsyncTcpStream::Plain(stream?))
         };
         let uri = address.uri().clone();

@@ -33,8 +33,10 @@ pub use error::Error;
 pub use events::{Event, Events};
 pub use frames::UNREADABLE;
 pub use mapping::{Outgoing, Published, Uncarriable, decode, encode};
+pub use postroom_message::address::{Host, InvalidHost, InvalidUrl};
 pub use refusal::Refusal;
 pub use server::DeliveryLimit;
+pub use tls::{Tls, TlsError, explain};
 
 /// Prefixes of the log lines that the AMQP client writes: every returned message with its body, and every lost
 /// connection.

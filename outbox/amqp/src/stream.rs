@@ -7,14 +7,15 @@ use std::{
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPScheme;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     net::{TcpStream, ToSocketAddrs},
+    time::timeout,
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{frames::FrameFilter, server::Greeting, tls};
+use crate::{Address, frames::FrameFilter, server::Greeting, tls::explained};
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -41,13 +42,22 @@ enum Socket {
 
 impl BrokerStream {
     /// Connects to a broker, with TLS if the URL's scheme is `amqps`. Stores the broker's greeting in `greeting`.
-    pub(crate) async fn connect(uri: &AMQPUri, greeting: Greeting) -> io::Result<Self> {
+    pub(crate) async fn connect(address: &Address, greeting: Greeting) -> io::Result<Self> {
+        let uri = address.uri();
         let host = uri.authority.host.as_str();
-        let stream = connect_tcp((host, uri.authority.port)).await?;
-        let socket = match uri.scheme {
-            AMQPScheme::AMQP => Socket::Plain(stream),
-            AMQPScheme::AMQPS => Socket::Tls(Box::new(tls::handshake(stream, host).await?)),
+        let connecting = async {
+            let stream = connect_tcp((host, uri.authority.port)).await?;
+            Ok::<_, io::Error>(match uri.scheme {
+                AMQPScheme::AMQP => Socket::Plain(stream),
+                AMQPScheme::AMQPS => {
+                    Socket::Tls(Box::new(address.tls().handshake(stream, host).await?))
+                }
+            })
         };
+        let socket = match address.connection_timeout() {
+            Some(longest) => timeout(longest, connecting).await?,
+            None => connecting.await,
+        }?;
         let filter = FrameFilter::new(uri.query.frame_max, greeting);
         Ok(Self::new(socket, filter))
     }
@@ -96,7 +106,8 @@ impl AsyncRead for BrokerStream {
             return Poll::Ready(Ok(0));
         }
         while this.taken == this.readable.len() {
-            let count = ready!(this.socket.poll_read(cx, &mut this.received))?;
+            // A server that wants a client certificate says so after the handshake (TLS 1.3).
+            let count = ready!(this.socket.poll_read(cx, &mut this.received)).map_err(explained)?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }

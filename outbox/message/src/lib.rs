@@ -1,7 +1,8 @@
-//! The parts of a Postroom message, without I/O, for outbox, inbox and relay.
+//! The parts of a Postroom message and the addresses of servers, without I/O, for outbox, inbox and relay.
 //!
 //! Services use these types through `outbox` and `inbox`, which export them.
 
+pub mod address;
 mod backoff;
 pub mod errors;
 mod header_value;

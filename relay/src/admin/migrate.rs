@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use migrations::{Migration, ROLES};
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use crate::{
-    config::Secret,
-    store::{CONNECT_TIMEOUT, DatabaseError, migration},
+    config::Config,
+    store::{self, DatabaseError, migration},
 };
 
 /// Longest wait for a statement that may wait for locks, for which the server allows one minute.
@@ -53,13 +53,8 @@ pub(crate) struct Applied {
 }
 
 /// Connects as the schema's owner, over a pooler too.
-pub(crate) async fn connect(url: &Secret) -> Result<PgConnection, DatabaseError> {
-    let (connecting, url) = (PgConnection::connect(url.expose()), url.to_string());
-    match timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(source)) => Err(DatabaseError::Connect { url, source }),
-        Err(_) => Err(DatabaseError::TimedOut { url }),
-    }
+pub(crate) async fn connect(config: &Config) -> Result<PgConnection, DatabaseError> {
+    store::open(config, |options| options).await
 }
 
 /// Applies a migration, unless it is applied.

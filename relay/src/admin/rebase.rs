@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ANSWER_TIMEOUT;
 use crate::{
-    config::Secret,
+    config::Config,
     store::{
         self, DatabaseError, LANE, Purpose, answer, checkpoint, lock, message, segment, server,
     },
@@ -138,10 +138,10 @@ pub(crate) struct Waiting {
 }
 
 /// Connects with a session that can hold the lease.
-pub(crate) async fn connect(url: &Secret) -> Result<PgConnection, DatabaseError> {
+pub(crate) async fn connect(config: &Config) -> Result<PgConnection, DatabaseError> {
     let timeout = Duration::from_mins(1);
     let purpose = Purpose::Lease { timeout };
-    let mut connection = store::connect(url, purpose, "postroom-relay rebase").await?;
+    let mut connection = store::connect(config, purpose, "postroom-relay rebase").await?;
     answer::within(ANSWER_TIMEOUT, server::limit_lock_wait(&mut connection)).await?;
     Ok(connection)
 }

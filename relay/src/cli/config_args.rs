@@ -63,8 +63,7 @@ impl ConfigArgs {
     /// Connects to the database for one command.
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let config = self.load()?;
-        let url = config.database_url()?;
-        Ok(store::connect(url, Purpose::Command, "postroom-relay command").await?)
+        Ok(store::connect(&config, Purpose::Command, "postroom-relay command").await?)
     }
 }
 

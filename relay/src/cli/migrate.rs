@@ -30,7 +30,7 @@ pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Resul
         return Ok(ExitCode::SUCCESS);
     }
     let config = source.load()?;
-    let mut connection = migrate::connect(config.database_url()?).await?;
+    let mut connection = migrate::connect(&config).await?;
     for migration in MIGRATIONS {
         let applied = migrate::apply(&mut connection, migration).await?;
         let when = if applied.now {

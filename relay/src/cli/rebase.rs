@@ -21,7 +21,7 @@ pub(super) struct Options {
 
 pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
-    let mut connection = rebase::connect(config.database_url()?).await?;
+    let mut connection = rebase::connect(&config).await?;
     let Some(plan) = rebase::plan(&mut connection, options.force).await? else {
         say("nothing to do: no checkpoint is recorded, a relay begins with the first message")?;
         return Ok(ExitCode::SUCCESS);

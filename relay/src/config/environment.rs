@@ -6,8 +6,18 @@
 pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_DATABASE_URL_FILE", "database", "url_file"),
     ("POSTROOM_DATABASE_URL", "database", "url"),
+    (
+        "POSTROOM_DATABASE_ALLOW_PLAINTEXT",
+        "database",
+        "allow_plaintext",
+    ),
     ("POSTROOM_AMQP_URL_FILE", "amqp", "url_file"),
     ("POSTROOM_AMQP_URL", "amqp", "url"),
+    ("POSTROOM_AMQP_ALLOW_PLAINTEXT", "amqp", "allow_plaintext"),
+    ("POSTROOM_AMQP_TLS_CA", "amqp.tls", "ca"),
+    ("POSTROOM_AMQP_TLS_CERTIFICATE", "amqp.tls", "certificate"),
+    ("POSTROOM_AMQP_TLS_KEY", "amqp.tls", "key"),
+    ("POSTROOM_AMQP_TLS_SERVER_NAME", "amqp.tls", "server_name"),
     ("POSTROOM_AMQP_EXCHANGE", "amqp", "exchange"),
     ("POSTROOM_AMQP_DECLARE_EXCHANGE", "amqp", "declare_exchange"),
     ("POSTROOM_AMQP_SOURCE", "amqp", "source"),
@@ -80,10 +90,12 @@ pub(crate) fn unknown(variables: impl Iterator<Item = String>) -> Vec<String> {
 pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str) {
     let value = match (section, key) {
         ("publish", "drop_unroutable") => list(text),
-        ("amqp", "declare_exchange") => match text.parse::<bool>() {
-            Ok(value) => toml::Value::Boolean(value),
-            Err(_) => toml::Value::from(text),
-        },
+        ("amqp", "declare_exchange" | "allow_plaintext") | ("database", "allow_plaintext") => {
+            match text.parse::<bool>() {
+                Ok(value) => toml::Value::Boolean(value),
+                Err(_) => toml::Value::from(text),
+            }
+        }
         ("amqp", "channels" | "batch")
         | ("capture", "page_rows" | "page_bytes")
         | ("publish", "window_rows" | "window_bytes" | "key_rows")
@@ -93,15 +105,20 @@ pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str)
         },
         _ => toml::Value::from(text),
     };
-    let section = table
-        .entry(section)
-        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    if let toml::Value::Table(section) = section {
-        if key == "url_file" {
-            section.remove("url");
-        }
-        section.insert(key.to_owned(), value);
+    let mut inner = table;
+    for name in section.split('.') {
+        let entry = inner
+            .entry(name)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(table) = entry else {
+            return;
+        };
+        inner = table;
     }
+    if key == "url_file" {
+        inner.remove("url");
+    }
+    inner.insert(key.to_owned(), value);
 }
 
 /// Parses texts separated by commas, or a list as in the file.

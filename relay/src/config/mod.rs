@@ -46,6 +46,8 @@ pub struct Database {
     pub url: Option<Secret>,
     /// File that holds the URL; used if `url` is unset.
     pub url_file: Option<PathBuf>,
+    /// `true` to connect to another machine although the URL does not say `sslmode=verify-full`. Default: false.
+    pub allow_plaintext: bool,
 }
 
 /// Connection to the broker, and its exchange.
@@ -56,6 +58,10 @@ pub struct Amqp {
     pub url: Option<Secret>,
     /// File that holds the URL; used if `url` is unset.
     pub url_file: Option<PathBuf>,
+    /// `true` to connect to another machine by `amqp://`, in clear. Default: false.
+    pub allow_plaintext: bool,
+    /// TLS, for URLs that begin with `amqps://`.
+    pub tls: Tls,
     /// Topic exchange to which messages are published. Default: `postroom`.
     pub exchange: String,
     /// `true` to declare the exchange (durable, topic) on connecting. Default: true.
@@ -81,6 +87,8 @@ impl Default for Amqp {
         Self {
             url: None,
             url_file: None,
+            allow_plaintext: false,
+            tls: Tls::default(),
             exchange: "postroom".to_owned(),
             declare_exchange: true,
             source: "postroom".to_owned(),
@@ -90,6 +98,20 @@ impl Default for Amqp {
             connect_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// TLS to the broker.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the authorities that are trusted, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM file with the client's certificate and those of intermediate authorities.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// Name that the server's certificate must be valid for. Default: the host of the URL.
+    pub server_name: Option<String>,
 }
 
 /// Reading of the outbox.

@@ -17,7 +17,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::{
-    config::{Config, Secret},
+    config::Config,
     error::RelayError,
     events,
     health::Reporter,
@@ -61,8 +61,7 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, RelayError> {
     // Reading all parked rows may take long.
     let answer_timeout = config.lease.timeout * 60;
-    let url = config.database_url()?;
-    let preparing = Box::pin(read_and_connect(config, url, connection, lane));
+    let preparing = Box::pin(read_and_connect(config, connection, lane));
     let prepared = report_if_slow(reporter, answer::within(answer_timeout, preparing)).await;
     Ok(prepared?)
 }
@@ -86,7 +85,6 @@ async fn report_if_slow<T>(reporter: &Reporter, preparing: impl Future<Output = 
 
 async fn read_and_connect(
     config: &Config,
-    url: &Secret,
     connection: &mut PgConnection,
     lane: i16,
 ) -> Result<Prepared, DatabaseError> {
@@ -110,7 +108,7 @@ async fn read_and_connect(
     );
     let connecting = async {
         let proven = async |purpose, name| {
-            let mut connection = store::connect(url, purpose, name).await?;
+            let mut connection = store::connect(config, purpose, name).await?;
             same_server.prove(&mut connection).await?;
             Ok::<_, DatabaseError>(connection)
         };

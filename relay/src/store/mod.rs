@@ -9,7 +9,7 @@ mod sql;
 mod stored_message;
 
 pub use database::DatabaseError;
-pub(crate) use database::{CONNECT_TIMEOUT, Purpose, connect, settings};
+pub(crate) use database::{Purpose, connect, open, settings};
 pub(crate) use frame_reader::{Reader, Timer};
 pub(crate) use lease::{LANE, LeaseConnection, LeaseFreshness, LeaseTask, SameServerProof};
 pub(crate) use parked_reader::ParkedReader;

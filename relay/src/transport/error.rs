@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp::Error;
+use amqp::{Error, InvalidUrl, TlsError};
 use relay_core::identity::pattern;
 
 /// Reason why the broker cannot be used.
@@ -10,12 +10,28 @@ use relay_core::identity::pattern;
 #[non_exhaustive]
 pub enum BrokerError {
     /// The URL cannot be read.
-    #[error("the broker's URL {url} is not understood: {reason}")]
+    #[error("the broker's URL {url} is not understood: {source}")]
     Url {
         /// The URL, without its password.
         url: String,
-        /// Part of the client's error.
-        reason: String,
+        /// The problem.
+        source: InvalidUrl,
+    },
+    /// The URL sends everything in clear to another machine.
+    #[error(
+        "the broker's URL {url} sends the password and all messages in clear to another machine; write amqps://, or set amqp.allow_plaintext = true (POSTROOM_AMQP_ALLOW_PLAINTEXT) if nobody can listen or answer in between"
+    )]
+    Plaintext {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// The settings of TLS or their files cannot be used.
+    #[error("the TLS settings for {url}: {source} (amqp.tls)")]
+    Tls {
+        /// The URL, without its password.
+        url: String,
+        /// The problem.
+        source: TlsError,
     },
     /// The broker cannot be reached, or refuses the connection.
     #[error("connecting to {url}: {source}")]
@@ -139,7 +155,11 @@ impl BrokerError {
     pub const fn is_permanent(&self) -> bool {
         matches!(
             self,
-            Self::Url { .. } | Self::Unauthorised { .. } | Self::ExchangeDiffers { .. }
+            Self::Url { .. }
+                | Self::Plaintext { .. }
+                | Self::Tls { .. }
+                | Self::Unauthorised { .. }
+                | Self::ExchangeDiffers { .. }
         )
     }
 }

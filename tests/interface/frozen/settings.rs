@@ -9,16 +9,19 @@ fn defaults() -> BTreeMap<String, String> {
     let config = Config::load(None, |_| None).expect("an empty configuration");
     let shown = format!("{config:#?}");
     let mut defaults = BTreeMap::new();
-    let mut section = "";
-    for line in shown.lines() {
-        let Some((name, value)) = line.trim().split_once(": ") else {
+    let mut sections = Vec::new();
+    for line in shown.lines().map(str::trim) {
+        if line.starts_with('}') {
+            sections.pop();
+        }
+        let Some((name, value)) = line.split_once(": ") else {
             continue;
         };
         if value.ends_with('{') {
-            section = name;
+            sections.push(name);
         } else {
             let value = value.trim_end_matches(',').to_lowercase();
-            defaults.insert(format!("{section}.{name}"), value);
+            defaults.insert(format!("{}.{name}", sections.join(".")), value);
         }
     }
     defaults

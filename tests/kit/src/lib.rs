@@ -20,7 +20,9 @@ mod wait;
 pub use broker::VirtualHost;
 pub use database::{Database, Login};
 pub use pin::Pin;
-pub use private::{Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume};
+pub use private::{
+    Authority, Identity, Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume,
+};
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use tap::{Seen, Tap, declare, short};

@@ -28,10 +28,16 @@ impl RelayProcess {
         Self::spawn(Command::new(binary), Ipv4Addr::LOCALHOST, environment)
     }
 
-    /// As [`RelayProcess::start`], inside a network namespace.
+    /// As [`RelayProcess::start`], inside a network namespace, from where this host is another machine.
     pub fn start_in(namespace: &Namespace, environment: &[(String, String)]) -> Self {
         let command = namespace.command(&binary("relay"));
-        Self::spawn(command, namespace.inside, environment)
+        let allowed = [
+            "POSTROOM_DATABASE_ALLOW_PLAINTEXT",
+            "POSTROOM_AMQP_ALLOW_PLAINTEXT",
+        ];
+        let allowed = allowed.map(|name| (name.to_owned(), "true".to_owned()));
+        let environment = [environment, &allowed].concat();
+        Self::spawn(command, namespace.inside, &environment)
     }
 
     fn spawn(mut command: Command, host: Ipv4Addr, environment: &[(String, String)]) -> Self {

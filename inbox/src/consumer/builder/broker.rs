@@ -1,20 +1,44 @@
 //! Settings of the broker connection, the exchange and the queue.
 
+use amqp::{Address, Tls};
 use outbox::HeaderValue;
 
-use crate::{ConsumerBuilder, QueueKind};
+use crate::{BuildError, ConsumerBuilder, QueueKind};
 
 impl ConsumerBuilder {
     /// Sets the broker's URL, `amqp://user:password@host:5672/vhost` or `amqps://…`. Required.
     ///
     /// `?heartbeat=10` sets the seconds between heartbeats. Without it the server's interval is used.
+    /// `?auth_mechanism=external` logs in with the client certificate of [`tls`](Self::tls).
     ///
     /// # Errors
-    /// `build` returns [`BuildError::Missing`](crate::BuildError::Missing) without a URL, and
-    /// [`BuildError::Url`](crate::BuildError::Url) if the URL cannot be read.
+    /// `build` returns [`BuildError::Missing`](crate::BuildError::Missing) without a URL,
+    /// [`BuildError::Url`](crate::BuildError::Url) if the URL cannot be read, and
+    /// [`BuildError::Plaintext`](crate::BuildError::Plaintext) if it begins with `amqp://` and leads to another machine.
     #[must_use]
     pub fn amqp_url(mut self, url: impl Into<String>) -> Self {
         self.amqp_url = Some(url.into());
+        self
+    }
+
+    /// Sets the authority, the client certificate and the server's name for a URL that begins with `amqps://`. By default
+    /// the system's authorities are trusted.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::Tls`](crate::BuildError::Tls) if a file cannot be read, has expired or does not match
+    /// another, and if the URL begins with `amqp://`.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets whether a URL that begins with `amqp://` may lead to another machine. Defaults to `false`.
+    ///
+    /// Such a connection sends the password and all messages in clear, to anybody who answers for the broker.
+    #[must_use]
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
         self
     }
 
@@ -129,5 +153,29 @@ impl ConsumerBuilder {
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = Some(messages);
         self
+    }
+
+    /// Reads the URL, and checks that it and the settings of TLS protect the password.
+    pub(super) fn address(&self) -> Result<Address, BuildError> {
+        let url = self.amqp_url.as_ref();
+        let url = url.ok_or_else(|| self.missing("amqp_url"))?;
+        let consumer = || self.name.clone();
+        let address = url.parse::<Address>();
+        let address = address.map_err(|problem| BuildError::Url {
+            consumer: consumer(),
+            problem: problem.to_string(),
+        })?;
+        if address.is_exposed() && !self.allow_plaintext {
+            return Err(BuildError::Plaintext {
+                consumer: consumer(),
+                host: address.host().to_string(),
+            });
+        }
+        let address = address.with_tls(self.tls.clone());
+        address.check_tls().map_err(|source| BuildError::Tls {
+            consumer: consumer(),
+            source,
+        })?;
+        Ok(address)
     }
 }

@@ -1,6 +1,5 @@
 //! Checks of the settings when a consumer is built.
 
-use amqp::Address;
 use outbox::HeaderValue;
 use sqlx::PgPool;
 
@@ -135,16 +134,6 @@ impl ConsumerBuilder {
         Ok(())
     }
 
-    pub(super) fn address(&self) -> Result<Address, BuildError> {
-        let url = self.amqp_url.as_ref();
-        let url = url.ok_or_else(|| self.missing("amqp_url"))?;
-        url.parse().map_err(|problem: String| BuildError::Url {
-            consumer: self.name.clone(),
-            // The library quotes the unreadable part after a colon, and that part may hold a password.
-            problem: problem.split(':').next().unwrap_or_default().to_owned(),
-        })
-    }
-
     pub(super) fn pool(&self) -> Result<PgPool, BuildError> {
         let pool = self.pool.as_ref();
         let pool = pool.ok_or_else(|| self.missing("database"))?;
@@ -162,7 +151,7 @@ impl ConsumerBuilder {
         Ok(pool.clone())
     }
 
-    fn missing(&self, setting: &'static str) -> BuildError {
+    pub(super) fn missing(&self, setting: &'static str) -> BuildError {
         BuildError::Missing {
             consumer: self.name.clone(),
             setting,

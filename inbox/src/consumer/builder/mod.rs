@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use amqp::Tls;
 use outbox::Outbox;
 use sqlx::PgPool;
 use tower::{ServiceExt, util::BoxCloneSyncService};
@@ -40,6 +41,8 @@ pub struct ConsumerBuilder {
     name: String,
     pool: Option<PgPool>,
     amqp_url: Option<String>,
+    tls: Tls,
+    allow_plaintext: bool,
     /// Exchange, queue and bindings. The queue has the consumer's name by default.
     topology: Topology,
     /// `None` for a default that depends on the workers.
@@ -78,6 +81,8 @@ impl ConsumerBuilder {
             name,
             pool: None,
             amqp_url: None,
+            tls: Tls::new(),
+            allow_plaintext: false,
             topology,
             prefetch: None,
             workers: 8,

@@ -25,7 +25,14 @@ pub(super) async fn check(
         return;
     };
     let after = config.amqp.connect_timeout;
-    let connecting = requests::connect(url, config.lease.timeout / 2);
+    let address = match requests::address(config) {
+        Ok(address) => address,
+        Err(error) => {
+            note(findings, "broker", Err::<(), _>(error), |()| String::new());
+            return;
+        }
+    };
+    let connecting = requests::connect(&address, url, config.lease.timeout / 2);
     let connected = answered("connecting to the broker", after, connecting).await;
     let Some(connection) = note(findings, "broker", connected, "reached") else {
         return;

@@ -22,11 +22,11 @@ use crate::{
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) -> Option<Identity> {
     let url = config.database_url();
     let shown = url.as_ref().map(ToString::to_string).unwrap_or_default();
-    let url = note(findings, "database url", url, shown)?;
+    note(findings, "database url", url, shown)?;
     let purpose = Purpose::Lease {
         timeout: config.lease.timeout,
     };
-    let connected = store::connect(url, purpose, "postroom-relay check").await;
+    let connected = store::connect(config, purpose, "postroom-relay check").await;
     let detail = "reached, a primary, no pooler in between";
     let mut connection = note(findings, "database", connected, detail)?;
     let mut identity = None;

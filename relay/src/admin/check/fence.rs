@@ -112,8 +112,7 @@ async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, B
 }
 
 async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError> {
-    let url = config.database_url()?;
-    let mut connection = store::connect(url, Purpose::Command, "postroom-relay check").await?;
+    let mut connection = store::connect(config, Purpose::Command, "postroom-relay check").await?;
     let holder = lock::lease_holder(&mut connection, LANE).await;
     Ok(holder.map_err(DatabaseError::from)?)
 }

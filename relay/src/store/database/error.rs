@@ -2,23 +2,75 @@
 
 use std::time::Duration;
 
-use outbox::schema::SchemaError;
+use amqp::TlsError;
+use outbox::{
+    database::{AttemptError, ConnectError, InvalidUrl, Unverified},
+    schema::SchemaError,
+};
 use relay_core::sequence::SequenceError;
 use sqlx::postgres::PgDatabaseError;
 
 use super::{CONNECT_TIMEOUT, settings::SEARCH_PATH};
+use crate::config::ConfigError;
 
 /// Reason why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
+    /// No URL is set.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The URL cannot be read.
     #[error("the database's URL {url} is not understood: {source}")]
     Url {
         /// The URL, without its password.
         url: String,
+        /// The problem.
+        source: InvalidUrl,
+    },
+    /// A server on another machine would get the password before its identity is proven.
+    #[error(
+        "the database's URL {url}: {source}. Write sslmode=verify-full into the URL (and sslrootcert=… for an authority that the system does not know), or set database.allow_plaintext = true (POSTROOM_DATABASE_ALLOW_PLAINTEXT) if nobody can listen or answer in between"
+    )]
+    Unverified {
+        /// The URL, without its password.
+        url: String,
+        /// The danger.
+        source: Unverified,
+    },
+    /// A file for TLS cannot be used.
+    #[error("the database's URL {url}: {source} (sslrootcert, sslcert, sslkey)")]
+    TlsFile {
+        /// The URL, without its password.
+        url: String,
+        /// The problem.
+        source: TlsError,
+    },
+    /// The encrypted connection cannot be made.
+    #[error("connecting to {url}: {meaning} ({source})")]
+    Tls {
+        /// The URL, without its password.
+        url: String,
+        /// The meaning of the client's error.
+        meaning: &'static str,
         /// The client's error.
         source: sqlx::Error,
+    },
+    /// The URL asks for a standby.
+    #[error(
+        "{url} asks for a standby (target_session_attrs): only a primary shows all transactions; write target_session_attrs=primary"
+    )]
+    Target {
+        /// The URL, without its password.
+        url: String,
+    },
+    /// None of several servers can be used.
+    #[error("connecting to {url}: no server can be used; {source}")]
+    NoServer {
+        /// The URL, without its password.
+        url: String,
+        /// The cause for each server.
+        source: ConnectError,
     },
     /// The server cannot be reached, or refuses the connection.
     #[error("connecting to {url}: {source}")]
@@ -148,7 +200,11 @@ impl DatabaseError {
     /// Returns `true` if the error stays until an operator changes the configuration or the database.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Url { .. }
+            Self::Config(_)
+            | Self::Url { .. }
+            | Self::Unverified { .. }
+            | Self::TlsFile { .. }
+            | Self::Target { .. }
             | Self::Pooler { .. }
             | Self::SearchPath { .. }
             | Self::Encoding { .. }
@@ -158,6 +214,10 @@ impl DatabaseError {
             | Self::Foreign
             | Self::Sequence(_) => true,
             Self::Schema(error) => !matches!(error, SchemaError::Database(_)),
+            Self::NoServer { source, .. } => source.attempts().all(|(_, attempt)| match attempt {
+                AttemptError::Refused(error) => is_unauthorised(error),
+                _ => false,
+            }),
             _ => false,
         }
     }
@@ -177,15 +237,50 @@ fn is_row_security(error: &sqlx::Error) -> bool {
         .is_some_and(|error| error.routine() == Some("check_enable_rls"))
 }
 
-/// Classifies the error of a failed connection attempt.
-pub(super) fn refused(url: String, source: sqlx::Error) -> DatabaseError {
+/// Returns `true` for an invalid authorization, an invalid password, no such database, no privilege to connect.
+fn is_unauthorised(error: &sqlx::Error) -> bool {
+    matches!(
+        code(error).as_deref(),
+        Some("28000" | "28P01" | "3D000" | "42501")
+    )
+}
+
+/// Classifies the errors of failed connection attempts.
+pub(super) fn no_server(url: String, error: ConnectError) -> DatabaseError {
+    match error.into_single() {
+        Ok(AttemptError::Refused(source)) => refused(url, source),
+        Ok(AttemptError::TimedOut(_)) => DatabaseError::TimedOut { url },
+        Ok(_) => DatabaseError::Standby { url },
+        Err(source) => DatabaseError::NoServer { url, source },
+    }
+}
+
+fn refused(url: String, source: sqlx::Error) -> DatabaseError {
     // PgBouncer: "unsupported startup parameter: options"
     if source.to_string().contains("startup parameter") {
         return DatabaseError::Pooler { url };
     }
-    match code(&source).as_deref() {
-        // invalid authorization, invalid password, no such database, no privilege to connect
-        Some("28000" | "28P01" | "3D000" | "42501") => DatabaseError::Unauthorised { url, source },
-        _ => DatabaseError::Connect { url, source },
+    if is_unauthorised(&source) {
+        return DatabaseError::Unauthorised { url, source };
     }
+    match tls_problem(&source) {
+        Some(meaning) => DatabaseError::Tls {
+            url,
+            meaning,
+            source,
+        },
+        None => DatabaseError::Connect { url, source },
+    }
+}
+
+/// Returns the meaning of an error of TLS.
+fn tls_problem(error: &sqlx::Error) -> Option<&'static str> {
+    if let sqlx::Error::Tls(problem) = error
+        && problem.to_string().contains("does not support TLS")
+    {
+        return Some(
+            "the server answers without TLS, or somebody in between does; switch ssl on at the server, and find out who answers",
+        );
+    }
+    amqp::explain(error)
 }

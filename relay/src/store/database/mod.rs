@@ -3,49 +3,115 @@
 mod error;
 mod settings;
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
+use amqp::Tls;
+use outbox::database::{DatabaseAddress, TargetSession};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 use tracing::log::LevelFilter;
 
 use self::settings::{MESSAGES, SEARCH_PATH, silence_allowed};
-use crate::{config::Secret, store::server};
+use crate::{
+    config::{Config, Secret},
+    store::server,
+};
 
 pub use error::DatabaseError;
 pub(crate) use settings::{Purpose, settings};
 
-/// Longest wait for a connection.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a connection to one server, and again for the checks of the session.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects, with the settings that the purpose needs.
+/// Connects, with the settings that the purpose needs, and checks the session.
 pub(crate) async fn connect(
-    url: &Secret,
+    config: &Config,
     purpose: Purpose,
     name: &str,
 ) -> Result<PgConnection, DatabaseError> {
-    let connecting = timeout(CONNECT_TIMEOUT, connect_and_check(url, purpose, name));
-    let url = url.to_string();
-    (connecting.await).unwrap_or(Err(DatabaseError::TimedOut { url }))
+    let mut connection = open(config, |options| {
+        options
+            .application_name(name)
+            .options(settings(purpose))
+            .log_statements(LevelFilter::Trace)
+            .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1))
+    })
+    .await?;
+    let url = config.database_url()?;
+    let checking = check(&mut connection, url.to_string(), purpose);
+    match timeout(CONNECT_TIMEOUT, checking).await {
+        Ok(checked) => checked.map(|()| connection),
+        Err(_) => Err(DatabaseError::TimedOut {
+            url: url.to_string(),
+        }),
+    }
 }
 
-async fn connect_and_check(
-    url: &Secret,
-    purpose: Purpose,
-    name: &str,
+/// Connects to the primary among the URL's servers, without settings and checks of the session.
+pub(crate) async fn open(
+    config: &Config,
+    adjust: impl Fn(PgConnectOptions) -> PgConnectOptions,
 ) -> Result<PgConnection, DatabaseError> {
-    let options = PgConnectOptions::from_str(url.expose())
-        .map_err(|source| DatabaseError::Url {
+    let url = config.database_url()?;
+    let address = address(url, config.database.allow_plaintext)?;
+    let connected = address.connect(CONNECT_TIMEOUT, adjust).await;
+    let (connection, _) = connected.map_err(|error| error::no_server(url.to_string(), error))?;
+    Ok(connection)
+}
+
+/// Reads the URL. Of several servers the relay needs the primary, whatever the URL asks for.
+fn address(url: &Secret, allow_plaintext: bool) -> Result<DatabaseAddress, DatabaseError> {
+    let address: DatabaseAddress = url.expose().parse().map_err(|source| DatabaseError::Url {
+        url: url.to_string(),
+        source,
+    })?;
+    if let Some(source) = address.unverified()
+        && !allow_plaintext
+    {
+        return Err(DatabaseError::Unverified {
             url: url.to_string(),
             source,
-        })?
-        .application_name(name)
-        .options(settings(purpose))
-        .log_statements(LevelFilter::Trace)
-        .log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
-    let (connected, url) = (options.connect().await, url.to_string());
-    let mut connection = connected.map_err(|source| error::refused(url.clone(), source))?;
-    let in_force = server::in_force(&mut connection).await?;
+        });
+    }
+    check_files(url, &address)?;
+    match address.target() {
+        TargetSession::Standby | TargetSession::ReadOnly => Err(DatabaseError::Target {
+            url: url.to_string(),
+        }),
+        // The check of the session says more about a server that cannot be used.
+        _ if address.servers().len() == 1 => Ok(address.with_target(TargetSession::Any)),
+        TargetSession::ReadWrite => Ok(address),
+        _ => Ok(address.with_target(TargetSession::Primary)),
+    }
+}
+
+/// Checks the files for TLS: sqlx's errors do not name them.
+fn check_files(url: &Secret, address: &DatabaseAddress) -> Result<(), DatabaseError> {
+    let mut tls = Tls::new();
+    if let Some(file) = address.root_certificate() {
+        tls = tls.ca(file);
+    }
+    if let Some(file) = address.certificate() {
+        tls = tls.certificate(file);
+    }
+    if let Some(file) = address.key() {
+        tls = tls.key(file);
+    }
+    if tls == Tls::new() {
+        return Ok(());
+    }
+    tls.check().map_err(|source| DatabaseError::TlsFile {
+        url: url.to_string(),
+        source,
+    })
+}
+
+async fn check(
+    connection: &mut PgConnection,
+    url: String,
+    purpose: Purpose,
+) -> Result<(), DatabaseError> {
+    let in_force = server::in_force(connection).await?;
     if in_force.plans != purpose.plans()
         || in_force.silence != silence_allowed(purpose)
         || in_force.messages != MESSAGES
@@ -65,8 +131,8 @@ async fn connect_and_check(
         let encoding = in_force.encoding;
         return Err(DatabaseError::Encoding { url, encoding });
     }
-    if server::in_recovery(&mut connection).await? {
+    if server::in_recovery(connection).await? {
         return Err(DatabaseError::Standby { url });
     }
-    Ok(connection)
+    Ok(())
 }

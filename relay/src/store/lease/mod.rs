@@ -19,7 +19,7 @@ pub(crate) use same_server::SameServerProof;
 pub(crate) use task::LeaseTask;
 
 use crate::{
-    config::Secret,
+    config::Config,
     store::{self, DatabaseError, Purpose, answer, lock, server},
 };
 
@@ -41,14 +41,11 @@ pub(crate) struct LeaseConnection {
 
 impl LeaseConnection {
     /// Connects, and checks the schema.
-    pub(crate) async fn connect(
-        url: &Secret,
-        timeout: Duration,
-        lane: i16,
-    ) -> Result<Self, DatabaseError> {
+    pub(crate) async fn connect(config: &Config, lane: i16) -> Result<Self, DatabaseError> {
+        let timeout = config.lease.timeout;
         let purpose = Purpose::Lease { timeout };
         let name = format!("postroom-relay lane {lane} {}", host_and_process());
-        let mut connection = store::connect(url, purpose, &name).await?;
+        let mut connection = store::connect(config, purpose, &name).await?;
         answer::within(timeout, outbox::schema::check(&mut connection)).await?;
         Ok(Self {
             connection,

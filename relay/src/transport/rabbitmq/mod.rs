@@ -9,12 +9,13 @@ pub(crate) mod requests;
 
 use std::{sync::Arc, time::Duration};
 
-use amqp::Connection;
+use amqp::{Address, Connection};
 use tokio_util::sync::CancellationToken;
 
 use super::{Opened, Transport};
 use crate::{
-    config::{Amqp, Config, ConfigError, Secret},
+    config::{Amqp, Config, Secret},
+    error::RelayError,
     transport::BrokerError,
 };
 use channel::RabbitMqChannel;
@@ -29,6 +30,8 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// RabbitMQ, by its address, credentials and settings.
 #[derive(Debug, Clone)]
 pub struct RabbitMq {
+    address: Address,
+    /// The URL, for errors.
     url: Secret,
     amqp: Amqp,
     /// Lease timeout. Either side closes a silent connection within this time.
@@ -39,9 +42,11 @@ impl RabbitMq {
     /// Reads the settings, without connecting.
     ///
     /// # Errors
-    /// Fails if the broker's URL is not set.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    /// Fails if the broker's URL is not set or cannot be read, if it sends the password in clear to another machine, or
+    /// if the files for TLS cannot be used.
+    pub fn new(config: &Config) -> Result<Self, RelayError> {
         Ok(Self {
+            address: requests::address(config)?,
             url: config.amqp_url()?.clone(),
             amqp: config.amqp.clone(),
             lease_timeout: config.lease.timeout,
@@ -79,7 +84,7 @@ impl RabbitMq {
     }
 
     async fn connect(&self) -> Result<Connection, BrokerError> {
-        connect(&self.url, self.lease_timeout / 2).await
+        connect(&self.address, &self.url, self.lease_timeout / 2).await
     }
 
     async fn open_channels(

@@ -2,25 +2,66 @@
 
 use std::time::Duration;
 
-use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
+use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal, Tls};
+
 use tokio::time::timeout;
 
-use crate::{config::Secret, transport::BrokerError};
+use crate::{
+    config::{self, Config, Secret},
+    error::RelayError,
+    transport::BrokerError,
+};
+
+/// Reads the broker's URL and the settings of TLS, and checks that they protect the password.
+pub(crate) fn address(config: &Config) -> Result<Address, RelayError> {
+    let url = config.amqp_url()?;
+    let address: Address = url.expose().parse().map_err(|source| BrokerError::Url {
+        url: url.to_string(),
+        source,
+    })?;
+    if address.is_exposed() && !config.amqp.allow_plaintext {
+        return Err(BrokerError::Plaintext {
+            url: url.to_string(),
+        }
+        .into());
+    }
+    let config::Tls {
+        ca,
+        certificate,
+        key,
+        server_name,
+    } = config.amqp.tls.clone();
+    let mut tls = Tls::new();
+    if let Some(file) = ca {
+        tls = tls.ca(file);
+    }
+    if let Some(file) = certificate {
+        tls = tls.certificate(file);
+    }
+    if let Some(file) = key {
+        tls = tls.key(file);
+    }
+    if let Some(name) = server_name {
+        tls = tls.server_name(name);
+    }
+    let address = address.with_tls(tls);
+    address.check_tls().map_err(|source| BrokerError::Tls {
+        url: url.to_string(),
+        source,
+    })?;
+    Ok(address)
+}
 
 /// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
-/// URL may ask for a shorter heartbeat.
-pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
-    let address: Address = url
-        .expose()
-        .parse()
-        .map_err(|reason: String| BrokerError::Url {
-            url: url.to_string(),
-            // The library's error quotes the part that it cannot parse, which may contain a password.
-            reason: reason.split(':').next().unwrap_or_default().to_owned(),
-        })?;
+/// URL may ask for a shorter heartbeat. `url` is for errors.
+pub(crate) async fn connect(
+    address: &Address,
+    url: &Secret,
+    longest: Duration,
+) -> Result<Connection, BrokerError> {
     let seconds = heartbeat(address.heartbeat(), longest);
     let name = format!("postroom-relay:{}", std::process::id());
-    Connection::open(&address.with_heartbeat(seconds), &name)
+    Connection::open(&address.clone().with_heartbeat(seconds), &name)
         .await
         .map_err(|source| match source.refusal() {
             Some(Refusal::Access | Refusal::NotAllowed) => BrokerError::Unauthorised {

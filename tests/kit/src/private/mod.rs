@@ -1,5 +1,6 @@
 //! Servers of a test's own, to be killed, restarted, promoted and cut off.
 
+mod certificates;
 mod cluster;
 mod epmd;
 mod namespace;
@@ -9,6 +10,7 @@ mod process;
 mod rabbitmq;
 mod volume;
 
+pub use certificates::{Authority, Identity};
 pub use cluster::RabbitCluster;
 pub use namespace::Namespace;
 pub use pgbouncer::PgBouncer;

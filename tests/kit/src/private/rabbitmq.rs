@@ -55,6 +55,16 @@ impl RabbitNode {
         this
     }
 
+    /// As [`RabbitNode::start`], with lines for `rabbitmq.conf`, and logins by client certificate.
+    pub fn start_with(settings: &str) -> Self {
+        let mut this = Self::make(&Arc::new(Epmd::new()));
+        this.configure(settings);
+        let plugins = "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n";
+        fs::write(this.folder.join("plugins"), plugins).expect("writing plugins");
+        this.resume();
+        this
+    }
+
     /// Makes one without starting it.
     pub(super) fn make(epmd: &Arc<Epmd>) -> Self {
         let folder = folder("mq");
