@@ -28,7 +28,7 @@ pub(super) async fn check(
     let address = match requests::address(config) {
         Ok(address) => address,
         Err(error) => {
-            note(findings, "broker", Err::<(), _>(error), |()| String::new());
+            note(findings, "broker", Err::<(), _>(error), "");
             return;
         }
     };
