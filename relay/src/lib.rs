@@ -47,7 +47,7 @@ pub mod model {
 pub use broker_error::BrokerError;
 pub use config::{
     Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,
-    Publish, Retention, Secret,
+    Publish, Retention, Secret, UserId,
 };
 pub use database::DatabaseError;
 pub use error::RelayError;

@@ -18,6 +18,11 @@ impl Address {
         &self.0
     }
 
+    /// Returns the user.
+    pub fn user(&self) -> &str {
+        &self.0.authority.userinfo.username
+    }
+
     /// Sets the seconds between heartbeats.
     #[must_use]
     pub const fn with_heartbeat(mut self, seconds: u16) -> Self {

@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod handlers;
 mod limits;
+mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +22,9 @@ use crate::{
     TransactionLayer,
     broker::Topology,
     dedup::Window,
-    engine::{self, Engine},
+    engine::{self, Engine, UntrustedLimit},
     handler::{BoxError, Router},
-    policy::Limits,
+    policy::{Limits, Trust},
     transaction::Settings,
 };
 
@@ -55,6 +56,8 @@ pub struct ConsumerBuilder {
     outbox: Outbox,
     prepared_statements: bool,
     limits: Limits,
+    trust: Trust,
+    untrusted_kept: u32,
     handler_timeout: Duration,
     grace: Duration,
     window: Duration,
@@ -89,6 +92,8 @@ impl ConsumerBuilder {
             outbox: Outbox::new(),
             prepared_statements: true,
             limits: Limits::default(),
+            trust: Trust::default(),
+            untrusted_kept: UntrustedLimit::DEFAULT,
             handler_timeout: Settings::DEFAULT_TIMEOUT,
             grace: Duration::from_secs(20),
             window: Settings::DEFAULT_WINDOW,
@@ -145,6 +150,7 @@ impl ConsumerBuilder {
         self.check_layers()?;
         self.check_counts()?;
         self.check_window()?;
+        self.check_trust()?;
         self.check_queue_arguments()?;
         let messages_per_transaction = self.group_size();
         let prefetch = self
@@ -175,6 +181,8 @@ impl ConsumerBuilder {
             engine: Arc::new(Engine {
                 settings,
                 limits: self.limits,
+                trust: self.trust,
+                untrusted: UntrustedLimit::new(self.untrusted_kept),
                 router: self.router,
                 handlers,
                 admission,

@@ -42,6 +42,9 @@ pub struct Outgoing<'a> {
     pub occurred_at: DateTime<Utc>,
     /// Name of the service that wrote the message.
     pub source: &'a str,
+    /// The broker's user that publishes; `None` to send no user. The broker refuses any other user than the
+    /// connection's.
+    pub user_id: Option<&'a str>,
 }
 
 /// Routing key and properties of a message, ready for the AMQP client.
@@ -89,6 +92,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
         .with_app_id(short("source", message.source)?)
         .with_delivery_mode(PERSISTENT)
         .with_timestamp(message.occurred_at.timestamp().max(0) as u64);
+    if let Some(user_id) = message.user_id {
+        properties = properties.with_user_id(short("user id", user_id)?);
+    }
     if let Some(correlation_id) = message.headers.get(reserved::CORRELATION_ID) {
         let correlation_id = short("correlation id", &correlation_id.to_text())?;
         properties = properties.with_correlation_id(correlation_id);

@@ -10,7 +10,10 @@ use crate::{
     broker_error::BrokerError,
     config::Config,
     identity::Identity,
-    transport::rabbitmq::{CLOSE_TIMEOUT, requests},
+    transport::rabbitmq::{
+        CLOSE_TIMEOUT,
+        requests::{self, Tried},
+    },
 };
 
 pub(super) async fn check(
@@ -56,10 +59,25 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     if note(findings, "exchange", declared, detail).is_none() {
         return;
     }
-    let published = requests::try_to_publish(connection, exchange);
+    let Ok(url) = config.amqp_url() else {
+        return;
+    };
+    let published = async {
+        let user_id = requests::publisher(url, &config.amqp.user_id)?;
+        let tried = requests::try_to_publish(connection, exchange, user_id.as_deref()).await?;
+        Ok((user_id, tried))
+    };
     // Times out at a broker that is short of memory or disk: it does not answer connections that publish.
     let published = answered("publishing, and taking it back", after, published).await;
-    note(findings, "publishing", published, |()| "allowed".to_owned());
+    note(findings, "publishing", published, |(user_id, tried)| {
+        match (user_id, tried) {
+            (None, _) => "allowed; amqp.user_id is false, so messages name no publisher".to_owned(),
+            (Some(user_id), Tried::Accepted) => format!("allowed, as user {user_id}"),
+            (Some(user_id), Tried::TopicRefused) => format!(
+                "allowed; user {user_id} could not be compared, because the user may not write the topic postroom.check"
+            ),
+        }
+    });
 }
 
 pub(super) async fn answered<T>(

@@ -5,6 +5,7 @@
 mod channel;
 mod connection;
 pub(crate) mod fence;
+mod probe;
 pub(crate) mod requests;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use crate::{
 use channel::RabbitMqChannel;
 use connection::RabbitMqConnection;
 use fence::Fence;
-use requests::{connect, declare_exchange, may_declare};
+use requests::{connect, declare_exchange, may_declare, publisher};
 
 /// Longest wait for the broker to confirm the closing of a connection. A request that the broker cannot answer may
 /// delay the confirmation too.
@@ -62,9 +63,16 @@ impl RabbitMq {
         let taking = Fence::take(&connection, fence);
         let fence = timeout(self.amqp.connect_timeout + fence::LONGEST, taking).await;
         let fence = fence.unwrap_or_else(|_| Err(self.overdue(what)))?;
-        let channels = self.answered(what, self.open_channels(&connection)).await?;
+        let user_id = publisher(&self.url, &self.amqp.user_id)?;
+        let opening = self.open_channels(&connection, user_id.as_ref());
+        let channels = self.answered(what, opening).await?;
         let keeping = fence.keep(self.lease_timeout / 4);
         let opened = RabbitMqConnection::new(Arc::clone(&connection), keeping);
+        if let Some(user_id) = user_id {
+            let probing = probe::user_id(&connection, &self.amqp.exchange, user_id);
+            self.answered("asking the broker for the user", probing)
+                .await?;
+        }
         // Asked after the events have begun, so that no change is missed.
         let blocked = connection.is_blocked();
         Ok(Opened {
@@ -81,6 +89,7 @@ impl RabbitMq {
     async fn open_channels(
         &self,
         connection: &Connection,
+        user_id: Option<&Arc<str>>,
     ) -> Result<Vec<RabbitMqChannel>, BrokerError> {
         if self.amqp.declare_exchange {
             let channel = connection.open_channel().await?;
@@ -88,7 +97,7 @@ impl RabbitMq {
         }
         let mut channels = Vec::with_capacity(self.amqp.channels);
         for _ in 0..self.amqp.channels {
-            channels.push(RabbitMqChannel::open(connection, &self.amqp).await?);
+            channels.push(RabbitMqChannel::open(connection, &self.amqp, user_id).await?);
         }
         Ok(channels)
     }

@@ -1,22 +1,18 @@
 //! Requests to the broker before anything is published: the connection, the fence and the exchange.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal};
 
-use crate::{broker_error::BrokerError, config::Secret};
+use crate::{
+    broker_error::BrokerError,
+    config::{Secret, UserId},
+};
 
 /// Connects, with a heartbeat of at most `longest`, which detects a silent broker within about twice that time. The
 /// URL may ask for a shorter heartbeat.
 pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connection, BrokerError> {
-    let address: Address = url
-        .expose()
-        .parse()
-        .map_err(|reason: String| BrokerError::Url {
-            url: url.to_string(),
-            // The library's error quotes the part that it cannot parse, which may contain a password.
-            reason: reason.split(':').next().unwrap_or_default().to_owned(),
-        })?;
+    let address = address(url)?;
     let seconds = heartbeat(address.heartbeat(), longest);
     let name = format!("postroom-relay:{}", std::process::id());
     Connection::open(&address.with_heartbeat(seconds), &name)
@@ -31,6 +27,23 @@ pub(crate) async fn connect(url: &Secret, longest: Duration) -> Result<Connectio
                 source,
             },
         })
+}
+
+/// Parses the broker's URL.
+fn address(url: &Secret) -> Result<Address, BrokerError> {
+    url.expose()
+        .parse()
+        .map_err(|reason: String| BrokerError::Url {
+            url: url.to_string(),
+            // The library's error quotes the part that it cannot parse, which may contain a password.
+            reason: reason.split(':').next().unwrap_or_default().to_owned(),
+        })
+}
+
+/// Returns the user that messages name as their publisher.
+pub(crate) fn publisher(url: &Secret, user_id: &UserId) -> Result<Option<Arc<str>>, BrokerError> {
+    let address = address(url)?;
+    Ok(user_id.resolve(address.user()).map(Arc::from))
 }
 
 /// Checks that the user may declare a queue, without declaring it: one of the arguments is invalid.
@@ -94,22 +107,35 @@ pub(crate) async fn declare_exchange(
     })
 }
 
-/// Publishes a message and rolls it back, to check the user's permissions. No queue receives the message.
+/// Result of a trial of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// The message was accepted.
+    Accepted,
+    /// Only the topic of the trial was refused; the user's topics may be allowed. The broker has not compared the
+    /// user.
+    TopicRefused,
+}
+
+/// Publishes a message as `user_id` and rolls it back, to check the user and its permissions. No queue receives the
+/// message.
 pub(crate) async fn try_to_publish(
     connection: &Connection,
     exchange: &str,
-) -> Result<(), BrokerError> {
-    let published = connection.try_to_publish(exchange, "postroom.check").await;
-    match published {
-        // Only this topic is refused; the user's topics may be allowed.
-        Err(error) if error.refusal() != Some(Refusal::Topic) => Err(route_down(exchange, error)),
-        _ => Ok(()),
+    user_id: Option<&str>,
+) -> Result<Tried, BrokerError> {
+    let trying = connection.try_to_publish(exchange, "postroom.check", user_id);
+    match trying.await {
+        Ok(()) => Ok(Tried::Accepted),
+        Err(error) if error.refusal() == Some(Refusal::Topic) => Ok(Tried::TopicRefused),
+        Err(error) => Err(route_down(exchange, error)),
     }
 }
 
 /// Converts an error of a request or a message that names the exchange.
 pub(super) fn route_down(exchange: &str, source: amqp::Error) -> BrokerError {
     match source.refusal() {
+        Some(Refusal::UserId) => BrokerError::UserId { source },
         Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),
             source,
