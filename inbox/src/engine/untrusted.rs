@@ -18,6 +18,9 @@ use crate::{
 /// Time for which the table counts as full after it was found full. Until then deliveries cost no transaction.
 const FULL: Duration = Duration::from_secs(10);
 
+/// Largest delivery that is kept, in bytes of its body and texts: what is kept is bounded in all.
+const LARGEST: usize = 1 << 20;
+
 /// Shortest time between two log lines about dropped deliveries.
 const LOG: Duration = Duration::from_mins(1);
 
@@ -74,7 +77,7 @@ impl Engine {
         self.trust.refusal(delivery.message().user_id.as_deref())
     }
 
-    /// Parks a delivery of an untrusted publisher, or drops it if enough are kept. Retries while the database is
+    /// Parks a delivery of an untrusted publisher, or drops it if enough are kept or it is too large. Retries while the database is
     /// unavailable, until `ended` is cancelled.
     pub(super) async fn refuse(
         &self,
@@ -83,7 +86,7 @@ impl Engine {
         ended: &CancellationToken,
     ) -> Settlement {
         let mut tries = 0_u32;
-        while !self.untrusted.is_full() {
+        while bytes(delivery) <= LARGEST && !self.untrusted.is_full() {
             let keep = self.untrusted.keep;
             match transaction::keep_untrusted(&self.settings, delivery, decision, keep).await {
                 Ok(Kept::Yes) => {
@@ -111,4 +114,23 @@ impl Engine {
         .emit();
         Settlement::Acknowledge
     }
+}
+
+/// Returns the approximate size of a delivery's row.
+fn bytes(delivery: &Delivery) -> usize {
+    let message = delivery.message();
+    let texts = [
+        &message.message_id,
+        &message.source,
+        &message.key,
+        &message.type_name,
+        &message.correlation_id,
+        &message.causation_id,
+        &message.traceparent,
+        &message.unreadable,
+    ];
+    let texts = texts.into_iter().flatten().map(String::len);
+    let headers = message.headers.iter();
+    let headers = headers.map(|(name, value)| name.len() + value.to_text().len());
+    delivery.received_body().len() + texts.chain(headers).sum::<usize>()
 }

@@ -15,7 +15,7 @@ impl ConsumerBuilder {
     /// this setting, whoever may write to the exchange can suppress a message whose id it knows, block a key, and pose
     /// as another service ("Who may publish" in docs/operations.md).
     ///
-    /// Replace the relays first: messages of relays before release 0.2 name no user.
+    /// Replace the relays first: messages of relays of earlier releases name no user.
     ///
     /// # Errors
     /// `build` returns [`BuildError::NobodyTrusted`](crate::BuildError::NobodyTrusted) for an empty list, and
@@ -33,8 +33,9 @@ impl ConsumerBuilder {
     /// Sets how many messages of other publishers than the
     /// [`trusted_publishers`](Self::trusted_publishers) are kept in `inbox.parked`. Defaults to 1,000; 0 keeps none.
     ///
-    /// Further ones are acknowledged, logged at most once a minute, and counted in
-    /// `postroom_inbox_untrusted_dropped_total`.
+    /// Further ones, and those of more than 1 MiB, are acknowledged, logged at most once a minute, and counted in
+    /// `postroom_inbox_untrusted_dropped_total`. They are lost: a pattern that fails to match a relay's user loses the
+    /// relay's messages.
     #[must_use]
     pub fn untrusted_kept(mut self, messages: u32) -> Self {
         self.untrusted_kept = messages;

@@ -11,7 +11,6 @@ use postroom_message::{HeaderValue, Headers, reserved};
 use uuid::Uuid;
 
 use super::names;
-use crate::UNREADABLE;
 
 /// Delivery mode for persistent messages (AMQP 0-9-1).
 const PERSISTENT: u8 = 2;
@@ -120,8 +119,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 Some(version) => table.value(names::EVENT_VERSION, &version.into())?,
                 None => table.value(names::EVENT_VERSION, value)?,
             },
-            // A header written in SQL under a name that Postroom sets itself is left out.
-            name if name.starts_with(names::PREFIX) || name == UNREADABLE => {}
+            // A header under a name that Postroom sets itself, in a row written before the table refused it, is left
+            // out.
+            name if name.starts_with("cloudEvents") || name.starts_with("postroom-") => {}
             _ => table.value(name, value)?,
         }
     }

@@ -72,9 +72,9 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     note(findings, "publishing", published, |(user_id, tried)| {
         match (user_id, tried) {
             (None, _) => "allowed; amqp.user_id is false, so messages name no publisher".to_owned(),
-            (Some(user_id), Tried::Accepted) => format!("allowed, as user {user_id}"),
+            (Some(_), Tried::Accepted) => "allowed".to_owned(),
             (Some(user_id), Tried::TopicRefused) => format!(
-                "allowed; user {user_id} could not be compared, because the user may not write the topic postroom.check"
+                "allowed; the broker has not compared the publisher's name {user_id}, because the user may not write the topic postroom.check"
             ),
         }
     });
