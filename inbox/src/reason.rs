@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn the_names_are_those_that_the_table_allows() {
-        let (_, check) = migrations_sql().split_once("parked_reason\n    CHECK").unwrap();
+        let (_, check) = migrations_sql()
+            .split_once("parked_reason\n    CHECK")
+            .unwrap();
         let (check, _) = check.split_once("))").unwrap();
         assert_eq!(check.matches('\'').count(), 2 * Reason::ALL.len());
         for &reason in Reason::ALL {

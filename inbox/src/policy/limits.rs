@@ -175,11 +175,7 @@ impl Limits {
     fn dead_holds_key(&self, reason: Reason) -> bool {
         let out_of_order = matches!(
             reason,
-            Reason::Stale
-                | Reason::Future
-                | Reason::NoId
-                | Reason::Unhandled
-                | Reason::Untrusted
+            Reason::Stale | Reason::Future | Reason::NoId | Reason::Unhandled | Reason::Untrusted
         );
         !out_of_order && !self.release_dead_keys
     }

@@ -110,7 +110,11 @@ mod tests {
 
     #[test]
     fn patterns_are_checked() {
-        let invalid = |pattern: &str| Trust::only(vec!["a".into(), pattern.into()]).invalid().is_some();
+        let invalid = |pattern: &str| {
+            Trust::only(vec!["a".into(), pattern.into()])
+                .invalid()
+                .is_some()
+        };
         assert!(invalid("") && invalid("a\n") && invalid("a\0") && invalid(&"a".repeat(256)));
         assert!(!invalid("*") && !invalid(&"a".repeat(255)));
         assert!(Trust::only(Vec::new()).is_empty() && !Trust::default().is_empty());

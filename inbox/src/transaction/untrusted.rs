@@ -1,11 +1,7 @@
 //! The transactions of deliveries whose publisher is, or was, not trusted.
 
 use super::{Settings, park::park_new, with_answer_timeout};
-use crate::{
-    Delivery, Outcome, parked_row,
-    policy::ParkDecision,
-    sql::parked,
-};
+use crate::{Delivery, Outcome, parked_row, policy::ParkDecision, sql::parked};
 
 /// Result of [`keep_untrusted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,9 +68,7 @@ fn word(rng: &mut StdRng) -> String {
 /// A number, in any way in which JSON writes one.
 fn number(rng: &mut StdRng) -> String {
     let digits = pick(rng, &[1, 5, 18, 19, 20, 310, 2_000]);
-    let digits: String = (0..digits)
-        .map(|_| rng.random_range('1'..='9'))
-        .collect();
+    let digits: String = (0..digits).map(|_| rng.random_range('1'..='9')).collect();
     let sign = pick(rng, &["", "-"]);
     let fraction = pick(rng, &["", ".5", ".0"]);
     let exponent = match rng.random_range(0..3) {
@@ -184,7 +182,10 @@ async fn g4_no_row_that_the_table_takes_holds_back_its_key() {
     })
     .await;
     let good = good();
-    let held: Vec<&Row> = taken.iter().filter(|row| !good.contains(&row.key)).collect();
+    let held: Vec<&Row> = taken
+        .iter()
+        .filter(|row| !good.contains(&row.key))
+        .collect();
     assert!(held.is_empty(), "these hold their keys: {held:#?}");
     let parked = stack.command(&["parked", "list", "--json"]).await.json();
     for parked in parked.as_array().unwrap() {

@@ -241,9 +241,12 @@ async fn g5_an_untrusted_message_that_is_retried_is_judged_again() {
     let builder = builder.trusted_publishers(names);
     let running = Running::start(&world.broker, "billing", builder).await;
     assert_eq!(world.database.count(retry).await, 2);
-    eventually("the new one is handled, the other is a duplicate", async || {
-        world.database.effects("a").await == [1, 2] && world.database.parked().await.is_empty()
-    })
+    eventually(
+        "the new one is handled, the other is a duplicate",
+        async || {
+            world.database.effects("a").await == [1, 2] && world.database.parked().await.is_empty()
+        },
+    )
     .await;
     // Copies find the records.
     for (id, n) in [(known, 1), (new, 2)] {

@@ -34,7 +34,10 @@ async fn the_check_of_headers_is_added_beside_writers_and_rows_that_break_it() {
     let message = || Message::bytes("t", "text/plain", "x").unwrap();
     let legal = || {
         let message = message().context(&context).header("x-request-id", 7_i64);
-        message.unwrap().header("max", HeaderValue::Float(f64::MAX)).unwrap()
+        message
+            .unwrap()
+            .header("max", HeaderValue::Float(f64::MAX))
+            .unwrap()
     };
     Outbox::new().publish(&mut tx, legal()).await.unwrap();
     database.apply("0003_forgery.sql");
@@ -42,7 +45,10 @@ async fn the_check_of_headers_is_added_beside_writers_and_rows_that_break_it() {
     Outbox::new().publish(&mut tx, legal()).await.unwrap();
     tx.commit().await.unwrap();
     let refused = insert(&mut producer, r#"{"a": 1e400}"#).await.unwrap_err();
-    assert!(refused.to_string().contains("header \"a\" holds a number"), "{refused}");
+    assert!(
+        refused.to_string().contains("header \"a\" holds a number"),
+        "{refused}"
+    );
     insert(&mut producer, r#"{"a": 1e40}"#).await.unwrap();
 
     // The row of before is rejected alone, and an operator lets its key go on.
@@ -56,7 +62,11 @@ async fn the_check_of_headers_is_added_beside_writers_and_rows_that_break_it() {
     let discard = ["parked", "discard", "--reason", "rejected"];
     eventually("it is rejected", async || {
         let parked = stack.command(&["parked", "list", "--json"]).await.json();
-        parked.as_array().unwrap().iter().any(|row| row["reason"] == "rejected")
+        parked
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["reason"] == "rejected")
     })
     .await;
     stack.command(&discard).await.succeeded();

@@ -121,7 +121,7 @@ async fn the_table_refuses_values_that_no_reader_takes() {
         ("a", "-1.7976931348623158e308".into(), None),
         ("a", max.clone(), None),
         ("a", format!("-{max}.000"), None),
-        ("a", format!("0.{digits}"), None),
+        ("a", format!("0.{}", &digits[..16_000]), None),
         ("a", "1e-400".into(), None),
         ("a", "18446744073709551616".into(), None),
         ("a", "1.8e308".into(), range),

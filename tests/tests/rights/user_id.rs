@@ -55,7 +55,10 @@ async fn messages_name_the_user_of_the_url_another_name_of_it_or_none() {
         (2, user.name.as_str(), Some(user.name.as_str())),
         (3, "false", None),
     ] {
-        let settings = [("POSTROOM_AMQP_URL", &*url), ("POSTROOM_AMQP_USER_ID", setting)];
+        let settings = [
+            ("POSTROOM_AMQP_URL", &*url),
+            ("POSTROOM_AMQP_USER_ID", setting),
+        ];
         let checked = stack.command_with(&["check"], &settings).await;
         checked.succeeded();
         let relay = stack.relay_with(&settings).await;
@@ -86,7 +89,10 @@ async fn g3_a_user_of_another_name_is_found_before_any_message_is_sent() {
     }
     let ended = stack.command_with(&["run"], &settings).await;
     let said = ended.error();
-    assert!(said.contains(&named) && said.contains("set amqp.user_id"), "{said}");
+    assert!(
+        said.contains(&named) && said.contains("set amqp.user_id"),
+        "{said}"
+    );
     let owner = stack.database.pool(Login::Owner).await;
     let status = stack.database.undelivered_and_parked(&owner).await;
     assert_eq!(status, (1, 0), "it waits in the outbox");
@@ -103,7 +109,9 @@ async fn g3_a_user_of_another_name_rejects_no_message_where_topics_are_granted()
     let pattern = documented::declare_exchange_and_find_fence(&stack).await;
     let user = documented::relay(&stack, &pattern);
     let right = documented::settings(&user);
-    let right = right.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let right = right
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
     let wrong = [right[0], right[1], ("POSTROOM_AMQP_USER_ID", "somebody")];
     for n in 1..=20 {
         publish(&stack, n).await;

@@ -288,7 +288,8 @@ mod tests {
     #[tokio::test]
     async fn an_invalid_setting_is_named_in_the_error() {
         use BuildError::{
-            Missing, Name, NoHandler, NobodyTrusted, Pool, Publisher, TwoHandlers, Url, Window, Zero,
+            Missing, Name, NoHandler, NobodyTrusted, Pool, Publisher, TwoHandlers, Url, Window,
+            Zero,
         };
         let hours = std::time::Duration::from_hours;
         assert!(matches!(error(builder(9)), Pool { needed: 10, .. }));

@@ -69,15 +69,18 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     };
     // Times out at a broker that is short of memory or disk: it does not answer connections that publish.
     let published = answered("publishing, and taking it back", after, published).await;
-    note(findings, "publishing", published, |(user_id, tried)| {
-        match (user_id, tried) {
+    note(
+        findings,
+        "publishing",
+        published,
+        |(user_id, tried)| match (user_id, tried) {
             (None, _) => "allowed; amqp.user_id is false, so messages name no publisher".to_owned(),
             (Some(_), Tried::Accepted) => "allowed".to_owned(),
             (Some(user_id), Tried::TopicRefused) => format!(
                 "allowed; the broker has not compared the publisher's name {user_id}, because the user may not write the topic postroom.check"
             ),
-        }
-    });
+        },
+    );
 }
 
 pub(super) async fn answered<T>(

@@ -87,11 +87,7 @@ const fn outcome(answer: Answer) -> Outcome {
     }
 }
 
-fn outgoing<'a>(
-    message: &'a Message,
-    source: &'a str,
-    user_id: Option<&'a str>,
-) -> Outgoing<'a> {
+fn outgoing<'a>(message: &'a Message, source: &'a str, user_id: Option<&'a str>) -> Outgoing<'a> {
     Outgoing {
         message_id: message.message_id,
         topic: &message.topic,
