@@ -31,9 +31,9 @@ BEGIN
                 'is set by Postroom itself; choose another name'
             WHEN name ~ '^x-(death|first-death-|last-death-|delivery-count|acquired-count|received-from|shovelled)' THEN
                 'is one that RabbitMQ sets or reads itself, and consumers would believe; choose another name'
-            -- An AMQP short string. A number or a nested value may have a longer text at the broker than here.
+            -- An AMQP short string. A number or a nested value may have a slightly longer text at the broker.
             WHEN name = 'correlation_id'
-                 AND octet_length(value #>> '{}') > CASE jsonb_typeof(value) WHEN 'string' THEN 255 ELSE 128 END THEN
+                 AND octet_length(value #>> '{}') > CASE jsonb_typeof(value) WHEN 'string' THEN 255 ELSE 250 END THEN
                 'must be a text of at most 255 bytes'
             WHEN jsonb_typeof(value) IN ('number', 'array', 'object')
                  AND jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" &&
