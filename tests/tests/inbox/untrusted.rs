@@ -190,6 +190,8 @@ async fn a_flood_of_forged_messages_is_kept_up_to_the_limit_and_counted() {
     running.stop().await;
     world.broker.settled("billing").await;
     assert_eq!(world.database.parked().await, ["untrusted/dead/0/f"; 5]);
+    let largest = "SELECT max(octet_length(payload))::bigint FROM inbox.parked";
+    assert!(world.database.count(largest).await < 1 << 20);
     let counted = recorder.handle().render();
     for expected in [
         r#"postroom_inbox_untrusted_dropped_total{consumer="billing"} 296"#,

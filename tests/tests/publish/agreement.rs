@@ -143,7 +143,11 @@ async fn the_table_refuses_values_that_no_reader_takes() {
         ("correlation_id", "1e250".into(), text),
         ("correlation_id", format!("[{}]", long(246)), None),
         ("correlation_id", format!("[{}]", long(247)), text),
-        ("correlation_id", format!("[\"{}\", 18446744073709551617]", "x".repeat(224)), None),
+        (
+            "correlation_id",
+            format!("[\"{}\", 18446744073709551617]", "x".repeat(224)),
+            None,
+        ),
         ("causation_id", long(60_000), None),
         ("traceparent", "null".into(), None),
     ];
