@@ -31,12 +31,7 @@ async fn parked(stack: &Stack, filter: &[&str]) -> Vec<Value> {
 async fn a_row_that_cannot_be_read_is_rejected_and_stops_its_key_alone() {
     let stack = Stack::new().await;
     let tap = Tap::open(&stack.broker, "tap", "#").await;
-    // As before the migration that added the check.
-    let mut owner = stack.database.connect(Login::Owner).await;
-    owner
-        .execute("ALTER DOMAIN outbox.headers DROP CONSTRAINT each_header")
-        .await
-        .unwrap();
+    stack.database.allow_any_header().await;
     let mut producer = stack.database.connect(Login::Producer).await;
     let poisons = poisons();
     for (index, (column, value, _)) in poisons.iter().enumerate() {
