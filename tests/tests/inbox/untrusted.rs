@@ -4,7 +4,7 @@ use inbox::{ConsumerBuilder, Context, HandlerError};
 use lapin::{
     BasicProperties, Channel, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{AMQPValue, ShortString},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use support::{User, eventually};
@@ -78,10 +78,7 @@ fn trusting(world: &World, publisher: &Publisher) -> ConsumerBuilder {
 
 /// Adds a header that publishers do not set.
 fn with_header(properties: BasicProperties, name: &str, value: AMQPValue) -> BasicProperties {
-    let mut table = properties
-        .headers()
-        .clone()
-        .unwrap_or_else(FieldTable::default);
+    let mut table = properties.headers().clone().unwrap_or_default();
     table.insert(ShortString::from(name), value);
     properties.with_headers(table)
 }
@@ -133,17 +130,17 @@ async fn forged_messages_change_nothing(messages_per_transaction: usize) {
     relay
         .publish_event(Uuid::now_v7(), &Placed::new("a", 4))
         .await;
-    let forged = 20 + 3 * 8;
+    let count = 20 + 3 * 8;
     eventually("everything is settled", async || {
         world.database.effects("a").await == [1, 2, 3, 4]
-            && world.database.parked().await.len() == forged
+            && world.database.parked().await.len() == count
     })
     .await;
     running.stop().await;
     world.broker.settled("billing").await;
     assert_eq!(
         world.database.parked().await,
-        vec!["untrusted/dead/0/f"; forged]
+        vec!["untrusted/dead/0/f"; count]
     );
     let recorded = "SELECT (SELECT count(*) FROM inbox.processed)
                            + (SELECT count(*) FROM inbox.processed_other)";
@@ -176,8 +173,8 @@ async fn a_flood_of_forged_messages_is_kept_up_to_the_limit_and_counted() {
     forger.publish(large, &vec![b'x'; 2 << 20]).await;
     for n in 1..=3 {
         for _ in 0..100 {
-            let forged = Placed::new("a", 0);
-            forger.publish_event(Uuid::now_v7(), &forged).await;
+            let event = Placed::new("a", 0);
+            forger.publish_event(Uuid::now_v7(), &event).await;
         }
         relay
             .publish_event(Uuid::now_v7(), &Placed::new("a", n))
@@ -204,8 +201,8 @@ async fn a_flood_of_forged_messages_is_kept_up_to_the_limit_and_counted() {
     assert_eq!(world.database.count(discard).await, 5);
     let builder = trusting(&world, &relay).untrusted_kept(5);
     let running = Running::start(&world.broker, "billing", builder).await;
-    let forged = Placed::new("a", 0);
-    forger.publish_event(Uuid::now_v7(), &forged).await;
+    let event = Placed::new("a", 0);
+    forger.publish_event(Uuid::now_v7(), &event).await;
     eventually("it is kept", async || {
         world.database.parked().await == ["untrusted/dead/0/f"]
     })

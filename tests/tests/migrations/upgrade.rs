@@ -1,7 +1,7 @@
 //! A database of an earlier release, upgraded beside running writers and consumers.
 
 use outbox::{HeaderValue, Message, MessageContext, Outbox};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, error::DatabaseError};
 use support::{Database, Login, Stack, Tap, VirtualHost, eventually};
 
 /// A database with the schema of release 0.1.
@@ -90,7 +90,7 @@ async fn the_migration_gives_up_soon_while_a_parked_message_is_handled() {
     let mut owner = database.connect(Login::Owner).await;
     let sql = migrations::MIGRATIONS[2].sql;
     let refused = owner.execute(sql).await.unwrap_err();
-    let code = refused.as_database_error().and_then(|error| error.code());
+    let code = refused.as_database_error().and_then(DatabaseError::code);
     // lock_not_available
     assert_eq!(code.as_deref(), Some("55P03"), "{refused}");
     owner.execute("ROLLBACK").await.unwrap();
