@@ -171,8 +171,8 @@ async fn g4_no_row_that_the_table_takes_holds_back_its_key() {
     assert!(taken.len() > 100 && refused > 100, "{refused}");
     let relay = stack.relay().await;
     let good = || {
-        let seen = tap.seen();
-        let keys = seen.into_iter().filter(|seen| seen.topic == "good");
+        let messages = tap.seen().into_iter();
+        let keys = messages.filter(|seen| seen.topic == "good");
         keys.filter_map(|seen| seen.key)
             .collect::<std::collections::HashSet<_>>()
     };
