@@ -26,18 +26,19 @@ BEGIN
             SELECT 2, 'TABLE', oid::regclass::text FROM pg_class
             WHERE relnamespace IN (SELECT oid FROM ours) AND relkind IN ('r', 'p') AND NOT relispartition
             UNION ALL
-            SELECT 3, 'ROUTINE', oid::regprocedure::text FROM pg_proc
-            WHERE pronamespace IN (SELECT oid FROM ours)
-            UNION ALL
             -- Those of identity columns go with their tables.
-            SELECT 4, 'SEQUENCE', oid::regclass::text FROM pg_class AS s
+            SELECT 3, 'SEQUENCE', oid::regclass::text FROM pg_class AS s
             WHERE relnamespace IN (SELECT oid FROM ours) AND relkind = 'S'
               AND NOT EXISTS (SELECT FROM pg_depend AS d
                               WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
                                 AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))
             UNION ALL
-            SELECT 5, 'DOMAIN', oid::regtype::text FROM pg_type
+            SELECT 4, 'DOMAIN', oid::regtype::text FROM pg_type
             WHERE typnamespace IN (SELECT oid FROM ours) AND typtype = 'd'
+            UNION ALL
+            -- After the domains, whose checks call them.
+            SELECT 5, 'ROUTINE', oid::regprocedure::text FROM pg_proc
+            WHERE pronamespace IN (SELECT oid FROM ours)
             UNION ALL
             SELECT 6, 'SCHEMA', oid::regnamespace::text FROM ours
         )

@@ -143,6 +143,7 @@ fn clean(mut message: Incoming) -> Incoming {
         }
     }
     let texts = [
+        &mut message.user_id,
         &mut message.type_name,
         &mut message.content_type,
         &mut message.correlation_id,

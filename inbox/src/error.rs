@@ -138,6 +138,27 @@ pub enum BuildError {
         skew: Duration,
     },
 
+    /// `trusted_publishers` has no pattern.
+    #[error(
+        "building consumer {consumer:?}: `trusted_publishers` names nobody, so no message would be handled; name the broker's users of the relays, or leave it out"
+    )]
+    NobodyTrusted {
+        /// Name of the consumer.
+        consumer: String,
+    },
+
+    /// A pattern of `trusted_publishers` matches no user's name.
+    #[error(
+        "building consumer {consumer:?}: the pattern {pattern:?} of `trusted_publishers` has {} bytes or holds a control character; use 1 to 255 bytes without control characters",
+        pattern.len()
+    )]
+    Publisher {
+        /// Name of the consumer.
+        consumer: String,
+        /// The pattern.
+        pattern: String,
+    },
+
     /// With an argument of the queue, the broker would drop messages.
     #[error(
         "building consumer {consumer:?}: with the argument {argument} the queue would drop messages; {instead}"

@@ -28,6 +28,9 @@ pub enum Reason {
     Future,
     /// The message has no id.
     NoId,
+    /// The message's publisher is none of the
+    /// [`trusted_publishers`](crate::ConsumerBuilder::trusted_publishers). Its id is not recorded.
+    Untrusted,
 }
 
 impl Reason {
@@ -43,6 +46,7 @@ impl Reason {
         Self::Stale,
         Self::Future,
         Self::NoId,
+        Self::Untrusted,
     ];
 
     /// Returns the reason's name in `inbox.parked` and in metrics, such as `no_id`.
@@ -58,6 +62,7 @@ impl Reason {
             Self::Stale => "stale",
             Self::Future => "future",
             Self::NoId => "no_id",
+            Self::Untrusted => "untrusted",
         }
     }
 
@@ -80,7 +85,9 @@ mod tests {
 
     #[test]
     fn the_names_are_those_that_the_table_allows() {
-        let (_, check) = migrations_sql().split_once("parked_reason CHECK").unwrap();
+        let (_, check) = migrations_sql()
+            .split_once("parked_reason\n    CHECK")
+            .unwrap();
         let (check, _) = check.split_once("))").unwrap();
         assert_eq!(check.matches('\'').count(), 2 * Reason::ALL.len());
         for &reason in Reason::ALL {
@@ -90,6 +97,6 @@ mod tests {
     }
 
     fn migrations_sql() -> &'static str {
-        migrations::MIGRATIONS[1].sql
+        migrations::MIGRATIONS[2].sql
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::sql::{
     late_answer,
-    parked::{arrive, operate, retry},
+    parked::{arrive, operate, retry, untrusted},
     processed::{self, Leaf},
     session,
 };
@@ -42,6 +42,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("session::TAKE_ROLE", session::TAKE_ROLE),
     ("session::TERMINATE", session::TERMINATE),
     ("session::TRANSACTION", session::TRANSACTION),
+    ("untrusted::COUNT_UNTRUSTED", untrusted::COUNT_UNTRUSTED),
+    ("untrusted::LOCK_UNTRUSTED", untrusted::LOCK_UNTRUSTED),
 ];
 
 /// Requests of several statements, with their names.

@@ -26,6 +26,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0002_inbox",
         sql: include_str!("../0002_inbox.sql"),
     },
+    Migration {
+        version: 3,
+        name: "0003_forgery",
+        sql: include_str!("../0003_forgery.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -35,7 +40,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 #[cfg(test)]
 mod tests {

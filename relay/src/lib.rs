@@ -22,7 +22,7 @@ pub mod transport;
 pub use cli::Cli;
 pub use config::{
     Admin, Amqp, Capture, Config, ConfigError, Database, ENVIRONMENT, Lease, Log, LogFormat,
-    Publish, Retention, Secret,
+    Publish, Retention, Secret, UserId,
 };
 pub use error::RelayError;
 pub use events::METRICS;

@@ -123,6 +123,53 @@ ALTER FUNCTION inbox.retry(id bigint) OWNER TO owner;
 
 COMMENT ON FUNCTION inbox.retry(id bigint) IS 'Tries a parked delivery again, at once unless it is behind others of its key; false if there is none with this id';
 
+CREATE FUNCTION outbox.check_headers(headers jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    name    text;
+    value   jsonb;
+    problem text;
+BEGIN
+    FOR name, value IN SELECT h.key, h.value FROM jsonb_each(headers) AS h LOOP
+        problem := CASE
+            WHEN octet_length(name) NOT BETWEEN 1 AND 128 THEN
+                'must have a name of 1 to 128 bytes'
+            WHEN name IN ('CC', 'BCC') THEN
+                'would route the message elsewhere (RabbitMQ''s sender-selected distribution); choose another name'
+            WHEN starts_with(name, 'cloudEvents') OR starts_with(name, 'postroom-') THEN
+                'is set by Postroom itself; choose another name'
+            WHEN name ~ '^x-(death|first-death-|last-death-|delivery-count|acquired-count|received-from|shovelled)' THEN
+                'is one that RabbitMQ sets or reads itself, and consumers would believe; choose another name'
+            -- An AMQP short string. A number or a nested value may have a slightly longer text at the broker.
+            WHEN name = 'correlation_id'
+                 AND octet_length(value #>> '{}') > CASE jsonb_typeof(value) WHEN 'string' THEN 255 ELSE 250 END THEN
+                'must be a text of at most 255 bytes'
+            WHEN jsonb_typeof(value) IN ('number', 'array', 'object')
+                 AND jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" &&
+                         !(@ >= -1.7976931348623158e308 && @ <= 1.7976931348623158e308))') THEN
+                'holds a number beyond the range of 64-bit floating point; write it as a text'
+            WHEN jsonb_typeof(value) IN ('array', 'object')
+                 AND jsonb_path_exists(value, 'strict $.**{126 to last} ? (@.type() == "array" ||
+                         @.type() == "object")') THEN
+                'is nested more than 126 levels deep'
+        END;
+        IF problem IS NOT NULL THEN
+            RAISE EXCEPTION 'header "%" %', name, problem
+                USING ERRCODE = 'check_violation', SCHEMA = 'outbox', DATATYPE = 'headers',
+                      CONSTRAINT = 'message_headers';
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$_$;
+
+
+ALTER FUNCTION outbox.check_headers(headers jsonb) OWNER TO owner;
+
+COMMENT ON FUNCTION outbox.check_headers(headers jsonb) IS 'Returns true, or fails and names the header that no message may carry';
+
 CREATE FUNCTION outbox.key_lock(key text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -236,7 +283,6 @@ CREATE TABLE inbox.parked (
     content_type text,
     headers jsonb NOT NULL,
     payload bytea NOT NULL,
-    CONSTRAINT parked_reason CHECK ((reason = ANY (ARRAY['failed'::text, 'deferred'::text, 'crashed'::text, 'behind'::text, 'rejected'::text, 'undecodable'::text, 'unhandled'::text, 'stale'::text, 'future'::text, 'no_id'::text]))),
     CONSTRAINT parked_state CHECK ((state = ANY (ARRAY['waiting'::text, 'dead'::text])))
 );
 
@@ -477,6 +523,9 @@ ALTER TABLE ONLY outbox.message ATTACH PARTITION outbox.message_NN FOR VALUES IN
 ALTER TABLE ONLY inbox.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (id);
 
+ALTER TABLE inbox.parked
+    ADD CONSTRAINT parked_reason CHECK ((reason = ANY (ARRAY['failed'::text, 'deferred'::text, 'crashed'::text, 'behind'::text, 'rejected'::text, 'undecodable'::text, 'unhandled'::text, 'stale'::text, 'future'::text, 'no_id'::text, 'untrusted'::text]))) NOT VALID;
+
 ALTER TABLE ONLY inbox.processed
     ADD CONSTRAINT processed_pkey PRIMARY KEY (consumer, message_id, slot);
 
@@ -490,6 +539,13 @@ ALTER TABLE ONLY inbox.processed_other
 ALTER TABLE ONLY outbox.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (id);
 
+ALTER DOMAIN outbox.headers
+    ADD CONSTRAINT each_header CHECK (
+CASE
+    WHEN (jsonb_typeof(VALUE) = 'object'::text) THEN (((octet_length((VALUE)::text) <= 250) AND ((VALUE - ARRAY['correlation_id'::text, 'causation_id'::text, 'event_version'::text, 'traceparent'::text]) = '{}'::jsonb)) OR outbox.check_headers(VALUE))
+    ELSE true
+END) NOT VALID;
+
 ALTER TABLE ONLY outbox.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
 
@@ -502,6 +558,8 @@ ALTER TABLE ONLY outbox.segment
 CREATE INDEX parked_due ON inbox.parked USING btree (consumer, due_at) WHERE (due_at IS NOT NULL);
 
 CREATE INDEX parked_key ON inbox.parked USING btree (consumer, key, id) WHERE holds_key;
+
+CREATE INDEX parked_untrusted ON inbox.parked USING btree (consumer) WHERE (reason = 'untrusted'::text);
 
 CREATE INDEX processed_other_age ON inbox.processed_other USING btree (processed_at);
 

@@ -153,6 +153,15 @@ impl Limits {
         }
     }
 
+    /// Decides how to park a message whose publisher was not trusted and is now: due at once, for a process that has a
+    /// handler.
+    pub(crate) fn admitted(in_order: bool) -> ParkDecision {
+        ParkDecision {
+            error: None,
+            ..Self::unhandled("", in_order)
+        }
+    }
+
     /// Decides how to park a message that cannot be read as its publisher sent it: dead.
     pub(crate) fn unreadable(&self, error: String, in_order: bool) -> ParkDecision {
         ParkDecision {
@@ -166,7 +175,7 @@ impl Limits {
     fn dead_holds_key(&self, reason: Reason) -> bool {
         let out_of_order = matches!(
             reason,
-            Reason::Stale | Reason::Future | Reason::NoId | Reason::Unhandled
+            Reason::Stale | Reason::Future | Reason::NoId | Reason::Unhandled | Reason::Untrusted
         );
         !out_of_order && !self.release_dead_keys
     }

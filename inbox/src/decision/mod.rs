@@ -3,12 +3,14 @@
 mod fault;
 mod limits;
 mod progress;
+mod trust;
 
 use std::time::Duration;
 
 pub(crate) use fault::{ErrorClass, Fault};
 pub(crate) use limits::{Failed, LONGEST, Limits};
 pub(crate) use progress::{Next, Progress};
+pub(crate) use trust::Trust;
 
 use crate::Reason;
 

@@ -4,6 +4,7 @@ mod admission;
 mod park;
 mod report;
 mod share;
+mod untrusted;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,10 +21,11 @@ use tracing::{Instrument, Span, info_span};
 
 pub(crate) use admission::innermost;
 pub use admission::{Attempted, DeliveryService};
+pub(crate) use untrusted::UntrustedLimit;
 
 use crate::{
     Delivery, HandlerService, Outcome, Reason,
-    decision::{Fault, Limits, Next, ParkDecision, Progress},
+    decision::{Fault, Limits, Next, ParkDecision, Progress, Trust},
     delivery::Origin,
     events,
     handler::Router,
@@ -35,6 +37,10 @@ use crate::{
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
+    /// The publishers whose messages are handled.
+    pub(crate) trust: Trust,
+    /// Limit of the messages of other publishers that are kept.
+    pub(crate) untrusted: UntrustedLimit,
     /// Copy of the router inside `handlers`, to find types without a handler before the transaction.
     pub(crate) router: Router,
     /// The handlers with the layers around them, called inside transactions.
@@ -69,6 +75,9 @@ impl Engine {
         connection: &mut WorkerConnection,
         ended: &CancellationToken,
     ) -> Settlement {
+        if let Some(decision) = self.refusal(delivery) {
+            return self.refuse(delivery, &decision, ended).await;
+        }
         if let Some(decision) = self.park_without_attempt(delivery) {
             return self.park(delivery, &decision, ended).await;
         }
@@ -136,14 +145,16 @@ impl Engine {
         result.map_err(|panic| panic_text(panic.as_ref()))
     }
 
-    /// Returns `true` if a delivery may share a transaction: it needs an attempt, and its id is recorded in the
+    /// Returns `true` if a delivery may share a transaction: it is trusted and needs an attempt, and its id is recorded in the
     /// ring.
     pub(crate) fn can_share(&self, delivery: &Delivery) -> bool {
-        dedup_entry(delivery).is_some() && self.park_without_attempt(delivery).is_none()
+        self.refusal(delivery).is_none()
+            && dedup_entry(delivery).is_some()
+            && self.park_without_attempt(delivery).is_none()
     }
 
     /// Decides to park a delivery without an attempt if no handler may or can take it.
-    fn park_without_attempt(&self, delivery: &Delivery) -> Option<ParkDecision> {
+    pub(crate) fn park_without_attempt(&self, delivery: &Delivery) -> Option<ParkDecision> {
         let message = delivery.message();
         if let Some(problem) = &message.unreadable {
             let text = format!("the message cannot be read as it was sent: {problem}");

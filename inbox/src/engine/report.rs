@@ -47,7 +47,7 @@ impl Engine {
         .emit();
     }
 
-    pub(super) fn emit_outcome(&self, outcome: Outcome) {
+    pub(crate) fn emit_outcome(&self, outcome: Outcome) {
         let consumer = self.consumer();
         match outcome {
             Outcome::Handled | Outcome::Gone => {}

@@ -7,7 +7,7 @@ use golden::Facts;
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
     Disconnected, Duplicate, FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound,
-    OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
+    OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged, UntrustedDropped,
 };
 use crate::{Delivery, Incoming, Reason, engine, transaction};
 
@@ -109,6 +109,15 @@ fn record_parked(facts: &mut Facts) {
             error,
         };
         facts.record(|| dead.emit());
+    }
+    for is_logged in [true, false] {
+        let dropped = UntrustedDropped {
+            consumer,
+            error: Some("its publisher set no AMQP user-id"),
+            kept: 1_000,
+            is_logged,
+        };
+        facts.record(|| dropped.emit());
     }
     facts.record(|| OrphansReleased { consumer, rows: 2 }.emit());
 }

@@ -8,6 +8,7 @@
 //! | `postroom_inbox_duplicates_total` | counter | `consumer` | deliveries that had been handled or parked before |
 //! | `postroom_inbox_parked_total` | counter | `consumer`, `reason` | deliveries parked, dead ones included |
 //! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
+//! | `postroom_inbox_untrusted_dropped_total` | counter | `consumer` | deliveries of untrusted publishers beyond those that are kept |
 //! | `postroom_inbox_failed_attempts_total` | counter | `consumer` | attempts that failed |
 //! | `postroom_inbox_shared_failed_total` | counter | `consumer` | shared transactions that failed: each of their messages was handled by itself |
 //! | `postroom_inbox_stuck_attempts_total` | counter | `consumer` | attempts that took minutes longer than their handlers may: a layer hangs |
@@ -34,7 +35,7 @@ pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
-    parked::{Dead, OrphansReleased, Parked},
+    parked::{Dead, OrphansReleased, Parked, UntrustedDropped},
 };
 
 #[cfg(test)]
@@ -66,6 +67,6 @@ mod tests {
         .flat_map(|source| quoted(source, '"'))
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 19);
+        assert_eq!(emitted.len(), 20);
     }
 }

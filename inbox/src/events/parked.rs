@@ -45,6 +45,29 @@ impl Dead<'_> {
     }
 }
 
+/// A delivery of an untrusted publisher was dropped, because enough are kept. Logged at most once a minute.
+pub(crate) struct UntrustedDropped<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) kept: u32,
+    pub(crate) is_logged: bool,
+}
+
+impl UntrustedDropped<'_> {
+    pub(crate) fn emit(self) {
+        if self.is_logged {
+            warn!(
+                consumer = self.consumer,
+                error = self.error,
+                kept = self.kept,
+                "dropped a message of an untrusted publisher, as enough are kept; look at inbox.parked, find the publisher, then use inbox.discard"
+            );
+        }
+        counter!("postroom_inbox_untrusted_dropped_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
 /// Parked deliveries that waited behind deleted rows were released.
 pub(crate) struct OrphansReleased<'a> {
     pub(crate) consumer: &'a str,

@@ -68,8 +68,12 @@ impl Workers {
 
     /// Adds a delivery to those that wait; [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
+        let engine = &self.shared.engine;
+        // An untrusted delivery may not hold up those of the key that it claims.
+        let is_trusted = engine.refusal(&job.delivery).is_none();
         let key = job.delivery.message().key.clone();
-        let alone = self.shares && !self.shared.engine.can_share(&job.delivery);
+        let key = key.filter(|_| is_trusted);
+        let alone = self.shares && !engine.can_share(&job.delivery);
         self.shared.pool().arrived(key, job, alone);
     }
 

@@ -10,14 +10,14 @@ use postroom_message::Backoff;
 
 use crate::parked_row;
 use crate::{
-    Delivery, Reason,
-    decision::{ErrorClass, Failed, LONGEST, Next, ParkDecision, Progress},
+    Delivery, Outcome, Reason,
+    decision::{ErrorClass, Failed, LONGEST, Limits, Next, ParkDecision, Progress},
     engine::{Engine, span},
     sql::{
         self,
         parked::{Claimed, Leases, Takes},
     },
-    transaction::{WorkerConnection, with_answer_timeout},
+    transaction::{WorkerConnection, admit, with_answer_timeout},
 };
 
 /// Waits between queries for due rows, while there are none.
@@ -112,12 +112,17 @@ impl Worker {
             reason: Reason::Failed,
         };
         let (message, body) = parked_row::message(claimed.message);
+        let was_untrusted = Reason::from_name(&claimed.reason) == Some(Reason::Untrusted);
         let delivery = Delivery::parked(message, body, id, attempts);
         let span = span(self.engine.consumer(), &delivery);
         async {
-            let decision = match self.exhausted(failed) {
-                Some(decision) => Some(decision),
-                None => self.attempt(&delivery, failed, stop).await,
+            let decision = if was_untrusted {
+                self.judge_again(&delivery, id, attempts).await
+            } else {
+                match self.exhausted(failed) {
+                    Some(decision) => Some(decision),
+                    None => self.attempt(&delivery, failed, stop).await,
+                }
             };
             if let Some(decision) = decision {
                 self.settle(&delivery, id, attempts, &decision, stop).await;
@@ -125,6 +130,35 @@ impl Worker {
         }
         .instrument(span)
         .await;
+    }
+
+    /// Judges a delivery whose publisher was not trusted, and which an operator retries. If the publisher is trusted
+    /// now, parks the delivery as if it had just arrived, and returns `None`; else returns the decision to leave it.
+    async fn judge_again(
+        &self,
+        delivery: &Delivery,
+        id: i64,
+        attempts: i32,
+    ) -> Option<ParkDecision> {
+        let engine = &self.engine;
+        if let Some(decision) = engine.refusal(delivery) {
+            return Some(decision);
+        }
+        let arrived = Delivery::new(delivery.message().clone(), delivery.received_body());
+        let in_order = arrived.message().key.is_some();
+        let decision = engine.park_without_attempt(&arrived);
+        let decision = decision.unwrap_or_else(|| Limits::admitted(in_order));
+        match admit(&engine.settings, &arrived, (id, attempts), &decision).await {
+            Ok(outcome) => {
+                engine.emit_outcome(outcome);
+                if decision.is_dead() && matches!(outcome, Outcome::Parked(_)) {
+                    engine.emit_dead(&decision);
+                }
+            }
+            // Claimed again when the lease ends.
+            Err(error) => engine.emit_unavailable("admitting an untrusted message", &error),
+        }
+        None
     }
 
     /// Decides to park a delivery dead if its attempts are used up. Such a row is claimed only if the process

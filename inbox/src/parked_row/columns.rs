@@ -1,8 +1,9 @@
 //! A message as a row of `inbox.parked`, in both directions.
 //!
 //! Properties without a separate column are stored in `headers`, under names that the message's own headers
-//! cannot have: the mapping to AMQP reserves the prefix `cloudEvents_`.
+//! cannot have: the mapping to AMQP reserves the prefix `cloudEvents_`, and the header [`UNREADABLE`].
 
+use amqp::UNREADABLE;
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox::Headers;
 use postroom_message::Incoming;
@@ -15,6 +16,7 @@ const CAUSATION_ID: &str = "cloudEvents_causationid";
 const EVENT_VERSION: &str = "cloudEvents_eventversion";
 const TIME: &str = "cloudEvents_time";
 const TRACEPARENT: &str = "traceparent";
+const USER_ID: &str = "cloudEvents_userid";
 
 /// Returns the value of the column `headers`.
 pub(super) fn headers(message: &Incoming) -> Value {
@@ -34,6 +36,8 @@ pub(super) fn headers(message: &Incoming) -> Value {
         (TRACEPARENT, message.traceparent.clone().map(Value::from)),
         (EVENT_VERSION, message.version.map(Value::from)),
         (TIME, time.map(Value::from)),
+        (USER_ID, message.user_id.clone().map(Value::from)),
+        (UNREADABLE, message.unreadable.clone().map(Value::from)),
     ];
     for (name, value) in extras {
         if let Some(value) = value {
@@ -57,6 +61,8 @@ pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     message.correlation_id = text(CORRELATION_ID);
     message.causation_id = text(CAUSATION_ID);
     message.traceparent = text(TRACEPARENT);
+    message.user_id = text(USER_ID);
+    message.unreadable = text(UNREADABLE);
     message.occurred_at = text(TIME)
         .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
         .map(|time| time.with_timezone(&Utc));
@@ -86,6 +92,8 @@ mod tests {
         parked.source = Some("orders".into());
         parked.topic = "orders.placed".into();
         parked.key = Some("7".into());
+        parked.user_id = Some("orders_relay".into());
+        parked.unreadable = Some("why".into());
         parked.version = Some(2);
         parked.correlation_id = Some("c".into());
         parked.causation_id = Some("d".into());

@@ -17,6 +17,7 @@ mod record;
 mod service;
 mod settings;
 mod shared;
+mod untrusted;
 
 pub(crate) use alone::run as run_alone;
 pub(crate) use call::panic_text;
@@ -28,3 +29,4 @@ pub(crate) use settings::{Settings, with_answer_timeout, with_timeout};
 #[cfg(test)]
 pub(crate) use shared::batch_span;
 pub(crate) use shared::{Shared, Sharing, dedup_entry, run as run_shared};
+pub(crate) use untrusted::{Kept, admit, keep_untrusted};

@@ -21,21 +21,29 @@ pub(crate) async fn park(
     decision: &ParkDecision,
 ) -> Result<Outcome, sqlx::Error> {
     let mut tx = with_answer_timeout(settings.begin()).await?;
-    let mut link = settings.link(&mut tx);
-    if !record(settings, &mut link, delivery).await?
-        && (!decision.recorded || is_parked(settings, &mut link, delivery).await?)
+    let outcome = park_new(settings, &mut settings.link(&mut tx), delivery, decision).await?;
+    with_answer_timeout(tx.commit()).await?;
+    Ok(outcome)
+}
+
+/// Records a delivery's id and parks the delivery, as [`park`] does, within a transaction.
+pub(super) async fn park_new(
+    settings: &Settings,
+    link: &mut Link<'_>,
+    delivery: &Delivery,
+    decision: &ParkDecision,
+) -> Result<Outcome, sqlx::Error> {
+    if !record(settings, link, delivery).await?
+        && (!decision.recorded || is_parked(settings, link, delivery).await?)
     {
-        with_answer_timeout(tx.commit()).await?;
         return Ok(Outcome::Duplicate);
     }
     let parked = async {
-        let decision = behind_key(settings, &mut link, delivery, decision.clone()).await?;
-        parked_row::insert(&mut link, &settings.consumer, delivery, &decision).await?;
+        let decision = behind_key(settings, link, delivery, decision.clone()).await?;
+        parked_row::insert(link, &settings.consumer, delivery, &decision).await?;
         Ok(Outcome::Parked(decision.reason))
     };
-    let outcome = with_answer_timeout(parked).await?;
-    with_answer_timeout(tx.commit()).await?;
-    Ok(outcome)
+    with_answer_timeout(parked).await
 }
 
 /// Returns `true` if the message is parked already, by an earlier try whose answer was lost.

@@ -76,6 +76,12 @@ impl Address {
         }
     }
 
+    /// Returns the user's name at the broker; `None` if the broker takes the name from the client's certificate.
+    pub fn user(&self) -> Option<&str> {
+        let is_external = self.uri.query.auth_mechanism == Some(SASLMechanism::External);
+        (!is_external).then_some(&*self.uri.authority.userinfo.username)
+    }
+
     /// Sets the seconds between heartbeats.
     #[must_use]
     pub const fn with_heartbeat(mut self, seconds: u16) -> Self {

@@ -138,10 +138,19 @@ impl Channel {
         &self.0
     }
 
-    pub(crate) async fn try_to_publish(self, exchange: &str, topic: &str) -> Result<(), Error> {
+    pub(crate) async fn try_to_publish(
+        self,
+        exchange: &str,
+        topic: &str,
+        user_id: Option<&str>,
+    ) -> Result<(), Error> {
         let (exchange, topic) = (short(exchange)?, short(topic)?);
+        let mut properties = BasicProperties::default();
+        if let Some(user_id) = user_id {
+            properties = properties.with_user_id(short(user_id)?);
+        }
         self.0.tx_select().await?;
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let options = BasicPublishOptions::default();
         self.0
             .basic_publish(exchange, topic, options, &[], properties)
             .await?;

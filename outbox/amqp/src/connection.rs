@@ -86,13 +86,20 @@ impl Connection {
         ConfirmChannel::open(Arc::clone(&self.client)).await
     }
 
-    /// Publishes a message and takes it back, to check the user's permissions. No queue receives the message.
+    /// Publishes a message as `user_id` and takes it back, to check the user and its permissions. No queue receives
+    /// the message.
     ///
     /// # Errors
-    /// Fails if the user may not publish, or the exchange does not exist.
-    pub async fn try_to_publish(&self, exchange: &str, topic: &str) -> Result<(), Error> {
+    /// Fails if the user may not publish or is another one, or if the exchange does not exist.
+    pub async fn try_to_publish(
+        &self,
+        exchange: &str,
+        topic: &str,
+        user_id: Option<&str>,
+    ) -> Result<(), Error> {
         loop {
-            let tried = self.open_channel().await?.try_to_publish(exchange, topic);
+            let channel = self.open_channel().await?;
+            let tried = channel.try_to_publish(exchange, topic, user_id);
             let Err(error) = tried.await else {
                 return Ok(());
             };

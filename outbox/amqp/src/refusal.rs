@@ -21,6 +21,8 @@ pub enum Refusal {
     Locked,
     /// The object exists with other arguments (406).
     Inequivalent,
+    /// A message names another user than the connection's as its publisher (406).
+    UserId,
     /// Another precondition does not hold, such as a valid argument (406).
     Precondition,
     /// The number of connections is limited and reached (530).
@@ -48,6 +50,7 @@ impl Refusal {
             404 => Self::NotFound,
             405 => Self::Locked,
             406 if says("inequivalent") => Self::Inequivalent,
+            406 if says("user_id property set to") => Self::UserId,
             406 => Self::Precondition,
             530 if says("limit") => Self::Limit,
             530 => Self::NotAllowed,
@@ -101,6 +104,8 @@ mod tests {
             refusal(PRECONDITIONFAILED, invalid),
             Some(Refusal::Precondition)
         );
+        let user = "user_id property set to 'orders' but authenticated user was 'guest'";
+        assert_eq!(refusal(PRECONDITIONFAILED, user), Some(Refusal::UserId));
         let limit = "access to vhost '/' refused for user 'u': connection limit (0) is reached";
         assert_eq!(
             refusal(AMQPHardError::NOTALLOWED, limit),

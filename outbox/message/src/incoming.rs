@@ -14,6 +14,9 @@ pub struct Incoming {
     pub message_id: Option<String>,
     /// Name of the service that published the message.
     pub source: Option<String>,
+    /// The broker's user that published the message, as the broker verified it; `None` if the publisher set none.
+    /// Source, key and type are the publisher's claims.
+    pub user_id: Option<String>,
     /// Routing key.
     pub topic: String,
     /// Ordering key; `None` if unordered.

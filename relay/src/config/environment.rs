@@ -21,6 +21,7 @@ pub const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("POSTROOM_AMQP_EXCHANGE", "amqp", "exchange"),
     ("POSTROOM_AMQP_DECLARE_EXCHANGE", "amqp", "declare_exchange"),
     ("POSTROOM_AMQP_SOURCE", "amqp", "source"),
+    ("POSTROOM_AMQP_USER_ID", "amqp", "user_id"),
     ("POSTROOM_AMQP_CHANNELS", "amqp", "channels"),
     ("POSTROOM_AMQP_BATCH", "amqp", "batch"),
     ("POSTROOM_AMQP_CONFIRM_TIMEOUT", "amqp", "confirm_timeout"),
@@ -90,12 +91,11 @@ pub(crate) fn unknown(variables: impl Iterator<Item = String>) -> Vec<String> {
 pub(super) fn set(table: &mut toml::Table, section: &str, key: &str, text: &str) {
     let value = match (section, key) {
         ("publish", "drop_unroutable") => list(text),
-        ("amqp", "declare_exchange" | "allow_plaintext") | ("database", "allow_plaintext") => {
-            match text.parse::<bool>() {
-                Ok(value) => toml::Value::Boolean(value),
-                Err(_) => toml::Value::from(text),
-            }
-        }
+        ("amqp", "declare_exchange" | "allow_plaintext" | "user_id")
+        | ("database", "allow_plaintext") => match text.parse::<bool>() {
+            Ok(value) => toml::Value::Boolean(value),
+            Err(_) => toml::Value::from(text),
+        },
         ("amqp", "channels" | "batch")
         | ("capture", "page_rows" | "page_bytes")
         | ("publish", "window_rows" | "window_bytes" | "key_rows")

@@ -4,6 +4,7 @@ mod environment;
 mod load;
 mod ranges;
 mod secret;
+mod user_id;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -13,6 +14,7 @@ pub use environment::ENVIRONMENT;
 pub(crate) use environment::unknown;
 pub use load::ConfigError;
 pub use secret::Secret;
+pub use user_id::UserId;
 
 /// Configuration of `relay run`. Unknown keys are refused.
 ///
@@ -69,6 +71,8 @@ pub struct Amqp {
     /// Name of the service that writes the outbox; sent as `app_id` and CloudEvents `source`. Default:
     /// `postroom`.
     pub source: String,
+    /// The broker's user that messages name as their publisher. Default: the URL's user.
+    pub user_id: UserId,
     /// Number of channels that publish at the same time. Default: 8.
     pub channels: usize,
     /// Largest number of messages issued together on one channel. Default: 128.
@@ -92,6 +96,7 @@ impl Default for Amqp {
             exchange: "postroom".to_owned(),
             declare_exchange: true,
             source: "postroom".to_owned(),
+            user_id: UserId::OfUrl(true),
             channels: 8,
             batch: 128,
             confirm_timeout: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, UserId};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -11,10 +11,15 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
         self.check_durations()?;
-        for (key, name) in [
+        let user_id = match &self.amqp.user_id {
+            UserId::Name(name) => Some(("amqp.user_id", name)),
+            UserId::OfUrl(_) => None,
+        };
+        let names = [
             ("amqp.exchange", &self.amqp.exchange),
             ("amqp.source", &self.amqp.source),
-        ] {
+        ];
+        for (key, name) in names.into_iter().chain(user_id) {
             let fits = (1..=255).contains(&name.len());
             within(fits, key, format!("{name:?}"), "1 to 255 bytes long")?;
         }

@@ -108,6 +108,14 @@ pub enum BrokerError {
         /// The broker's error.
         source: Error,
     },
+    /// The broker knows the connection's user by another name than the messages.
+    #[error(
+        "messages name a publisher that is not the connection's user: {source}; set amqp.user_id to the broker's name of the user, or to false, and consumers that name trusted publishers will refuse the messages"
+    )]
+    UserId {
+        /// The broker's error, which names both users.
+        source: Error,
+    },
     /// The connection or a channel was closed.
     #[error("the connection was lost: {0}")]
     Lost(Error),
@@ -160,6 +168,7 @@ impl BrokerError {
                 | Self::Tls { .. }
                 | Self::Unauthorised { .. }
                 | Self::ExchangeDiffers { .. }
+                | Self::UserId { .. }
         )
     }
 }

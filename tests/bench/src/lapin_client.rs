@@ -42,6 +42,7 @@ pub(crate) fn properties(id: Uuid, key: Option<&str>, topic: &str) -> BasicPrope
         headers: &Headers::new(),
         occurred_at: Utc::now(),
         source: "bench",
+        user_id: None,
     };
     amqp::encode(&message).map_or_else(|_| BasicProperties::default(), |wire| wire.properties)
 }

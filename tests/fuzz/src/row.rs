@@ -36,6 +36,7 @@ pub fn row(mut data: &[u8]) {
         headers: &headers,
         occurred_at: time(number(data) as i64),
         source: "orders",
+        user_id: None,
     };
     let Ok(published) = amqp::encode(&message) else {
         return;

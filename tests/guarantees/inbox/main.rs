@@ -33,6 +33,7 @@ mod stopping;
 mod together;
 mod unreadable;
 mod untaken;
+mod untrusted;
 mod upkeep;
 mod world;
 mod wrapped_errors;

@@ -93,6 +93,7 @@ fn arrived(message_id: Uuid, headers: serde_json::Value) -> Given {
         headers: &Headers::from_json(headers),
         occurred_at: DateTime::<Utc>::UNIX_EPOCH,
         source: "s",
+        user_id: None,
     };
     let published = amqp::encode(&outgoing).expect("what the library takes can be carried");
     let incoming = amqp::decode("t", &published.properties);

@@ -1,6 +1,7 @@
 //! Publishing with the library, down to what arrives at the broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod agreement;
 mod begin;
 mod context;
 mod headers;

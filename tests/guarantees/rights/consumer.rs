@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox::{Consumer, Context, HandlerError};
+use inbox::{Consumer, ConsumerBuilder, Context, HandlerError};
 use postroom_testkit::{Database, Login, Stack, User, eventually};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
@@ -37,6 +37,16 @@ pub(crate) async fn prepare(database: &Database) {
 impl Running {
     /// Starts one.
     pub(crate) fn start(stack: &Stack, name: &'static str, user: &User) -> Self {
+        Self::start_with(stack, name, user, |builder| builder)
+    }
+
+    /// Starts one with other settings.
+    pub(crate) fn start_with(
+        stack: &Stack,
+        name: &'static str,
+        user: &User,
+        change: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
+    ) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(5))
@@ -50,12 +60,11 @@ impl Running {
                 .await?;
             Ok::<_, HandlerError>(())
         };
-        let consumer = Consumer::builder(name)
+        let builder = Consumer::builder(name)
             .database(pool)
             .amqp_url(user.url())
-            .on::<Placed, _, _>(handler)
-            .build()
-            .unwrap();
+            .on::<Placed, _, _>(handler);
+        let consumer = change(builder).build().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         Self {

@@ -5,4 +5,6 @@ mod attempts;
 mod consumer;
 mod documented;
 mod fence;
+mod forgery;
 mod table;
+mod user_id;

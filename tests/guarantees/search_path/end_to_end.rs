@@ -60,6 +60,7 @@ async fn publish_past_the_relay(stack: &Stack, n: i64, times: usize) {
         headers: &headers,
         occurred_at: chrono::Utc::now(),
         source: "somebody",
+        user_id: None,
     };
     let encoded = amqp::encode(&message).unwrap();
     let body = format!(r#"{{"n": {n}, "what": "work"}}"#);

@@ -25,8 +25,8 @@ async fn relay_migrate_as_a_superuser_runs_no_hostile_object() {
     let url = database.url(Login::Admin);
     let url = [("POSTROOM_DATABASE_URL", url.as_str())];
     for expected in [
-        "0001_outbox applied\n0002_inbox applied\nroles applied\n",
-        "0001_outbox is applied already\n0002_inbox is applied already\nroles applied\n",
+        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\nroles applied\n",
+        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\nroles applied\n",
     ] {
         let ended = command::relay(&["migrate", "--roles"], &url).await;
         hostile.assert_none_ran().await;
@@ -39,7 +39,12 @@ async fn relay_migrate_as_a_superuser_runs_no_hostile_object() {
 async fn psql_applies_and_removes_the_files_and_runs_no_hostile_object() {
     let database = Database::empty().await;
     let hostile = Hostile::make(&database).await;
-    let all = ["0001_outbox.sql", "0002_inbox.sql", "roles.sql"];
+    let all = [
+        "0001_outbox.sql",
+        "0002_inbox.sql",
+        "0003_forgery.sql",
+        "roles.sql",
+    ];
     // Applies all files and the roles again, removes everything, and applies all files once more.
     for file in all.into_iter().chain(["roles.sql", "down.sql"]).chain(all) {
         database.apply(file);

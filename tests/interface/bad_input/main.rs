@@ -13,6 +13,7 @@ mod moved;
 mod outage;
 mod parked;
 mod poison;
+mod random_rows;
 mod rebase;
 mod sequence;
 mod signals;

@@ -10,4 +10,5 @@ mod limits;
 mod privileges;
 mod publication;
 mod ring;
+mod upgrade;
 mod versions;

@@ -32,17 +32,17 @@ async fn a_newer_schema_asks_for_a_newer_release() {
     let error = refusal("INSERT INTO outbox.migration VALUES (999, 'from_the_future')").await;
     assert_eq!(
         error,
-        "the database's Postroom schema is at version 999, this release knows up to 2; \
+        "the database's Postroom schema is at version 999, this release knows up to 3; \
          use a newer release"
     );
 }
 
 #[tokio::test]
 async fn an_older_schema_asks_for_the_migrations() {
-    let error = refusal("DELETE FROM outbox.migration WHERE version = 2").await;
+    let error = refusal("DELETE FROM outbox.migration WHERE version = 3").await;
     assert_eq!(
         error,
-        "the database's Postroom schema is at version 1, this release needs 2; \
+        "the database's Postroom schema is at version 2, this release needs 3; \
          apply the newer files of migrations/ or run `relay migrate`"
     );
 }

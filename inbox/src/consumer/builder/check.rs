@@ -101,6 +101,22 @@ impl ConsumerBuilder {
         Ok(())
     }
 
+    pub(super) fn check_trust(&self) -> Result<(), BuildError> {
+        let consumer = || self.name.clone();
+        if self.trust.is_empty() {
+            return Err(BuildError::NobodyTrusted {
+                consumer: consumer(),
+            });
+        }
+        match self.trust.invalid() {
+            Some(pattern) => Err(BuildError::Publisher {
+                consumer: consumer(),
+                pattern: pattern.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses arguments with which the broker drops messages that it has confirmed.
     pub(super) fn check_queue_arguments(&self) -> Result<(), BuildError> {
         let arguments = &self.topology.arguments;
@@ -261,7 +277,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_invalid_setting_is_named_in_the_error() {
-        use BuildError::{Missing, Name, NoHandler, Pool, TwoHandlers, Url, Window, Zero};
+        use BuildError::{
+            Missing, Name, NoHandler, NobodyTrusted, Pool, Publisher, TwoHandlers, Url, Window,
+            Zero,
+        };
         let hours = std::time::Duration::from_hours;
         assert!(matches!(error(builder(9)), Pool { needed: 10, .. }));
         assert!(matches!(error(builder(10).workers(0)), Zero { .. }));
@@ -284,6 +303,11 @@ mod tests {
             Zero { .. }
         ));
         assert!(matches!(error(builder(10).queue("a\0b")), Name { .. }));
+        let nobody = builder(10).trusted_publishers([""; 0]);
+        assert!(matches!(error(nobody), NobodyTrusted { .. }));
+        let invalid = error(builder(10).trusted_publishers(["*_relay", ""]));
+        assert!(matches!(invalid, Publisher { .. }));
+        assert!(builder(10).trusted_publishers(["*_relay"]).build().is_ok());
         assert!(matches!(error(Consumer::builder("pings")), NoHandler(_)));
         let bare = Consumer::builder("pings").on::<Ping, _, _>(pong);
         assert!(matches!(

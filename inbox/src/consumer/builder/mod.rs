@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod handlers;
 mod limits;
+mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +22,9 @@ use super::Tasks;
 use crate::{
     BuildError, Consumer, DeliveryService, HandlerFailure, HandlerService, QueueKind,
     TransactionLayer,
-    decision::Limits,
+    decision::{Limits, Trust},
     dedup::Window,
-    engine::{self, Engine},
+    engine::{self, Engine, UntrustedLimit},
     handler::{BoxError, Router},
     intake::{RabbitMq, Topology},
     transaction::Settings,
@@ -59,6 +60,8 @@ pub struct ConsumerBuilder {
     outbox: Outbox,
     prepared_statements: bool,
     limits: Limits,
+    trust: Trust,
+    untrusted_kept: u32,
     handler_timeout: Duration,
     grace: Duration,
     window: Duration,
@@ -95,6 +98,8 @@ impl ConsumerBuilder {
             outbox: Outbox::new(),
             prepared_statements: true,
             limits: Limits::default(),
+            trust: Trust::default(),
+            untrusted_kept: UntrustedLimit::DEFAULT,
             handler_timeout: Settings::DEFAULT_TIMEOUT,
             grace: Duration::from_secs(20),
             window: Settings::DEFAULT_WINDOW,
@@ -151,6 +156,7 @@ impl ConsumerBuilder {
         self.check_layers()?;
         self.check_counts()?;
         self.check_window()?;
+        self.check_trust()?;
         self.check_queue_arguments()?;
         let messages_per_transaction = self.group_size();
         let prefetch = self
@@ -182,6 +188,8 @@ impl ConsumerBuilder {
         let engine = Engine {
             settings,
             limits: self.limits,
+            trust: self.trust,
+            untrusted: UntrustedLimit::new(self.untrusted_kept),
             router: self.router,
             handlers,
             admission,

@@ -26,6 +26,7 @@ SELECT EXISTS (SELECT FROM inbox.parked AS p
 pub(crate) const IS_THERE: &str = "
 SELECT EXISTS (SELECT FROM inbox.parked AS p
                WHERE (p.consumer, p.message_id) OPERATOR(pg_catalog.=) ($1, $2)
+                 AND p.reason OPERATOR(pg_catalog.<>) 'untrusted'
                  AND (p.source OPERATOR(pg_catalog.=) $3
                       OR (p.source IS NULL AND $3::pg_catalog.text IS NULL)))";
 
@@ -83,7 +84,7 @@ pub(crate) async fn any_holder(
         .await
 }
 
-/// Returns `true` if the message is parked. Reads every parked row of the consumer.
+/// Returns `true` if the message is parked; an untrusted one with its id does not count. Reads every parked row of the consumer.
 pub(crate) async fn is_there(
     link: &mut Link<'_>,
     consumer: &str,

@@ -3,6 +3,7 @@
 pub(crate) mod arrive;
 pub(crate) mod operate;
 pub(crate) mod retry;
+pub(crate) mod untrusted;
 
 use serde_json::Value;
 use sqlx::FromRow;
@@ -13,6 +14,7 @@ pub(crate) use retry::{
     Claimed, Leases, Takes, backdate_next, claim, delete, lock_claimed, release_next,
     release_orphans, settle,
 };
+pub(crate) use untrusted::untrusted;
 
 /// The columns that hold the message itself.
 #[derive(Debug, FromRow)]

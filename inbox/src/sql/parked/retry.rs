@@ -29,7 +29,7 @@ WHERE p.id OPERATOR(pg_catalog.=) (
                         SELECT pg_catalog.clock_timestamp()
                                OPERATOR(pg_catalog.-) ($8 OPERATOR(pg_catalog.*) interval '1 second')))
           ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING p.id, p.holds_key, p.attempts,
+RETURNING p.id, p.reason, p.holds_key, p.attempts,
           CASE WHEN p.reason OPERATOR(pg_catalog.=) 'deferred'
                THEN extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.parked_at)
                     ::double precision
@@ -94,6 +94,7 @@ WHERE (p.id, p.state, first.reason) OPERATOR(pg_catalog.=) (first.id, 'waiting',
 #[derive(Debug, FromRow)]
 pub(crate) struct Claimed {
     pub(crate) id: i64,
+    pub(crate) reason: String,
     pub(crate) holds_key: bool,
     /// Number of attempts, including the coming one.
     pub(crate) attempts: i32,

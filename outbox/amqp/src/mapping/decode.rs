@@ -25,6 +25,7 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.source = attributes
         .text(names::SOURCE)
         .or_else(|| property(properties.app_id()));
+    message.user_id = property(properties.user_id());
     routing_key.clone_into(&mut message.topic);
     message.key = attributes.text(names::PARTITION_KEY);
     message.type_name = property(properties.kind()).or_else(|| attributes.text(names::TYPE));

@@ -11,7 +11,6 @@ use postroom_message::{HeaderValue, Headers, reserved};
 use uuid::Uuid;
 
 use super::names;
-use crate::UNREADABLE;
 
 /// Delivery mode for persistent messages (AMQP 0-9-1).
 const PERSISTENT: u8 = 2;
@@ -42,6 +41,9 @@ pub struct Outgoing<'a> {
     pub occurred_at: DateTime<Utc>,
     /// Name of the service that wrote the message.
     pub source: &'a str,
+    /// The broker's user that publishes; `None` to send no user. The broker refuses any other user than the
+    /// connection's.
+    pub user_id: Option<&'a str>,
 }
 
 /// Routing key and properties of a message, ready for the AMQP client.
@@ -89,6 +91,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
         .with_app_id(short("source", message.source)?)
         .with_delivery_mode(PERSISTENT)
         .with_timestamp(message.occurred_at.timestamp().max(0) as u64);
+    if let Some(user_id) = message.user_id {
+        properties = properties.with_user_id(short("user id", user_id)?);
+    }
     if let Some(correlation_id) = message.headers.get(reserved::CORRELATION_ID) {
         let correlation_id = short("correlation id", &correlation_id.to_text())?;
         properties = properties.with_correlation_id(correlation_id);
@@ -114,8 +119,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 Some(version) => table.value(names::EVENT_VERSION, &version.into())?,
                 None => table.value(names::EVENT_VERSION, value)?,
             },
-            // A header written in SQL under a name that Postroom sets itself is left out.
-            name if name.starts_with(names::PREFIX) || name == UNREADABLE => {}
+            // A header under a name that Postroom sets itself, in a row written before the table refused it, is left
+            // out.
+            name if name.starts_with("cloudEvents") || name.starts_with("postroom-") => {}
             _ => table.value(name, value)?,
         }
     }

@@ -8,6 +8,7 @@
 //! | content type | `content_type` |
 //! | time of writing | `timestamp` (seconds), header `cloudEvents_time` (microseconds) |
 //! | source | `app_id`, header `cloudEvents_source` |
+//! | the broker's user | `user_id`, which the broker verifies |
 //! | key | header `cloudEvents_partitionkey` |
 //! | correlation id | `correlation_id` |
 //! | causation id | header `cloudEvents_causationid` |

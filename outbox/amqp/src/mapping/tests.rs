@@ -48,6 +48,7 @@ proptest! {
             headers: &headers,
             occurred_at,
             source: "orders",
+            user_id: Some("orders_relay"),
         };
         let published = encode(&message).unwrap();
         let incoming = decode(published.routing_key.as_str(), &published.properties);
@@ -55,6 +56,7 @@ proptest! {
         prop_assert_eq!(incoming.topic, topic);
         prop_assert_eq!(incoming.key, key);
         prop_assert_eq!(incoming.source.as_deref(), Some("orders"));
+        prop_assert_eq!(incoming.user_id.as_deref(), Some("orders_relay"));
         prop_assert_eq!(incoming.version, Some(3));
         prop_assert_eq!(incoming.correlation_id, correlation);
         prop_assert_eq!(incoming.occurred_at, Some(occurred_at));
@@ -75,6 +77,7 @@ fn an_error_names_the_field_that_the_broker_cannot_carry() {
         headers: &headers.clone(),
         occurred_at: DateTime::UNIX_EPOCH,
         source: "s",
+        user_id: None,
     };
     let long = "x".repeat(256);
     message.topic = &long;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amqp::Connection;
+use amqp::{Address, Connection};
 use relay_core::identity::Identity;
 
 use super::{Finding, fence, note};
@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     transport::rabbitmq::{
         CLOSE_TIMEOUT,
-        requests::{self, answered},
+        requests::{self, Tried, answered},
     },
 };
 
@@ -39,11 +39,16 @@ pub(super) async fn check(
     };
     let connection = Arc::new(connection);
     fence::check(config, &connection, identity, findings).await;
-    check_exchange(config, &connection, findings).await;
+    check_exchange(config, &address, &connection, findings).await;
     connection.close(CLOSE_TIMEOUT).await;
 }
 
-async fn check_exchange(config: &Config, connection: &Connection, findings: &mut Vec<Finding>) {
+async fn check_exchange(
+    config: &Config,
+    address: &Address,
+    connection: &Connection,
+    findings: &mut Vec<Finding>,
+) {
     let after = config.amqp.connect_timeout;
     let exchange = config.amqp.exchange.as_str();
     let declared = async {
@@ -59,8 +64,19 @@ async fn check_exchange(config: &Config, connection: &Connection, findings: &mut
     if note(findings, "exchange", declared, detail).is_none() {
         return;
     }
-    let published = requests::try_to_publish(connection, exchange);
+    let published = async {
+        let user_id = config.amqp.user_id.resolve(address.user());
+        let tried = requests::try_to_publish(connection, exchange, user_id).await?;
+        Ok((user_id, tried))
+    };
     // Times out at a broker that is short of memory or disk: it does not answer connections that publish.
     let published = answered("publishing, and taking it back", after, published).await;
-    note(findings, "publishing", published, "allowed");
+    let detail = match &published {
+        Ok((None, _)) => "allowed; amqp.user_id is false, so messages name no publisher".to_owned(),
+        Ok((Some(user_id), Tried::TopicRefused)) => format!(
+            "allowed; the broker has not compared the publisher's name {user_id}, because the user may not write the topic postroom.check"
+        ),
+        _ => "allowed".to_owned(),
+    };
+    note(findings, "publishing", published, detail);
 }

@@ -18,14 +18,21 @@ pub struct RabbitMqChannel {
     exchange: Arc<str>,
     /// Name of the service that writes the messages.
     source: Arc<str>,
+    /// The user that publishes; `None` if messages name none.
+    user_id: Option<Arc<str>>,
 }
 
 impl RabbitMqChannel {
-    pub(super) async fn open(connection: &Connection, amqp: &Amqp) -> Result<Self, BrokerError> {
+    pub(super) async fn open(
+        connection: &Connection,
+        amqp: &Amqp,
+        user_id: Option<&Arc<str>>,
+    ) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: connection.open_confirm_channel().await?,
             exchange: amqp.exchange.as_str().into(),
             source: amqp.source.as_str().into(),
+            user_id: user_id.cloned(),
         })
     }
 
@@ -33,7 +40,8 @@ impl RabbitMqChannel {
         let mut batch = self.channel.batch(&self.exchange, messages.len())?;
         let mut issued = Vec::with_capacity(messages.len());
         for message in messages {
-            issued.push(batch.issue(&outgoing(message, &self.source), &message.payload));
+            let outgoing = outgoing(message, &self.source, self.user_id.as_deref());
+            issued.push(batch.issue(&outgoing, &message.payload));
         }
         let mut answers = batch.answers().await?.into_iter();
         let outcomes = issued.into_iter().map(|issued| match issued {
@@ -77,7 +85,7 @@ const fn outcome(answer: Answer) -> Outcome {
     }
 }
 
-fn outgoing<'a>(message: &'a Message, source: &'a str) -> Outgoing<'a> {
+fn outgoing<'a>(message: &'a Message, source: &'a str, user_id: Option<&'a str>) -> Outgoing<'a> {
     Outgoing {
         message_id: message.message_id,
         topic: &message.topic,
@@ -87,15 +95,21 @@ fn outgoing<'a>(message: &'a Message, source: &'a str) -> Outgoing<'a> {
         headers: &message.headers,
         occurred_at: message.occurred_at,
         source,
+        user_id,
     }
 }
 
 /// Returns the broker's error text if the broker closed the channel or connection because of a published
-/// message. Returns `None` for a missing or refused exchange, for a connection closed by an operator or a
-/// shutdown, and for an internal error of the broker. A refused topic is the message's: others may be allowed.
+/// message. Returns `None` for a missing or refused exchange, for a user that the broker knows by another name, for a
+/// connection closed by an operator or a shutdown, and for an internal error of the broker. A refused topic is the
+/// message's: others may be allowed.
 fn blame(error: &amqp::Error) -> Option<String> {
     match error.refusal()? {
-        Refusal::Closed | Refusal::Access | Refusal::NotFound | Refusal::Internal => None,
+        Refusal::Closed
+        | Refusal::Access
+        | Refusal::NotFound
+        | Refusal::UserId
+        | Refusal::Internal => None,
         _ => Some(error.to_string()),
     }
 }

@@ -5,6 +5,7 @@
 mod channel;
 mod connection;
 pub(crate) mod fence;
+mod probe;
 pub(crate) mod requests;
 
 use std::{sync::Arc, time::Duration};
@@ -64,16 +65,19 @@ impl RabbitMq {
         let connection = Arc::new(answered(what, self.amqp.connect_timeout, self.connect()).await?);
         *connected = Some(Arc::clone(&connection));
         let taking = Fence::take(&connection, fence);
-        let after = self.amqp.connect_timeout + fence::LONGEST;
-        let fence = answered(what, after, taking).await?;
-        let channels = answered(
-            what,
-            self.amqp.connect_timeout,
-            self.open_channels(&connection),
-        )
-        .await?;
+        let after = self.amqp.connect_timeout;
+        let taken_after = after + fence::LONGEST;
+        let fence = answered(what, taken_after, taking).await?;
+        let user_id = self.amqp.user_id.resolve(self.address.user());
+        let user_id = user_id.map(Arc::from);
+        let opening = self.open_channels(&connection, user_id.as_ref());
+        let channels = answered(what, after, opening).await?;
         let keeping = fence.keep(self.lease_timeout / 4);
         let opened = RabbitMqConnection::new(Arc::clone(&connection), keeping);
+        if let Some(user_id) = user_id {
+            let probing = probe::user_id(&connection, &self.amqp.exchange, user_id);
+            answered("asking the broker for the user", after, probing).await?;
+        }
         // Asked after the events have begun, so that no change is missed.
         let blocked = connection.is_blocked();
         Ok(Opened {
@@ -90,6 +94,7 @@ impl RabbitMq {
     async fn open_channels(
         &self,
         connection: &Connection,
+        user_id: Option<&Arc<str>>,
     ) -> Result<Vec<RabbitMqChannel>, BrokerError> {
         if self.amqp.declare_exchange {
             let channel = connection.open_channel().await?;
@@ -97,7 +102,7 @@ impl RabbitMq {
         }
         let mut channels = Vec::with_capacity(self.amqp.channels);
         for _ in 0..self.amqp.channels {
-            channels.push(RabbitMqChannel::open(connection, &self.amqp).await?);
+            channels.push(RabbitMqChannel::open(connection, &self.amqp, user_id).await?);
         }
         Ok(channels)
     }

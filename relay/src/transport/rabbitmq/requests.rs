@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use amqp::{Address, Arguments, Channel, Connection, Queue, Refusal, Tls};
-
 use tokio::time::timeout;
 
 use crate::{
@@ -146,22 +145,35 @@ pub(crate) async fn declare_exchange(
     })
 }
 
-/// Publishes a message and rolls it back, to check the user's permissions. No queue receives the message.
+/// Result of a trial of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// The message was accepted.
+    Accepted,
+    /// Only the topic of the trial was refused; the user's topics may be allowed. The broker has not compared the
+    /// user.
+    TopicRefused,
+}
+
+/// Publishes a message as `user_id` and rolls it back, to check the user and its permissions. No queue receives the
+/// message.
 pub(crate) async fn try_to_publish(
     connection: &Connection,
     exchange: &str,
-) -> Result<(), BrokerError> {
-    let published = connection.try_to_publish(exchange, "postroom.check").await;
-    match published {
-        // Only this topic is refused; the user's topics may be allowed.
-        Err(error) if error.refusal() != Some(Refusal::Topic) => Err(route_down(exchange, error)),
-        _ => Ok(()),
+    user_id: Option<&str>,
+) -> Result<Tried, BrokerError> {
+    let trying = connection.try_to_publish(exchange, "postroom.check", user_id);
+    match trying.await {
+        Ok(()) => Ok(Tried::Accepted),
+        Err(error) if error.refusal() == Some(Refusal::Topic) => Ok(Tried::TopicRefused),
+        Err(error) => Err(route_down(exchange, error)),
     }
 }
 
 /// Converts an error of a request or a message that names the exchange.
 pub(super) fn route_down(exchange: &str, source: amqp::Error) -> BrokerError {
     match source.refusal() {
+        Some(Refusal::UserId) => BrokerError::UserId { source },
         Some(Refusal::Access | Refusal::NotFound) => BrokerError::RouteDown {
             exchange: exchange.to_owned(),
             source,

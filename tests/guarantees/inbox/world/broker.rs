@@ -119,6 +119,7 @@ pub(crate) fn properties(id: Uuid, key: Option<&str>, type_name: &str) -> BasicP
         headers: &headers,
         occurred_at: Utc::now(),
         source: "orders",
+        user_id: None,
     };
     amqp::encode(&message).unwrap().properties
 }
