@@ -9,7 +9,7 @@ use crate::{
         check::{foreign, privileges},
         config_args, migrate, parked as parked_command, status,
     },
-    sql::{checkpoint, message, page, parked, segment, server},
+    sql::{checkpoint, holder, message, page, parked, segment, server},
 };
 
 /// All statements with their names.
@@ -19,6 +19,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("checkpoint::RECORD", checkpoint::RECORD),
     ("checkpoint::RECORD_AND_PARK", checkpoint::RECORD_AND_PARK),
     ("checkpoint::TRIM", checkpoint::TRIM),
+    ("holder::LEASE_HOLDERS", holder::LEASE_HOLDERS),
     ("message::FROM_AHEAD", message::FROM_AHEAD),
     ("message::BELOW", message::BELOW),
     ("message::WAITING", message::WAITING),
@@ -49,7 +50,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("server::IDENTITY", server::IDENTITY),
     ("server::IN_FORCE", server::IN_FORCE),
     ("server::IN_RECOVERY", server::IN_RECOVERY),
-    ("server::LEASE_HOLDER", server::LEASE_HOLDER),
     ("server::LOOK", server::LOOK),
     ("server::NAME_SESSION", server::NAME_SESSION),
     ("server::OPEN_BEFORE", server::OPEN_BEFORE),

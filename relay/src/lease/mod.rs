@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     database::{self, Purpose},
     error::RelayError,
-    sql::server,
+    sql::{holder, server},
 };
 
 /// The lane that a relay serves. There is only one for now; tables and lock are keyed by lane
@@ -77,6 +77,13 @@ impl LeaseConnection {
             self.freshness.renew(asked);
         }
         Ok(taken)
+    }
+
+    /// Returns the problem if the session that holds the lease is no relay.
+    pub(crate) async fn holder_problem(&mut self) -> Result<Option<String>, RelayError> {
+        let asking = holder::lease_holders(&mut self.connection, self.lane);
+        let holders = answer::within(self.answer_timeout, asking).await?;
+        Ok(holder::problem(&holders))
     }
 }
 

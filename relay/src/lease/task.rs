@@ -17,7 +17,7 @@ use crate::{
     publish::PendingWrites,
     sql::{
         checkpoint::{self, Recorded},
-        server,
+        holder, server,
     },
 };
 
@@ -154,7 +154,7 @@ impl LeaseTask {
     /// Names the session, so that `pg_stat_activity` shows whether the fence keeps this relay from publishing.
     async fn name_session(&mut self) -> Result<Option<Event>, DatabaseError> {
         let is_fenced = *self.fenced.borrow_and_update();
-        let state = if is_fenced { server::FENCED } else { "" };
+        let state = if is_fenced { holder::FENCED } else { "" };
         let name = format!("{}{state}", self.name);
         server::name_session(&mut self.connection, &name).await?;
         Ok(None)

@@ -26,7 +26,7 @@ use crate::{
     identity::{Identity, Recognised},
     lease::LANE,
     sequence,
-    sql::{checkpoint, message, segment, server},
+    sql::{checkpoint, holder, message, segment, server},
 };
 
 /// Longest time for the server to notice that a relay has ended and to release its lease.
@@ -62,6 +62,11 @@ pub(super) async fn run(source: &ConfigArgs, options: &Options) -> anyhow::Resul
     let began = Instant::now();
     while !answer::within(ANSWER_TIMEOUT, server::try_lock(&mut connection, LANE)).await? {
         if began.elapsed() >= RELEASE_WAIT {
+            let holders = holder::lease_holders(&mut connection, LANE);
+            let holders = answer::within(ANSWER_TIMEOUT, holders).await?;
+            if let Some(problem) = holder::problem(&holders) {
+                bail!(problem);
+            }
             bail!("a relay holds the lease; stop it first, `relay status` tells where it runs");
         }
         sleep(Duration::from_millis(50)).await;

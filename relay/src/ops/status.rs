@@ -18,8 +18,9 @@ use crate::{
     lease::LANE,
     pg_timestamp::PgTimestamp,
     sql::{
-        checkpoint, message, parked,
-        server::{self, LeaseHolder},
+        checkpoint,
+        holder::{self, LeaseHolder},
+        message, parked, server,
     },
 };
 
@@ -42,7 +43,7 @@ struct Status {
     /// Relay that holds the lease; `None` if no relay does.
     active: Option<Active>,
     /// Reason why no relay can publish before an operator acts; `None` if there is none.
-    problem: Option<&'static str>,
+    problem: Option<String>,
     /// Number of undelivered messages, counted up to 100,000.
     waiting: i64,
     oldest_waiting: Option<PgTimestamp>,
@@ -87,13 +88,13 @@ pub(super) async fn run(source: &ConfigArgs, json: bool) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<LeaseHolder> for Active {
-    fn from(holder: LeaseHolder) -> Self {
+impl From<&LeaseHolder> for Active {
+    fn from(holder: &LeaseHolder) -> Self {
         Self {
-            fenced: holder.fenced,
-            name: holder.name,
-            address: holder.address,
-            since: holder.since,
+            fenced: holder.is_fenced(),
+            name: holder.name().to_owned(),
+            address: holder.address().map(str::to_owned),
+            since: holder.since(),
         }
     }
 }
@@ -116,16 +117,18 @@ impl Active {
 }
 
 /// Returns the reason why nothing is published; `None` if there is none.
-fn problem(active: Option<&Active>, is_foreign: bool) -> Option<&'static str> {
-    if is_foreign {
-        Some("the checkpoint was recorded on another database: run `relay rebase` once")
-    } else if active.is_some_and(|active| active.fenced) {
-        Some(
-            "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more",
-        )
-    } else {
-        None
+fn problem(holders: &[LeaseHolder], is_foreign: bool) -> Option<String> {
+    if let Some(problem) = holder::problem(holders) {
+        return Some(problem);
     }
+    let problem = if is_foreign {
+        "the checkpoint was recorded on another database: run `relay rebase` once"
+    } else if holders.iter().any(LeaseHolder::is_fenced) {
+        "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more"
+    } else {
+        return None;
+    };
+    Some(problem.to_owned())
 }
 
 /// Returns the number of undelivered rows and the time of the oldest. If the checkpoint's transaction ids
@@ -161,8 +164,9 @@ async fn waiting(
 impl Status {
     async fn read(connection: &mut PgConnection) -> Result<Self, RelayError> {
         outbox::schema::check(connection).await?;
-        let active = server::lease_holder(connection, LANE).await?;
-        let active = active.map(Active::from);
+        let holders = holder::lease_holders(connection, LANE).await?;
+        let mut relays = holders.iter().filter(|holder| holder.problem().is_none());
+        let active = relays.next().map(Active::from);
         let checkpoint = checkpoint::latest(connection, LANE).await?;
         let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
         let here = server::identity(connection).await?;
@@ -181,7 +185,7 @@ impl Status {
             .fetch_all(&mut *connection)
             .await?;
         Ok(Self {
-            problem: problem(active.as_ref(), is_foreign),
+            problem: problem(&holders, is_foreign),
             active,
             waiting,
             oldest_waiting: oldest,
@@ -197,8 +201,8 @@ impl Status {
             None if self.problem.is_some() => say("active   none")?,
             None => say("active   none: no relay holds the lease; start one with `relay run`")?,
         }
-        if let Some(problem) = self.problem {
-            say(format!("problem  {problem}"))?;
+        if let Some(problem) = &self.problem {
+            say(format!("problem  {}", printable(problem)))?;
         }
         let more = if self.waiting >= MAX_COUNTED {
             " or more"

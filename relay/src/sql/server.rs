@@ -1,6 +1,5 @@
 //! Statements about the server and its sessions: identity, snapshots, the log, the lease's lock and settings.
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
@@ -54,13 +53,6 @@ SELECT NOT pg_is_in_recovery() AND EXISTS (
       AND l.pid = $3)";
 
 pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
-
-// PostgreSQL shows a session's name to all users, and its address and start time only to the session's user.
-pub(crate) const LEASE_HOLDER: &str = "
-SELECT a.application_name, host(a.client_addr), a.backend_start
-FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_database AS d ON d.oid = l.database
-WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::integer::oid
-  AND l.objid = $2::integer::oid AND l.objsubid = 2 AND d.datname = current_database()";
 
 pub(crate) const NAME_SESSION: &str = "SELECT set_config('application_name', $1, false)";
 
@@ -225,41 +217,6 @@ pub(crate) async fn holds_lock(
         .bind(pid)
         .fetch_one(connection)
         .await
-}
-
-/// Suffix of the name of the lease's session while another connection holds the fence at the broker.
-pub(crate) const FENCED: &str = " fenced";
-
-/// A relay's session that holds a lease.
-#[derive(Debug)]
-pub(crate) struct LeaseHolder {
-    /// Name of the session: lane, host and process.
-    pub(crate) name: String,
-    /// `true` while another connection holds the fence at the broker.
-    pub(crate) fenced: bool,
-    pub(crate) address: Option<String>,
-    pub(crate) since: Option<DateTime<Utc>>,
-}
-
-/// Returns the session that holds the lane's lease.
-pub(crate) async fn lease_holder(
-    connection: &mut PgConnection,
-    lane: i16,
-) -> Result<Option<LeaseHolder>, sqlx::Error> {
-    let holder: Option<(String, _, _)> = sqlx::query_as(LEASE_HOLDER)
-        .bind(LOCK_CLASS)
-        .bind(i32::from(lane))
-        .fetch_optional(connection)
-        .await?;
-    Ok(holder.map(|(session, address, since)| {
-        let name = session.strip_suffix(FENCED);
-        LeaseHolder {
-            fenced: name.is_some(),
-            name: name.unwrap_or(&session).to_owned(),
-            address,
-            since,
-        }
-    }))
 }
 
 /// Renames this session in the list of sessions.

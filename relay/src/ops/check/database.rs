@@ -14,7 +14,7 @@ use crate::{
     ops::config_args::{ANSWER_TIMEOUT, set_lock_timeout},
     publish::PendingWrites,
     sequence,
-    sql::{checkpoint, message, segment, server},
+    sql::{checkpoint, holder, message, segment, server},
 };
 
 /// Checks the database; returns its identity if it could be read.
@@ -79,6 +79,7 @@ async fn look(
     note(findings, "writing", written, |()| {
         "recorded, and taken back".to_owned()
     });
+    check_lease(connection, findings).await?;
     check_identity(connection, findings).await;
     let sequence = check_sequence(connection).await;
     note(findings, "sequence", sequence, |()| {
@@ -95,6 +96,18 @@ async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let beginning = Checkpoint::beginning(here);
     checkpoint::record(&mut tx, LANE, &beginning, &PendingWrites::default()).await?;
     Ok(tx.rollback().await?)
+}
+
+/// Finds a session that keeps relays from the lease without being one.
+async fn check_lease(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), DatabaseError> {
+    let holders = holder::lease_holders(connection, LANE).await?;
+    if let Some(problem) = holder::problem(&holders) {
+        findings.push(Finding::new("lease", false, problem));
+    }
+    Ok(())
 }
 
 async fn check_sequence(connection: &mut PgConnection) -> Result<(), RelayError> {

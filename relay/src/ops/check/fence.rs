@@ -14,7 +14,7 @@ use crate::{
     error::RelayError,
     identity::{FENCES, Identity, pattern},
     lease::LANE,
-    sql::server::{self, LeaseHolder},
+    sql::holder::{self, LeaseHolder},
     transport::rabbitmq::{
         fence::{self, Fence},
         requests,
@@ -111,7 +111,9 @@ async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, B
 async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError> {
     let url = config.database_url()?;
     let mut connection = database::connect(url, Purpose::Command, "postroom-relay check").await?;
-    Ok(server::lease_holder(&mut connection, LANE).await?)
+    let holders = holder::lease_holders(&mut connection, LANE).await?;
+    let mut relays = holders.into_iter();
+    Ok(relays.find(|holder| holder.problem().is_none()))
 }
 
 /// Compares the holder of the fence with that of the lease.
@@ -122,22 +124,22 @@ fn judge(queue: &str, tried: Tried, holder: Option<&LeaseHolder>) -> (bool, Stri
             true,
             format!(
                 "{queue} is free, although {} holds the lease: is it connected to this broker?",
-                holder.name
+                holder.name()
             ),
         ),
         (Tried::LeftOver, _) => (
             true,
             format!("{queue} was left over by a node that is down; a relay goes on without"),
         ),
-        (Tried::Held(_), Some(holder)) if !holder.fenced => (
+        (Tried::Held(_), Some(holder)) if !holder.is_fenced() => (
             true,
-            format!("{queue} is held, and {} holds the lease", holder.name),
+            format!("{queue} is held, and {} holds the lease", holder.name()),
         ),
         (Tried::Held(error), Some(holder)) => (
             false,
             format!(
                 "taken by somebody else than {}, which holds the lease: {}",
-                holder.name,
+                holder.name(),
                 chain(&error)
             ),
         ),
