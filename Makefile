@@ -125,7 +125,7 @@ deny-offline: check-rust
 .PHONY: lint-scripts
 lint-scripts: ## Lints the shell scripts
 	@command -v shellcheck >/dev/null || { echo "error: shellcheck is missing; install it: apt-get install shellcheck" >&2; exit 1; }
-	shellcheck -x scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults examples/run .ci/run
+	shellcheck -x scripts/clients scripts/debian scripts/fuzz scripts/public-api scripts/rustdoc-json scripts/services scripts/traps scripts/upgrade scripts/faults examples/run .ci/run
 
 .PHONY: check-rust
 check-rust:

@@ -115,7 +115,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
                 None => table.value(names::EVENT_VERSION, value)?,
             },
             // A header written in SQL under a name that Postroom sets itself is left out.
-            name if name.starts_with(names::PREFIX) || name == UNREADABLE => {}
+            name if name.starts_with(names::PREFIX)
+                || name.starts_with(names::COLON)
+                || name == UNREADABLE => {}
             _ => table.value(name, value)?,
         }
     }
