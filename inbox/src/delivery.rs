@@ -4,7 +4,10 @@ use std::{fmt, fmt::Write, sync::Arc};
 
 use outbox::{Headers, limits::NAME_BYTES};
 use postroom_message::Incoming;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+
+use crate::handler::{BoxError, Disposition, HandlerError};
 
 /// A message with its body, as the inbox passes it to a transaction and to the handler.
 ///
@@ -96,6 +99,41 @@ impl Delivery {
         &self.body
     }
 
+    /// Decodes the body as JSON.
+    ///
+    /// # Errors
+    /// Fails as undecodable, and names the property that tells why the body is no JSON.
+    pub(crate) fn decode<E: DeserializeOwned>(&self) -> Result<E, HandlerError> {
+        let undecodable = |error: BoxError| HandlerError::new(Disposition::Undecodable, error);
+        let is_received = Arc::ptr_eq(&self.body, &self.received);
+        let encoding = self.message.foreign_encoding();
+        if let Some(encoding) = encoding.filter(|_| is_received) {
+            let text = format!(
+                "content_encoding {encoding:?}: the inbox unpacks no bodies; publish the body as it is, or unpack it in a layer"
+            );
+            return Err(undecodable(text.into()));
+        }
+        // Clients of .NET may begin a text with this mark.
+        let text = self.body.strip_prefix("\u{FEFF}".as_bytes());
+        let decoded = serde_json::from_slice(text.unwrap_or(&self.body));
+        decoded.map_err(|error| {
+            undecodable(match self.sign_of_no_json() {
+                Some(property) => format!("{property}: {error}").into(),
+                None => error.into(),
+            })
+        })
+    }
+
+    /// Returns the property by which the body may be no JSON.
+    fn sign_of_no_json(&self) -> Option<String> {
+        // kombu names the compression here, and the body's encoding before it in `content_encoding`.
+        let compression = self.message.headers.text("compression");
+        let compression = compression.map(|name| format!("header \"compression\" {name:?}"));
+        let content_type = self.message.content_type.as_deref();
+        let other_type = content_type.filter(|name| !name.contains("json"));
+        compression.or_else(|| other_type.map(|name| format!("content_type {name:?}")))
+    }
+
     pub(crate) fn received_body(&self) -> &[u8] {
         &self.received
     }
@@ -146,6 +184,7 @@ fn clean(mut message: Incoming) -> Incoming {
         &mut message.user_id,
         &mut message.type_name,
         &mut message.content_type,
+        &mut message.content_encoding,
         &mut message.correlation_id,
         &mut message.causation_id,
         &mut message.traceparent,

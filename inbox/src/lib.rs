@@ -38,4 +38,4 @@ pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;
 pub use reason::Reason;
 pub use transaction::{Transaction, TransactionLayer};
-pub use transaction_error::TransactionError;
+pub use transaction_error::{MessageTime, TransactionError};

@@ -1,6 +1,8 @@
 //! The error of a delivery's transaction.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
 
 use crate::handler::{BoxError, Disposition, HandlerError, HandlerFailure};
 
@@ -18,15 +20,20 @@ pub enum TransactionError {
 
     /// The message is older than the dedup window.
     #[error(
-        "the message is older than the dedup window: whether it was handled is no longer known"
+        "{0}, and is older than the dedup window: whether it was handled is no longer known; inbox.retry handles it"
     )]
-    Stale,
+    Stale(MessageTime),
 
     /// The message's id or time is further in the future than the allowed skew.
     #[error(
-        "the message's id or time is further in the future than the allowed skew; look at its publisher's clock"
+        "{0}, and is further in the future than the allowed skew; look at its publisher's clock; inbox.retry handles it, at that time if it comes before ids are deleted"
     )]
-    Future,
+    Future(MessageTime),
+
+    /// The message is to be handled when its time has come, after this wait. Until then, copies of it would be handled
+    /// again.
+    #[error("the message waits until its time, {0}, is inside the dedup window")]
+    Early(DateTime<Utc>, Duration),
 
     /// The body cannot be decoded as the handler's event.
     #[error("the body could not be read as the event of its type")]
@@ -73,6 +80,28 @@ pub enum TransactionError {
     /// The commit failed, or its outcome is unknown.
     #[error("committing the transaction of a message")]
     Commit(#[source] sqlx::Error),
+}
+
+/// The time of a message, and the property that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageTime {
+    /// The time inside the id, a UUID version 7.
+    Id(DateTime<Utc>),
+    /// The time in the header `cloudEvents_time`, or in AMQP's property `timestamp`.
+    Property(DateTime<Utc>),
+}
+
+impl fmt::Display for MessageTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(time) => write!(f, "the message has the time {time} in its message_id"),
+            Self::Property(time) => write!(
+                f,
+                "the message has the time {time} in its header cloudEvents_time or its timestamp"
+            ),
+        }
+    }
 }
 
 impl From<HandlerError> for TransactionError {

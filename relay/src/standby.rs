@@ -1,6 +1,6 @@
 //! Standing by: waiting for the lease, and checking that this relay could use the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postroom_message::errors::chain;
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ use crate::{
 /// Interval between two connection attempts to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Waits until the lease is taken. Returns `false` if `stop` is cancelled before.
+/// Waits until the lease is taken, and reports a holder that is no relay. Returns `false` if `stop` is cancelled before.
 pub(crate) async fn take_lease(
     config: &Config,
     transport: &impl Transport,
@@ -27,6 +27,7 @@ pub(crate) async fn take_lease(
     stop: &CancellationToken,
 ) -> Result<bool, RelayError> {
     let mut probing = None;
+    let mut holder = HolderWatch::default();
     let Some(fence) = stop.run_until_cancelled(lease.fence()).await else {
         return Ok(false);
     };
@@ -42,7 +43,6 @@ pub(crate) async fn take_lease(
         }
         probing.get_or_insert_with(|| {
             reporter.role(Role::Standby);
-            events::StandingBy { lane: LANE }.emit();
             let over = CancellationToken::new();
             // A separate task, which is never cancelled midway: the AMQP client may keep a half-opened connection.
             tokio::spawn(probe_broker(
@@ -53,10 +53,57 @@ pub(crate) async fn take_lease(
             ));
             over.drop_guard()
         });
+        let looking = holder.look(config.lease.timeout / 4, lease, reporter);
+        if stop
+            .run_until_cancelled(looking)
+            .await
+            .transpose()?
+            .is_none()
+        {
+            return Ok(false);
+        }
         let wait = config.lease.timeout / 20;
         if stop.run_until_cancelled(sleep(wait)).await.is_none() {
             return Ok(false);
         }
+    }
+}
+
+/// What is known of the session that holds the lease.
+#[derive(Debug, Default)]
+struct HolderWatch {
+    looked: Option<Instant>,
+    /// Problem that was found last.
+    problem: Option<String>,
+}
+
+impl HolderWatch {
+    /// Looks at the holder, once in each interval `every`, and reports a change.
+    ///
+    /// Any login of the database may take the lock. Without this look, a session that is no relay would keep all relays
+    /// standing by, and each of them would be ready.
+    async fn look(
+        &mut self,
+        every: Duration,
+        lease: &mut LeaseConnection,
+        reporter: &Reporter,
+    ) -> Result<(), RelayError> {
+        let is_first = self.looked.is_none();
+        if self.looked.is_some_and(|looked| looked.elapsed() < every) {
+            return Ok(());
+        }
+        let problem = lease.holder_problem().await?;
+        self.looked = Some(Instant::now());
+        if !is_first && problem == self.problem {
+            return Ok(());
+        }
+        match &problem {
+            Some(problem) => events::LeaseMisheld { problem }.emit(),
+            None => events::StandingBy { lane: LANE }.emit(),
+        }
+        reporter.standby_lease(problem.clone());
+        self.problem = problem;
+        Ok(())
     }
 }
 

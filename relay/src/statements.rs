@@ -5,7 +5,7 @@
 //! `EXPLAIN`. Texts and names may change with any release.
 
 use crate::store::{
-    self, Purpose, checkpoint, lock, message, migration, page,
+    self, Purpose, checkpoint, holder, lock, message, migration, page,
     parked::{operate, read},
     rights, segment, server,
 };
@@ -20,7 +20,8 @@ macro_rules! named {
 /// Statements with their names.
 pub const ALL: &[(&str, &str)] = named! {
     checkpoint: CLEAR LATEST RECORD RECORD_AND_PARK TRIM;
-    lock: HOLDS_LOCK LEASE_HOLDER TRY_LOCK;
+    holder: LEASE_HOLDERS;
+    lock: HOLDS_LOCK TRY_LOCK;
     message: BELOW FROM_AHEAD WAITING;
     migration: BEGIN EXISTS LIMIT_LOCK_WAIT LOCK SEARCH VERSION;
     operate: BLOCKED BY_REASON DISCARD LIST RETRY SHOW;

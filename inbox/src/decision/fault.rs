@@ -19,6 +19,8 @@ pub(crate) enum ErrorClass {
     Failed,
     /// The handler deferred the message, for this wait; `None` leaves the wait to the inbox.
     Deferred(Option<Duration>),
+    /// The message is from the future, and is to be handled after this wait.
+    Early(Duration),
     /// The message can never be handled.
     Permanent(Reason),
     /// The handler ended the transaction itself. Another attempt could repeat work that it committed.
@@ -32,8 +34,9 @@ impl ErrorClass {
             TransactionError::Unavailable(_) if conflicts(error) => Self::Rerun,
             TransactionError::Unavailable(_) => Self::Unavailable,
             TransactionError::NoId => Self::Permanent(Reason::NoId),
-            TransactionError::Stale => Self::Permanent(Reason::Stale),
-            TransactionError::Future => Self::Permanent(Reason::Future),
+            TransactionError::Stale(_) => Self::Permanent(Reason::Stale),
+            TransactionError::Future(_) => Self::Permanent(Reason::Future),
+            TransactionError::Early(_, wait) => Self::Early(*wait),
             TransactionError::Undecodable(_) => Self::Permanent(Reason::Undecodable),
             TransactionError::Unhandled(_) => Self::Permanent(Reason::Unhandled),
             TransactionError::Handler(failure) => match failure.disposition() {

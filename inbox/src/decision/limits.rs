@@ -96,6 +96,10 @@ impl Limits {
                 (Reason::Deferred, Due::In(wait), false)
             }
             ErrorClass::Deferred(_) => (Reason::Deferred, Due::Never, false),
+            ErrorClass::Early(wait) => {
+                let wait = wait.max(SHORTEST).min(LONGEST);
+                (Reason::Future, Due::In(wait), false)
+            }
             ErrorClass::Permanent(reason) => {
                 let holds = failed.in_order && self.dead_holds_key(reason);
                 (reason, Due::Never, holds)
@@ -110,7 +114,8 @@ impl Limits {
                 (failed.reason, Due::Never, holds)
             }
         };
-        let counted = u32::from(reason != Reason::Deferred);
+        let is_waiting = matches!(class, ErrorClass::Deferred(_) | ErrorClass::Early(_));
+        let counted = u32::from(!is_waiting);
         ParkDecision {
             reason,
             due,
@@ -242,6 +247,15 @@ mod tests {
             (too_long.reason, too_long.due),
             (Reason::Deferred, Due::Never)
         );
+    }
+
+    #[test]
+    fn a_message_from_the_future_that_an_operator_retries_waits_for_its_time() {
+        let month = Duration::from_hours(30 * 24);
+        let class = ErrorClass::Early(month);
+        let early = decision(&Limits::default(), class, 1, Duration::ZERO);
+        assert_eq!((early.reason, early.due), (Reason::Future, Due::In(month)));
+        assert_eq!((early.attempts, early.holds_key), (0, false));
     }
 
     #[test]

@@ -1,18 +1,33 @@
 //! The identity of a message, and the table row that records it: a pure function of the id.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use uuid::{Uuid, Variant};
 
 use super::window::slot;
 
+/// Times that a UUID version 7 can contain, in milliseconds since 1970: the years from 2021, when the format was drafted,
+/// to 2099.
+///
+/// An id with another time only looks like one: a hash cast to a UUID, a counter, a clock that was never set. These
+/// numbers must never change, and the time of the day must not count: a duplicate would be looked for in another table
+/// than the one that its first delivery was recorded in.
+const TIMES: Range<i64> = 1_609_459_200_000..4_102_444_800_000;
+
+/// Returns `true` if a time can be that of a message; later times stand for none.
+pub(crate) fn is_plausible(time: DateTime<Utc>) -> bool {
+    time.timestamp_millis() < TIMES.end
+}
+
 /// The identity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
-    /// A UUID version 7 (RFC 9562, section 5.7), which contains the time of its creation.
+    /// A UUID version 7 (RFC 9562, section 5.7), which contains the time of its creation, one of [`TIMES`].
     V7 { uuid: Uuid, hash: [u8; 32] },
-    /// Any other text, including UUIDs of other versions and UUIDs without hyphens: one in 16 random ids of
-    /// 32 hexadecimal digits would look like a version 7.
+    /// Any other text, including UUIDs of other versions, and UUIDs without hyphens: one in 64 random ids of
+    /// 32 hexadecimal digits has the version 7 and its variant, and one in 113 of these has one of [`TIMES`].
     Other { hash: [u8; 32] },
 }
 
@@ -33,9 +48,13 @@ impl Id {
                 // Hashed in one spelling, so that all spellings of a UUID are one id.
                 let hash = hash(&uuid.hyphenated().to_string(), source);
                 let is_hyphenated = message_id.len() == uuid::fmt::Hyphenated::LENGTH;
-                match (uuid.get_version_num(), uuid.get_variant()) {
-                    (7, Variant::RFC4122) if is_hyphenated => Self::V7 { uuid, hash },
-                    _ => Self::Other { hash },
+                let is_dated = (uuid.get_version_num(), uuid.get_variant())
+                    == (7, Variant::RFC4122)
+                    && TIMES.contains(&millis(&uuid));
+                if is_hyphenated && is_dated {
+                    Self::V7 { uuid, hash }
+                } else {
+                    Self::Other { hash }
                 }
             }
             Err(_) => Self::Other {
@@ -95,9 +114,10 @@ fn hash(message_id: &str, source: Option<&str>) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::{Id, Record};
+    use super::{Id, Record, slot};
 
     #[test]
     fn a_uuid_version_7_is_recorded_in_the_leaf_of_its_day() {
@@ -127,6 +147,50 @@ mod tests {
         assert!(matches!(id(v4, None), Record::Hashed { .. }));
         assert_eq!(id(v4, None), id(&v4.to_uppercase(), None));
         assert_eq!(Id::new(v4, None).made_at(), None);
+    }
+
+    /// A UUID version 7 of a time.
+    fn v7(millis: i64) -> Uuid {
+        Uuid::from_u128(((millis as u128) << 80) | (7 << 76) | (2 << 62) | 0xBAD)
+    }
+
+    #[test]
+    fn an_id_whose_time_cannot_be_is_recorded_with_its_source() {
+        let table = |millis| match Id::new(&v7(millis).to_string(), None) {
+            Id::V7 { .. } => "ring",
+            Id::Other { .. } => "other",
+        };
+        let first = 1_609_459_200_000;
+        let last = 4_102_444_799_999;
+        assert_eq!([table(first), table(last)], ["ring"; 2]);
+        for millis in [0, 1, 1_000, first - 1, last + 1, (1 << 48) - 1] {
+            assert_eq!(table(millis), "other", "{millis}");
+        }
+        let counter = "00000000-0000-7000-8000-000000000001";
+        assert_eq!(Id::new(counter, None).made_at(), None);
+    }
+
+    proptest! {
+        /// The ids that an earlier release recorded in the ring, which knew no range of times: those inside the longest
+        /// window at some time since the first release.
+        #[test]
+        fn an_id_that_was_inside_a_window_stays_in_the_ring(
+            now in 1_760_000_000_000_i64..4_000_000_000_000,
+            age in -2 * 86_400_000_i64..58 * 86_400_000,
+        ) {
+            let (uuid, millis) = (v7(now - age), now - age);
+            let record = Id::new(&uuid.to_string(), Some("orders")).record();
+            prop_assert_eq!(record, Record::Ring { uuid, slot: slot(millis) });
+        }
+
+        /// Whether parked by an earlier release or by this one, a message outside the window has the same record.
+        #[test]
+        fn an_id_outside_the_window_keeps_its_record(millis in 0_i64..1 << 48) {
+            let id = v7(millis).to_string();
+            let hash = super::hash(&id, Some("orders"));
+            let parsed = Id::new(&id, Some("orders"));
+            prop_assert_eq!(parsed.record_outside_window(), Record::Hashed { hash });
+        }
     }
 
     #[test]

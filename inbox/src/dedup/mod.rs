@@ -3,5 +3,5 @@
 mod id;
 mod window;
 
-pub(crate) use id::{Id, Record};
+pub(crate) use id::{Id, Record, is_plausible};
 pub(crate) use window::{Age, MAX_SKEW, MAX_WINDOW, Window};

@@ -54,6 +54,12 @@ impl Window {
         self.length.saturating_add(self.skew)
     }
 
+    /// Returns the wait until a message from the future is inside the window; `None` if it is longer than ids are kept.
+    pub(crate) fn wait(&self, written_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+        let wait = (written_at - self.skew - now).to_std().unwrap_or_default();
+        (wait <= self.retention()).then_some(wait)
+    }
+
     /// Compares a message's time with the window; `now` is the database's time.
     pub(crate) fn age(&self, written_at: DateTime<Utc>, now: DateTime<Utc>) -> Age {
         if written_at < now - self.length {
@@ -94,6 +100,16 @@ mod tests {
         assert_eq!(window.age(now - 30 * DAY - second, now), Age::Stale);
         assert_eq!(window.age(now + DAY, now), Age::InWindow);
         assert_eq!(window.age(now + DAY + second, now), Age::Future);
+    }
+
+    #[test]
+    fn a_message_waits_for_the_window_no_longer_than_ids_are_kept() {
+        let window = Window::new(30 * DAY, DAY);
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        assert_eq!(window.wait(now + 2 * DAY, now), Some(DAY));
+        assert_eq!(window.wait(now, now), Some(Duration::ZERO));
+        assert_eq!(window.wait(now + 32 * DAY, now), Some(31 * DAY));
+        assert_eq!(window.wait(now + 33 * DAY, now), None);
     }
 
     proptest! {

@@ -74,7 +74,7 @@ impl Engine {
             }
             .emit(),
             // Reported when the delivery is parked.
-            ErrorClass::Deferred(_) | ErrorClass::Permanent(_) => {}
+            ErrorClass::Deferred(_) | ErrorClass::Early(_) | ErrorClass::Permanent(_) => {}
         }
         fault
     }

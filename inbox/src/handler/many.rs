@@ -7,7 +7,7 @@ use postroom_message::Incoming;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
-use super::{Disposition, HandlerError};
+use super::HandlerError;
 use crate::{Context, Delivery, context::TransactionGuard};
 
 /// The transaction of a batch of messages.
@@ -79,8 +79,7 @@ impl<E> Received<E> {
 impl<E: DeserializeOwned> Received<E> {
     /// Decodes a delivery's body as JSON.
     pub(super) fn read(delivery: Delivery) -> Result<Self, HandlerError> {
-        let event = serde_json::from_slice(delivery.body())
-            .map_err(|error| HandlerError::new(Disposition::Undecodable, error))?;
+        let event = delivery.decode()?;
         Ok(Self { event, delivery })
     }
 }

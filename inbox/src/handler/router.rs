@@ -44,8 +44,7 @@ impl Router {
         let erased = move |context: Context| -> HandlerFuture {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
-                let event = serde_json::from_slice(context.body())
-                    .map_err(|error| HandlerError::new(Disposition::Undecodable, error))?;
+                let event = context.delivery().decode()?;
                 handler.handle(context, event).await
             })
         };

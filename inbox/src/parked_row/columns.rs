@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::sql::parked::MessageColumns;
 
 const CORRELATION_ID: &str = "cloudEvents_correlationid";
+const CONTENT_ENCODING: &str = "cloudEvents_contentencoding";
 const CAUSATION_ID: &str = "cloudEvents_causationid";
 const EVENT_VERSION: &str = "cloudEvents_eventversion";
 const TIME: &str = "cloudEvents_time";
@@ -33,6 +34,10 @@ pub(super) fn headers(message: &Incoming) -> Value {
             message.correlation_id.clone().map(Value::from),
         ),
         (CAUSATION_ID, message.causation_id.clone().map(Value::from)),
+        (
+            CONTENT_ENCODING,
+            message.content_encoding.clone().map(Value::from),
+        ),
         (TRACEPARENT, message.traceparent.clone().map(Value::from)),
         (EVENT_VERSION, message.version.map(Value::from)),
         (TIME, time.map(Value::from)),
@@ -60,6 +65,7 @@ pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     let mut message = Incoming::default();
     message.correlation_id = text(CORRELATION_ID);
     message.causation_id = text(CAUSATION_ID);
+    message.content_encoding = text(CONTENT_ENCODING);
     message.traceparent = text(TRACEPARENT);
     message.user_id = text(USER_ID);
     message.unreadable = text(UNREADABLE);
@@ -97,6 +103,7 @@ mod tests {
         parked.version = Some(2);
         parked.correlation_id = Some("c".into());
         parked.causation_id = Some("d".into());
+        parked.content_encoding = Some("gzip".into());
         parked.traceparent = Some("00-a-b-01".into());
         parked.occurred_at = DateTime::from_timestamp_micros(1_800_000_000_123_456);
         let mut user = serde_json::Map::new();

@@ -2,13 +2,14 @@
 //! the key.
 
 use chrono::{DateTime, Utc};
+use postroom_message::Incoming;
 use statement::Link;
 
 use super::Settings;
 use crate::{
-    Delivery, Outcome, Reason, TransactionError,
+    Delivery, MessageTime, Outcome, Reason, TransactionError,
     decision::ParkDecision,
-    dedup::{Age, Id},
+    dedup::{Age, Id, is_plausible},
     delivery::Origin,
     parked_row,
     sql::{self, session::TxIdentity},
@@ -85,11 +86,12 @@ fn dated_id(delivery: &Delivery) -> Option<(Id, DateTime<Utc>)> {
 ///
 /// A message that was too far in the future enters the window as time passes. Its id is then recorded in the ring,
 /// where a copy of the message finds the record. Before that the message must not run, since a copy that arrives later
-/// would not find the record. A message that is too old runs without a record in the ring: its copies are never
-/// handled, and the leaf of its day may be about to be truncated.
+/// would not find the record. It runs at once if it enters the window only after the time for which ids are kept, since
+/// a copy that arrives even later is not recognised of any message. A message that is too old runs without a record in
+/// the ring: its copies are never handled, and the leaf of its day may be about to be truncated.
 ///
 /// # Errors
-/// [`TransactionError::Future`] if the message is still too far in the future.
+/// [`TransactionError::Early`] if the message has to wait for its time.
 async fn record_or_find_copy(
     settings: &Settings,
     link: &mut Link<'_>,
@@ -101,7 +103,12 @@ async fn record_or_find_copy(
     match settings.window.age(made_at, now) {
         Age::InWindow => {}
         Age::Stale => return Ok(false),
-        Age::Future => return Err(TransactionError::Future),
+        Age::Future => {
+            return match settings.window.wait(made_at, now) {
+                Some(wait) => Err(TransactionError::Early(made_at, wait)),
+                None => Ok(false),
+            };
+        }
     }
     let record = id.record();
     let recording = sql::processed::record(link, &settings.consumer, &record, None);
@@ -129,11 +136,12 @@ async fn record_queued(
     if !recorded.is_new {
         return Ok(RecordResult::Done(Outcome::Duplicate));
     }
-    if let Some(made_at) = id.made_at().or(message.occurred_at) {
-        match settings.window.age(made_at, recorded.now) {
+    if let Some(time) = time_of(&id, message) {
+        let (MessageTime::Id(written_at) | MessageTime::Property(written_at)) = time;
+        match settings.window.age(written_at, recorded.now) {
             Age::InWindow => {}
-            Age::Stale => return Err(TransactionError::Stale),
-            Age::Future => return Err(TransactionError::Future),
+            Age::Stale => return Err(TransactionError::Stale(time)),
+            Age::Future => return Err(TransactionError::Future(time)),
         }
     }
     if let (Some(key), true) = (key, recorded.held) {
@@ -149,6 +157,13 @@ async fn record_queued(
         pid: recorded.pid,
         role: None,
     }))
+}
+
+/// Returns the time that says if a message is inside the dedup window: the one in its id, or else in its properties.
+fn time_of(id: &Id, message: &Incoming) -> Option<MessageTime> {
+    let property = || message.occurred_at.filter(|time| is_plausible(*time));
+    let made_at = id.made_at().map(MessageTime::Id);
+    made_at.or_else(|| property().map(MessageTime::Property))
 }
 
 /// Parks the message behind the parked message that blocks its key; returns `false` if no message blocks the key any

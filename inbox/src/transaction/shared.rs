@@ -19,7 +19,7 @@ use super::{
     with_answer_timeout,
 };
 use crate::{
-    BatchContext, Delivery, HandlerService, Outcome, TransactionError,
+    BatchContext, Delivery, HandlerService, MessageTime, Outcome, TransactionError,
     dedup::{Age, Id, Record},
     handler::Router,
     sql::{
@@ -131,8 +131,8 @@ async fn record(
     for entry in entries {
         match settings.window.age(entry.made_at, recorded.now) {
             Age::InWindow => {}
-            Age::Stale => return Err(TransactionError::Stale),
-            Age::Future => return Err(TransactionError::Future),
+            Age::Stale => return Err(TransactionError::Stale(MessageTime::Id(entry.made_at))),
+            Age::Future => return Err(TransactionError::Future(MessageTime::Id(entry.made_at))),
         }
     }
     Ok(recorded)

@@ -5,14 +5,14 @@ use std::{future::poll_fn, pin::Pin};
 use futures_core::Stream as _;
 use postroom_message::Incoming;
 
-use crate::{Error, decode};
+use crate::{Error, read};
 
 /// A delivery from a queue.
 #[derive(Debug)]
 pub struct Delivered {
     /// The message.
     pub message: Incoming,
-    /// Body of the message.
+    /// Body of the message, or the data of an event in CloudEvents' structured mode.
     pub payload: Vec<u8>,
     /// Number of the delivery on its channel, for the acknowledgement.
     pub tag: u64,
@@ -36,11 +36,15 @@ impl Deliveries {
     /// Fails if the channel or its connection is lost.
     pub async fn next(&mut self) -> Option<Result<Delivered, Error>> {
         let next = poll_fn(|cx| Pin::new(&mut self.0).poll_next(cx)).await?;
-        Some(next.map_err(Error::from).map(|delivery| Delivered {
-            message: decode(delivery.routing_key.as_str(), &delivery.properties),
-            payload: delivery.data,
-            tag: delivery.delivery_tag,
-            redelivered: delivery.redelivered,
+        Some(next.map_err(Error::from).map(|delivery| {
+            let routing_key = delivery.routing_key.as_str();
+            let (message, payload) = read(routing_key, &delivery.properties, delivery.data);
+            Delivered {
+                message,
+                payload,
+                tag: delivery.delivery_tag,
+                redelivered: delivery.redelivered,
+            }
         }))
     }
 }

@@ -32,7 +32,7 @@ pub use deliveries::{Delivered, Deliveries};
 pub use error::Error;
 pub use events::{Event, Events};
 pub use frames::UNREADABLE;
-pub use mapping::{Outgoing, Published, Uncarriable, decode, encode};
+pub use mapping::{Outgoing, Published, Uncarriable, decode, encode, read};
 pub use postroom_message::address::{Host, InvalidHost, InvalidUrl};
 pub use refusal::Refusal;
 pub use server::DeliveryLimit;

@@ -27,6 +27,8 @@ pub struct Incoming {
     pub version: Option<i64>,
     /// Content type of the body.
     pub content_type: Option<String>,
+    /// Encoding of the body; `None` if the publisher set none.
+    pub content_encoding: Option<String>,
     /// Id shared by all messages of one business process.
     pub correlation_id: Option<String>,
     /// Id of the message that caused this one.
@@ -43,4 +45,21 @@ pub struct Incoming {
     /// header that is nested too deeply; `None` if the message is readable. The other fields hold all that
     /// could be read.
     pub unreadable: Option<String>,
+}
+
+/// Values of `content_encoding` that leave a body as it is: HTTP's for none, MIME's, and the names of character sets
+/// that kombu sends, whose texts are UTF-8 too.
+const PLAIN_ENCODINGS: [&str; 9] = [
+    "", "identity", "7bit", "8bit", "binary", "ascii", "us-ascii", "utf8", "utf-8",
+];
+
+impl Incoming {
+    /// Returns the encoding of a body that has to be unpacked or converted before it can be read, such as `gzip`; `None`
+    /// if the body can be read as it is.
+    pub fn foreign_encoding(&self) -> Option<&str> {
+        let encoding = self.content_encoding.as_deref()?.trim();
+        let mut plain = PLAIN_ENCODINGS.iter();
+        let is_plain = plain.any(|plain| plain.eq_ignore_ascii_case(encoding));
+        (!is_plain).then_some(encoding)
+    }
 }

@@ -28,7 +28,8 @@ use super::ANSWER_TIMEOUT;
 use crate::{
     config::Config,
     store::{
-        self, DatabaseError, LANE, Purpose, answer, checkpoint, lock, message, segment, server,
+        self, DatabaseError, LANE, Purpose, answer, checkpoint, holder, lock, message, segment,
+        server,
     },
 };
 
@@ -53,6 +54,9 @@ pub(crate) enum RebaseError {
     /// A relay is active.
     #[error("a relay holds the lease; stop it first, `relay status` tells where it runs")]
     LeaseHeld,
+    /// A session that is no relay holds the lease's lock.
+    #[error("{0}")]
+    LeaseMisheld(String),
     /// Rows still come from another server.
     #[error(
         "logical replication still brings rows: what comes after a rebase would be lost. Stop the producers there, wait until all has come, then DROP SUBSCRIPTION {} and run this again",
@@ -156,7 +160,10 @@ pub(crate) async fn plan(
     let began = Instant::now();
     while !answer::within(ANSWER_TIMEOUT, lock::try_lock(connection, LANE)).await? {
         if began.elapsed() >= RELEASE_WAIT {
-            return Err(RebaseError::LeaseHeld);
+            let holders = holder::lease_holders(connection, LANE);
+            let holders = answer::within(ANSWER_TIMEOUT, holders).await?;
+            let misheld = holder::problem(&holders).map(RebaseError::LeaseMisheld);
+            return Err(misheld.unwrap_or(RebaseError::LeaseHeld));
         }
         sleep(LOOK_INTERVAL).await;
     }

@@ -1,13 +1,15 @@
 //! State of an outbox: its active relay, its backlog and its parked messages.
 
+use chrono::{DateTime, Utc};
 use relay_core::{checkpoint::Checkpoint, identity::Recognised};
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::ANSWER_TIMEOUT;
-pub(crate) use crate::store::lock::LeaseHolder;
 use crate::store::{
-    DatabaseError, LANE, PgTimestamp, answer, checkpoint, lock, message,
+    DatabaseError, LANE, PgTimestamp, answer, checkpoint,
+    holder::{self, LeaseHolder},
+    message,
     parked::operate::{self, BlockedKey, ReasonCount},
     server,
 };
@@ -19,15 +21,38 @@ pub(crate) const MAX_COUNTED: i64 = 100_000;
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     /// Relay that holds the lease; `None` if no relay does.
-    pub(crate) active: Option<LeaseHolder>,
+    pub(crate) active: Option<Active>,
     /// Reason why no relay can publish before an operator acts; `None` if there is none.
-    pub(crate) problem: Option<&'static str>,
+    pub(crate) problem: Option<String>,
     /// Number of undelivered messages, counted up to 100,000.
     pub(crate) waiting: i64,
     pub(crate) oldest_waiting: Option<PgTimestamp>,
     pub(crate) oldest_waiting_seconds: Option<i64>,
     pub(crate) parked: Vec<ReasonCount>,
     pub(crate) blocked_keys: Vec<BlockedKey>,
+}
+
+/// The active relay.
+#[derive(Debug, Serialize)]
+pub(crate) struct Active {
+    /// Name of its session: lane, host and process.
+    pub(crate) name: String,
+    pub(crate) address: Option<String>,
+    /// Start of its session; visible to the relay's own user and to members of `pg_read_all_stats`.
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// `true` while another connection holds the fence at the broker.
+    pub(crate) fenced: bool,
+}
+
+impl From<&LeaseHolder> for Active {
+    fn from(holder: &LeaseHolder) -> Self {
+        Self {
+            name: holder.name().to_owned(),
+            address: holder.address().map(str::to_owned),
+            since: holder.since(),
+            fenced: holder.is_fenced(),
+        }
+    }
 }
 
 impl Status {
@@ -38,7 +63,9 @@ impl Status {
 
     async fn look(connection: &mut PgConnection) -> Result<Self, DatabaseError> {
         outbox::schema::check(connection).await?;
-        let active = lock::lease_holder(connection, LANE).await?;
+        let holders = holder::lease_holders(connection, LANE).await?;
+        let mut relays = holders.iter().filter(|holder| holder.problem().is_none());
+        let active = relays.next().map(Active::from);
         let checkpoint = checkpoint::latest(connection, LANE).await?;
         let checkpoint = checkpoint.map(|(_, checkpoint)| checkpoint);
         let here = server::identity(connection).await?;
@@ -49,7 +76,7 @@ impl Status {
         let (waiting, oldest) = waiting(connection, checkpoint.as_ref(), is_foreign).await?;
         let now = server::now(connection).await?;
         Ok(Self {
-            problem: problem(active.as_ref(), is_foreign),
+            problem: problem(&holders, is_foreign),
             active,
             waiting,
             oldest_waiting: oldest,
@@ -61,16 +88,18 @@ impl Status {
 }
 
 /// Returns the reason why nothing is published; `None` if there is none.
-fn problem(active: Option<&LeaseHolder>, is_foreign: bool) -> Option<&'static str> {
-    if is_foreign {
-        Some("the checkpoint was recorded on another database: run `relay rebase` once")
-    } else if active.is_some_and(|active| active.fenced) {
-        Some(
-            "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more",
-        )
-    } else {
-        None
+fn problem(holders: &[LeaseHolder], is_foreign: bool) -> Option<String> {
+    if let Some(problem) = holder::problem(holders) {
+        return Some(problem);
     }
+    let problem = if is_foreign {
+        "the checkpoint was recorded on another database: run `relay rebase` once"
+    } else if holders.iter().any(LeaseHolder::is_fenced) {
+        "the active relay may not publish: its fence at the broker is held by somebody else; `relay check` tells more"
+    } else {
+        return None;
+    };
+    Some(problem.to_owned())
 }
 
 /// Returns the number of undelivered rows and the time of the oldest. If the checkpoint's transaction ids

@@ -6,7 +6,7 @@ use super::{
     config_args::{ConfigArgs, say},
     table::{age, or_dash, printable, printable_lines, table},
 };
-use crate::admin::status::{LeaseHolder, MAX_COUNTED, Status};
+use crate::admin::status::{Active, MAX_COUNTED, Status};
 
 pub(super) async fn run(source: &ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
     let mut connection = source.connect().await?;
@@ -25,8 +25,8 @@ fn print(status: &Status) -> anyhow::Result<()> {
         None if status.problem.is_some() => say("active   none")?,
         None => say("active   none: no relay holds the lease; start one with `relay run`")?,
     }
-    if let Some(problem) = status.problem {
-        say(format!("problem  {problem}"))?;
+    if let Some(problem) = &status.problem {
+        say(format!("problem  {}", printable(problem)))?;
     }
     let more = if status.waiting >= MAX_COUNTED {
         " or more"
@@ -63,7 +63,7 @@ fn print(status: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn describe(active: &LeaseHolder) -> String {
+fn describe(active: &Active) -> String {
     match active.since {
         Some(since) => format!(
             "{} from {} since {}",

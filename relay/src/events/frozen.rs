@@ -7,9 +7,9 @@ use relay_core::publish::{Reason, Settled};
 
 use super::{
     BatchConfirmed, BecameActive, BrokerState, ChannelClosed, Checkpointed, Expired, FenceLeftOver,
-    FenceTried, FrameRead, GateCommit, METRICS, MessagesSettled, Parked, Promoted, RingFull,
-    Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound, Unconfirmed,
-    UpkeepRefused, Window,
+    FenceTried, FrameRead, GateCommit, LeaseMisheld, METRICS, MessagesSettled, Parked, Promoted,
+    RingFull, Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound,
+    Unconfirmed, UpkeepRefused, Window,
 };
 use crate::{BrokerError, DatabaseError, RelayError, health::State};
 
@@ -101,6 +101,8 @@ fn record_ring(facts: &mut Facts) {
 fn record_session(facts: &mut Facts) {
     let lane = 0;
     facts.record(|| BecameActive { lane }.emit());
+    let problem = "no relay can publish: the lock of the lease is held";
+    facts.record(|| LeaseMisheld { problem }.emit());
     facts.record(|| StandingBy { lane }.emit());
     for was_active in [false, true] {
         let lost = SessionLost {

@@ -19,5 +19,8 @@ pub(crate) use self::{
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,
     ring::{Expired, RingFull, Rotated, UpkeepRefused},
-    session::{BecameActive, Checkpointed, Promoted, SessionLost, SlowlyPreparing, StandingBy},
+    session::{
+        BecameActive, Checkpointed, LeaseMisheld, Promoted, SessionLost, SlowlyPreparing,
+        StandingBy,
+    },
 };

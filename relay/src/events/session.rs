@@ -34,6 +34,19 @@ impl StandingBy {
     }
 }
 
+/// A session that is no relay holds the lock of the lease.
+#[derive(Debug)]
+pub(crate) struct LeaseMisheld<'a> {
+    pub(crate) problem: &'a str,
+}
+
+impl LeaseMisheld<'_> {
+    pub(crate) fn emit(&self) {
+        inactive();
+        warn!("lease: {}", self.problem);
+    }
+}
+
 /// Resets the gauges that only an active relay sets: another relay may be active now.
 fn inactive() {
     for gauge in [

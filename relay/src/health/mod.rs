@@ -37,6 +37,18 @@ pub struct Health {
     pub broker: &'static str,
     /// Description of the current problem; `None` if there is none.
     pub problem: Option<String>,
+    /// Problems of a standby, of which the first one is shown.
+    #[serde(skip)]
+    standby: StandbyProblems,
+}
+
+/// Problems that would keep a standby from taking over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct StandbyProblems {
+    /// A session that is no relay holds the lease.
+    lease: Option<String>,
+    /// The last attempt at the broker failed.
+    broker: Option<String>,
 }
 
 impl Health {
@@ -44,10 +56,16 @@ impl Health {
     pub fn is_ready(&self) -> bool {
         match self.role {
             Role::Starting => false,
-            // A refused standby could not take over. An unreachable broker is unreachable for all relays.
-            Role::Standby => self.broker != "refused",
+            // A refused standby could not take over, nor could one while a session that is no relay holds the lease.
+            // An unreachable broker is unreachable for all relays.
+            Role::Standby => self.broker != "refused" && self.standby.lease.is_none(),
             Role::Active => self.broker == "ready",
         }
+    }
+
+    fn show_standby_problem(&mut self) {
+        let StandbyProblems { lease, broker } = &self.standby;
+        self.problem = lease.as_ref().or(broker.as_ref()).cloned();
     }
 }
 
@@ -99,6 +117,14 @@ impl Reporter {
             .send_modify(|health| health.problem = Some(problem));
     }
 
+    /// Reports the problem of a lease that a session holds which is no relay; `None` if a relay holds it.
+    pub(crate) fn standby_lease(&self, problem: Option<String>) {
+        self.health.send_modify(|health| {
+            health.standby.lease = problem;
+            health.show_standby_problem();
+        });
+    }
+
     /// Reports the result of a standby's connection attempt to the broker.
     pub(crate) fn standby_broker(&self, is_refused: bool, problem: Option<String>) {
         self.health.send_modify(|health| {
@@ -107,7 +133,8 @@ impl Reporter {
                 (false, Some(_)) => "disconnected",
                 (false, None) => "",
             };
-            health.problem = problem;
+            health.standby.broker = problem;
+            health.show_standby_problem();
         });
     }
 

@@ -42,7 +42,8 @@ fn handle(method: &AMQPFrame, header: &AMQPFrame, body: &[u8]) {
     let AMQPFrame::Header(_, AMQPContentHeader { properties, .. }) = header else {
         panic!("{header:?} is no content header");
     };
-    let message = amqp::decode(deliver.routing_key.as_str(), properties);
+    let routing_key = deliver.routing_key.as_str();
+    let (message, body) = amqp::read(routing_key, properties, body.to_vec());
     let delivery = Delivery::new(message, body);
     let message = delivery.message();
     let texts = [&message.message_id, &message.key, &message.source];

@@ -17,6 +17,10 @@ use crate::world::{Log, Placed, Running, World, insert_effect, properties};
 
 const EVERYTHING: &str = "SELECT inbox.retry(id) FROM inbox.parked";
 
+/// The reason, the state, and the hours until the next attempt.
+const WAITING: &str = "
+SELECT concat_ws('/', reason, state, floor(extract(epoch FROM due_at - now()) / 3600)) FROM inbox.parked";
+
 /// Properties of a message whose time comes in 30 hours: what is allowed is 24 by default.
 fn ahead() -> BasicProperties {
     let made_at = chrono::Utc::now() + chrono::TimeDelta::hours(30);
@@ -60,9 +64,12 @@ async fn g5_a_message_from_the_future_is_no_second_one_when_its_time_has_come() 
     let running = start(24).await;
     publish(&world, &copied, 1).await;
     is_dead(&world).await;
-    // The message may not run yet: its copies would not find the record.
+    // The message may not run yet: its copies would not find the record. It waits until it may.
     world.database.execute(EVERYTHING).await;
-    is_dead(&world).await;
+    eventually("it waits for its time", || async {
+        world.database.texts(WAITING).await == ["future/waiting/5"]
+    })
+    .await;
     running.stop().await;
     // In place of the hours that would have to pass.
     let running = start(40).await;

@@ -9,6 +9,7 @@ mod configuration;
 mod database;
 mod fence;
 mod held;
+mod lease;
 mod moved;
 mod outage;
 mod parked;

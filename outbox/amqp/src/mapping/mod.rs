@@ -16,15 +16,22 @@
 //! | `traceparent` | header `traceparent` |
 //! | other headers | headers of the same name |
 //!
+//! Others spell the headers in other ways, and send times, numbers and whole events in others: `docs/wire.md` lists
+//! them.
+//!
 //! Messages are persistent (`delivery_mode` 2). Sources: AMQP 0-9-1, section 1.8 (basic
 //! properties); CloudEvents 1.0.2, section 3, and its AMQP binding's binary mode for the header
 //! names and the partitioning extension; W3C Trace Context: AMQP protocol.
 
+mod attributes;
 mod decode;
 mod encode;
 mod names;
+mod structured;
+mod time;
+mod values;
 
-pub use decode::decode;
+pub use decode::{decode, read};
 pub use encode::{Outgoing, Published, Uncarriable, encode};
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 /// Prefix of CloudEvents attributes (AMQP binding, section 3.1.3).
 pub(super) const PREFIX: &str = "cloudEvents_";
 
+/// The other prefix of the binding.
+pub(super) const COLON: &str = "cloudEvents:";
+
 pub(super) const SPEC_VERSION: &str = "cloudEvents_specversion";
 pub(super) const ID: &str = "cloudEvents_id";
 pub(super) const SOURCE: &str = "cloudEvents_source";

@@ -7,7 +7,7 @@ use postroom_message::{HeaderValue, Headers, Incoming, reserved};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Outgoing, Uncarriable, decode, encode};
+use super::{Outgoing, Uncarriable, decode, encode, read};
 
 fn header_value() -> impl Strategy<Value = HeaderValue> {
     prop_oneof![
@@ -152,5 +152,132 @@ fn an_attribute_that_decides_nothing_is_ignored_if_it_has_no_text() {
     for name in ["cloudEvents_time", "cloudEvents_causationid", "traceparent"] {
         let message = decode_with(name, AMQPValue::FieldTable(FieldTable::default()));
         assert_eq!(message.unreadable, None);
+    }
+}
+
+/// Reads a message with headers that hold texts.
+fn decode_texts(texts: &[(&str, &str)]) -> Incoming {
+    let mut headers = FieldTable::default();
+    for (name, text) in texts {
+        headers.insert((*name).into(), AMQPValue::LongString((*text).into()));
+    }
+    decode("t", &BasicProperties::default().with_headers(headers))
+}
+
+#[test]
+fn each_prefix_of_cloudevents_is_read_and_that_of_other_bindings_only_in_an_event() {
+    for prefix in ["cloudEvents_", "cloudEvents:", "ce-", "ce_", "Ce-"] {
+        let names =
+            ["specversion", "id", "partitionkey", "Tenant"].map(|name| format!("{prefix}{name}"));
+        let texts = names.each_ref().map(|name| (name.as_str(), "1"));
+        let message = decode_texts(&texts);
+        assert_eq!(message.message_id.as_deref(), Some("1"), "{prefix}");
+        assert_eq!(message.key.as_deref(), Some("1"), "{prefix}");
+        assert_eq!(message.headers.text("cloudEvents:tenant"), Some("1"));
+        assert_eq!(message.headers.iter().len(), 1, "{:?}", message.headers);
+    }
+    let others = [
+        [("ce_id", "1"), ("ce_partitionkey", "2")],
+        [("ce_specversion", "1.0"), ("cloudEvents_source", "shop")],
+    ];
+    for texts in others {
+        let message = decode_texts(&texts);
+        assert_eq!((&message.message_id, &message.key), (&None, &None));
+        let (name, text) = texts[0];
+        assert_eq!(message.headers.text(name), Some(text));
+    }
+}
+
+#[test]
+fn two_prefixes_with_different_values_make_a_message_unreadable() {
+    let key = |other| {
+        decode_texts(&[
+            ("cloudEvents_partitionkey", "7"),
+            ("cloudEvents:partitionkey", other),
+        ])
+    };
+    assert_eq!(key("7").unreadable, None);
+    let problem = r#"headers "cloudEvents_partitionkey" and "cloudEvents:partitionkey" differ"#;
+    assert_eq!(key("8").unreadable.as_deref(), Some(problem));
+}
+
+#[test]
+fn an_empty_property_gives_way_to_a_header() {
+    let mut headers = FieldTable::default();
+    for name in ["cloudEvents_id", "cloudEvents_type"] {
+        headers.insert(name.into(), AMQPValue::LongString("h".into()));
+    }
+    let properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_message_id("".into())
+        .with_type("".into());
+    let message = decode("t", &properties);
+    assert_eq!(message.message_id.as_deref(), Some("h"));
+    assert_eq!(message.type_name.as_deref(), Some("h"));
+}
+
+/// Reads an event in structured mode.
+fn structured(content_type: &str, body: &str) -> (Incoming, Vec<u8>) {
+    let properties = BasicProperties::default().with_content_type(content_type.into());
+    read("t", &properties, body.as_bytes().to_vec())
+}
+
+const JSON: &str = "application/cloudevents+json; charset=UTF-8";
+
+#[test]
+fn an_event_in_structured_mode_is_read() {
+    let event = |data: &str| {
+        let attributes =
+            r#""specversion":"1.0","id":"1","source":"/s","type":"t","partitionkey":7"#;
+        structured(JSON, &format!("{{{attributes},{data}}}"))
+    };
+    let (message, body) = event(r#""time":"2026-01-02T03:04:05Z","tenant":"n","data":{"n": 1.0}"#);
+    assert_eq!(message.unreadable, None);
+    let read = [
+        message.message_id,
+        message.source,
+        message.type_name,
+        message.key,
+        message.content_type,
+    ];
+    let read = read.map(Option::unwrap);
+    assert_eq!(read, ["1", "/s", "t", "7", "application/json"]);
+    assert_eq!(
+        message.occurred_at,
+        DateTime::from_timestamp(1_767_323_045, 0)
+    );
+    assert_eq!(message.headers.text("cloudEvents:tenant"), Some("n"));
+    assert_eq!(body, br#"{"n": 1.0}"#);
+    let text = event(r#""datacontenttype":"text/xml","data":"<a/>""#);
+    assert_eq!(text.1, b"<a/>");
+    let bytes = event(r#""data_base64":"AP8=""#);
+    assert_eq!(bytes.1, [0, 255]);
+}
+
+#[test]
+fn an_event_in_structured_mode_that_cannot_be_read_is_named() {
+    let whole = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","partitionkey":[]}"#;
+    let cases = [
+        (JSON, "{", "the body is no event"),
+        (JSON, r#"{"id":"1"}"#, "the event has no specversion"),
+        (JSON, r#"{"specversion":"0.3"}"#, "is not 1.0"),
+        (
+            JSON,
+            r#"{"specversion":"1.0","id":""}"#,
+            "the event has no id",
+        ),
+        (JSON, whole, "partitionkey is no text"),
+        ("application/cloudevents-batch+json", "[]", "a batch"),
+        ("application/cloudevents+avro", "", "read in JSON"),
+    ];
+    for (content_type, body, problem) in cases {
+        let (message, received) = structured(content_type, body);
+        let told = message.unreadable.unwrap();
+        assert!(
+            told.starts_with("content_type \"application/cloudevents"),
+            "{told}"
+        );
+        assert!(told.contains(problem), "{told}");
+        assert_eq!(received, body.as_bytes());
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     admin::ANSWER_TIMEOUT,
     config::Config,
     store::{
-        self, DatabaseError, LANE, Purpose, answer, checkpoint, message, rights, segment, server,
+        self, DatabaseError, LANE, Purpose, answer, checkpoint, holder, message, rights, segment,
+        server,
     },
 };
 
@@ -68,6 +69,7 @@ async fn look(
     findings.push(Finding::new("privileges", missing.is_empty(), detail));
     let written = write(connection).await;
     note(findings, "writing", written, "recorded, and taken back");
+    check_lease(connection, findings).await?;
     check_identity(connection, findings).await;
     let sequence = check_sequence(connection).await;
     let detail = "positions are handed out in order";
@@ -82,6 +84,18 @@ async fn write(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let beginning = Checkpoint::beginning(here);
     checkpoint::record(&mut tx, LANE, &beginning, &PendingWrites::default()).await?;
     Ok(tx.rollback().await?)
+}
+
+/// Finds a session that keeps relays from the lease without being one.
+async fn check_lease(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), DatabaseError> {
+    let holders = holder::lease_holders(connection, LANE).await?;
+    if let Some(problem) = holder::problem(&holders) {
+        findings.push(Finding::new("lease", false, problem));
+    }
+    Ok(())
 }
 
 async fn check_sequence(connection: &mut PgConnection) -> Result<(), DatabaseError> {

@@ -13,7 +13,7 @@ use crate::{
     error::RelayError,
     store::{
         self, DatabaseError, LANE, Purpose,
-        lock::{self, LeaseHolder},
+        holder::{self, LeaseHolder},
     },
     transport::{
         BrokerError,
@@ -113,8 +113,9 @@ async fn try_fence(connection: &Arc<Connection>, queue: &str) -> Result<Tried, B
 
 async fn lease_holder(config: &Config) -> Result<Option<LeaseHolder>, RelayError> {
     let mut connection = store::connect(config, Purpose::Command, "postroom-relay check").await?;
-    let holder = lock::lease_holder(&mut connection, LANE).await;
-    Ok(holder.map_err(DatabaseError::from)?)
+    let holders = holder::lease_holders(&mut connection, LANE).await;
+    let mut relays = holders.map_err(DatabaseError::from)?.into_iter();
+    Ok(relays.find(|holder| holder.problem().is_none()))
 }
 
 /// Compares the holder of the fence with that of the lease.
@@ -125,22 +126,22 @@ fn judge(queue: &str, tried: Tried, holder: Option<&LeaseHolder>) -> (bool, Stri
             true,
             format!(
                 "{queue} is free, although {} holds the lease: is it connected to this broker?",
-                holder.name
+                holder.name()
             ),
         ),
         (Tried::LeftOver, _) => (
             true,
             format!("{queue} was left over by a node that is down; a relay goes on without"),
         ),
-        (Tried::Held(_), Some(holder)) if !holder.fenced => (
+        (Tried::Held(_), Some(holder)) if !holder.is_fenced() => (
             true,
-            format!("{queue} is held, and {} holds the lease", holder.name),
+            format!("{queue} is held, and {} holds the lease", holder.name()),
         ),
         (Tried::Held(error), Some(holder)) => (
             false,
             format!(
                 "taken by somebody else than {}, which holds the lease: {}",
-                holder.name,
+                holder.name(),
                 chain(&error)
             ),
         ),

@@ -159,8 +159,8 @@ fn an_error_names_its_line_variable_or_key() {
 fn every_variable_sets_an_existing_key() {
     for (variable, section, key) in ENVIRONMENT {
         let value = match *key {
-            "url" | "exchange" | "source" | "filter" | "url_file" | "drop_unroutable" => "x",
-            "ca" | "certificate" | "key" | "server_name" => "x",
+            "url" | "exchange" | "source" | "filter" | "url_file" | "drop_unroutable" | "ca"
+            | "certificate" | "key" | "server_name" => "x",
             "declare_exchange" | "allow_plaintext" => "false",
             "listen" => "127.0.0.1:1",
             "format" => "json",

@@ -20,7 +20,7 @@ pub(crate) use task::LeaseTask;
 
 use crate::{
     config::Config,
-    store::{self, DatabaseError, Purpose, answer, lock, server},
+    store::{self, DatabaseError, Purpose, answer, holder, lock, server},
 };
 
 /// The lane that a relay serves. There is only one for now; tables and lock are keyed by lane
@@ -72,6 +72,13 @@ impl LeaseConnection {
             self.freshness.renew(asked);
         }
         Ok(taken)
+    }
+
+    /// Returns the problem if the session that holds the lease is no relay.
+    pub(crate) async fn holder_problem(&mut self) -> Result<Option<String>, DatabaseError> {
+        let asking = holder::lease_holders(&mut self.connection, self.lane);
+        let holders = answer::within(self.timeout, asking).await?;
+        Ok(holder::problem(&holders))
     }
 }
 

@@ -98,7 +98,7 @@ impl LeaseTask {
     /// Names the session, so that `pg_stat_activity` shows whether the fence keeps this relay from publishing.
     async fn name_session(&mut self) -> sqlx::Result<Option<Recorded>> {
         let is_fenced = *self.fenced.borrow_and_update();
-        let state = if is_fenced { lock::FENCED } else { "" };
+        let state = if is_fenced { holder::FENCED } else { "" };
         let name = format!("{}{state}", self.lease.name);
         server::name_session(&mut self.lease.connection, &name).await?;
         Ok(None)
