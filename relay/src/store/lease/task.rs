@@ -16,7 +16,7 @@ use tokio::{
 use super::{LeaseConnection, upkeep, warnings::Warnings};
 use crate::{
     config::Retention,
-    store::{DatabaseError, answer, checkpoint, lock, server},
+    store::{DatabaseError, answer, checkpoint, holder, server},
 };
 
 /// Checkpoints kept behind the newest, and further ones that may gather before they are trimmed.
