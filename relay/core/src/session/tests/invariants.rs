@@ -73,11 +73,13 @@ impl World {
     }
 
     /// Checks that no row is published again whose delivery is recorded: the watermark has passed
-    /// the row, and it is not parked.
+    /// the row, and it is not parked. A row that an operator discards after a poll has read it may
+    /// still be published.
     pub(super) fn check_not_recorded(&self, batch: &[Position]) {
         let (done, current) = self.frames.split_at(self.finished());
         let watermark = self.watermark();
-        for position in batch.iter().filter(|row| self.confirmed.contains(row)) {
+        let seen = batch.iter().filter(|row| self.confirmed.contains(row));
+        for position in seen.filter(|row| !self.dropped.contains(row)) {
             let current = current.first().filter(|_| *position <= watermark);
             let mut passed = done.iter().chain(current).flatten();
             let recorded =
