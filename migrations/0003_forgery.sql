@@ -75,6 +75,24 @@ ALTER TABLE inbox.parked ADD CONSTRAINT parked_reason
 -- For their number, which is limited.
 CREATE INDEX parked_untrusted ON inbox.parked (consumer) WHERE reason = 'untrusted';
 
-INSERT INTO outbox.migration (version, name) VALUES (3, '0003_forgery');
+-- From this migration on, a schema says which releases can work with it, so that processes of the release before can be
+-- started until the last one is replaced.
+ALTER TABLE outbox.migration ADD COLUMN compatible_from integer;
+COMMENT ON COLUMN outbox.migration.compatible_from IS
+    'Oldest schema version whose releases can work after this migration; null if only releases of this version can';
+
+-- Releases of version 2 compare the result with 2; later ones need it to be their own version at most.
+CREATE OR REPLACE FUNCTION outbox.schema_version() RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'SELECT coalesce(max(coalesce(compatible_from, version)), 0) FROM outbox.migration';
+COMMENT ON FUNCTION outbox.schema_version() IS 'Oldest version of the schemas outbox and inbox whose releases can work with them; older libraries and relays refuse to';
+
+CREATE FUNCTION outbox.schema_level() RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'SELECT coalesce(max(version), 0) FROM outbox.migration';
+COMMENT ON FUNCTION outbox.schema_level() IS 'Version of the schemas outbox and inbox: the newest migration; libraries and relays refuse one that is older than they need';
+GRANT EXECUTE ON FUNCTION outbox.schema_level() TO PUBLIC;
+
+INSERT INTO outbox.migration (version, name, compatible_from) VALUES (3, '0003_forgery', 2);
 
 COMMIT;

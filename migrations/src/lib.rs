@@ -6,7 +6,7 @@
 /// A numbered migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
-    /// Version that `outbox.schema_version()` returns once this migration is applied.
+    /// Version of the schema once this migration is applied (`outbox.schema_level()`).
     pub version: i32,
     /// File name without its ending, for example `0001_outbox`.
     pub name: &'static str,

@@ -6,6 +6,7 @@ use crate::{schema, sql};
 
 /// Statements with their names.
 pub const ALL: &[(&str, &str)] = &[
+    ("schema::LEVEL", schema::LEVEL),
     ("schema::VERSION", schema::VERSION),
     ("sql::INSERT_ALL", sql::INSERT_ALL),
     ("sql::INSERT_ONE", sql::INSERT_ONE),

@@ -78,8 +78,8 @@ impl Engine {
         self.trust.refusal(delivery.message().user_id.as_deref())
     }
 
-    /// Parks a delivery of an untrusted publisher, or drops it if enough are kept or it is too large. Retries while the database is
-    /// unavailable, until `ended` is cancelled.
+    /// Parks a delivery of an untrusted publisher, or drops it if enough are kept or it is too large. Retries while
+    /// the database is unavailable, until `ended` is cancelled.
     pub(super) async fn refuse(
         &self,
         delivery: &Delivery,

@@ -5,10 +5,15 @@ use std::time::Duration;
 use amqp::{Error, InvalidUrl, TlsError};
 use relay_core::identity::pattern;
 
+use crate::config::ConfigError;
+
 /// Reason why the broker cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
+    /// No URL is set.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The URL cannot be read.
     #[error("the broker's URL {url} is not understood: {source}")]
     Url {
@@ -163,7 +168,8 @@ impl BrokerError {
     pub const fn is_permanent(&self) -> bool {
         matches!(
             self,
-            Self::Url { .. }
+            Self::Config(_)
+                | Self::Url { .. }
                 | Self::Plaintext { .. }
                 | Self::Tls { .. }
                 | Self::Unauthorised { .. }

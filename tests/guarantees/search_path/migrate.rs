@@ -56,7 +56,7 @@ async fn psql_applies_and_removes_the_files_and_runs_no_hostile_object() {
     for sql in [
         r#"SELECT outbox.publish('t', '1', 'k', 't', '{"a": 1}', NULL, '2026-01-01', '2036-01-01', true)"#,
         "SELECT outbox.key_lock('k')",
-        "SELECT outbox.schema_version()",
+        "SELECT outbox.schema_version(), outbox.schema_level()",
         "SELECT payload FROM outbox.readable",
         "INSERT INTO inbox.parked (consumer, state, reason, holds_key, topic, key, headers, payload)
          VALUES ('c', 'waiting', 'behind', true, 't', 'k', '{}', ''), ('c', 'dead', 'failed', true, 't', 'k', '{}', '')",

@@ -5,7 +5,7 @@ use postroom_testkit::{Database, Login, command, variable};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 async fn version(database: &Database) -> i32 {
-    sqlx::query_scalar("SELECT outbox.schema_version()")
+    sqlx::query_scalar("SELECT outbox.schema_level()")
         .fetch_one(&mut database.connect(Login::Producer).await)
         .await
         .unwrap()

@@ -37,6 +37,47 @@ async fn a_newer_schema_asks_for_a_newer_release() {
     );
 }
 
+/// A later migration says that releases of this version can work with it.
+#[tokio::test]
+async fn a_newer_schema_that_this_release_can_work_with_is_accepted() {
+    let database = Database::new().await;
+    let mut owner = database.connect(Login::Owner).await;
+    for (compatible_from, accepted) in [(2, true), (3, true), (4, false)] {
+        let change = format!(
+            "DELETE FROM outbox.migration WHERE version = 4;
+             INSERT INTO outbox.migration (version, name, compatible_from)
+             VALUES (4, 'from_the_future', {compatible_from})"
+        );
+        owner.execute(AssertSqlSafe(change)).await.unwrap();
+        let checked = outbox::schema::check(&mut owner).await;
+        assert_eq!(checked.is_ok(), accepted, "{compatible_from}");
+    }
+}
+
+/// The release before compares the version with 2.
+#[tokio::test]
+async fn releases_of_version_2_find_their_version() {
+    let database = Database::new().await;
+    let mut producer = database.connect(Login::Producer).await;
+    let version = sqlx::query_scalar("SELECT outbox.schema_version()");
+    let version: i32 = version.fetch_one(&mut producer).await.unwrap();
+    assert_eq!(version, 2);
+}
+
+#[tokio::test]
+async fn a_schema_of_the_release_before_asks_for_the_migrations() {
+    let database = Database::empty().await;
+    for file in ["0001_outbox.sql", "0002_inbox.sql"] {
+        database.apply(file);
+    }
+    let mut owner = database.connect(Login::Owner).await;
+    let refused = outbox::schema::check(&mut owner).await.unwrap_err();
+    assert!(
+        matches!(refused, outbox::schema::SchemaError::Old { found: 2 }),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn an_older_schema_asks_for_the_migrations() {
     let error = refusal("DELETE FROM outbox.migration WHERE version = 3").await;

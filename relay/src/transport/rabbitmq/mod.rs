@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Opened, Transport};
 use crate::{
     config::{Amqp, Config, Secret},
-    error::RelayError,
     transport::BrokerError,
 };
 use channel::RabbitMqChannel;
@@ -45,7 +44,7 @@ impl RabbitMq {
     /// # Errors
     /// Fails if the broker's URL is not set or cannot be read, if it sends the password in clear to another machine, or
     /// if the files for TLS cannot be used.
-    pub fn new(config: &Config) -> Result<Self, RelayError> {
+    pub fn new(config: &Config) -> Result<Self, BrokerError> {
         Ok(Self {
             address: requests::address(config)?,
             url: config.amqp_url()?.clone(),

@@ -7,12 +7,11 @@ use tokio::time::timeout;
 
 use crate::{
     config::{self, Config, Secret},
-    error::RelayError,
     transport::BrokerError,
 };
 
 /// Reads the broker's URL and the settings of TLS, and checks that they protect the password.
-pub(crate) fn address(config: &Config) -> Result<Address, RelayError> {
+pub(crate) fn address(config: &Config) -> Result<Address, BrokerError> {
     let url = config.amqp_url()?;
     let address: Address = url.expose().parse().map_err(|source| BrokerError::Url {
         url: url.to_string(),
@@ -21,8 +20,7 @@ pub(crate) fn address(config: &Config) -> Result<Address, RelayError> {
     if address.is_exposed() && !config.amqp.allow_plaintext {
         return Err(BrokerError::Plaintext {
             url: url.to_string(),
-        }
-        .into());
+        });
     }
     let config::Tls {
         ca,
