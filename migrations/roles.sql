@@ -35,7 +35,7 @@ GRANT INSERT (message_id, topic, key, type, content_type, headers, occurred_at, 
               expires_at, payload) ON outbox.message TO outbox_producer;
 GRANT USAGE ON SEQUENCE outbox.message_position TO outbox_producer;
 GRANT EXECUTE ON FUNCTION
-    outbox.schema_version(), outbox.schema_level(), outbox.uuid_v7(), outbox.key_lock(text),
+    outbox.schema_version(), outbox.uuid_v7(), outbox.key_lock(text),
     outbox.publish(text, jsonb, text, text, jsonb, uuid, timestamptz, timestamptz, boolean),
     outbox.publish_bytes(text, bytea, text, text, text, jsonb, uuid, timestamptz, timestamptz, boolean)
     TO outbox_producer;
@@ -43,8 +43,7 @@ GRANT EXECUTE ON FUNCTION
 -- The relay reads messages, keeps its own tables, moves the sequence and truncates leaves.
 GRANT USAGE ON SCHEMA outbox TO outbox_relay;
 GRANT SELECT ON outbox.message, outbox.readable, outbox.migration TO outbox_relay;
-GRANT EXECUTE ON FUNCTION outbox.schema_version(), outbox.schema_level(),
-    outbox.payload_as_json(bytea, text) TO outbox_relay;
+GRANT EXECUTE ON FUNCTION outbox.schema_version(), outbox.payload_as_json(bytea, text) TO outbox_relay;
 GRANT SELECT, UPDATE ON SEQUENCE outbox.message_position TO outbox_relay;
 GRANT SELECT, INSERT, DELETE ON outbox.checkpoint TO outbox_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.parked TO outbox_relay;
@@ -59,7 +58,7 @@ $$;
 
 -- Consumers record, park and expire; they publish too where they are also granted outbox_producer.
 GRANT USAGE ON SCHEMA inbox, outbox TO inbox_consumer;
-GRANT EXECUTE ON FUNCTION outbox.schema_version(), outbox.schema_level() TO inbox_consumer;
+GRANT EXECUTE ON FUNCTION outbox.schema_version() TO inbox_consumer;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA inbox TO inbox_consumer;
 GRANT SELECT, INSERT, DELETE ON inbox.processed, inbox.processed_other TO inbox_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON inbox.parked TO inbox_consumer;

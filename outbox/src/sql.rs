@@ -11,6 +11,10 @@ use statement::Link;
 
 use crate::{Key, Message, PublishError, row::Row};
 
+/// State of a server and session: `true` for a standby, and `on` where transactions only read.
+pub(crate) const SERVER_STATE: &str = "
+SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'::pg_catalog.text)";
+
 pub(crate) const INSERT_ONE: &str = "
 INSERT INTO outbox.message (message_id, topic, key, type, content_type, headers, deliver_after,
                             expires_at, payload)

@@ -11,4 +11,5 @@ pub const ALL: &[(&str, &str)] = &[
     ("sql::INSERT_ALL", sql::INSERT_ALL),
     ("sql::INSERT_ONE", sql::INSERT_ONE),
     ("sql::LOCK_KEYS", sql::LOCK_KEYS),
+    ("sql::SERVER_STATE", sql::SERVER_STATE),
 ];

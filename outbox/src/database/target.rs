@@ -1,6 +1,8 @@
 //! The kind of server that is asked for.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
+
+use crate::sql::SERVER_STATE;
 
 /// Kind of server that is asked for, `target_session_attrs` of libpq.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,9 +22,6 @@ pub enum TargetSession {
     /// A standby if there is one, else any server, `prefer-standby`.
     PreferStandby,
 }
-
-/// The state of a session that decides.
-const STATE: &str = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'::pg_catalog.text)";
 
 impl TargetSession {
     pub(super) const VALUES: &str =
@@ -71,8 +70,9 @@ impl TargetSession {
         if matches!(self, Self::Any | Self::PreferStandby) {
             return Ok(Ok(()));
         }
-        let state = sqlx::query_as(STATE).persistent(false);
-        let (in_recovery, read_only): (bool, String) = state.fetch_one(connection).await?;
+        // A simple query, which every pooler accepts outside of a transaction.
+        let state = sqlx::raw_sql(SERVER_STATE).fetch_one(connection).await?;
+        let (in_recovery, read_only): (bool, String) = (state.try_get(0)?, state.try_get(1)?);
         Ok(self.judge(in_recovery, read_only == "on"))
     }
 }

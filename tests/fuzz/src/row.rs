@@ -59,7 +59,8 @@ pub fn row(mut data: &[u8]) {
     assert_eq!(incoming.message_id, Some(message.message_id.to_string()));
     assert_eq!(incoming.topic, *topic);
     assert_eq!(incoming.key.as_deref(), message.key);
-    assert_eq!(incoming.type_name.as_deref(), Some(type_name.as_str()));
+    let type_name = (!type_name.is_empty()).then_some(type_name.as_str());
+    assert_eq!(incoming.type_name.as_deref(), type_name);
     assert_eq!(incoming.occurred_at, Some(message.occurred_at));
     assert_eq!(incoming.unreadable, None);
 }

@@ -2,19 +2,14 @@
 
 mod publishers;
 
-use inbox::{ConsumerBuilder, Context, HandlerError};
-use lapin::{
-    BasicProperties, Channel, Connection,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, ShortString},
-};
+use inbox::{Context, HandlerError};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use postroom_testkit::{User, eventually};
+use postroom_testkit::eventually;
 use uuid::Uuid;
 
-use crate::world::{Log, Placed, Running, World, insert_effect, properties};
+use crate::world::{Log, Placed, Running, World};
 
-use publishers::{Publisher, forge, handle, trusting, with_header};
+use publishers::{Publisher, forge, handle, trusting};
 
 async fn forged_messages_change_nothing(messages_per_transaction: usize) {
     let world = World::new().await;

@@ -76,11 +76,7 @@ pub(super) fn trusting(world: &World, publisher: &Publisher) -> ConsumerBuilder 
 }
 
 /// Adds a header that publishers do not set.
-pub(super) fn with_header(
-    properties: BasicProperties,
-    name: &str,
-    value: AMQPValue,
-) -> BasicProperties {
+fn with_header(properties: BasicProperties, name: &str, value: AMQPValue) -> BasicProperties {
     let mut table = properties.headers().clone().unwrap_or_default();
     table.insert(ShortString::from(name), value);
     properties.with_headers(table)
