@@ -239,15 +239,25 @@ $$;
 
 ALTER FUNCTION outbox.publish_bytes(topic text, payload bytea, content_type text, key text, type text, headers jsonb, message_id uuid, deliver_after timestamp with time zone, expires_at timestamp with time zone, serialize_key boolean) OWNER TO owner;
 
-CREATE FUNCTION outbox.schema_version() RETURNS integer
+CREATE FUNCTION outbox.schema_level() RETURNS integer
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$SELECT coalesce(max(version), 0) FROM outbox.migration$$;
 
 
+ALTER FUNCTION outbox.schema_level() OWNER TO owner;
+
+COMMENT ON FUNCTION outbox.schema_level() IS 'Version of the schemas outbox and inbox: the newest migration; libraries and relays refuse one that is older than they need';
+
+CREATE FUNCTION outbox.schema_version() RETURNS integer
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$SELECT coalesce(max(coalesce(compatible_from, version)), 0) FROM outbox.migration$$;
+
+
 ALTER FUNCTION outbox.schema_version() OWNER TO owner;
 
-COMMENT ON FUNCTION outbox.schema_version() IS 'Version of the schemas outbox and inbox; libraries and relay refuse one they do not know';
+COMMENT ON FUNCTION outbox.schema_version() IS 'Oldest version of the schemas outbox and inbox whose releases can work with them; older libraries and relays refuse to';
 
 CREATE FUNCTION outbox.uuid_v7() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -451,11 +461,14 @@ ALTER TABLE outbox.message_NN OWNER TO owner;
 CREATE TABLE outbox.migration (
     version integer NOT NULL,
     name text NOT NULL,
-    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    compatible_from integer
 );
 
 
 ALTER TABLE outbox.migration OWNER TO owner;
+
+COMMENT ON COLUMN outbox.migration.compatible_from IS 'Oldest schema version whose releases can work after this migration; null if only releases of this version can';
 
 CREATE TABLE outbox.parked (
     "position" bigint NOT NULL,
