@@ -69,7 +69,7 @@ pub(crate) async fn take_lease(
     }
 }
 
-/// What is known of the session that holds the lease.
+/// Last look at the session that holds the lease.
 #[derive(Debug, Default)]
 struct HolderWatch {
     looked: Option<Instant>,

@@ -183,7 +183,7 @@ mod tests {
             prop_assert_eq!(record, Record::Ring { uuid, slot: slot(millis) });
         }
 
-        /// Whether parked by an earlier release or by this one, a message outside the window has the same record.
+        /// A message outside the window has the same record, parked by an earlier release or by this one.
         #[test]
         fn an_id_outside_the_window_keeps_its_record(millis in 0_i64..1 << 48) {
             let id = v7(millis).to_string();

@@ -41,7 +41,7 @@ fn consumer(amqp_url: &str) -> inbox::ConsumerBuilder {
         .on::<Ping, _, _>(pong)
 }
 
-/// What this thread logs.
+/// Log lines of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

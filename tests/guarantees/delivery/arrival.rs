@@ -144,7 +144,7 @@ async fn the_broker_connection_is_made_again_after_an_operator_closed_it() {
     relay.ready().await;
 }
 
-/// What lapin attaches to a confirm may be another message (`client_bugs/lapin_returns.rs`).
+/// The message that lapin attaches to a confirm may be another one (`client_bugs/lapin_returns.rs`).
 #[tokio::test]
 async fn g3_the_relay_parks_exactly_what_no_queue_took() {
     // With a few batches, luck could hide that confirms are mixed up.

@@ -178,6 +178,7 @@ async fn missing_rights_of_the_brokers_user_are_found_and_nothing_is_published()
         .execute(&mut stack.database.connect(Login::Producer).await)
         .await
         .unwrap();
+    relay.role("active").await;
     eventually("the relay was refused seven times", async || {
         relay.metric("postroom_relay_broker_losses_total") >= 7.0
     })

@@ -20,7 +20,7 @@ use sqlx::PgPool;
 use crate::world::{Placed, Running, World};
 use table::{Outcome, Row};
 
-/// What became of each case.
+/// Result of each case.
 type Found = Arc<Mutex<BTreeMap<String, Outcome>>>;
 
 fn root() -> PathBuf {

@@ -17,7 +17,7 @@ pub(crate) struct Row {
     words: Vec<String>,
 }
 
-/// What became of a message.
+/// Result of a message.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The fields that the handler was given, by name.

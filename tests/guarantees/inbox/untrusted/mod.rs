@@ -98,7 +98,7 @@ async fn a_flood_of_forged_messages_is_kept_up_to_the_limit_and_counted() {
     ] {
         assert!(counted.contains(expected), "{counted}");
     }
-    // What an operator discards makes room.
+    // A message that an operator discards makes room.
     let discard = "SELECT count(inbox.discard(id)) FROM inbox.parked";
     assert_eq!(world.database.count(discard).await, 5);
     let builder = trusting(&world, &relay).untrusted_kept(5);
