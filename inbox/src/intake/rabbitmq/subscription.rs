@@ -76,6 +76,7 @@ impl Subscription for QueueSubscription {
     async fn next(&mut self) -> Result<(Delivery, Receipt), SourceError> {
         loop {
             tokio::select! {
+                // Deliveries first: the two tasks end rarely, and are seen once no delivery is there.
                 biased;
                 next = self.deliveries.next() => return match next {
                     Some(Ok(delivered)) => Ok(self.received(delivered)),
