@@ -7,7 +7,7 @@ use postroom_message::Incoming;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::handler::{BoxError, Disposition, HandlerError};
+use crate::handler::{BoxError, Disposition, HandlerError, Step};
 
 /// A message with its body, as the inbox passes it to a transaction and to the handler.
 ///
@@ -99,11 +99,28 @@ impl Delivery {
         &self.body
     }
 
+    /// Decodes the body as JSON, after the steps from its version to the event's.
+    ///
+    /// # Errors
+    /// Fails as undecodable, and names the failed step.
+    pub(crate) fn decode_after<E: DeserializeOwned>(
+        &self,
+        steps: &[Step],
+    ) -> Result<E, HandlerError> {
+        if steps.is_empty() {
+            return self.decode();
+        }
+        let body: serde_json::Value = self.decode()?;
+        let body = steps.iter().try_fold(body, |body, step| step.run(body))?;
+        let decoded = serde_json::from_value(body);
+        decoded.map_err(|error| HandlerError::new(Disposition::Undecodable, error))
+    }
+
     /// Decodes the body as JSON.
     ///
     /// # Errors
     /// Fails as undecodable, and names the property that tells why the body is no JSON.
-    pub(crate) fn decode<E: DeserializeOwned>(&self) -> Result<E, HandlerError> {
+    fn decode<E: DeserializeOwned>(&self) -> Result<E, HandlerError> {
         let undecodable = |error: BoxError| HandlerError::new(Disposition::Undecodable, error);
         let is_received = Arc::ptr_eq(&self.body, &self.received);
         let encoding = self.message.foreign_encoding();

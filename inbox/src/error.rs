@@ -72,15 +72,41 @@ pub enum BuildError {
     #[error("building consumer {0:?}: it has no handler; add one with `on`")]
     NoHandler(String),
 
-    /// Two handlers take the same type.
+    /// Two handlers, or two steps of `upcast`, take the same version of a type.
     #[error(
-        "building consumer {consumer:?}: two handlers take the type {type_name:?}; give one of the events another `TYPE`, or make two consumers"
+        "building consumer {consumer:?}: two handlers, or two `upcast` steps, take the same version of the type {type_name:?}; give one of the events another `VERSION` or `TYPE`, or make two consumers"
     )]
     TwoHandlers {
         /// Name of the consumer.
         consumer: String,
         /// The type.
         type_name: &'static str,
+    },
+
+    /// No body can pass a step of `upcast`.
+    #[error(
+        "building consumer {consumer:?}: no body of type {type_name:?} passes the `upcast` step from version {from}, since a handler takes version {from} or none takes a later one; remove the step, or raise the event's `VERSION`"
+    )]
+    UselessUpcast {
+        /// Name of the consumer.
+        consumer: String,
+        /// The type.
+        type_name: &'static str,
+        /// The version that the step takes.
+        from: u32,
+    },
+
+    /// A version between the first step of `upcast` and the newest handler has neither a step nor a handler.
+    #[error(
+        "building consumer {consumer:?}: bodies of type {type_name:?} cannot get beyond version {from}; add the `upcast` step from version {from}, or a handler with `on_version`"
+    )]
+    MissingUpcast {
+        /// Name of the consumer.
+        consumer: String,
+        /// The type.
+        type_name: &'static str,
+        /// The version without a step.
+        from: u32,
     },
 
     /// A layer wraps the call for one message, and a batch handler takes many in one call.

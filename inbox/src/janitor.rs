@@ -1,5 +1,5 @@
-//! Background maintenance of the tables: deletes ids beyond the dedup window, and releases parked deliveries
-//! whose predecessor was deleted by hand.
+//! Background maintenance of the tables: deletes ids beyond the dedup window, releases parked deliveries whose
+//! predecessor was deleted by hand, and reports those that wait for a newer release.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -13,16 +13,21 @@ use crate::{
     events, server_error,
     sql::{
         self,
+        parked::newer::{self, Waiting},
         processed::{Holds, Leaf},
     },
     transaction::{with_answer_timeout, with_timeout},
 };
 
-/// Time between queries for orphans: parked deliveries that wait behind a row that no longer exists.
+/// Time between queries for orphans: parked deliveries that wait behind a row that no longer exists. Also between counts
+/// of those that wait for a newer release.
 const SWEEP: Duration = Duration::from_secs(15);
 
 /// Time between queries for ids beyond the window.
 const EXPIRE: Duration = Duration::from_mins(15);
+
+/// Shortest time between two log lines about deliveries that wait for a newer release.
+const LOG: Duration = Duration::from_mins(1);
 
 /// Largest number of hashed ids deleted by one statement.
 const BATCH: i64 = 1_000;
@@ -44,11 +49,14 @@ impl Janitor {
     }
 
     async fn work(self) {
-        let mut expired: Option<Instant> = None;
+        let (mut expired, mut logged): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
-            if let Err(error) = with_answer_timeout(self.sweep()).await {
-                let doing = "looking for parked messages that nobody releases";
-                self.engine.emit_unavailable(doing, &error);
+            match with_answer_timeout(self.sweep()).await {
+                Ok(waiting) => self.report(&waiting, &mut logged),
+                Err(error) => {
+                    let doing = "looking for parked messages that nobody releases";
+                    self.engine.emit_unavailable(doing, &error);
+                }
             }
             if expired.is_none_or(|at| at.elapsed() >= EXPIRE) {
                 expired = Some(Instant::now());
@@ -61,19 +69,36 @@ impl Janitor {
         }
     }
 
-    /// Releases orphans, and makes transactions recheck the durability of commits.
-    async fn sweep(&self) -> Result<(), sqlx::Error> {
+    /// Releases orphans, makes transactions recheck the durability of commits, and counts the deliveries that wait for
+    /// a newer release.
+    async fn sweep(&self) -> Result<Waiting, sqlx::Error> {
         let settings = &self.engine.settings;
         let consumer = self.engine.consumer();
         settings.durability.recheck();
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let rows = sql::parked::release_orphans(&mut link, consumer).await?;
+        let waiting = newer::count(&mut link, consumer).await?;
         tx.commit().await?;
         if rows > 0 {
             events::OrphansReleased { consumer, rows }.emit();
         }
-        Ok(())
+        Ok(waiting)
+    }
+
+    /// Reports the deliveries that wait for a newer release. `logged` is the time of the last log line.
+    fn report(&self, waiting: &Waiting, logged: &mut Option<Instant>) {
+        let is_logged = waiting.messages > 0 && logged.is_none_or(|at| at.elapsed() >= LOG);
+        if is_logged {
+            *logged = Some(Instant::now());
+        }
+        events::NewerVersions {
+            consumer: self.engine.consumer(),
+            messages: waiting.messages,
+            oldest: Duration::from_secs(waiting.oldest.max(0.0) as u64),
+            is_logged,
+        }
+        .emit();
     }
 
     /// Deletes the ids beyond the dedup window.

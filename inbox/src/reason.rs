@@ -31,6 +31,9 @@ pub enum Reason {
     /// The message's publisher is none of the
     /// [`trusted_publishers`](crate::ConsumerBuilder::trusted_publishers). Its id is not recorded.
     Untrusted,
+    /// The body's version is above the newest one that this process knows. The message waits for a process that
+    /// knows the version.
+    NewerVersion,
 }
 
 impl Reason {
@@ -47,6 +50,7 @@ impl Reason {
         Self::Future,
         Self::NoId,
         Self::Untrusted,
+        Self::NewerVersion,
     ];
 
     /// Returns the reason's name in `inbox.parked` and in metrics, such as `no_id`.
@@ -63,6 +67,7 @@ impl Reason {
             Self::Future => "future",
             Self::NoId => "no_id",
             Self::Untrusted => "untrusted",
+            Self::NewerVersion => "newer_version",
         }
     }
 
@@ -97,6 +102,6 @@ mod tests {
     }
 
     fn migrations_sql() -> &'static str {
-        migrations::MIGRATIONS[2].sql
+        migrations::MIGRATIONS[3].sql
     }
 }

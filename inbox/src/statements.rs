@@ -4,7 +4,7 @@
 
 use crate::sql::{
     late_answer,
-    parked::{arrive, operate, retry, untrusted},
+    parked::{arrive, newer, operate, retry, untrusted},
     processed::{self, Leaf},
     session,
 };
@@ -16,6 +16,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("arrive::IS_HELD", arrive::IS_HELD),
     ("arrive::IS_THERE", arrive::IS_THERE),
     ("arrive::LOCK_HOLDER", arrive::LOCK_HOLDER),
+    ("newer::COUNT", newer::COUNT),
+    ("newer::WAKE", newer::WAKE),
     ("operate::DISCARD", operate::DISCARD),
     ("operate::LIST", operate::LIST),
     ("operate::RETRY", operate::RETRY),

@@ -17,8 +17,9 @@ pub trait Event: Serialize {
     /// Name of the event's type. Defaults to the topic.
     const TYPE: &'static str = Self::TOPIC;
 
-    /// Version of the body's shape. Defaults to 1. Consumers can read the version; handlers are not chosen
-    /// by it.
+    /// Version of the body's shape. Defaults to 1. Raise it with a change that older consumers cannot read: a
+    /// message waits while its consumer knows only older versions, and the inbox's `ConsumerBuilder::upcast` brings
+    /// older bodies to this version.
     const VERSION: u32 = 1;
 
     /// Returns the ordering key; `None` if the event is unordered.

@@ -51,6 +51,12 @@ async fn handling_many_messages_at_once() {
 }
 
 #[tokio::test]
+async fn versions() {
+    let paid = ["order 1: 950 cents in EUR", "order 1: 50 cents in EUR"];
+    assert_eq!(lines("versions").await, paid);
+}
+
+#[tokio::test]
 async fn layers() {
     let tenant = ["order 1 belongs to the tenant north"];
     assert_eq!(lines("layer").await, tenant);

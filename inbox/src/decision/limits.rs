@@ -5,7 +5,7 @@ use std::time::Duration;
 use postroom_message::Backoff;
 
 use super::{Due, ParkDecision, fault::ErrorClass};
-use crate::Reason;
+use crate::{Delivery, Reason};
 
 /// Reruns in succession, for example after conflicts, before a further one counts as a failure.
 pub(super) const RERUNS: u32 = 10;
@@ -155,6 +155,23 @@ impl Limits {
             holds_key: in_order,
             recorded: false,
             error: Some(format!("no handler takes the type {type_name:?}")),
+        }
+    }
+
+    /// Decides how to park a delivery whose body has a newer version than `newest`, the newest that this process knows:
+    /// the delivery waits in its place for a process that knows the version.
+    pub(crate) fn newer(delivery: &Delivery, newest: u32, in_order: bool) -> ParkDecision {
+        let version = delivery.message().version.unwrap_or_default();
+        ParkDecision {
+            reason: Reason::NewerVersion,
+            due: Due::OnceKnown,
+            attempts: delivery.attempt().saturating_sub(1),
+            holds_key: in_order,
+            recorded: false,
+            error: Some(format!(
+                "the body of type {:?} has version {version}, and the newest that this process knows is {newest}; start a release that knows version {version}",
+                delivery.type_name()
+            )),
         }
     }
 

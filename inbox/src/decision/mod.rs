@@ -43,6 +43,8 @@ pub(crate) enum Due {
     In(Duration),
     /// Once no earlier message holds the key.
     AfterKey,
+    /// Once a process knows the version of the body.
+    OnceKnown,
     /// Never, unless an operator retries it: the delivery is dead.
     Never,
 }
@@ -80,7 +82,7 @@ impl ParkDecision {
     /// Returns the state's name in the table: `waiting` or `dead`.
     pub(crate) const fn state(&self) -> &'static str {
         match self.due {
-            Due::In(_) | Due::AfterKey => "waiting",
+            Due::In(_) | Due::AfterKey | Due::OnceKnown => "waiting",
             Due::Never => "dead",
         }
     }
@@ -89,7 +91,7 @@ impl ParkDecision {
     pub(crate) const fn due_in(&self) -> Option<Duration> {
         match self.due {
             Due::In(wait) => Some(wait),
-            Due::AfterKey | Due::Never => None,
+            Due::AfterKey | Due::OnceKnown | Due::Never => None,
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
     decision::{Fault, Limits, Next, ParkDecision, Progress, Trust},
     delivery::Origin,
     events,
-    handler::Router,
+    handler::{Knowledge, Router},
     transaction::{Settings, WorkerConnection, dedup_entry, panic_text, run_alone},
 };
 
@@ -164,9 +164,15 @@ impl Engine {
             let text = "its publisher set no AMQP message-id";
             return Some(ParkDecision::dead(Reason::NoId, text.to_owned()));
         }
-        let type_name = delivery.type_name();
-        if !self.router.handles(type_name) {
-            return Some(Limits::unhandled(type_name, message.key.is_some()));
+        match self.router.knows(delivery) {
+            Knowledge::Known => {}
+            Knowledge::Newer(newest) => {
+                return Some(Limits::newer(delivery, newest, message.key.is_some()));
+            }
+            Knowledge::Unhandled => {
+                let type_name = delivery.type_name();
+                return Some(Limits::unhandled(type_name, message.key.is_some()));
+            }
         }
         // The broker's count includes redeliveries after connections that this process lost and survived.
         let lost = self.connections_lost.load(Ordering::Relaxed);

@@ -6,8 +6,9 @@ use golden::Facts;
 
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
-    Disconnected, Duplicate, FrozenEnded, Handled, LeafTruncated, NoExchange, NotBound,
-    OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged, UntrustedDropped,
+    Disconnected, Duplicate, FrozenEnded, Handled, LeafTruncated, NewerVersions, NoExchange,
+    NotBound, OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
+    UntrustedDropped,
 };
 use crate::{Delivery, Incoming, Reason, engine, transaction};
 
@@ -118,6 +119,15 @@ fn record_parked(facts: &mut Facts) {
             is_logged,
         };
         facts.record(|| dropped.emit());
+    }
+    for is_logged in [true, false] {
+        let waiting = NewerVersions {
+            consumer,
+            messages: 3,
+            oldest: 90 * SECOND,
+            is_logged,
+        };
+        facts.record(|| waiting.emit());
     }
     facts.record(|| OrphansReleased { consumer, rows: 2 }.emit());
 }

@@ -19,6 +19,7 @@
 //! | `postroom_inbox_no_exchange_total` | counter | `consumer` | minutes, begun, of waiting for an exchange that does not exist |
 //! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
 //! | `postroom_inbox_not_bound_total` | counter | `consumer` | times that the queue could not be bound again to its topics |
+//! | `postroom_inbox_newer_version_messages` | gauge | `consumer` | parked deliveries that wait for a process that knows their version, up to 10,000 |
 //! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
 //! | `postroom_inbox_frozen_ended_total` | counter | `consumer` | sessions ended that held up messages, of processes that were frozen or cut off |
 //! | `postroom_inbox_leaves_truncated_total` | counter | `consumer` | days of ids forgotten |
@@ -35,7 +36,7 @@ pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
-    parked::{Dead, OrphansReleased, Parked, UntrustedDropped},
+    parked::{Dead, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
 };
 
 #[cfg(test)]
@@ -67,6 +68,6 @@ mod tests {
         .flat_map(|source| quoted(source, '"'))
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 20);
+        assert_eq!(emitted.len(), 21);
     }
 }

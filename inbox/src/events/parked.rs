@@ -1,6 +1,8 @@
 //! Events of parked and dead deliveries.
 
-use metrics::counter;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
 use tracing::{error, info, warn};
 
 use crate::Reason;
@@ -13,13 +15,16 @@ pub(crate) struct Parked<'a> {
 
 impl Parked<'_> {
     pub(crate) fn emit(self) {
-        if self.reason == Reason::Unhandled {
-            warn!(
+        match self.reason {
+            Reason::Unhandled => warn!(
                 reason = %self.reason,
                 "parked: no handler here takes its type; a process that has one may take it within `max_unhandled`"
-            );
-        } else {
-            info!(reason = %self.reason, "parked");
+            ),
+            Reason::NewerVersion => warn!(
+                reason = %self.reason,
+                "parked: its body has a newer version than this process knows; it waits, and holds its key, until a process that knows the version runs"
+            ),
+            _ => info!(reason = %self.reason, "parked"),
         }
         counter!("postroom_inbox_parked_total", "consumer" => self.consumer.to_owned(), "reason" => self.reason.as_str())
             .increment(1);
@@ -65,6 +70,31 @@ impl UntrustedDropped<'_> {
         }
         counter!("postroom_inbox_untrusted_dropped_total", "consumer" => self.consumer.to_owned())
             .increment(1);
+    }
+}
+
+/// Parked deliveries wait for a process that knows the version of their bodies.
+pub(crate) struct NewerVersions<'a> {
+    pub(crate) consumer: &'a str,
+    /// Number of deliveries, counted up to a limit.
+    pub(crate) messages: i64,
+    /// Time since the first of them was parked.
+    pub(crate) oldest: Duration,
+    pub(crate) is_logged: bool,
+}
+
+impl NewerVersions<'_> {
+    pub(crate) fn emit(self) {
+        if self.is_logged {
+            warn!(
+                consumer = self.consumer,
+                messages = self.messages,
+                oldest = ?self.oldest,
+                "messages wait for a process that knows the version of their bodies, and hold their keys; start the newer release, or look at inbox.parked"
+            );
+        }
+        gauge!("postroom_inbox_newer_version_messages", "consumer" => self.consumer.to_owned())
+            .set(self.messages as f64);
     }
 }
 

@@ -7,7 +7,7 @@ use postroom_message::Incoming;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
-use super::HandlerError;
+use super::{HandlerError, Step};
 use crate::{Context, Delivery, context::TransactionGuard};
 
 /// The transaction of a batch of messages.
@@ -77,9 +77,9 @@ impl<E> Received<E> {
 }
 
 impl<E: DeserializeOwned> Received<E> {
-    /// Decodes a delivery's body as JSON.
-    pub(super) fn read(delivery: Delivery) -> Result<Self, HandlerError> {
-        let event = delivery.decode()?;
+    /// Decodes a delivery's body as JSON, after the steps to the event's version.
+    pub(super) fn read(delivery: Delivery, steps: &[Step]) -> Result<Self, HandlerError> {
+        let event = delivery.decode_after(steps)?;
         Ok(Self { event, delivery })
     }
 }

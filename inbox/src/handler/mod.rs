@@ -4,6 +4,7 @@ mod error;
 mod failure;
 mod many;
 mod router;
+mod versions;
 
 use std::future::Future;
 
@@ -13,7 +14,8 @@ pub use error::HandlerError;
 pub(crate) use error::{BoxError, Disposition};
 pub use failure::HandlerFailure;
 pub use many::{BatchContext, BatchHandler, Received};
-pub(crate) use router::Router;
+pub(crate) use router::{Knowledge, Router};
+pub(crate) use versions::{Step, VersionMistake};
 
 use crate::Context;
 

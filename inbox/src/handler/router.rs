@@ -7,24 +7,51 @@ use outbox::{Event, MessageContext};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received};
+use super::{
+    BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received,
+    versions::{Route, Step, VersionMistake, Versions},
+};
 use crate::{Context, Delivery};
 
 type HandlerFuture = BoxFuture<'static, Result<(), HandlerError>>;
 
-/// A handler whose event type is erased; it decodes the body itself.
+/// A handler whose event type is erased; it decodes the body itself, after the steps to its version.
 #[derive(Clone)]
 enum Erased {
-    One(Arc<dyn Fn(Context) -> HandlerFuture + Send + Sync>),
-    Many(Arc<dyn Fn(BatchContext, Vec<Delivery>) -> HandlerFuture + Send + Sync>),
+    One(Arc<dyn Fn(Context, Vec<Step>) -> HandlerFuture + Send + Sync>),
+    Many(Arc<dyn Fn(BatchContext, Vec<(Delivery, Vec<Step>)>) -> HandlerFuture + Send + Sync>),
 }
 
-/// Dispatches messages to handlers by the name of their type.
+/// Whether this process can handle a type in a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// A handler takes the message.
+    Known,
+    /// The version is above the newest one that a handler takes, which is this one.
+    Newer(u32),
+    /// No handler takes the type.
+    Unhandled,
+}
+
+/// A batch handler: the type that it takes, and the version of the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BatchType {
+    name: &'static str,
+    version: u32,
+}
+
+impl BatchType {
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// Dispatches messages to handlers by their type and version.
 ///
 /// The innermost service of a consumer: it runs inside the transaction.
 #[derive(Clone, Default)]
 pub(crate) struct Router {
-    handlers: HashMap<&'static str, Erased>,
+    types: HashMap<&'static str, Versions<Erased>>,
 }
 
 impl Router {
@@ -33,81 +60,124 @@ impl Router {
         Self::default()
     }
 
-    /// Adds the handler of an event; returns `false` if it replaced another handler of the type.
-    pub(crate) fn insert<E, H, Error>(&mut self, handler: H) -> bool
+    /// Adds the handler of an event in a version; returns `false` if it replaced another handler.
+    pub(crate) fn insert<E, H, Error>(&mut self, version: u32, handler: H) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
         H: Handler<E, Error>,
         Error: 'static,
     {
         let handler = Arc::new(handler);
-        let erased = move |context: Context| -> HandlerFuture {
+        let erased = move |context: Context, steps: Vec<Step>| -> HandlerFuture {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
-                let event = context.delivery().decode()?;
+                let event = context.delivery().decode_after(&steps)?;
                 handler.handle(context, event).await
             })
         };
         let erased = Erased::One(Arc::new(erased));
-        self.handlers.insert(E::TYPE, erased).is_none()
+        self.versions::<E>().insert(version, erased)
     }
 
-    /// Adds a batch handler; returns `false` if it replaced another handler of the type.
-    pub(crate) fn insert_many<E, H, Error>(&mut self, handler: H) -> bool
+    /// Adds a batch handler of an event in a version; returns `false` if it replaced another handler.
+    pub(crate) fn insert_many<E, H, Error>(&mut self, version: u32, handler: H) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
         H: BatchHandler<E, Error>,
         Error: 'static,
     {
         let handler = Arc::new(handler);
-        let erased = move |context: BatchContext, deliveries: Vec<Delivery>| -> HandlerFuture {
+        let erased = move |context, deliveries: Vec<(Delivery, Vec<Step>)>| -> HandlerFuture {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
-                let events = deliveries.into_iter().map(Received::read);
+                let events = deliveries.into_iter();
+                let events = events.map(|(delivery, steps)| Received::read(delivery, &steps));
                 let events = events.collect::<Result<Vec<_>, _>>()?;
                 handler.handle(context, events).await
             })
         };
         let erased = Erased::Many(Arc::new(erased));
-        self.handlers.insert(E::TYPE, erased).is_none()
+        self.versions::<E>().insert(version, erased)
     }
 
-    /// Returns `true` if a handler takes the type.
-    pub(crate) fn handles(&self, type_name: &str) -> bool {
-        self.handlers.contains_key(type_name)
+    /// Adds a step between two versions of an event; returns `false` if it replaced another step.
+    pub(crate) fn insert_step<E: Event>(&mut self, step: Step) -> bool {
+        self.versions::<E>().insert_step(step)
     }
 
-    /// Returns the types that handlers take.
-    pub(crate) fn types(&self) -> Vec<&'static str> {
-        self.handlers.keys().copied().collect()
+    fn versions<E: Event>(&mut self) -> &mut Versions<Erased> {
+        self.types.entry(E::TYPE).or_default()
+    }
+
+    /// Finds the handler of a delivery.
+    fn route(&self, delivery: &Delivery) -> Option<(&'static str, Route<'_, Erased>)> {
+        let (&name, versions) = self.types.get_key_value(delivery.type_name())?;
+        Some((name, versions.route(delivery.message().version)?))
+    }
+
+    /// Returns whether a handler takes the delivery.
+    pub(crate) fn knows(&self, delivery: &Delivery) -> Knowledge {
+        match self.route(delivery) {
+            Some((_, Route::Known { .. })) => Knowledge::Known,
+            Some((_, Route::Newer { newest })) => Knowledge::Newer(newest),
+            None => Knowledge::Unhandled,
+        }
+    }
+
+    /// Returns the types that handlers take, each with the newest version.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let types = self.types.iter();
+        types.filter_map(|(&name, versions)| Some((name, versions.newest()?)))
     }
 
     /// Returns `true` if any handler is a batch handler.
     pub(crate) fn has_many(&self) -> bool {
-        let mut handlers = self.handlers.values();
+        let mut handlers = self.types.values().flat_map(Versions::handlers);
         handlers.any(|handler| matches!(handler, Erased::Many(_)))
     }
 
-    /// Returns `true` if the type's handler is a batch handler.
-    pub(crate) fn takes_many(&self, type_name: &str) -> bool {
-        matches!(self.handlers.get(type_name), Some(Erased::Many(_)))
-    }
-
-    /// Calls the batch handler of a type.
-    pub(crate) fn call_many(
-        &self,
-        type_name: &str,
-        context: BatchContext,
-        deliveries: Vec<Delivery>,
-    ) -> HandlerFuture {
-        match self.handlers.get(type_name) {
-            Some(Erased::Many(handler)) => handler(context, deliveries),
-            _ => unhandled(type_name),
+    /// Returns the batch handler that takes the delivery, if one does.
+    pub(crate) fn batch_type(&self, delivery: &Delivery) -> Option<BatchType> {
+        match self.route(delivery)? {
+            (
+                name,
+                Route::Known {
+                    handler: Erased::Many(_),
+                    version,
+                    ..
+                },
+            ) => Some(BatchType { name, version }),
+            _ => None,
         }
     }
 
+    /// Calls the batch handler that takes all of the deliveries.
+    pub(crate) fn call_many(
+        &self,
+        batch_type: &BatchType,
+        context: BatchContext,
+        deliveries: Vec<Delivery>,
+    ) -> HandlerFuture {
+        let versions = self.types.get(batch_type.name);
+        let handler = versions.and_then(|versions| versions.handler(batch_type.version));
+        let (Some(versions), Some(Erased::Many(handler))) = (versions, handler) else {
+            return unhandled(batch_type.name);
+        };
+        let deliveries = deliveries.into_iter().map(|delivery| {
+            let steps = versions.steps(delivery.message().version, batch_type.version);
+            (delivery, steps)
+        });
+        handler(context, deliveries.collect())
+    }
+
+    /// Returns the first type whose steps between versions are mistaken.
+    pub(crate) fn version_mistake(&self) -> Option<(&'static str, VersionMistake)> {
+        let mut types = self.types.iter();
+        types.find_map(|(&name, versions)| Some((name, versions.mistake()?)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.handlers.is_empty()
+        self.types.is_empty()
     }
 }
 
@@ -121,17 +191,19 @@ impl Service<Context> for Router {
     }
 
     fn call(&mut self, context: Context) -> Self::Future {
-        let type_name = context.delivery().type_name();
-        match self.handlers.get(type_name) {
-            Some(Erased::One(handler)) => handler(context),
-            Some(Erased::Many(handler)) => {
+        let Some((_, Route::Known { handler, steps, .. })) = self.route(context.delivery()) else {
+            return unhandled(context.delivery().type_name());
+        };
+        match handler {
+            Erased::One(handler) => handler(context, steps),
+            Erased::Many(handler) => {
                 let (guard, delivery, outbox) = context.into_parts();
                 // A batch of one behaves like a larger one, in which the inbox cannot tell which message
                 // caused a published one: nothing is inherited.
-                let future = handler(BatchContext::new(guard, outbox), vec![delivery]);
+                let batch = vec![(delivery, steps)];
+                let future = handler(BatchContext::new(guard, outbox), batch);
                 Box::pin(outbox::context::scope(MessageContext::new(), future))
             }
-            None => unhandled(type_name),
         }
     }
 }
@@ -143,8 +215,6 @@ fn unhandled(type_name: &str) -> HandlerFuture {
 
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Router")
-            .field(&self.handlers.keys())
-            .finish()
+        f.debug_tuple("Router").field(&self.types.keys()).finish()
     }
 }

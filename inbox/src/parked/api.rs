@@ -34,7 +34,8 @@ pub struct ParkedDelivery {
     pub holds_key: bool,
     /// Attempts so far.
     pub attempts: i32,
-    /// Time of the next attempt; `None` if the delivery is dead or waits behind another one.
+    /// Time of the next attempt; `None` if the delivery is dead, waits behind another one, or waits for a process
+    /// that knows its version.
     pub due_at: Option<DateTime<Utc>>,
     /// Text of the last error and of its sources.
     pub error: Option<String>,

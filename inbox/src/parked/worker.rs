@@ -1,6 +1,9 @@
 //! The workers that retry parked deliveries.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +16,10 @@ use crate::{
     Delivery, Outcome, Reason,
     decision::{ErrorClass, Failed, LONGEST, Limits, Next, ParkDecision, Progress},
     engine::{Engine, span},
+    handler::Knowledge,
     sql::{
         self,
-        parked::{Claimed, Leases, Takes},
+        parked::{Claimed, Leases, Takes, newer},
     },
     transaction::{WorkerConnection, admit, with_answer_timeout},
 };
@@ -28,6 +32,9 @@ const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_sec
 const CRASHED_LEASE: Duration = Duration::from_secs(10);
 const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 
+/// Shortest time between two queries for rows whose version this process knows and the one that parked them did not.
+const WAKE: Duration = Duration::from_secs(1);
+
 /// Retries parked deliveries when they are due, one at a time.
 ///
 /// Each process of a consumer has one or more workers. They share the rows: a claim skips rows that another
@@ -36,25 +43,36 @@ const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 pub(crate) struct Worker {
     engine: Arc<Engine>,
     takes: Takes,
+    /// Types that this process handles, and the newest version of each.
+    known: Vec<(&'static str, u32)>,
 }
 
 impl Worker {
     /// Creates a worker. Only one worker of a process has `crashed` set: it also takes deliveries that may
     /// end the process, so that these run one at a time.
     pub(crate) fn new(engine: Arc<Engine>, crashed: bool) -> Self {
+        let known: Vec<_> = engine.router.newest().collect();
         let takes = Takes {
             crashed,
-            types: engine.router.types(),
+            types: known.iter().map(|&(name, _)| name).collect(),
             unhandled: engine.limits.max_unhandled.min(LONGEST),
         };
-        Self { engine, takes }
+        Self {
+            engine,
+            takes,
+            known,
+        }
     }
 
     /// Runs until `stop` is cancelled, and finishes the current attempt.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut idle = 0_u32;
+        let (mut idle, mut woken) = (0_u32, None);
         while !stop.is_cancelled() {
-            let wait = match self.claim().await {
+            let claimed = async {
+                self.wake(&mut woken).await?;
+                self.claim().await
+            };
+            let wait = match claimed.await {
                 Ok(Some(claimed)) => {
                     idle = 0;
                     self.run_claimed(claimed, &stop).await;
@@ -73,6 +91,26 @@ impl Worker {
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    /// Makes rows due that wait for a process that knows their version, if this process does. Only one worker of a
+    /// process does so, once a second; `woken` is the last time.
+    async fn wake(&self, woken: &mut Option<Instant>) -> Result<(), sqlx::Error> {
+        if !self.takes.crashed || woken.is_some_and(|at: Instant| at.elapsed() < WAKE) {
+            return Ok(());
+        }
+        let settings = &self.engine.settings;
+        let rows = with_answer_timeout(async {
+            let mut tx = settings.begin().await?;
+            let mut link = settings.link(&mut tx);
+            let rows = newer::wake(&mut link, &settings.consumer, &self.known).await?;
+            tx.commit().await?;
+            Ok(rows)
+        });
+        // After a full statement there may be more rows.
+        let is_all = rows.await? < newer::WAKE_ROWS as u64;
+        *woken = is_all.then(Instant::now);
+        Ok(())
     }
 
     /// Claims a due row, if there is one.
@@ -119,7 +157,10 @@ impl Worker {
             let decision = if was_untrusted {
                 self.judge_again(&delivery, id, attempts).await
             } else {
-                match self.exhausted(failed) {
+                match self
+                    .newer(&delivery, failed)
+                    .or_else(|| self.exhausted(failed))
+                {
                     Some(decision) => Some(decision),
                     None => self.attempt(&delivery, failed, stop).await,
                 }
@@ -159,6 +200,15 @@ impl Worker {
             Err(error) => engine.emit_unavailable("admitting an untrusted message", &error),
         }
         None
+    }
+
+    /// Decides to leave a delivery to another process if its body has a newer version than this process knows. Such a
+    /// row is claimed if it waited behind another one, or if an operator retries it.
+    fn newer(&self, delivery: &Delivery, failed: Failed) -> Option<ParkDecision> {
+        match self.engine.router.knows(delivery) {
+            Knowledge::Newer(newest) => Some(Limits::newer(delivery, newest, failed.in_order)),
+            Knowledge::Known | Knowledge::Unhandled => None,
+        }
     }
 
     /// Decides to park a delivery dead if its attempts are used up. Such a row is claimed only if the process

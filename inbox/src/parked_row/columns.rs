@@ -72,7 +72,8 @@ pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     message.occurred_at = text(TIME)
         .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
         .map(|time| time.with_timezone(&Utc));
-    message.version = headers.remove(EVENT_VERSION).and_then(|v| v.as_i64());
+    let version = headers.remove(EVENT_VERSION);
+    message.version = version.and_then(|version| u32::try_from(version.as_u64()?).ok());
     message.headers = Headers::from_json(headers);
     message.message_id = columns.message_id;
     message.source = columns.source;

@@ -4,14 +4,17 @@ use std::collections::HashSet;
 
 use crate::sql::processed::DedupEntry;
 
-/// Splits works into handler calls: neighbours of the same batch type share a call. `batch_type` returns a
-/// work's message type if a batch handler takes it, else `None`.
-pub(super) fn calls<T>(works: Vec<T>, batch_type: impl Fn(&T) -> Option<String>) -> Vec<Call<T>> {
-    let mut calls: Vec<Call<T>> = Vec::new();
+/// Splits works into handler calls: neighbours of the same batch type share a call. `batch_type` returns the
+/// batch handler that takes a work, else `None`.
+pub(super) fn calls<T, B: PartialEq>(
+    works: Vec<T>,
+    batch_type: impl Fn(&T) -> Option<B>,
+) -> Vec<Call<T, B>> {
+    let mut calls: Vec<Call<T, B>> = Vec::new();
     for work in works {
         match (batch_type(&work), calls.last_mut()) {
-            (Some(name), Some(Call::Many(last, works))) if *last == name => works.push(work),
-            (Some(name), _) => calls.push(Call::Many(name, vec![work])),
+            (Some(batch), Some(Call::Many(last, works))) if *last == batch => works.push(work),
+            (Some(batch), _) => calls.push(Call::Many(batch, vec![work])),
             (None, _) => calls.push(Call::One(work)),
         }
     }
@@ -40,11 +43,11 @@ pub(super) fn keys_with_new_after_duplicate<'a>(
 
 /// A call of a handler.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Call<T> {
+pub(super) enum Call<T, B> {
     /// A call for one message.
     One(T),
-    /// A call of a batch handler for messages of the named type.
-    Many(String, Vec<T>),
+    /// A call of a batch handler.
+    Many(B, Vec<T>),
 }
 
 #[cfg(test)]
@@ -57,7 +60,7 @@ mod tests {
         assert_eq!(
             calls(vec![1, 3, 2, 10, 4], type_of),
             [
-                Call::Many("1".into(), vec![1, 3]),
+                Call::Many("1".to_owned(), vec![1, 3]),
                 Call::Many("0".into(), vec![2]),
                 Call::One(10),
                 Call::Many("0".into(), vec![4]),

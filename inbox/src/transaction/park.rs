@@ -103,7 +103,7 @@ async fn behind_key(
     decision: ParkDecision,
 ) -> Result<ParkDecision, sqlx::Error> {
     match (&delivery.message().key, decision.due) {
-        (Some(key), Due::In(_)) if decision.holds_key => {
+        (Some(key), Due::In(_) | Due::OnceKnown) if decision.holds_key => {
             let held = sql::parked::lock_holder(link, &settings.consumer, key).await?;
             Ok(if held {
                 ParkDecision::behind(decision.attempts, decision.error)

@@ -168,10 +168,7 @@ async fn call_handlers(
     identity: &TxIdentity,
     deliveries: Vec<Sharing<'_>>,
 ) -> Result<Transaction<'static, Postgres>, TransactionError> {
-    let batch_type = |sharing: &Sharing<'_>| {
-        let type_name = sharing.delivery.type_name();
-        router.takes_many(type_name).then(|| type_name.to_owned())
-    };
+    let batch_type = |sharing: &Sharing<'_>| router.batch_type(sharing.delivery);
     let mut last_check = Instant::now();
     for next in order::calls(deliveries, batch_type) {
         if last_check.elapsed() > CHECK_INTERVAL {
@@ -188,8 +185,8 @@ async fn call_handlers(
                 let handling = alone::handle(settings, tx, identity, delivery, handler);
                 handling.instrument(span.clone()).await?
             }
-            Call::Many(type_name, deliveries) => {
-                let span = batch_span(&settings.consumer, &type_name, deliveries.len());
+            Call::Many(batch_type, deliveries) => {
+                let span = batch_span(&settings.consumer, batch_type.name(), deliveries.len());
                 for sharing in &deliveries {
                     span.follows_from(sharing.span);
                 }
@@ -199,7 +196,7 @@ async fn call_handlers(
                 let owned = owned.collect();
                 let handler = |guard| {
                     let context = BatchContext::new(guard, settings.outbox);
-                    router.call_many(&type_name, context, owned)
+                    router.call_many(&batch_type, context, owned)
                 };
                 let handling = call(settings, tx, identity, MessageContext::new(), handler);
                 handling.instrument(span).await?

@@ -23,8 +23,8 @@ pub struct Incoming {
     pub key: Option<String>,
     /// Type of the body.
     pub type_name: Option<String>,
-    /// Version of the body's shape.
-    pub version: Option<i64>,
+    /// Version of the body's shape; `None` if the publisher set none.
+    pub version: Option<u32>,
     /// Content type of the body.
     pub content_type: Option<String>,
     /// Encoding of the body; `None` if the publisher set none.

@@ -14,19 +14,38 @@ use crate::{
 impl ConsumerBuilder {
     /// Adds an async function as the handler of events `E`, and binds the queue to their topic.
     ///
-    /// A message is dispatched by its type (`E::TYPE`), whatever its topic. The body is parsed as JSON.
+    /// A message is dispatched by its type (`E::TYPE`), whatever its topic, and by its version: to the handler of
+    /// that version (`E::VERSION`), or else of the next later version that has a handler. [`upcast`](Self::upcast)
+    /// brings an older body to that version; without it, the body is parsed as it is. A message whose version is
+    /// above that of every handler waits, and holds its key, until a process runs that knows its version. The body is
+    /// parsed as JSON.
     ///
     /// # Errors
     /// `build` returns [`BuildError::TwoHandlers`](crate::BuildError::TwoHandlers) if another handler takes
-    /// the same type, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler was added.
+    /// the same type in the same version, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler
+    /// was added.
     #[must_use]
-    pub fn on<E, H, Error>(mut self, handler: H) -> Self
+    pub fn on<E, H, Error>(self, handler: H) -> Self
     where
         E: Event + DeserializeOwned + Send + 'static,
         H: Handler<E, Error>,
         Error: 'static,
     {
-        if !self.router.insert(handler) {
+        self.on_version(E::VERSION, handler)
+    }
+
+    /// Adds a handler as [`on`](Self::on) does, for a version other than `E::VERSION`.
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
+    #[must_use]
+    pub fn on_version<E, H, Error>(mut self, version: u32, handler: H) -> Self
+    where
+        E: Event + DeserializeOwned + Send + 'static,
+        H: Handler<E, Error>,
+        Error: 'static,
+    {
+        if !self.router.insert(version, handler) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
@@ -49,7 +68,7 @@ impl ConsumerBuilder {
         H: BatchHandler<E, Error>,
         Error: 'static,
     {
-        if !self.router.insert_many(handler) {
+        if !self.router.insert_many(E::VERSION, handler) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)

@@ -5,6 +5,7 @@ mod check;
 mod handlers;
 mod limits;
 mod trust;
+mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +54,7 @@ pub struct ConsumerBuilder {
     messages_per_transaction: Option<usize>,
     parked_workers: usize,
     router: Router,
-    /// A type for which two handlers were added; an error of `build`.
+    /// A type with two handlers, or two steps, for one version; an error of `build`.
     duplicate_type: Option<&'static str>,
     layers: Vec<AddLayer>,
     admission_layers: Vec<AddAdmissionLayer>,
@@ -153,6 +154,7 @@ impl ConsumerBuilder {
     pub fn build(self) -> Result<Consumer, BuildError> {
         self.check_names()?;
         self.check_handlers()?;
+        self.check_versions()?;
         self.check_layers()?;
         self.check_counts()?;
         self.check_window()?;

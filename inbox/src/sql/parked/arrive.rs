@@ -32,11 +32,11 @@ SELECT EXISTS (SELECT FROM inbox.parked AS p
 
 pub(crate) const INSERT: &str = "
 INSERT INTO inbox.parked (consumer, state, reason, holds_key, attempts, due_at, error, message_id,
-                          source, topic, key, type, content_type, headers, payload)
+                          source, topic, key, type, version, content_type, headers, payload)
 VALUES ($1, $2, $3, $4, $5,
         pg_catalog.clock_timestamp()
             OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-        $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 /// Returns `true` if a parked row holds the key, and locks one such row until the transaction ends: no other
 /// transaction can delete it, and release the row behind it, before then.
@@ -121,6 +121,7 @@ pub(crate) async fn insert(
         .bind(&message.topic)
         .bind(&message.key)
         .bind(&message.type_name)
+        .bind(message.version.map(i64::from))
         .bind(&message.content_type)
         .bind(Json(headers))
         .bind(body)

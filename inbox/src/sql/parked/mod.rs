@@ -1,6 +1,7 @@
 //! Statements on `inbox.parked`, which holds deliveries that wait for another attempt.
 
 pub(crate) mod arrive;
+pub(crate) mod newer;
 pub(crate) mod operate;
 pub(crate) mod retry;
 pub(crate) mod untrusted;

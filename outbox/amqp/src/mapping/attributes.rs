@@ -111,6 +111,25 @@ impl<'a> Attributes<'a> {
         values::text(self.value(attribute)?).ok().flatten()
     }
 
+    /// Returns the version of the body.
+    ///
+    /// A value that is no version makes the message unreadable: the body could be read as one of another version.
+    pub(super) fn version(&mut self) -> Option<u32> {
+        let found = self.found[Attribute::EventVersion as usize].iter();
+        let (name, value) = found.flatten().next()?;
+        let is_none = matches!(values::text(value), Ok(None))
+            || values::lossy_text(value).is_some_and(|text| text.is_empty());
+        let version = values::whole(value).and_then(|version| u32::try_from(version).ok());
+        if version.is_none() && !is_none {
+            let problem = format!(
+                "header {name:?} is no version: a whole number from 0 to {}",
+                u32::MAX
+            );
+            self.unreadable.get_or_insert(problem);
+        }
+        version
+    }
+
     /// Returns the value of an attribute's first header.
     pub(super) fn value(&self, attribute: Attribute) -> Option<&'a AMQPValue> {
         let mut found = self.found[attribute as usize].iter().flatten();

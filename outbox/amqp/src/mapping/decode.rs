@@ -39,9 +39,7 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.key = attributes.text(Attribute::PartitionKey);
     message.type_name = property(properties.kind().as_ref())
         .or_else(|| non_empty(attributes.text(Attribute::Type)));
-    message.version = attributes
-        .value(Attribute::EventVersion)
-        .and_then(values::whole);
+    message.version = attributes.version();
     message.content_type = property(properties.content_type().as_ref())
         .or_else(|| attributes.optional_text(Attribute::DataContentType));
     message.content_encoding = property(properties.content_encoding().as_ref());

@@ -70,10 +70,7 @@ fn read(message: &mut Incoming, payload: &[u8]) -> Result<Vec<u8>, Problem> {
     message.content_type = content_type.or_else(|| Some("application/json".to_owned()));
     let time = optional_text(&mut event, "time").and_then(|time| time::from_text(&time));
     message.occurred_at = time.or(message.occurred_at);
-    let version = optional_text(&mut event, "eventversion");
-    message.version = version
-        .and_then(|version| version.parse().ok())
-        .or(message.version);
+    message.version = version_of(&mut event)?.or(message.version);
     let causation_id = optional_text(&mut event, "causationid");
     message.causation_id = causation_id.or_else(|| message.causation_id.take());
     let traceparent = optional_text(&mut event, "traceparent");
@@ -104,6 +101,20 @@ fn data(event: &mut Members, is_json: bool) -> Result<Vec<u8>, Problem> {
                 .map_err(|error| format!("data_base64 is not base64: {error}"))
         }
     }
+}
+
+/// Takes the version of the data: a whole number, or a text with one.
+fn version_of(event: &mut Members) -> Result<Option<u32>, Problem> {
+    let text = text(event, "eventversion")?.filter(|text| !text.is_empty());
+    let version = text.map(|text| {
+        text.parse().map_err(|_| {
+            format!(
+                "its eventversion {text:?} is no whole number from 0 to {}",
+                u32::MAX
+            )
+        })
+    });
+    version.transpose()
 }
 
 fn required(event: &mut Members, name: &str) -> Result<String, Problem> {
