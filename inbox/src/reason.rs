@@ -102,6 +102,6 @@ mod tests {
     }
 
     fn migrations_sql() -> &'static str {
-        migrations::MIGRATIONS[3].sql
+        migrations::MIGRATIONS[4].sql
     }
 }

@@ -32,9 +32,9 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../0003_forgery.sql"),
     },
     Migration {
-        version: 4,
-        name: "0004_versions",
-        sql: include_str!("../0004_versions.sql"),
+        version: 5,
+        name: "0005_versions",
+        sql: include_str!("../0005_versions.sql"),
     },
 ];
 
@@ -45,7 +45,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
 #[cfg(test)]
 mod tests {

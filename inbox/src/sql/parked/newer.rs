@@ -13,7 +13,8 @@ const COUNTED_ROWS: i64 = 10_000;
 pub(crate) const WAKE: &str = "
 UPDATE inbox.parked AS p SET due_at = pg_catalog.clock_timestamp()
 FROM (SELECT n.id
-      FROM pg_catalog.unnest($2::pg_catalog.text[], $3::pg_catalog.int8[]) AS known (type, newest),
+      FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.int8[]))
+               AS known (type, newest),
            LATERAL (SELECT w.id FROM inbox.parked AS w
                     WHERE w.consumer OPERATOR(pg_catalog.=) $1
                       AND coalesce(w.type, w.topic) OPERATOR(pg_catalog.=) known.type

@@ -1,7 +1,7 @@
--- Postroom 0004: deliveries whose body has a newer version than a consumer's process knows wait for a process that
+-- Postroom 0005: deliveries whose body has a newer version than a consumer's process knows wait for a process that
 -- knows it.
 --
--- Run by the owner of the schema, after 0003:  psql -v ON_ERROR_STOP=1 -f 0004_versions.sql
+-- Run by the owner of the schema, after 0004:  psql -v ON_ERROR_STOP=1 -f 0005_versions.sql
 -- Locks: ACCESS EXCLUSIVE on inbox.parked, while its rows are read for an index; waits at most 5 s for it, and changes
 -- nothing then.
 
@@ -24,6 +24,6 @@ ALTER TABLE inbox.parked ADD CONSTRAINT parked_reason
 CREATE INDEX parked_newer ON inbox.parked (consumer, (coalesce(type, topic)), version)
     WHERE reason = 'newer_version' AND due_at IS NULL;
 
-INSERT INTO outbox.migration (version, name, compatible_from) VALUES (4, '0004_versions', 2);
+INSERT INTO outbox.migration (version, name, compatible_from) VALUES (5, '0005_versions', 2);
 
 COMMIT;
