@@ -31,6 +31,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0003_forgery",
         sql: include_str!("../0003_forgery.sql"),
     },
+    Migration {
+        version: 4,
+        name: "0004_dropped",
+        sql: include_str!("../0004_dropped.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -40,7 +45,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ macro_rules! named {
 
 /// Statements with their names.
 pub const ALL: &[(&str, &str)] = named! {
-    checkpoint: CLEAR LATEST RECORD RECORD_AND_PARK TRIM;
+    checkpoint: CLEAR LATEST RECORD RECORD_AND_DROP RECORD_AND_PARK TRIM UNDROP;
     holder: LEASE_HOLDERS;
     lock: HOLDS_LOCK TRY_LOCK;
     message: BELOW FROM_AHEAD WAITING;

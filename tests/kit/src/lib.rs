@@ -13,6 +13,8 @@ mod pin;
 pub mod private;
 mod process;
 mod proxy;
+mod published;
+mod settled;
 mod tap;
 mod user;
 mod wait;
@@ -25,6 +27,8 @@ pub use private::{
 };
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
+pub use published::{Expected, assert_nothing_else, assert_published, published};
+pub use settled::{Consumer, Settled, SettledError, Settlement, Target, Unsettled};
 pub use tap::{Seen, Tap, declare, short};
 pub use user::User;
 pub use wait::{DEADLINE, eventually, in_time};
