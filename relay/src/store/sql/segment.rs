@@ -73,14 +73,24 @@ pub(crate) const LIMIT_LOCK_WAIT: &str = "SET LOCAL lock_timeout = '50ms'";
 
 macro_rules! truncate {
     ($leaf:literal) => {
-        concat!("TRUNCATE outbox.message_", $leaf, ", outbox.dropped_", $leaf)
+        concat!(
+            "TRUNCATE outbox.message_",
+            $leaf,
+            ", outbox.dropped_",
+            $leaf
+        )
     };
 }
 pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!(truncate);
 
 macro_rules! lock {
     ($leaf:literal) => {
-        concat!("LOCK TABLE outbox.message_", $leaf, ", outbox.dropped_", $leaf)
+        concat!(
+            "LOCK TABLE outbox.message_",
+            $leaf,
+            ", outbox.dropped_",
+            $leaf
+        )
     };
 }
 pub(crate) const LOCK: [&str; RING as usize] = leaves!(lock);
