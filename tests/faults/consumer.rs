@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::LocalBoxFuture;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use postroom_testkit::{
-    Consumer, Login, Pin, RelayProcess, Settled, Stack, eventually, short,
-};
+use postroom_testkit::{Consumer, Login, Pin, RelayProcess, Settled, Stack, eventually, short};
 use support::{ConsumerProcess, judged_effects, load::Load};
 
 /// Each step is met by consumers whose messages may share a transaction: so many each.

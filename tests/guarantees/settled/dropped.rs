@@ -159,6 +159,38 @@ async fn g3_relays_are_killed_and_each_message_is_published_or_recorded_as_dropp
 }
 
 #[tokio::test]
+async fn g3_a_rebase_forgets_the_records_of_messages_that_may_be_published_again() {
+    let broker = VirtualHost::new();
+    let orders = Service::new("orders", &broker).await;
+    // An open transaction keeps the checkpoint's floor down, and the rebase walks all rows.
+    let mut open = orders.stack.database.connect(Login::Owner).await;
+    open.execute("BEGIN; SELECT pg_current_xact_id()")
+        .await
+        .unwrap();
+    let relay = orders.relay().await;
+    for _ in 0..5 {
+        orders.publish_sql("'audit.a', '1'").await;
+    }
+    orders.stack.delivered().await;
+    assert_eq!(orders.dropped().await, ["audit.a: unroutable"; 5]);
+    relay.stop().await;
+    open.execute("COMMIT").await.unwrap();
+    let rebase = ["rebase", "--force"];
+    orders.stack.command(&rebase).await.succeeded();
+    assert_eq!(orders.dropped().await, [""; 0]);
+    let tap = Tap::open(&broker, "tap", "audit.#").await;
+    let _relay = orders.relay().await;
+    tap.distinct(5).await;
+    eventually("the walk is over", async || {
+        let latest = "SELECT count(*) FROM (SELECT anchor FROM outbox.checkpoint ORDER BY id DESC LIMIT 1) AS c
+                      WHERE anchor IS NULL";
+        orders.count(latest).await == 1
+    })
+    .await;
+    assert_eq!(orders.dropped().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn records_of_drops_go_with_the_segment_of_their_messages() {
     let stack = Stack::new().await;
     let pool = stack.database.pool(Login::Admin).await;

@@ -1,6 +1,9 @@
 //! Servers and processes for tests: a database and a virtual host for each test, servers of a test's own, real
 //! processes, faults, and waiting on conditions.
 //!
+//! For tests of services: [`Settled`] proves that every message has been handled, and [`published`],
+//! [`assert_published`] and [`assert_nothing_else`] compare what was published with what was expected.
+//!
 //! Servers come from `scripts/services up`; `make test` exports their URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 

@@ -92,18 +92,18 @@ pub(crate) const RECORD_AND_PARK: &str =
 pub(crate) const RECORD_AND_DROP: &str = concat!(
     write_parked!(),
     ", dropped AS (
-    INSERT INTO outbox.dropped (position, lane, message_id, topic, key, reason)
-    SELECT m.position, m.lane, m.message_id, m.topic, m.key, d.reason
+    INSERT INTO outbox.dropped (position, lane, message_id, topic, key, reason, slot)
+    SELECT m.position, m.lane, m.message_id, m.topic, m.key, d.reason, (m.position >> 40) & 15
     FROM unnest($26::bigint[], $27::text[]) AS d (position, reason)
     JOIN outbox.message AS m ON m.position = d.position
                             AND ((m.position >> 40) & 15) = ((d.position >> 40) & 15)
     UNION ALL
     SELECT p.position, p.lane, p.message_id, p.topic, p.key,
-           CASE WHEN p.detail = 'discarded' THEN p.detail ELSE d.reason END
+           CASE WHEN p.detail = 'discarded' THEN p.detail ELSE d.reason END, (p.position >> 40) & 15
     FROM unnest($28::bigint[], $29::text[]) AS d (position, reason)
     JOIN outbox.parked AS p ON p.position = d.position
     WHERE p.position IN (SELECT f.position FROM free AS f)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (lane, position, slot) DO NOTHING
 )",
     insert_checkpoint_and_return_locked!()
 );
