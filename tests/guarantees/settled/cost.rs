@@ -14,6 +14,7 @@ async fn accept(_: Context, _: Placed) -> Result<(), HandlerError> {
 /// Run with `--run-ignored all --no-capture`: prints the seconds of one call.
 #[tokio::test]
 #[ignore = "a measurement, which asserts nothing"]
+#[allow(clippy::print_stdout)] // Shown by `--no-capture`.
 async fn seconds_of_a_call_when_everything_has_settled() {
     let broker = VirtualHost::new();
     let orders = Service::new("orders", &broker).await;

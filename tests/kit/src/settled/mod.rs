@@ -100,6 +100,9 @@ impl Consumer {
 
 /// Waits until everything has settled.
 ///
+/// Each round reads all messages, so the cost grows with their number: on two cores, a call costs 6 ms where 100 messages
+/// have settled, and 0.24 s where 10,000 have. Where many tests share a database, begin at a position.
+///
 /// ```no_run
 /// # async fn example(orders: sqlx::PgPool, billing: sqlx::PgPool) -> Result<(), postroom_testkit::SettledError> {
 /// use postroom_testkit::{Consumer, Settled};

@@ -37,8 +37,8 @@ impl Round {
         }
         let before = unpublished_before(&round.all);
         for inbox in inboxes {
-            let takes = |index: &usize| inbox.topics.matches(&round.all[*index].topic);
-            let taken: Vec<usize> = (0..round.all.len()).filter(takes).collect();
+            let matches = |index: &usize| inbox.topics.matches(&round.all[*index].topic);
+            let taken: Vec<usize> = (0..round.all.len()).filter(matches).collect();
             let messages: Vec<&Message> = taken.iter().map(|index| &round.all[*index]).collect();
             let records = inbox.records(&messages).await?;
             let missing = missing(inbox, outboxes, &records, &messages, &taken, &before);
