@@ -1,11 +1,11 @@
 //! Statements on `outbox.checkpoint`, and on the parked and dropped rows that are recorded together with a checkpoint.
 
-use super::server;
+use super::{dropped, server};
 use relay_core::{
     capture::{Floors, Pair, Position},
     checkpoint::{Checkpoint, Unfinished},
     identity::Identity,
-    publish::{Dropped, Due, Park, PendingWrites},
+    publish::{Due, Park, PendingWrites},
 };
 use sqlx::{
     Connection as _, PgConnection, Postgres, Row as _, postgres::PgArguments, query::QueryAs,
@@ -107,9 +107,6 @@ pub(crate) const RECORD_AND_DROP: &str = concat!(
 )",
     insert_checkpoint_and_return_locked!()
 );
-
-/// Deletes the records of drops above a position: the rows there are read again, and may be published.
-pub(crate) const UNDROP: &str = "DELETE FROM outbox.dropped WHERE lane = $1 AND position > $2";
 
 pub(crate) const TRIM: &str =
     "DELETE FROM outbox.checkpoint WHERE lane = $1 AND id > $2 AND id <= $3";
@@ -229,16 +226,10 @@ fn bind<'q>(query: Query<'q>, write: &'q PendingWrites) -> Query<'q> {
 
 /// Binds the drops that are recorded together with a checkpoint.
 fn bind_drops<'q>(query: Query<'q>, write: &PendingWrites) -> Query<'q> {
-    let positions = |rows: &[Dropped]| rows.iter().map(|row| row.position).collect::<Vec<_>>();
-    let reasons = |rows: &[Dropped]| {
-        let reasons = rows.iter().map(|row| row.reason.as_str());
-        reasons.collect::<Vec<_>>()
-    };
-    query
-        .bind(positions(&write.drops))
-        .bind(reasons(&write.drops))
-        .bind(positions(&write.parked_drops))
-        .bind(reasons(&write.parked_drops))
+    let (positions, reasons) = dropped::columns(&write.drops);
+    let query = query.bind(positions).bind(reasons);
+    let (positions, reasons) = dropped::columns(&write.parked_drops);
+    query.bind(positions).bind(reasons)
 }
 
 /// Records a checkpoint as the only one of its lane. Earlier checkpoints are deleted: they may have been copied from
@@ -252,8 +243,7 @@ pub(crate) async fn record_alone(
     let mut tx = connection.begin().await?;
     sqlx::query(CLEAR).bind(lane).execute(&mut *tx).await?;
     let above = checkpoint.walk.map_or(0, |(_, walked)| walked);
-    let undrop = sqlx::query(UNDROP).bind(lane).bind(above);
-    undrop.execute(&mut *tx).await?;
+    dropped::forget_above(&mut tx, lane, above).await?;
     record(&mut tx, lane, checkpoint, &PendingWrites::default()).await?;
     tx.commit().await
 }

@@ -16,6 +16,7 @@
 //! What the proof cannot see: transactions of others that are still open, consumers that are not named, and a message
 //! that a queue took although the relay dropped it later, after an attempt whose outcome the relay did not learn.
 
+mod entry;
 mod inbox;
 mod outbox;
 mod place;
@@ -24,10 +25,9 @@ mod round;
 
 use std::time::Duration;
 
-use relay_core::publish::TopicPatterns;
-use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
+pub use entry::{Consumer, Target};
 pub use report::Unsettled;
 
 use inbox::Inbox;
@@ -40,63 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits between two rounds.
 const SHORTEST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
-
-/// A database: a pool, or a URL.
-#[derive(Debug)]
-pub struct Target(PgPool);
-
-impl From<&PgPool> for Target {
-    fn from(pool: &PgPool) -> Self {
-        Self(pool.clone())
-    }
-}
-
-impl From<PgPool> for Target {
-    fn from(pool: PgPool) -> Self {
-        Self(pool)
-    }
-}
-
-impl From<&str> for Target {
-    fn from(url: &str) -> Self {
-        Self(PgPool::connect_lazy(url).expect("a PostgreSQL URL"))
-    }
-}
-
-impl From<String> for Target {
-    fn from(url: String) -> Self {
-        url.as_str().into()
-    }
-}
-
-/// A consumer: its name, its database, and the topics that it takes.
-#[derive(Debug)]
-pub struct Consumer(Inbox);
-
-impl Consumer {
-    /// Names a consumer, the database of its inbox, and the topics to which its queue is bound, with `*` and `#` as in
-    /// bindings.
-    pub fn new<T: Into<String>>(
-        name: &str,
-        database: impl Into<Target>,
-        topics: impl IntoIterator<Item = T>,
-    ) -> Self {
-        let topics = topics.into_iter().map(Into::into).collect();
-        Self(Inbox {
-            name: name.to_owned(),
-            pool: database.into().0,
-            topics: TopicPatterns::new(topics),
-            may_be_dead: false,
-        })
-    }
-
-    /// Counts dead deliveries as settled. By default they have not settled, since only an operator can end them.
-    #[must_use]
-    pub fn allow_dead(mut self) -> Self {
-        self.0.may_be_dead = true;
-        self
-    }
-}
 
 /// Waits until everything has settled.
 ///
