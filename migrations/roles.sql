@@ -47,11 +47,12 @@ GRANT EXECUTE ON FUNCTION outbox.schema_version(), outbox.payload_as_json(bytea,
 GRANT SELECT, UPDATE ON SEQUENCE outbox.message_position TO outbox_relay;
 GRANT SELECT, INSERT, DELETE ON outbox.checkpoint TO outbox_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.parked TO outbox_relay;
-GRANT SELECT, INSERT, DELETE ON outbox.segment TO outbox_relay;
+GRANT SELECT, INSERT, DELETE ON outbox.segment, outbox.dropped TO outbox_relay;
 DO $$
 BEGIN
     FOR slot IN 0..15 LOOP
-        EXECUTE format('GRANT TRUNCATE, SELECT ON outbox.message_%s TO outbox_relay', lpad(slot::text, 2, '0'));
+        EXECUTE format('GRANT TRUNCATE, SELECT ON outbox.message_%1$s, outbox.dropped_%1$s TO outbox_relay',
+                       lpad(slot::text, 2, '0'));
     END LOOP;
 END
 $$;

@@ -32,6 +32,11 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../0003_forgery.sql"),
     },
     Migration {
+        version: 4,
+        name: "0004_dropped",
+        sql: include_str!("../0004_dropped.sql"),
+    },
+    Migration {
         version: 5,
         name: "0005_versions",
         sql: include_str!("../0005_versions.sql"),

@@ -5,7 +5,7 @@
 //! `EXPLAIN`. Texts and names may change with any release.
 
 use crate::store::{
-    self, Purpose, checkpoint, holder, lock, message, migration, page,
+    self, Purpose, checkpoint, dropped, holder, lock, message, migration, page,
     parked::{operate, read},
     rights, segment, server,
 };
@@ -19,7 +19,8 @@ macro_rules! named {
 
 /// Statements with their names.
 pub const ALL: &[(&str, &str)] = named! {
-    checkpoint: CLEAR LATEST RECORD RECORD_AND_PARK TRIM;
+    checkpoint: CLEAR LATEST RECORD RECORD_AND_DROP RECORD_AND_PARK TRIM;
+    dropped: FORGET_ABOVE;
     holder: LEASE_HOLDERS;
     lock: HOLDS_LOCK TRY_LOCK;
     message: BELOW FROM_AHEAD WAITING;

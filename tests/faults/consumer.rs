@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::LocalBoxFuture;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use postroom_testkit::{Login, Pin, RelayProcess, Stack, eventually, short};
+use postroom_testkit::{Consumer, Login, Pin, RelayProcess, Settled, Stack, eventually, short};
 use support::{ConsumerProcess, judged_effects, load::Load};
 
 /// Each step is met by consumers whose messages may share a transaction: so many each.
@@ -51,10 +51,12 @@ impl World {
         tokio::join!(producing, killing);
         let last = ConsumerProcess::start(&self.stack, 1);
         judged_effects(&self.stack.database).await.assert_clean();
-        eventually("nothing stays parked", async || {
-            self.count("SELECT count(*) FROM inbox.parked").await == 0
-        })
-        .await;
+        let pool = self.stack.database.pool(Login::Owner).await;
+        let everything = Settled::new()
+            .outbox("postroom", &pool)
+            .consumer(Consumer::new("ledger", &pool, ["load"]));
+        let settled = everything.wait().await;
+        settled.unwrap_or_else(|error| panic!("{error}"));
         last.stop().await;
         // Repetitions that wait when a consumer stops come again, by the next one.
         eventually("everything is acknowledged", async || {

@@ -392,6 +392,46 @@ ALTER TABLE outbox.checkpoint ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE outbox.dropped (
+    "position" bigint NOT NULL,
+    lane smallint NOT NULL,
+    message_id uuid NOT NULL,
+    topic text NOT NULL,
+    key text,
+    reason text NOT NULL,
+    dropped_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint NOT NULL,
+    CONSTRAINT dropped_reason CHECK ((reason = ANY (ARRAY['expired'::text, 'unroutable'::text, 'discarded'::text]))),
+    CONSTRAINT dropped_slot CHECK ((slot = (("position" >> 40) & (15)::bigint)))
+)
+PARTITION BY LIST (slot);
+
+
+ALTER TABLE outbox.dropped OWNER TO owner;
+
+COMMENT ON TABLE outbox.dropped IS 'Messages that the relay gave up; a leaf is truncated together with the leaf of outbox.message';
+
+COMMENT ON COLUMN outbox.dropped.reason IS 'expired; unroutable: the topic is in publish.drop_unroutable; discarded: by an operator';
+
+COMMENT ON COLUMN outbox.dropped.slot IS 'Leaf: bits 40 to 43 of the position, so a position has one row';
+
+-- 16 times
+CREATE TABLE outbox.dropped_NN (
+    "position" bigint NOT NULL,
+    lane smallint NOT NULL,
+    message_id uuid NOT NULL,
+    topic text NOT NULL,
+    key text,
+    reason text NOT NULL,
+    dropped_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    slot smallint NOT NULL,
+    CONSTRAINT dropped_reason CHECK ((reason = ANY (ARRAY['expired'::text, 'unroutable'::text, 'discarded'::text]))),
+    CONSTRAINT dropped_slot CHECK ((slot = (("position" >> 40) & (15)::bigint)))
+);
+
+
+ALTER TABLE outbox.dropped_NN OWNER TO owner;
+
 CREATE SEQUENCE outbox.message_position
     START WITH 1
     INCREMENT BY 1
@@ -531,6 +571,9 @@ ALTER TABLE outbox.segment OWNER TO owner;
 ALTER TABLE ONLY inbox.processed ATTACH PARTITION inbox.processed_NN FOR VALUES IN ('N');
 
 -- 16 times
+ALTER TABLE ONLY outbox.dropped ATTACH PARTITION outbox.dropped_NN FOR VALUES IN ('N');
+
+-- 16 times
 ALTER TABLE ONLY outbox.message ATTACH PARTITION outbox.message_NN FOR VALUES IN ('N');
 
 ALTER TABLE ONLY inbox.parked
@@ -551,6 +594,13 @@ ALTER TABLE ONLY inbox.processed_other
 
 ALTER TABLE ONLY outbox.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY outbox.dropped
+    ADD CONSTRAINT dropped_pkey PRIMARY KEY (lane, "position", slot);
+
+-- 16 times
+ALTER TABLE ONLY outbox.dropped_NN
+    ADD CONSTRAINT dropped_NN_pkey PRIMARY KEY (lane, "position", slot);
 
 ALTER DOMAIN outbox.headers
     ADD CONSTRAINT each_header CHECK (
@@ -716,6 +766,38 @@ ALTER INDEX inbox.processed_pkey ATTACH PARTITION inbox.processed_62_pkey;
 
 ALTER INDEX inbox.processed_pkey ATTACH PARTITION inbox.processed_63_pkey;
 
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_00_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_01_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_02_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_03_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_04_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_05_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_06_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_07_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_08_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_09_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_10_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_11_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_12_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_13_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_14_pkey;
+
+ALTER INDEX outbox.dropped_pkey ATTACH PARTITION outbox.dropped_15_pkey;
+
 GRANT USAGE ON SCHEMA inbox TO inbox_consumer;
 
 GRANT USAGE ON SCHEMA outbox TO outbox_producer;
@@ -754,6 +836,11 @@ GRANT SELECT,TRUNCATE ON TABLE inbox.processed_NN TO inbox_consumer;
 GRANT SELECT,INSERT,DELETE ON TABLE inbox.processed_other TO inbox_consumer;
 
 GRANT SELECT,INSERT,DELETE ON TABLE outbox.checkpoint TO outbox_relay;
+
+GRANT SELECT,INSERT,DELETE ON TABLE outbox.dropped TO outbox_relay;
+
+-- 16 times
+GRANT SELECT,TRUNCATE ON TABLE outbox.dropped_NN TO outbox_relay;
 
 GRANT USAGE ON SEQUENCE outbox.message_position TO outbox_producer;
 GRANT SELECT,UPDATE ON SEQUENCE outbox.message_position TO outbox_relay;

@@ -14,7 +14,7 @@ pub(crate) use frame_reader::{Reader, Timer};
 pub(crate) use lease::{LANE, LeaseConnection, LeaseFreshness, LeaseTask, SameServerProof};
 pub(crate) use parked_reader::ParkedReader;
 pub(crate) use sql::{
-    checkpoint, holder, lock, message, migration, page, parked, pg_timestamp::PgTimestamp, rights,
-    row_decode, segment, server,
+    checkpoint, dropped, holder, lock, message, migration, page, parked, pg_timestamp::PgTimestamp,
+    rights, row_decode, segment, server,
 };
 pub(crate) use stored_message::StoredMessage;

@@ -82,6 +82,18 @@ async fn relay_of(stack: &Stack, world: &World, source: &str) -> RelayProcess {
         .await
 }
 
+/// Waits until a query finds a value.
+async fn found(pool: &PgPool, sql: &'static str) -> i64 {
+    let mut value = None;
+    eventually("a row is found", async || {
+        let query = sqlx::query_scalar(sql);
+        value = query.fetch_optional(pool).await.unwrap();
+        value.is_some()
+    })
+    .await;
+    value.unwrap()
+}
+
 #[tokio::test]
 async fn everything_has_settled_when_the_readme_says_so() {
     // The databases of `orders`, which publishes, and of `billing`, which handles and publishes.
@@ -111,7 +123,19 @@ async fn everything_has_settled_when_the_readme_says_so() {
         .execute("SELECT outbox.publish('audit.seen', '1')")
         .await
         .unwrap();
-    assert_eq!(placed.ask(&producer, &consumer).await, ["on its way"; 6]);
+    // One that an operator discards.
+    publish(4, "").await;
+    let parked = "SELECT position FROM outbox.parked
+                  WHERE outbox.payload_as_json(payload, content_type) ->> 'n' = '4'";
+    let position: i64 = found(&producer, parked).await;
+    let position = position.to_string();
+    let discard = ["parked", "discard", &position];
+    orders.command(&discard).await.succeeded();
+    eventually(
+        "the relay has dropped the expired and the discarded one",
+        async || placed.ask(&producer, &consumer).await == ["on its way"; 6],
+    )
+    .await;
 
     let ledger = inbox::Consumer::builder("ledger")
         .database(world.database.pool(12))

@@ -25,8 +25,8 @@ async fn relay_migrate_as_a_superuser_runs_no_hostile_object() {
     let url = database.url(Login::Admin);
     let url = [("POSTROOM_DATABASE_URL", url.as_str())];
     for expected in [
-        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\nroles applied\n",
-        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\nroles applied\n",
+        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\nroles applied\n",
+        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\n0004_dropped is applied already\n0005_versions is applied already\nroles applied\n",
     ] {
         let ended = command::relay(&["migrate", "--roles"], &url).await;
         hostile.assert_none_ran().await;
@@ -43,6 +43,8 @@ async fn psql_applies_and_removes_the_files_and_runs_no_hostile_object() {
         "0001_outbox.sql",
         "0002_inbox.sql",
         "0003_forgery.sql",
+        "0004_dropped.sql",
+        "0005_versions.sql",
         "roles.sql",
     ];
     // Applies all files and the roles again, removes everything, and applies all files once more.

@@ -8,7 +8,7 @@ use postroom_testkit::{Database, Login};
 const FROZEN_WITH: i32 = 15;
 
 /// Tables whose leaves differ in their number only.
-const RINGS: [&str; 2] = ["message_", "processed_"];
+const RINGS: [&str; 3] = ["message_", "dropped_", "processed_"];
 
 #[tokio::test]
 #[allow(clippy::print_stdout)] // Shown by `--nocapture`.

@@ -102,7 +102,7 @@ async fn roles_that_exist_need_nobody_who_may_create_roles() {
     let ended = command::relay(&["migrate", "--roles"], &url).await;
     assert_eq!(
         ended.succeeded(),
-        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\nroles applied\n"
+        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\nroles applied\n"
     );
     let mut relay = database.connect(Login::Relay).await;
     outbox::schema::check(&mut relay).await.unwrap();
@@ -144,13 +144,13 @@ async fn relay_migrate_applies_each_file_once() {
     let ended = migrate(&database, &["--roles"]).await;
     assert_eq!(
         ended.succeeded(),
-        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\nroles applied\n"
+        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\nroles applied\n"
     );
     assert_eq!(version(&database).await, SCHEMA_VERSION);
     let again = migrate(&database, &[]).await;
     assert_eq!(
         again.succeeded(),
-        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\n"
+        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\n0004_dropped is applied already\n0005_versions is applied already\n"
     );
     // `relay migrate` keeps its records in Postroom's own schema.
     let mut owner = database.connect(Login::Owner).await;
@@ -180,7 +180,7 @@ async fn relay_migrate_goes_on_where_psql_stopped() {
     let ended = migrate(&database, &[]).await;
     assert_eq!(
         ended.succeeded(),
-        "0001_outbox is applied already\n0002_inbox applied\n0003_forgery applied\n"
+        "0001_outbox is applied already\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\n"
     );
 }
 

@@ -1,6 +1,9 @@
 //! Servers and processes for tests: a database and a virtual host for each test, servers of a test's own, real
 //! processes, faults, and waiting on conditions.
 //!
+//! For tests of services: [`Settled`] proves that every message has been handled, and [`published`],
+//! [`assert_published`] and [`assert_nothing_else`] compare what was published with what was expected.
+//!
 //! Servers come from `scripts/services up`; `make test` exports their URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
@@ -13,6 +16,8 @@ mod pin;
 pub mod private;
 mod process;
 mod proxy;
+mod published;
+mod settled;
 mod tap;
 mod user;
 mod wait;
@@ -25,6 +30,8 @@ pub use private::{
 };
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
+pub use published::{Expected, assert_nothing_else, assert_published, published};
+pub use settled::{Consumer, Settled, SettledError, Settlement, Target, Unsettled};
 pub use tap::{Seen, Tap, declare, short};
 pub use user::User;
 pub use wait::{DEADLINE, eventually, in_time};

@@ -5,6 +5,7 @@
 //! out. [`Machine`] has no clock, no connection and no task. The crate `relay` does the I/O around it,
 //! and the property tests of [`crate::session`] drive it through any order of events.
 
+mod drops;
 mod entry;
 mod frame_window;
 mod keys;
@@ -22,7 +23,7 @@ pub use keys::{Hold, KeyRequest, ParkedRow};
 pub use machine::{Machine, Settings};
 pub use outcome::{Disposition, Outcome, Settled};
 pub use patterns::TopicPatterns;
-pub use pending_writes::{Due, Park, PendingWrites, Reason, Reschedule};
+pub use pending_writes::{DropReason, Dropped, Due, Park, PendingWrites, Reason, Reschedule};
 pub use sending::Batch;
 
 use crate::capture::Position;

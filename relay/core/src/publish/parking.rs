@@ -1,11 +1,12 @@
-//! Parking: the writes about parked rows, and the rows that they concern.
+//! Parking: the writes about parked and dropped rows, and the rows that they concern.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    Dropped, FrameId, Park, PendingWrites,
+    drops::Drops,
+    entry::{Origin, RowOrder},
 };
-
-use super::{FrameId, Park, PendingWrites, entry::Origin};
 use crate::capture::Position;
 
 /// The rows that are parked, or were until their outcome is written.
@@ -15,8 +16,7 @@ pub(super) struct Parking {
     already_parked: HashSet<Position>,
     /// Parked rows that are in memory, or whose outcome is not written yet.
     in_progress: HashSet<Position>,
-    /// Parked rows that were dropped, each with the last frame opened by then.
-    dropped: VecDeque<(FrameId, Position)>,
+    drops: Drops,
     writes: PendingWrites,
 }
 
@@ -48,7 +48,7 @@ impl Parking {
 
     /// Number of parked rows that are dropped but cannot be forgotten yet.
     pub(super) fn dropped(&self) -> usize {
-        self.dropped.len()
+        self.drops.parked()
     }
 
     /// Parks a row from a frame, or reschedules a row that was parked before.
@@ -67,11 +67,21 @@ impl Parking {
     /// Deletes a parked row that was dropped, perhaps by an operator, once every frame that may hold
     /// the row is finished: read again after a crash, such a frame would bring the row back as it
     /// was. `last` is the last frame that is open.
-    pub(super) fn forget_dropped(&mut self, position: Position, last: Option<FrameId>) {
+    pub(super) fn drop_parked(&mut self, dropped: Dropped, last: Option<FrameId>) {
         match last {
-            Some(frame) => self.dropped.push_back((frame, position)),
-            None => self.forget(position),
+            Some(frame) => self.drops.add_parked(frame, dropped),
+            None => self.writes.drop_parked(dropped),
         }
+    }
+
+    /// Records that a row of a frame was dropped, once the watermark has passed the row.
+    pub(super) fn drop_row(&mut self, frame: FrameId, dropped: Dropped) {
+        self.drops.add_row((frame, dropped.position), dropped);
+    }
+
+    /// Number of dropped rows of frames whose record the watermark allows, or does not allow yet.
+    pub(super) fn dropped_rows(&self) -> usize {
+        self.drops.rows()
     }
 
     /// Records that a write concerns a row of this key.
@@ -80,21 +90,17 @@ impl Parking {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.dropped.is_empty()
+        self.writes.is_empty() && self.drops.is_empty()
     }
 
-    /// Returns `true` if there is something to write, once frames up to `finished` are.
-    pub(super) fn has_writes(&self, finished: Option<FrameId>) -> bool {
-        let first = self.dropped.front();
-        !self.writes.is_empty() || first.is_some_and(|(frame, _)| Some(*frame) <= finished)
+    /// Returns `true` if there is something to write with a checkpoint that passes rows up to `passed`.
+    pub(super) fn has_writes(&self, passed: Option<RowOrder>) -> bool {
+        !self.writes.is_empty() || self.drops.may_record(passed)
     }
 
-    /// Takes all pending writes, once frames up to `finished` are.
-    pub(super) fn take_writes(&mut self, finished: Option<FrameId>) -> PendingWrites {
-        let may_forget = |(frame, _): &mut (FrameId, Position)| Some(*frame) <= finished;
-        while let Some((_, position)) = self.dropped.pop_front_if(may_forget) {
-            self.forget(position);
-        }
+    /// Takes all pending writes for a checkpoint that passes rows up to `passed`.
+    pub(super) fn take_writes(&mut self, passed: Option<RowOrder>) -> PendingWrites {
+        self.drops.record(passed, &mut self.writes);
         std::mem::take(&mut self.writes)
     }
 

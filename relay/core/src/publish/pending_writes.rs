@@ -97,6 +97,35 @@ impl Park {
 /// A parked row whose attempt failed again.
 pub type Reschedule = Park;
 
+/// Reason for which a row is dropped. The statement that records the drop of a parked row finds out itself if an operator
+/// has discarded the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// It expired before it was published.
+    Expired,
+    /// No queue is bound to its topic, and a policy drops such messages.
+    Unroutable,
+}
+
+impl DropReason {
+    /// Name in `outbox.dropped`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unroutable => "unroutable",
+        }
+    }
+}
+
+/// A row that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Dropped {
+    /// Position of the row.
+    pub position: Position,
+    /// Reason for dropping it.
+    pub reason: DropReason,
+}
+
 /// Everything that one statement on the lease's connection records.
 #[derive(Debug, Clone, Default)]
 pub struct PendingWrites {
@@ -106,6 +135,10 @@ pub struct PendingWrites {
     pub forgets: Vec<Position>,
     /// Parked rows to try again later.
     pub reschedules: Vec<Reschedule>,
+    /// Rows of frames that are dropped, all passed by the checkpoint of the same statement.
+    pub drops: Vec<Dropped>,
+    /// Parked rows that are dropped; all are among `forgets`.
+    pub parked_drops: Vec<Dropped>,
     /// Keys with records in this write, each with the position of the recorded row.
     keys: Vec<(Position, Arc<str>)>,
 }
@@ -113,7 +146,21 @@ pub struct PendingWrites {
 impl PendingWrites {
     /// Returns `true` if there is nothing to record.
     pub fn is_empty(&self) -> bool {
-        self.parks.is_empty() && self.forgets.is_empty() && self.reschedules.is_empty()
+        self.parks.is_empty()
+            && self.forgets.is_empty()
+            && self.reschedules.is_empty()
+            && !self.has_drops()
+    }
+
+    /// Returns `true` if a drop is to be recorded.
+    pub fn has_drops(&self) -> bool {
+        !(self.drops.is_empty() && self.parked_drops.is_empty())
+    }
+
+    /// Deletes a parked row that is dropped, and records the drop.
+    pub(super) fn drop_parked(&mut self, dropped: Dropped) {
+        self.forgets.push(dropped.position);
+        self.parked_drops.push(dropped);
     }
 
     pub(super) fn add_key(&mut self, position: Position, key: Arc<str>) {
@@ -130,6 +177,9 @@ impl PendingWrites {
         let forgets = write.forgets.iter();
         self.forgets
             .extend(forgets.filter(|position| locked.contains(position)));
+        let drops = write.parked_drops.iter();
+        self.parked_drops
+            .extend(drops.filter(|row| locked.contains(&row.position)));
         let reschedules = write.reschedules.iter();
         let reschedules = reschedules.filter(|row| locked.contains(&row.position));
         self.reschedules.extend(reschedules.cloned());

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::{
     FrameId, Progress, Settings,
-    entry::{Entry, Origin},
+    entry::{Entry, Origin, RowOrder},
     frame_window::FrameWindow,
 };
 use crate::capture::Position;
@@ -115,9 +115,12 @@ impl Window {
         self.frames.back().map(FrameWindow::id)
     }
 
-    /// Returns the last frame known to be finished.
-    pub(super) const fn finished(&self) -> Option<FrameId> {
-        self.finished
+    /// Returns the last row up to which a checkpoint of the present progress passes all rows.
+    pub(super) fn passed(&self) -> Option<RowOrder> {
+        let current = self.frames.front();
+        let current = current.and_then(|frame| Some((frame.id(), frame.watermark()?)));
+        let finished = self.finished.map(|frame| (frame, Position::MAX));
+        current.or(finished)
     }
 
     /// Returns how far the frames are settled.

@@ -1,6 +1,6 @@
-//! Statements on `outbox.checkpoint`, and on the parked rows that are recorded together with a checkpoint.
+//! Statements on `outbox.checkpoint`, and on the parked and dropped rows that are recorded together with a checkpoint.
 
-use super::server;
+use super::{dropped, server};
 use relay_core::{
     capture::{Floors, Pair, Position},
     checkpoint::{Checkpoint, Unfinished},
@@ -32,10 +32,10 @@ RETURNING id, pg_current_xact_id()::text"
 /// Records a checkpoint alone, the usual case: planning the other statement takes longer than running it.
 pub(crate) const RECORD: &str = insert_checkpoint!("NULL::bigint[]");
 
-// One statement, so that a row is parked if and only if the watermark beyond it is recorded. Parked rows that another
-// transaction has locked are skipped and returned: waiting for them could cost the relay its lease.
-pub(crate) const RECORD_AND_PARK: &str = concat!(
-    "
+/// Parked rows to insert, delete and change, in one statement with the checkpoint.
+macro_rules! write_parked {
+    () => {
+        "
 WITH parked AS (
     INSERT INTO outbox.parked (position, lane, reason, holds, attempts, due_at, detail, message_id,
                                topic, key, type, content_type, headers, occurred_at, deliver_after,
@@ -67,12 +67,45 @@ WITH parked AS (
     FROM unnest($20::bigint[], $21::text[], $22::text[], $23::integer[], $24::bigint[],
                 $25::text[]) AS r (position, reason, holds, attempts, wait_ms, detail)
     WHERE p.position = r.position AND p.position IN (SELECT f.position FROM free AS f)
-)",
-    insert_checkpoint!(
-        "ARRAY (SELECT l.position FROM outbox.parked AS l
+)"
+    };
+}
+
+/// Parked rows that another transaction had locked.
+macro_rules! insert_checkpoint_and_return_locked {
+    () => {
+        insert_checkpoint!(
+            "ARRAY (SELECT l.position FROM outbox.parked AS l
        WHERE l.position = ANY ($19::bigint[] || $20::bigint[])
          AND l.position NOT IN (SELECT f.position FROM free AS f))"
-    )
+        )
+    };
+}
+
+// One statement, so that a row is parked if and only if the watermark beyond it is recorded. Parked rows that another
+// transaction has locked are skipped and returned: waiting for them could cost the relay its lease.
+pub(crate) const RECORD_AND_PARK: &str =
+    concat!(write_parked!(), insert_checkpoint_and_return_locked!());
+
+/// Records dropped rows too: those of frames from `outbox.message`, parked ones from their copies, since their leaf may
+/// have been emptied. A statement of its own, because planning the longer text takes longer.
+pub(crate) const RECORD_AND_DROP: &str = concat!(
+    write_parked!(),
+    ", dropped AS (
+    INSERT INTO outbox.dropped (position, lane, message_id, topic, key, reason, slot)
+    SELECT m.position, m.lane, m.message_id, m.topic, m.key, d.reason, (m.position >> 40) & 15
+    FROM unnest($26::bigint[], $27::text[]) AS d (position, reason)
+    JOIN outbox.message AS m ON m.position = d.position
+                            AND ((m.position >> 40) & 15) = ((d.position >> 40) & 15)
+    UNION ALL
+    SELECT p.position, p.lane, p.message_id, p.topic, p.key,
+           CASE WHEN p.detail = 'discarded' THEN p.detail ELSE d.reason END, (p.position >> 40) & 15
+    FROM unnest($28::bigint[], $29::text[]) AS d (position, reason)
+    JOIN outbox.parked AS p ON p.position = d.position
+    WHERE p.position IN (SELECT f.position FROM free AS f)
+    ON CONFLICT (lane, position, slot) DO NOTHING
+)",
+    insert_checkpoint_and_return_locked!()
 );
 
 pub(crate) const TRIM: &str =
@@ -138,7 +171,12 @@ pub(crate) async fn record(
     let (anchor, walked) = checkpoint.walk.unzip();
     let pairs = checkpoint.floors.pairs();
     let alone = write.is_empty();
-    let query = sqlx::query_as(if alone { RECORD } else { RECORD_AND_PARK })
+    let statement = match () {
+        () if alone => RECORD,
+        () if write.has_drops() => RECORD_AND_DROP,
+        () => RECORD_AND_PARK,
+    };
+    let query = sqlx::query_as(statement)
         .bind(lane)
         .bind(checkpoint.identity.system_identifier)
         .bind(checkpoint.identity.database_oid)
@@ -151,6 +189,11 @@ pub(crate) async fn record(
         .bind(pairs.iter().map(|pair| pair.xid as i64).collect::<Vec<_>>())
         .bind(pairs.iter().map(|pair| pair.position).collect::<Vec<_>>());
     let query = if alone { query } else { bind(query, write) };
+    let query = if write.has_drops() {
+        bind_drops(query, write)
+    } else {
+        query
+    };
     let (id, xid, locked) = query.fetch_one(connection).await?;
     Ok(Recorded {
         id,
@@ -181,8 +224,17 @@ fn bind<'q>(query: Query<'q>, write: &'q PendingWrites) -> Query<'q> {
         .bind(column(again, |row| row.detail.as_deref()))
 }
 
+/// Binds the drops that are recorded together with a checkpoint.
+fn bind_drops<'q>(query: Query<'q>, write: &PendingWrites) -> Query<'q> {
+    let (positions, reasons) = dropped::columns(&write.drops);
+    let query = query.bind(positions).bind(reasons);
+    let (positions, reasons) = dropped::columns(&write.parked_drops);
+    query.bind(positions).bind(reasons)
+}
+
 /// Records a checkpoint as the only one of its lane. Earlier checkpoints are deleted: they may have been copied from
-/// another database, with ids above the table's identity column, and a later insert would collide with them.
+/// another database, with ids above the table's identity column, and a later insert would collide with them. So are the records of drops
+/// that the checkpoint has not passed.
 pub(crate) async fn record_alone(
     connection: &mut PgConnection,
     lane: i16,
@@ -190,6 +242,8 @@ pub(crate) async fn record_alone(
 ) -> sqlx::Result<()> {
     let mut tx = connection.begin().await?;
     sqlx::query(CLEAR).bind(lane).execute(&mut *tx).await?;
+    let above = checkpoint.walk.map_or(0, |(_, walked)| walked);
+    dropped::forget_above(&mut tx, lane, above).await?;
     record(&mut tx, lane, checkpoint, &PendingWrites::default()).await?;
     tx.commit().await
 }

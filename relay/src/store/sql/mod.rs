@@ -26,6 +26,7 @@ macro_rules! leaves {
 }
 
 pub(crate) mod checkpoint;
+pub(crate) mod dropped;
 pub(crate) mod holder;
 pub(crate) mod lock;
 pub(crate) mod message;

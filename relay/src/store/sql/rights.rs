@@ -20,13 +20,18 @@ SELECT p.what FROM (VALUES
      has_table_privilege('outbox.segment', 'SELECT') AND
      has_table_privilege('outbox.segment', 'INSERT') AND
      has_table_privilege('outbox.segment', 'DELETE')),
+    ('SELECT, INSERT, DELETE on outbox.dropped',
+     has_table_privilege('outbox.dropped', 'SELECT') AND
+     has_table_privilege('outbox.dropped', 'INSERT') AND
+     has_table_privilege('outbox.dropped', 'DELETE')),
     ('SELECT, UPDATE on sequence outbox.message_position',
      has_sequence_privilege('outbox.message_position', 'SELECT') AND
      has_sequence_privilege('outbox.message_position', 'UPDATE'))
 ) AS p (what, granted) WHERE NOT p.granted
 UNION ALL
 SELECT 'SELECT, TRUNCATE on ' || leaf.name
-FROM (SELECT 'outbox.message_' || lpad(slot::text, 2, '0') FROM generate_series(0, 15) AS slot)
+FROM (SELECT t.name || lpad(slot::text, 2, '0')
+      FROM generate_series(0, 15) AS slot, (VALUES ('outbox.message_'), ('outbox.dropped_')) AS t (name))
      AS leaf (name)
 WHERE NOT (has_table_privilege(leaf.name, 'SELECT') AND has_table_privilege(leaf.name, 'TRUNCATE'))";
 

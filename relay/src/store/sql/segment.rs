@@ -73,14 +73,24 @@ pub(crate) const LIMIT_LOCK_WAIT: &str = "SET LOCAL lock_timeout = '50ms'";
 
 macro_rules! truncate {
     ($leaf:literal) => {
-        concat!("TRUNCATE outbox.message_", $leaf)
+        concat!(
+            "TRUNCATE outbox.message_",
+            $leaf,
+            ", outbox.dropped_",
+            $leaf
+        )
     };
 }
 pub(crate) const TRUNCATE: [&str; RING as usize] = leaves!(truncate);
 
 macro_rules! lock {
     ($leaf:literal) => {
-        concat!("LOCK TABLE outbox.message_", $leaf)
+        concat!(
+            "LOCK TABLE outbox.message_",
+            $leaf,
+            ", outbox.dropped_",
+            $leaf
+        )
     };
 }
 pub(crate) const LOCK: [&str; RING as usize] = leaves!(lock);
@@ -197,7 +207,7 @@ pub(crate) async fn rotate(connection: &mut PgConnection, segment: i64) -> sqlx:
     Ok(done.rows_affected() == 1)
 }
 
-/// Empties the leaf of a segment and deletes the segment's row. Call it in a transaction with [`LIMIT_LOCK_WAIT`], so
+/// Empties the leaves of a segment and deletes the segment's row. Call it in a transaction with [`LIMIT_LOCK_WAIT`], so
 /// that it does not wait for sessions that use either table.
 ///
 /// The leaf may hold a later segment already, which took it without a rotation, if the tables were copied into those

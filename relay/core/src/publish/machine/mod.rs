@@ -37,6 +37,8 @@ pub struct Settings {
 pub struct Machine<M> {
     backoff: Backoff,
     drop_unroutable: TopicPatterns,
+    /// Dropped rows of frames that wait to be recorded, at most; up to one page more may be admitted.
+    max_drops: usize,
     window: Window,
     keys: Keys<M>,
     sending: Sending<M>,
@@ -57,13 +59,14 @@ impl<M> Machine<M> {
             unbound: Unbound::default(),
             parked_behind: 0,
             backoff: settings.backoff,
+            max_drops: settings.span,
             drop_unroutable: settings.drop_unroutable,
         }
     }
 
     /// Returns `true` if more rows of frames may be admitted.
     pub fn has_room(&self) -> bool {
-        self.window.has_room()
+        self.window.has_room() && self.parking.dropped_rows() < self.max_drops
     }
 
     /// Returns `true` if more parked rows may be taken. They have room beyond the window: as long
@@ -167,13 +170,13 @@ impl<M> Machine<M> {
 
     /// Returns `true` if there is something to record besides the progress.
     pub fn has_records(&self) -> bool {
-        self.parking.has_writes(self.window.finished())
+        self.parking.has_writes(self.window.passed())
     }
 
     /// Takes all pending writes. They must be recorded together with the [`Machine::progress`] of
     /// the same moment: the watermark passes parked rows because they are written with it.
     pub fn take_writes(&mut self) -> PendingWrites {
-        self.parking.take_writes(self.window.finished())
+        self.parking.take_writes(self.window.passed())
     }
 
     /// Records that a write is durable, except for its parked rows that another transaction had

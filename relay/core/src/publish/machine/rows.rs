@@ -6,7 +6,7 @@ use super::Machine;
 use crate::{
     capture::Position,
     publish::{
-        Disposition, FrameId, Hold, Park, ParkedRow, Reason, Row, Settled,
+        Disposition, DropReason, Dropped, FrameId, Hold, Park, ParkedRow, Reason, Row, Settled,
         entry::{Entry, Origin},
         keys::{Next, PendingPark},
     },
@@ -39,7 +39,7 @@ impl<M> Machine<M> {
         let entry = self.load(row, Origin::Frame(frame));
         match entry.disposition {
             Disposition::Expired => {
-                self.window.release(&entry);
+                self.drop(&entry, DropReason::Expired);
                 Some(Settled::Dropped)
             }
             Disposition::Scheduled => {
@@ -69,7 +69,7 @@ impl<M> Machine<M> {
         };
         let entry = self.load_parked(row, attempts)?;
         if entry.disposition == Disposition::Expired {
-            self.drop_parked(&entry);
+            self.drop(&entry, DropReason::Expired);
             return Some(Settled::Dropped);
         }
         self.sending.add(entry);
@@ -86,7 +86,7 @@ impl<M> Machine<M> {
                 continue;
             };
             if entry.disposition == Disposition::Expired {
-                self.drop_parked(&entry);
+                self.drop(&entry, DropReason::Expired);
                 self.keys.state(key).expired(&entry.topic);
                 expired += 1;
                 continue;
@@ -156,10 +156,14 @@ impl<M> Machine<M> {
         begins.then(|| self.load(row, Origin::Parked { attempts }))
     }
 
-    /// Drops a parked row that is expired.
-    fn drop_parked(&mut self, entry: &Entry<M>) {
+    /// Removes a row that is dropped from memory, and lets the drop be recorded.
+    pub(super) fn drop(&mut self, entry: &Entry<M>, reason: DropReason) {
+        let position = entry.position;
+        let dropped = Dropped { position, reason };
         self.window.release(entry);
-        self.parking
-            .forget_dropped(entry.position, self.window.last());
+        match entry.origin() {
+            Origin::Frame(frame) => self.parking.drop_row(frame, dropped),
+            Origin::Parked { .. } => self.parking.drop_parked(dropped, self.window.last()),
+        }
     }
 }

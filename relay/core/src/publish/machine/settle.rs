@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::{
     capture::Position,
-    publish::{Due, Hold, Outcome, Park, Reason, Settled, entry::Entry},
+    publish::{DropReason, Due, Hold, Outcome, Park, Reason, Settled, entry::Entry},
 };
 
 impl<M> Machine<M> {
@@ -15,11 +15,11 @@ impl<M> Machine<M> {
         Some(match outcome {
             Outcome::Confirmed => {
                 self.unbound.routed(&entry.topic);
-                self.finish(entry, Settled::Delivered)
+                self.finish(entry)
             }
-            Outcome::Expired => self.finish(entry, Settled::Dropped),
+            Outcome::Expired => self.give_up(entry, DropReason::Expired),
             Outcome::Unroutable if self.drop_unroutable.matches(&entry.topic) => {
-                self.finish(entry, Settled::Dropped)
+                self.give_up(entry, DropReason::Unroutable)
             }
             Outcome::Unroutable => {
                 self.unbound.returned(&entry.topic);
@@ -61,8 +61,8 @@ impl<M> Machine<M> {
         taken.len()
     }
 
-    /// Removes a row that is delivered or dropped.
-    fn finish(&mut self, entry: &Entry<M>, settled: Settled) -> Settled {
+    /// Removes a row that is delivered.
+    fn finish(&mut self, entry: &Entry<M>) -> Settled {
         self.window.release(entry);
         if entry.was_parked() {
             self.parking.forget(entry.position);
@@ -72,7 +72,14 @@ impl<M> Machine<M> {
             }
         }
         self.release_key(entry);
-        settled
+        Settled::Delivered
+    }
+
+    /// Removes a row that is dropped.
+    fn give_up(&mut self, entry: &Entry<M>, reason: DropReason) -> Settled {
+        self.drop(entry, reason);
+        self.release_key(entry);
+        Settled::Dropped
     }
 
     /// Parks a row that cannot be delivered now, until its next attempt or until an operator

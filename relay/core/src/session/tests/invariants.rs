@@ -69,6 +69,19 @@ impl World {
                 parked || self.is_settled(*position),
                 "{position} was passed over"
             );
+            let recorded = self.table.dropped.contains(position);
+            assert!(
+                parked || recorded || self.confirmed.contains(position),
+                "the drop of {position} is not recorded"
+            );
+        }
+    }
+
+    /// Checks that no row is published whose drop is recorded.
+    pub(super) fn check_not_dropped(&self, batch: &[Position]) {
+        for position in batch {
+            let dropped = self.table.dropped.contains(position);
+            assert!(!dropped, "{position} is recorded as dropped");
         }
     }
 

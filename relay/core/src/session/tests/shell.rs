@@ -59,6 +59,7 @@ impl World {
         assert!(is_free, "two batches on a channel");
         self.check_durable(&batch);
         self.check_not_recorded(&batch);
+        self.check_not_dropped(&batch);
         self.batches.push((channel, batch));
         self.check_one_in_flight_per_key();
     }

@@ -1,4 +1,4 @@
-//! Simulated `outbox.parked`, changed only by committed writes and by operators.
+//! Simulated `outbox.parked` and `outbox.dropped`, changed only by committed writes and by operators.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +36,8 @@ pub(super) struct Held {
 pub(super) struct Table {
     pub(super) rows: BTreeMap<Position, Parked>,
     ever: BTreeSet<Position>,
+    /// Rows of `outbox.dropped`.
+    pub(super) dropped: BTreeSet<Position>,
 }
 
 impl Table {
@@ -52,6 +54,15 @@ impl Table {
             .iter()
             .filter(|park| !self.rows.contains_key(&park.position))
             .collect();
+        let drops = write.drops.iter().map(|row| row.position);
+        self.dropped.extend(drops);
+        for drop in &write.parked_drops {
+            let position = drop.position;
+            assert!(write.forgets.contains(&position), "{position} stays parked");
+            if !locked.contains(&position) && self.rows.contains_key(&position) {
+                self.dropped.insert(position);
+            }
+        }
         for position in &write.forgets {
             assert!(self.ever.contains(position), "{position} was never parked");
             if !locked.contains(position) {
@@ -149,16 +160,10 @@ impl Table {
         }
     }
 
-    /// Discards a row, as an operator does. A row that holds nothing is deleted. Other rows expire
-    /// at once instead: the machine remembers their holds, and must read them to learn that they
-    /// are gone.
+    /// Discards a row, as an operator does: it expires at once. The machine remembers the row's hold, and must read the
+    /// row to learn that it is gone.
     pub(super) fn discard(&mut self, position: Position, now: u64) {
-        let Some(row) = self.rows.get_mut(&position) else {
-            return;
-        };
-        if row.hold == Hold::Nothing {
-            self.rows.remove(&position);
-        } else {
+        if let Some(row) = self.rows.get_mut(&position) {
             (row.discarded, row.due) = (true, Some(now));
         }
     }
