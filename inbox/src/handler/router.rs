@@ -7,7 +7,10 @@ use outbox::{Event, MessageContext};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received};
+use super::{
+    BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _, Received,
+    extract::{FromDelivery, FromState},
+};
 use crate::{Context, Delivery};
 
 type HandlerFuture = BoxFuture<'static, Result<(), HandlerError>>;
@@ -34,18 +37,21 @@ impl Router {
     }
 
     /// Adds the handler of an event; returns `false` if it replaced another handler of the type.
-    pub(crate) fn insert<E, H, Error>(&mut self, handler: H) -> bool
+    pub(crate) fn insert<E, H, M, S>(&mut self, handler: H, state: S) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
-        H: Handler<E, Error>,
-        Error: 'static,
+        H: Handler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
+        M: FromDelivery<S> + 'static,
+        S: Send + Sync + 'static,
     {
-        let handler = Arc::new(handler);
+        let shared = Arc::new((handler, state));
         let erased = move |context: Context| -> HandlerFuture {
-            let handler = Arc::clone(&handler);
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
+                let (handler, state) = &*shared;
                 let event = context.delivery().decode()?;
-                handler.handle(context, event).await
+                let extracted = M::from_delivery(context.delivery(), state).map_err(Into::into)?;
+                handler.handle(context, extracted, event).finish().await
             })
         };
         let erased = Erased::One(Arc::new(erased));
@@ -53,19 +59,22 @@ impl Router {
     }
 
     /// Adds a batch handler; returns `false` if it replaced another handler of the type.
-    pub(crate) fn insert_many<E, H, Error>(&mut self, handler: H) -> bool
+    pub(crate) fn insert_many<E, H, M, S>(&mut self, handler: H, state: S) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
-        H: BatchHandler<E, Error>,
-        Error: 'static,
+        H: BatchHandler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
+        M: FromState<S> + 'static,
+        S: Send + Sync + 'static,
     {
-        let handler = Arc::new(handler);
+        let shared = Arc::new((handler, state));
         let erased = move |context: BatchContext, deliveries: Vec<Delivery>| -> HandlerFuture {
-            let handler = Arc::clone(&handler);
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
+                let (handler, state) = &*shared;
                 let events = deliveries.into_iter().map(Received::read);
                 let events = events.collect::<Result<Vec<_>, _>>()?;
-                handler.handle(context, events).await
+                let extracted = M::from_state(state);
+                handler.handle(context, extracted, events).finish().await
             })
         };
         let erased = Erased::Many(Arc::new(erased));
