@@ -120,6 +120,8 @@ impl Error for HandlerFailure {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use postroom_message::errors::sources;
 
     use super::{BoxError, HandlerFailure};
@@ -160,7 +162,7 @@ mod tests {
             texts,
             ["the handler failed", "in the layer", "disk on fire"]
         );
-        assert!(sources(&failure).any(|source| source.is::<Wrapped>()));
+        assert!(sources(&failure).any(<dyn Error>::is::<Wrapped>));
     }
 
     #[test]

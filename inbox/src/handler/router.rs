@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{
     BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _, Received,
-    extract::{FromDelivery, FromState},
+    extract::{BatchExtractors, Extractors},
 };
 use crate::{Context, Delivery};
 
@@ -41,7 +41,7 @@ impl Router {
     where
         E: Event + DeserializeOwned + Send + 'static,
         H: Handler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
-        M: FromDelivery<S> + 'static,
+        M: Extractors<S> + 'static,
         S: Send + Sync + 'static,
     {
         let shared = Arc::new((handler, state));
@@ -50,7 +50,7 @@ impl Router {
             Box::pin(async move {
                 let (handler, state) = &*shared;
                 let event = context.delivery().decode()?;
-                let extracted = M::from_delivery(context.delivery(), state).map_err(Into::into)?;
+                let extracted = M::extract(context.delivery(), state)?;
                 handler.handle(context, extracted, event).finish().await
             })
         };
@@ -63,7 +63,7 @@ impl Router {
     where
         E: Event + DeserializeOwned + Send + 'static,
         H: BatchHandler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
-        M: FromState<S> + 'static,
+        M: BatchExtractors<S> + 'static,
         S: Send + Sync + 'static,
     {
         let shared = Arc::new((handler, state));
@@ -73,7 +73,7 @@ impl Router {
                 let (handler, state) = &*shared;
                 let events = deliveries.into_iter().map(Received::read);
                 let events = events.collect::<Result<Vec<_>, _>>()?;
-                let extracted = M::from_state(state);
+                let extracted = M::extract(state);
                 handler.handle(context, extracted, events).finish().await
             })
         };

@@ -41,8 +41,8 @@ where
     let shared = Arc::new(Mutex::new(tx));
     let guard = Arc::clone(&shared).lock_owned().await;
     let work = async move {
-        let handled = handler(guard).await;
-        handled.map_err(|error| HandlerFailure::new(error, &settings.fates))
+        let result = handler(guard).await;
+        result.map_err(|error| HandlerFailure::new(error, &settings.fates))
     };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let returned = match timeout(settings.handler_timeout, work).await {

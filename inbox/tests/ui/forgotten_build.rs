@@ -1,4 +1,4 @@
-//! The builder is never built.
+//! The consumer is run before it is built.
 
 use inbox::{Consumer, Context, HandlerError};
 use serde::{Deserialize, Serialize};
@@ -19,15 +19,8 @@ async fn invoice(_: Context, _: OrderPlaced) -> Result<(), HandlerError> {
     Ok(())
 }
 
-async fn run() {
-    Consumer::builder("billing")
-        .on(invoice)
-        .run(std::future::pending())
-        .await;
-}
-
 fn main() {
-    #![deny(unused_must_use)]
-    Consumer::builder("billing").on(invoice);
-    let _ = run();
+    let _ = Consumer::builder("billing")
+        .on(invoice)
+        .run(std::future::pending());
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use outbox::{Event, Outbox};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -11,7 +11,7 @@ use tower_service::Service;
 use crate::{
     Attempted, BatchHandler, ConsumerBuilder, Context, Delivery, DeliveryService, Fate, Handler,
     HandlerFuture, HandlerService, HasFate,
-    extract::{FromDelivery, FromState},
+    extract::{BatchExtractors, Extractors},
     handler::BoxError,
 };
 
@@ -26,9 +26,9 @@ impl<S> ConsumerBuilder<S> {
     /// the same type, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler was added.
     pub fn on<E, H, M>(mut self, handler: H) -> Self
     where
-        E: Event + DeserializeOwned + Send + 'static,
+        E: Event + for<'de> Deserialize<'de> + Send + 'static,
         H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
-        M: FromDelivery<S> + 'static,
+        M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
         if !self.router.insert(handler, self.state.clone()) {
@@ -50,9 +50,9 @@ impl<S> ConsumerBuilder<S> {
     /// As [`on`](Self::on).
     pub fn on_many<E, H, M>(mut self, handler: H) -> Self
     where
-        E: Event + DeserializeOwned + Send + 'static,
+        E: Event + for<'de> Deserialize<'de> + Send + 'static,
         H: BatchHandler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
-        M: FromState<S> + 'static,
+        M: BatchExtractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
         if !self.router.insert_many(handler, self.state.clone()) {

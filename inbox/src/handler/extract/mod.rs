@@ -53,6 +53,7 @@ pub use property::{
     Attempt, Body, CausationId, CorrelationId, Id, MissingProperty, OccurredAt, OrderingKey,
 };
 pub use state::{FromRef, FromState, State};
+pub use tuple::{BatchExtractors, Extractors};
 
 pub use crate::Delivery;
 use crate::HandlerError;

@@ -7,12 +7,12 @@ use super::{
 };
 use crate::{
     Delivery, HandlerError,
-    extract::{FromDelivery, FromRef, Headers, Incoming, State},
+    extract::{Extractors, FromRef, Headers, Incoming, State},
     handler::HandlerFailure,
 };
 
-fn extract<T: FromDelivery<()>>(delivery: &Delivery) -> Result<T, HandlerError> {
-    T::from_delivery(delivery, &()).map_err(Into::into)
+fn extract<T: Extractors<()>>(delivery: &Delivery) -> Result<T, HandlerError> {
+    T::extract(delivery, &())
 }
 
 fn full() -> Delivery {
@@ -37,11 +37,9 @@ fn each_property_is_extracted() {
     );
     let (OccurredAt(time), Attempt(attempt), Body(body)) = extract(&delivery).unwrap();
     assert_eq!((time.timestamp(), attempt, &*body), (1, 2, &b"{}"[..]));
-    let headers: Headers = extract(&delivery).unwrap();
+    let (headers, message, same): (Headers, Incoming, Delivery) = extract(&delivery).unwrap();
     assert_eq!(headers.text("tenant"), Some("north"));
-    let message: Incoming = extract(&delivery).unwrap();
     assert_eq!(&message, delivery.message());
-    let same: Delivery = extract(&delivery).unwrap();
     assert_eq!(same.attempt(), 2);
 }
 
@@ -50,11 +48,11 @@ fn an_optional_property_may_be_missing() {
     let empty = Delivery::new(Incoming::default(), []);
     let (key, time): (Option<OrderingKey>, Option<OccurredAt>) = extract(&empty).unwrap();
     assert_eq!((key, time), (None, None));
-    let key: Option<OrderingKey> = extract(&full()).unwrap();
+    let (key,): (Option<OrderingKey>,) = extract(&full()).unwrap();
     assert_eq!(key, Some(OrderingKey("ann".into())));
 }
 
-fn rejects<T: FromDelivery<()>>(property: &str) {
+fn rejects<T: Extractors<()>>(property: &str) {
     let empty = Delivery::new(Incoming::default(), []);
     let failure = HandlerFailure::from(extract::<T>(&empty).err().unwrap());
     assert!(failure.is_rejection(), "{property}");
@@ -65,20 +63,21 @@ fn rejects<T: FromDelivery<()>>(property: &str) {
 
 #[test]
 fn a_missing_property_rejects_the_message_and_is_named() {
-    rejects::<Id>("message_id");
-    rejects::<CorrelationId>("correlation_id");
-    rejects::<CausationId>("cloudEvents_causationid");
-    rejects::<OrderingKey>("cloudEvents_partitionkey");
-    rejects::<OccurredAt>("cloudEvents_time");
+    rejects::<(Id,)>("message_id");
+    rejects::<(CorrelationId,)>("correlation_id");
+    rejects::<(CausationId,)>("cloudEvents_causationid");
+    rejects::<(OrderingKey,)>("cloudEvents_partitionkey");
+    rejects::<(OccurredAt,)>("cloudEvents_time");
     rejects::<(Attempt, OrderingKey)>("cloudEvents_partitionkey");
 }
 
 #[test]
 fn a_part_of_the_state_is_extracted() {
-    #[derive(Clone)]
+    #[derive(Debug, Clone)]
     struct App {
         name: &'static str,
     }
+    #[derive(Debug)]
     struct Name(&'static str);
     impl FromRef<App> for Name {
         fn from_ref(app: &App) -> Self {
@@ -86,7 +85,6 @@ fn a_part_of_the_state_is_extracted() {
         }
     }
     let app = App { name: "billing" };
-    let (State(name), State(all)) =
-        <(State<Name>, State<App>)>::from_delivery(&full(), &app).unwrap_or_else(|_| panic!());
+    let (State(name), State(all)) = <(State<Name>, State<App>)>::extract(&full(), &app).unwrap();
     assert_eq!((name.0, all.name), ("billing", "billing"));
 }
