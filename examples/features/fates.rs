@@ -56,7 +56,6 @@ async fn main() -> anyhow::Result<()> {
     let consumer = Consumer::builder("billing")
         .database(pool)
         .amqp_url(example::amqp_url()?)
-        .workers(1)
         .classify_as::<BillingError>()
         .with_state(countdown.clone())
         .on(handle)

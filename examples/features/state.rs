@@ -54,7 +54,7 @@ async fn price(
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let pool = example::database().await?;
-    let orders = vec![OrderPlaced::new(1, "ann"), OrderPlaced::new(2, "bob")];
+    let orders = vec![OrderPlaced::new(1, "ann"), OrderPlaced::new(2, "ann")];
     example::place(&pool, orders).await?;
 
     let app = App {
@@ -65,8 +65,6 @@ async fn main() -> anyhow::Result<()> {
     let consumer = Consumer::builder("billing")
         .database(pool)
         .amqp_url(example::amqp_url()?)
-        // One after another, so that the lines have an order.
-        .workers(1)
         .with_state(app)
         .on(price)
         .build()?;
