@@ -1,9 +1,13 @@
 //! Handles each message once: the handler's writes and the record of the message commit together.
 
 use example::{Countdown, OrderPlaced};
-use inbox::{Consumer, Context, HandlerError};
+use inbox::{Consumer, Context, HandlerError, extract::State};
 
-async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerError> {
+async fn invoice(
+    mut ctx: Context,
+    State(countdown): State<Countdown>,
+    order: OrderPlaced,
+) -> Result<(), HandlerError> {
     sqlx::query("INSERT INTO orders (id, customer, cents) VALUES ($1, $2, $3)")
         .bind(order.id)
         .bind(&order.customer)
@@ -11,6 +15,7 @@ async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerErro
         .execute(ctx.connection())
         .await?;
     println!("handled order {}", order.id);
+    countdown.count(1);
     Ok(())
 }
 
@@ -24,19 +29,11 @@ async fn main() -> anyhow::Result<()> {
     .await?;
 
     let countdown = Countdown::new(3);
-    let counts = countdown.clone();
-    let handler = move |ctx: Context, order: OrderPlaced| {
-        let counts = counts.clone();
-        async move {
-            invoice(ctx, order).await?;
-            counts.count(1);
-            Ok::<_, HandlerError>(())
-        }
-    };
     let consumer = Consumer::builder("billing")
         .database(pool)
         .amqp_url(example::amqp_url()?)
-        .on::<OrderPlaced, _, _>(handler)
+        .with_state(countdown.clone())
+        .on(invoice)
         .build()?;
     consumer.run(countdown.over()).await?;
     Ok(())

@@ -1,9 +1,13 @@
 //! A handler takes many messages at once: one statement for all of them, and one transaction.
 
 use example::{Countdown, OrderPlaced};
-use inbox::{BatchContext, Consumer, HandlerError, Received};
+use inbox::{BatchContext, Consumer, HandlerError, Received, extract::State};
 
-async fn insert(ctx: &mut BatchContext, orders: &[Received<OrderPlaced>]) -> sqlx::Result<()> {
+async fn insert(
+    mut ctx: BatchContext,
+    State(countdown): State<Countdown>,
+    orders: Vec<Received<OrderPlaced>>,
+) -> Result<(), HandlerError> {
     let ids: Vec<i64> = orders.iter().map(|order| order.event.id).collect();
     let cents: Vec<i64> = orders.iter().map(|order| order.event.cents).collect();
     sqlx::query("INSERT INTO orders (id, cents) SELECT * FROM unnest($1::bigint[], $2::bigint[])")
@@ -11,6 +15,8 @@ async fn insert(ctx: &mut BatchContext, orders: &[Received<OrderPlaced>]) -> sql
         .bind(cents)
         .execute(ctx.connection())
         .await?;
+    println!("handled {} orders", orders.len());
+    countdown.count(orders.len());
     Ok(())
 }
 
@@ -22,22 +28,13 @@ async fn main() -> anyhow::Result<()> {
     example::place(&pool, orders.collect()).await?;
 
     let countdown = Countdown::new(500);
-    let counts = countdown.clone();
-    let handler = move |mut ctx: BatchContext, orders: Vec<Received<OrderPlaced>>| {
-        let counts = counts.clone();
-        async move {
-            insert(&mut ctx, &orders).await?;
-            println!("handled {} orders", orders.len());
-            counts.count(orders.len());
-            Ok::<_, HandlerError>(())
-        }
-    };
     let consumer = Consumer::builder("statistics")
         .database(pool)
         .amqp_url(example::amqp_url()?)
         // With one worker, messages wait.
         .workers(1)
-        .on_many::<OrderPlaced, _, _>(handler)
+        .with_state(countdown.clone())
+        .on_many(insert)
         .build()?;
     consumer.run(countdown.over()).await?;
     Ok(())

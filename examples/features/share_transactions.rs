@@ -1,7 +1,21 @@
 //! Up to fifty waiting messages share a transaction, and the handler stays as it is.
 
 use example::{Countdown, OrderPlaced};
-use inbox::{Consumer, Context, HandlerError};
+use inbox::{Consumer, Context, HandlerError, extract::State};
+
+async fn archive(
+    mut ctx: Context,
+    State(countdown): State<Countdown>,
+    order: OrderPlaced,
+) -> Result<(), HandlerError> {
+    sqlx::query("INSERT INTO orders (id, customer) VALUES ($1, $2)")
+        .bind(order.id)
+        .bind(order.customer)
+        .execute(ctx.connection())
+        .await?;
+    countdown.count(1);
+    Ok(())
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -11,26 +25,14 @@ async fn main() -> anyhow::Result<()> {
     example::place(&pool, orders.collect()).await?;
 
     let countdown = Countdown::new(500);
-    let counts = countdown.clone();
-    let handler = move |mut ctx: Context, order: OrderPlaced| {
-        let counts = counts.clone();
-        async move {
-            sqlx::query("INSERT INTO orders (id, customer) VALUES ($1, $2)")
-                .bind(order.id)
-                .bind(order.customer)
-                .execute(ctx.connection())
-                .await?;
-            counts.count(1);
-            Ok::<_, HandlerError>(())
-        }
-    };
     let consumer = Consumer::builder("archive")
         .database(pool.clone())
         .amqp_url(example::amqp_url()?)
         // With one worker, messages wait.
         .workers(1)
         .messages_per_transaction(50)
-        .on::<OrderPlaced, _, _>(handler)
+        .with_state(countdown.clone())
+        .on(archive)
         .build()?;
     consumer.run(countdown.over()).await?;
 

@@ -151,6 +151,11 @@ impl Delivery {
         compression.or_else(|| other_type.map(|name| format!("content_type {name:?}")))
     }
 
+    /// Returns the body, shared.
+    pub(crate) fn shared_body(&self) -> Arc<[u8]> {
+        Arc::clone(&self.body)
+    }
+
     pub(crate) fn received_body(&self) -> &[u8] {
         &self.received
     }

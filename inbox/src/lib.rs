@@ -30,7 +30,8 @@ pub use delivery::Delivery;
 pub use engine::{Attempted, DeliveryService};
 pub use error::{BuildError, DatabaseError, RunError};
 pub use handler::{
-    BatchContext, BatchHandler, Handler, HandlerError, HandlerFailure, HandlerService, Received,
+    BatchContext, BatchHandler, Fate, Handler, HandlerError, HandlerFailure, HandlerFuture,
+    HandlerService, HasFate, Received, extract,
 };
 pub use intake::{BrokerError, QueueKind, source};
 pub use outcome::Outcome;

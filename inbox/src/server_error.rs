@@ -34,6 +34,11 @@ pub(crate) fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     matches!(error.code().as_deref(), Some("40001" | "40P01"))
 }
 
+/// Returns `true` if the transaction is to run again although the handler did nothing wrong.
+pub(crate) fn is_rerun(error: &(dyn Error + 'static)) -> bool {
+    refusals(error).any(|refusal| is_conflict(refusal) || is_outdated(refusal))
+}
+
 /// Returns `true` if a table was changed so that a prepared statement returns other columns. The statement fails
 /// until it is prepared again, which sqlx (0.9) never does.
 pub(crate) fn is_outdated(error: &(dyn DatabaseError + 'static)) -> bool {

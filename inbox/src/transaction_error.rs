@@ -43,9 +43,9 @@ pub enum TransactionError {
     #[error("{0}")]
     Unhandled(String),
 
-    /// The handler failed.
-    #[error("the handler failed")]
-    Handler(#[source] HandlerFailure),
+    /// The handler failed, rejected the message or deferred it. The text and the source are those of the failure.
+    #[error(transparent)]
+    Handler(HandlerFailure),
 
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
@@ -106,10 +106,15 @@ impl fmt::Display for MessageTime {
 
 impl From<HandlerError> for TransactionError {
     fn from(error: HandlerError) -> Self {
-        let failure = HandlerFailure::from(error);
+        HandlerFailure::from(error).into()
+    }
+}
+
+impl From<HandlerFailure> for TransactionError {
+    fn from(failure: HandlerFailure) -> Self {
         match failure.disposition() {
             Disposition::Undecodable => Self::Undecodable(failure.into_error()),
-            Disposition::Unhandled => Self::Unhandled(failure.to_string()),
+            Disposition::Unhandled => Self::Unhandled(failure.error().to_string()),
             Disposition::Retry | Disposition::Reject | Disposition::Defer(_) => {
                 Self::Handler(failure)
             }

@@ -8,6 +8,7 @@ use serde::Serialize;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "implement `outbox::Event` for it: its topic, and the key that orders it",
+    note = "a handler takes its event as the last argument",
     note = "raw bytes are published as `outbox::Message::bytes(topic, content_type, payload)`"
 )]
 pub trait Event: Serialize {

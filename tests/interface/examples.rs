@@ -31,6 +31,11 @@ async fn publishing() {
 async fn handling() {
     let handled = ["handled order 1", "handled order 2", "handled order 3"];
     assert_eq!(lines("handle").await, handled);
+    let priced = [
+        "order 1 of ann, attempt 1: 119 cents with tax",
+        "order 2 of ann, attempt 1: 238 cents with tax",
+    ];
+    assert_eq!(lines("state").await, priced);
     assert!(lines("follow_up").await[0].starts_with("order 1 is invoiced, because of 0"));
     assert_eq!(lines("other_source").await, ["Handled", "Duplicate"]);
 }
@@ -78,6 +83,13 @@ async fn messages_that_are_not_handled() {
         parked.iter().any(|line| line.contains("Deferred")),
         "{parked:?}"
     );
+    let mut fates = lines("fates").await;
+    fates.sort();
+    let expected = [
+        "Deferred: the handler deferred the message: invoicing order 2: the customer bob has not arrived yet",
+        "Rejected: the handler rejected the message: invoicing order 1: the customer ann does not exist",
+    ];
+    assert_eq!(fates, expected);
     let dead = [
         "2 messages are dead",
         "one is tried again by the next process",

@@ -32,3 +32,13 @@ pub fn seed() -> u64 {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The examples of the guides, compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guides/state.md")]
+    mod state {}
+
+    #[doc = include_str!("../../docs/guides/errors.md")]
+    mod errors {}
+}

@@ -17,6 +17,7 @@ use tasks::Tasks;
 ///
 /// Created by [`Consumer::builder`].
 #[derive(Debug)]
+#[must_use = "a consumer handles no messages until `run` is awaited"]
 pub struct Consumer {
     tasks: Tasks,
     /// The queue that [`Consumer::run`] reads.

@@ -1,6 +1,6 @@
 //! Classification of the error of an attempt at a delivery.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use postroom_message::errors::{chain, sources};
 
@@ -31,7 +31,7 @@ impl ErrorClass {
     /// Classifies a transaction's error.
     pub(crate) fn of(error: &TransactionError) -> Self {
         match error {
-            TransactionError::Unavailable(_) if conflicts(error) => Self::Rerun,
+            TransactionError::Unavailable(_) if server_error::is_rerun(error) => Self::Rerun,
             TransactionError::Unavailable(_) => Self::Unavailable,
             TransactionError::NoId => Self::Permanent(Reason::NoId),
             TransactionError::Stale(_) => Self::Permanent(Reason::Stale),
@@ -40,7 +40,7 @@ impl ErrorClass {
             TransactionError::Undecodable(_) => Self::Permanent(Reason::Undecodable),
             TransactionError::Unhandled(_) => Self::Permanent(Reason::Unhandled),
             TransactionError::Handler(failure) => match failure.disposition() {
-                Disposition::Retry if conflicts(failure.error()) => Self::Rerun,
+                Disposition::Retry if server_error::is_rerun(failure.error()) => Self::Rerun,
                 Disposition::Retry => Self::Failed,
                 Disposition::Defer(wait) => Self::Deferred(wait),
                 Disposition::Reject => Self::Permanent(Reason::Rejected),
@@ -100,12 +100,6 @@ impl Fault {
             text: clip(text),
         }
     }
-}
-
-/// Returns `true` if the transaction is to run again although the handler did nothing wrong.
-fn conflicts(error: &(dyn Error + 'static)) -> bool {
-    server_error::refusals(error)
-        .any(|refusal| server_error::is_conflict(refusal) || server_error::is_outdated(refusal))
 }
 
 #[cfg(test)]

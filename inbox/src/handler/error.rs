@@ -1,6 +1,6 @@
 //! The error of a handler, and the text of an error with its sources.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{any::Any, error::Error, fmt, mem, time::Duration};
 
 use postroom_message::errors::chain;
 
@@ -9,11 +9,15 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// A handler's error, which also decides what happens to the message: another attempt, rejection or
 /// deferral.
 ///
-/// `?` converts any error, an `anyhow::Error` or a text into a request for another attempt. The type does
-/// not implement [`std::error::Error`], because the conversion from all error types would conflict.
+/// `?` converts any error, an `anyhow::Error` or a text. The consumer's classifiers
+/// ([`classify`](crate::ConsumerBuilder::classify)) then choose what happens; without an answer of theirs the message
+/// gets another attempt. The functions of this type choose themselves, and no classifier is asked.
+///
+/// The type does not implement [`std::error::Error`], because the conversion from all error types would conflict.
 #[derive(Debug)]
 pub struct HandlerError {
-    disposition: Disposition,
+    /// `None` if the handler left the choice to the classifiers.
+    choice: Option<Disposition>,
     source: BoxError,
 }
 
@@ -63,19 +67,35 @@ impl HandlerError {
 
     pub(crate) fn new(disposition: Disposition, error: impl Into<BoxError>) -> Self {
         Self {
-            disposition,
+            choice: Some(disposition),
             source: error.into(),
         }
     }
 
-    pub(crate) fn into_parts(self) -> (Disposition, BoxError) {
-        (self.disposition, self.source)
+    /// Returns the disposition that the handler chose, and the error.
+    pub(super) fn into_parts(self) -> (Option<Disposition>, BoxError) {
+        (self.choice, self.source)
     }
 }
 
-impl<E: Into<BoxError>> From<E> for HandlerError {
+impl<E: Into<BoxError> + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        Self::retry(error)
+        Self {
+            choice: None,
+            source: boxed(error),
+        }
+    }
+}
+
+/// Boxes an error so that its type can be found in the box.
+///
+/// The plain conversion of an `anyhow::Error` hides the type of the error inside.
+fn boxed<E: Into<BoxError> + 'static>(mut error: E) -> BoxError {
+    let any: &mut dyn Any = &mut error;
+    match any.downcast_mut::<anyhow::Error>() {
+        Some(error) => mem::replace(error, anyhow::Error::msg(""))
+            .reallocate_into_boxed_dyn_error_without_backtrace(),
+        None => error.into(),
     }
 }
 
@@ -99,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn any_error_asks_for_another_attempt_and_shows_its_sources() {
+    fn any_error_leaves_the_choice_open_and_shows_its_sources() {
         let error = fails().unwrap_err();
         assert_eq!(error.to_string(), "reading the price list: disk on fire");
-        assert_eq!(error.into_parts().0, Disposition::Retry);
+        assert_eq!(error.into_parts().0, None);
     }
 
     #[test]
@@ -116,9 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn the_error_in_an_anyhow_error_keeps_its_type() {
+        let plain = HandlerError::from(anyhow::Error::new(Outer(std::io::Error::other("x"))));
+        assert!(plain.into_parts().1.is::<Outer>());
+        let text = HandlerError::from(anyhow::anyhow!("no stock"));
+        assert_eq!(text.into_parts().1.to_string(), "no stock");
+    }
+
+    #[test]
     fn a_message_can_be_rejected_with_a_text() {
         let error = HandlerError::reject("no such customer");
         assert_eq!(error.to_string(), "no such customer");
-        assert_eq!(error.into_parts().0, Disposition::Reject);
+        assert_eq!(error.into_parts().0, Some(Disposition::Reject));
     }
 }

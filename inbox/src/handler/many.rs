@@ -1,7 +1,5 @@
 //! Batch handlers: one call takes many messages.
 
-use std::future::Future;
-
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
 use postroom_message::Incoming;
 use serde::de::DeserializeOwned;
@@ -86,7 +84,8 @@ impl<E: DeserializeOwned> Received<E> {
 
 /// Handles many events of one type at once.
 ///
-/// Implemented for async functions and closures of a [`BatchContext`] and the events:
+/// Implemented for async functions and closures of a [`BatchContext`], up to eight extractors
+/// [`State`](super::extract::State) and the events, in this order. `M` is the tuple of the extractors:
 ///
 /// ```
 /// # use inbox::{BatchContext, HandlerError, Received};
@@ -103,31 +102,16 @@ impl<E: DeserializeOwned> Received<E> {
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not handle batches of `{E}`",
-    label = "expected `async fn(inbox::BatchContext, Vec<inbox::Received<{E}>>) -> Result<(), inbox::HandlerError>`",
-    note = "the future must be `Send`: hold no `Rc`, `RefCell` guard or `std` mutex guard across an `.await`"
+    message = "`{Self}` is no handler of batches",
+    label = "expected `async fn(inbox::BatchContext, …State<T>, Vec<inbox::Received<Event>>) -> Result<(), E>`",
+    note = "a batch handler takes the context first and by value, as `mut ctx: inbox::BatchContext`",
+    note = "a batch handler takes up to eight `State<T>`, and its events last"
 )]
-pub trait BatchHandler<E, Error>: Send + Sync + 'static {
-    /// Handles at least one event, in the order of the queue.
-    fn handle(
-        &self,
-        context: BatchContext,
-        events: Vec<Received<E>>,
-    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
-}
+pub trait BatchHandler<E, M> {
+    /// The future that handles the events: a [`HandlerFuture`](super::HandlerFuture).
+    type Future;
 
-impl<F, E, Working, Error> BatchHandler<E, Error> for F
-where
-    F: Fn(BatchContext, Vec<Received<E>>) -> Working + Send + Sync + 'static,
-    Working: Future<Output = Result<(), Error>> + Send,
-    Error: Into<HandlerError>,
-{
-    fn handle(
-        &self,
-        context: BatchContext,
-        events: Vec<Received<E>>,
-    ) -> impl Future<Output = Result<(), HandlerError>> + Send {
-        let work = self(context, events);
-        async move { work.await.map_err(Into::into) }
-    }
+    /// Handles at least one event, in the order of the queue.
+    fn handle(&self, context: BatchContext, extracted: M, events: Vec<Received<E>>)
+    -> Self::Future;
 }

@@ -1,18 +1,24 @@
 //! Handlers: the functions of a service that handle messages.
 
+mod arity;
 mod error;
+pub mod extract;
 mod failure;
+mod fates;
+mod function;
+mod future;
 mod many;
 mod router;
 mod versions;
-
-use std::future::Future;
 
 use tower::util::BoxCloneSyncService;
 
 pub use error::HandlerError;
 pub(crate) use error::{BoxError, Disposition};
 pub use failure::HandlerFailure;
+pub(crate) use fates::Fates;
+pub use fates::{Fate, HasFate};
+pub use future::HandlerFuture;
 pub use many::{BatchContext, BatchHandler, Received};
 pub(crate) use router::{Knowledge, Router};
 pub(crate) use versions::{Step, VersionMistake};
@@ -26,74 +32,44 @@ pub type HandlerService = BoxCloneSyncService<Context, (), BoxError>;
 
 /// Handles the events of one type.
 ///
-/// Implemented for async functions and closures of a [`Context`] and an event:
+/// Implemented for async functions and closures of a [`Context`], up to eight [extractors](extract) and an event, in
+/// this order. `M` is the tuple of the extractors:
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Serialize, Deserialize)]
 /// # struct OrderPlaced { id: i64 }
-/// async fn invoice(mut ctx: inbox::Context, order: OrderPlaced) -> Result<(), inbox::HandlerError> {
+/// # #[derive(Clone)]
+/// # struct Prices;
+/// # impl Prices { fn of(&self, _: i64) -> anyhow::Result<i64> { Ok(1) } }
+/// use inbox::{Context, HandlerError, extract::State};
+///
+/// async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerError> {
 ///     sqlx::query("INSERT INTO invoices (order_id) VALUES ($1)")
 ///         .bind(order.id)
 ///         .execute(ctx.connection())
 ///         .await?;
 ///     Ok(())
 /// }
-/// ```
 ///
-/// A closure passes further values to a handler, cloned for each call. In a function that returns
-/// [`HandlerError`], convert an `anyhow::Error` with [`HandlerError::retry`]:
-///
-/// ```
-/// # use serde::{Deserialize, Serialize};
-/// # #[derive(Serialize, Deserialize)]
-/// # struct OrderPlaced { id: i64 }
-/// # impl outbox::Event for OrderPlaced {
-/// #     const TOPIC: &'static str = "orders.placed";
-/// #     fn key(&self) -> Option<String> { None }
-/// # }
-/// # #[derive(Clone)]
-/// # struct Prices;
-/// # impl Prices { fn of(&self, _: i64) -> anyhow::Result<i64> { Ok(1) } }
-/// use inbox::{ConsumerBuilder, Context, HandlerError};
-///
-/// async fn price(_: Context, order: OrderPlaced, prices: Prices) -> Result<(), HandlerError> {
-///     let _cents = prices.of(order.id).map_err(HandlerError::retry)?;
+/// async fn price(_: Context, State(prices): State<Prices>, order: OrderPlaced) -> anyhow::Result<()> {
+///     let _cents = prices.of(order.id)?;
 ///     Ok(())
 /// }
-///
-/// fn with_prices(builder: ConsumerBuilder, prices: Prices) -> ConsumerBuilder {
-///     builder.on::<OrderPlaced, _, _>(move |ctx, order| price(ctx, order, prices.clone()))
-/// }
 /// ```
+///
+/// The error is any type that converts into [`HandlerError`]: an error of the service, an `anyhow::Error`, or
+/// [`HandlerError`] itself.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not handle `{E}`",
-    label = "expected `async fn(inbox::Context, {E}) -> Result<(), inbox::HandlerError>`",
-    note = "the context is taken by value, as `mut ctx: inbox::Context`",
-    note = "the future must be `Send`: hold no `Rc`, `RefCell` guard or `std` mutex guard across an `.await`",
-    note = "the error is `inbox::HandlerError`, or a type that converts into it"
+    message = "`{Self}` is no handler",
+    label = "expected `async fn(inbox::Context, …extractors, Event) -> Result<(), E>`",
+    note = "a handler takes the context first and by value, as `mut ctx: inbox::Context`",
+    note = "a handler takes up to eight extractors (`inbox::extract`), and its event last"
 )]
-pub trait Handler<E, Error>: Send + Sync + 'static {
-    /// Handles an event.
-    fn handle(
-        &self,
-        context: Context,
-        event: E,
-    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
-}
+pub trait Handler<E, M> {
+    /// The future that handles the event: a [`HandlerFuture`].
+    type Future;
 
-impl<F, E, Working, Error> Handler<E, Error> for F
-where
-    F: Fn(Context, E) -> Working + Send + Sync + 'static,
-    Working: Future<Output = Result<(), Error>> + Send,
-    Error: Into<HandlerError>,
-{
-    fn handle(
-        &self,
-        context: Context,
-        event: E,
-    ) -> impl Future<Output = Result<(), HandlerError>> + Send {
-        let work = self(context, event);
-        async move { work.await.map_err(Into::into) }
-    }
+    /// Handles an event.
+    fn handle(&self, context: Context, extracted: M, event: E) -> Self::Future;
 }

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    BatchContext, BatchHandler, Disposition, Handler, HandlerError, Received,
+    BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _, Received,
+    extract::{BatchExtractors, Extractors},
     versions::{Route, Step, VersionMistake, Versions},
 };
 use crate::{Context, Delivery};
@@ -61,18 +62,21 @@ impl Router {
     }
 
     /// Adds the handler of an event in a version; returns `false` if it replaced another handler.
-    pub(crate) fn insert<E, H, Error>(&mut self, version: u32, handler: H) -> bool
+    pub(crate) fn insert<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
-        H: Handler<E, Error>,
-        Error: 'static,
+        H: Handler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Send + Sync + 'static,
     {
-        let handler = Arc::new(handler);
+        let shared = Arc::new((handler, state));
         let erased = move |context: Context, steps: Vec<Step>| -> HandlerFuture {
-            let handler = Arc::clone(&handler);
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
+                let (handler, state) = &*shared;
                 let event = context.delivery().decode_after(&steps)?;
-                handler.handle(context, event).await
+                let extracted = M::extract(context.delivery(), state)?;
+                handler.handle(context, extracted, event).finish().await
             })
         };
         let erased = Erased::One(Arc::new(erased));
@@ -80,20 +84,23 @@ impl Router {
     }
 
     /// Adds a batch handler of an event in a version; returns `false` if it replaced another handler.
-    pub(crate) fn insert_many<E, H, Error>(&mut self, version: u32, handler: H) -> bool
+    pub(crate) fn insert_many<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
     where
         E: Event + DeserializeOwned + Send + 'static,
-        H: BatchHandler<E, Error>,
-        Error: 'static,
+        H: BatchHandler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
+        M: BatchExtractors<S> + 'static,
+        S: Send + Sync + 'static,
     {
-        let handler = Arc::new(handler);
+        let shared = Arc::new((handler, state));
         let erased = move |context, deliveries: Vec<(Delivery, Vec<Step>)>| -> HandlerFuture {
-            let handler = Arc::clone(&handler);
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
+                let (handler, state) = &*shared;
                 let events = deliveries.into_iter();
                 let events = events.map(|(delivery, steps)| Received::read(delivery, &steps));
                 let events = events.collect::<Result<Vec<_>, _>>()?;
-                handler.handle(context, events).await
+                let extracted = M::extract(state);
+                handler.handle(context, extracted, events).finish().await
             })
         };
         let erased = Erased::Many(Arc::new(erased));

@@ -9,7 +9,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::Settings;
 use crate::{
-    HandlerError, TransactionError,
+    HandlerError, HandlerFailure, TransactionError,
     context::TransactionGuard,
     server_error,
     sql::{self, late_answer, session::TxIdentity},
@@ -40,7 +40,10 @@ where
 {
     let shared = Arc::new(Mutex::new(tx));
     let guard = Arc::clone(&shared).lock_owned().await;
-    let work = async move { handler(guard).await };
+    let work = async move {
+        let result = handler(guard).await;
+        result.map_err(|error| HandlerFailure::new(error, &settings.fates))
+    };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let returned = match timeout(settings.handler_timeout, work).await {
         Ok(Ok(returned)) => returned.map_err(TransactionError::from),
@@ -71,8 +74,8 @@ where
 /// Rolls back after a handler's error, and returns the failure to report.
 ///
 /// If the handler had already ended the transaction, the failure becomes [`TransactionError::Ended`]. If the
-/// connection was lost, a handler's error that asks for another attempt becomes [`TransactionError::Lost`],
-/// since the lost connection is its probable cause.
+/// connection was lost, the error becomes [`TransactionError::Lost`], since the lost connection is its probable
+/// cause, unless the handler itself rejected or deferred the message.
 async fn roll_back(
     settings: &Settings,
     identity: &TxIdentity,
@@ -100,7 +103,7 @@ async fn roll_back(
         (Err(error), TransactionError::Handler(failure))
             if server_error::is_lost(&error)
                 && !late_answer::is_late(&error)
-                && failure.is_retry() =>
+                && failure.may_be_lost_connection() =>
         {
             TransactionError::Lost(error)
         }

@@ -8,7 +8,7 @@ use statement::{Link, Statements};
 use tokio::time::timeout;
 
 use super::durability::Durability;
-use crate::{decision::LONGEST, dedup::Window, events, sql};
+use crate::{decision::LONGEST, dedup::Window, events, handler::Fates, sql};
 
 /// Longest wait for one answer of the database, apart from a handler's own statements.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) handler_timeout: Duration,
     pub(crate) outbox: Outbox,
     pub(crate) statements: Statements,
+    /// Classifiers of the handlers' errors.
+    pub(crate) fates: Fates,
     /// Shared by all clones of these settings.
     pub(crate) durability: Arc<Durability>,
 }
@@ -46,6 +48,7 @@ impl Settings {
             handler_timeout: Self::DEFAULT_TIMEOUT,
             outbox: Outbox::new(),
             statements: Statements::default(),
+            fates: Fates::default(),
             durability: Arc::default(),
         }
     }

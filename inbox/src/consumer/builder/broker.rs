@@ -5,7 +5,7 @@ use outbox::HeaderValue;
 
 use crate::{BuildError, ConsumerBuilder, QueueKind};
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     /// Sets the broker's URL, `amqp://user:password@host:5672/vhost` or `amqps://…`. Required.
     ///
     /// `?heartbeat=10` sets the seconds between heartbeats. Without it the server's interval is used.
@@ -15,7 +15,6 @@ impl ConsumerBuilder {
     /// `build` returns [`BuildError::Missing`](crate::BuildError::Missing) without a URL,
     /// [`BuildError::Url`](crate::BuildError::Url) if the URL cannot be read, and
     /// [`BuildError::Plaintext`](crate::BuildError::Plaintext) if it begins with `amqp://` and leads to another machine.
-    #[must_use]
     pub fn amqp_url(mut self, url: impl Into<String>) -> Self {
         self.amqp_url = Some(url.into());
         self
@@ -27,7 +26,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::Tls`](crate::BuildError::Tls) if a file cannot be read, has expired or does not match
     /// another, and if the URL begins with `amqp://`.
-    #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
@@ -36,7 +34,6 @@ impl ConsumerBuilder {
     /// Sets whether a URL that begins with `amqp://` may lead to another machine. Defaults to `false`.
     ///
     /// Such a connection sends the password and all messages in clear, to anybody who answers for the broker.
-    #[must_use]
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
         self
@@ -46,7 +43,6 @@ impl ConsumerBuilder {
     ///
     /// A relay or an administrator declares the exchange. Until it exists, the consumer waits for it and logs
     /// that, so services and relays may start in any order.
-    #[must_use]
     pub fn exchange(mut self, name: impl Into<String>) -> Self {
         self.topology.exchange = name.into();
         self
@@ -58,7 +54,6 @@ impl ConsumerBuilder {
     /// allows the user to delete the exchange, and every service's messages with it. Use it for brokers without
     /// a relay: in tests, or beside publishers that declare nothing. With `true` an exchange of another type or
     /// with other arguments ends the consumer with an error; with `false` the consumer cannot see either.
-    #[must_use]
     pub fn declare_exchange(mut self, declare: bool) -> Self {
         self.topology.declare_exchange = declare;
         self
@@ -67,14 +62,12 @@ impl ConsumerBuilder {
     /// Sets the queue. Defaults to the consumer's name.
     ///
     /// The consumer declares the queue as durable if it does not exist.
-    #[must_use]
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.topology.queue = name.into();
         self
     }
 
     /// Sets the kind with which the queue is declared. Defaults to [`QueueKind::Quorum`].
-    #[must_use]
     pub fn queue_kind(mut self, kind: QueueKind) -> Self {
         self.topology.kind = kind;
         self
@@ -87,7 +80,6 @@ impl ConsumerBuilder {
     /// but two processes may handle two messages of one key at the same time. For several active
     /// processes with order, partition the messages by key into several queues, with one consumer per
     /// queue.
-    #[must_use]
     pub fn single_active_consumer(mut self, single: bool) -> Self {
         self.topology.single_active_consumer = single;
         self
@@ -104,7 +96,6 @@ impl ConsumerBuilder {
     /// reject-publish` or a dead letter exchange, `x-message-ttl` and `x-delivery-limit` without a dead
     /// letter exchange, and `x-expires`. Policies of the broker can have the same effect; the consumer
     /// cannot see them.
-    #[must_use]
     pub fn queue_argument(
         mut self,
         name: impl Into<String>,
@@ -120,7 +111,6 @@ impl ConsumerBuilder {
     /// server this crate declares its queue with `x-delivery-limit: -1`. A queue that was created before
     /// the server was upgraded lacks the argument: give this queue a policy with `delivery-limit: -1`,
     /// and set `true` here.
-    #[must_use]
     pub fn delivery_limit_by_policy(mut self, by_policy: bool) -> Self {
         self.topology.limit_by_policy = by_policy;
         self
@@ -128,7 +118,6 @@ impl ConsumerBuilder {
 
     /// Binds the queue to a further topic pattern, such as `orders.*` or `#`. The topics of the handlers
     /// are bound anyway.
-    #[must_use]
     pub fn bind(mut self, pattern: impl Into<String>) -> Self {
         self.topology.bindings.insert(pattern.into());
         self
@@ -149,7 +138,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
-    #[must_use]
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.prefetch = Some(messages);
         self

@@ -15,7 +15,7 @@ const NAME_BYTES: usize = 255;
 /// Connections that a consumer needs beside one for each worker: one, for the janitor.
 const SPARE_CONNECTIONS: usize = 1;
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     pub(super) fn check_names(&self) -> Result<(), BuildError> {
         let topology = &self.topology;
         let names = [

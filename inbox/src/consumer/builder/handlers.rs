@@ -1,18 +1,24 @@
 //! Settings of the handlers and of the tower layers around them.
 
+use std::error::Error;
+
 use outbox::{Event, Outbox};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Attempted, BatchHandler, ConsumerBuilder, Context, Delivery, DeliveryService, Handler,
-    HandlerService, handler::BoxError,
+    Attempted, BatchHandler, ConsumerBuilder, Context, Delivery, DeliveryService, Fate, Handler,
+    HandlerFuture, HandlerService, HasFate,
+    extract::{BatchExtractors, Extractors},
+    handler::BoxError,
 };
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     /// Adds an async function as the handler of events `E`, and binds the queue to their topic.
+    ///
+    /// The function takes a [`Context`], up to eight [extractors](crate::extract) and the event, in this order.
     ///
     /// A message is dispatched by its type (`E::TYPE`), whatever its topic, and by its version: to the handler of
     /// that version (`E::VERSION`), or else of the next later version that has a handler. [`upcast`](Self::upcast)
@@ -24,12 +30,12 @@ impl ConsumerBuilder {
     /// `build` returns [`BuildError::TwoHandlers`](crate::BuildError::TwoHandlers) if another handler takes
     /// the same type in the same version, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler
     /// was added.
-    #[must_use]
-    pub fn on<E, H, Error>(self, handler: H) -> Self
+    pub fn on<E, H, M>(self, handler: H) -> Self
     where
-        E: Event + DeserializeOwned + Send + 'static,
-        H: Handler<E, Error>,
-        Error: 'static,
+        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Clone + Send + Sync + 'static,
     {
         self.on_version(E::VERSION, handler)
     }
@@ -38,21 +44,22 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// As [`on`](Self::on).
-    #[must_use]
-    pub fn on_version<E, H, Error>(mut self, version: u32, handler: H) -> Self
+    pub fn on_version<E, H, M>(mut self, version: u32, handler: H) -> Self
     where
-        E: Event + DeserializeOwned + Send + 'static,
-        H: Handler<E, Error>,
-        Error: 'static,
+        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Clone + Send + Sync + 'static,
     {
-        if !self.router.insert(version, handler) {
+        if !self.router.insert(version, handler, self.state.clone()) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
     }
 
     /// Adds an async function that handles many events `E` at once, and binds the queue to their topic.
-    /// The function takes a [`BatchContext`](crate::BatchContext) and a list of events.
+    /// The function takes a [`BatchContext`](crate::BatchContext), up to eight
+    /// [`State`](crate::extract::State) and a list of events, in this order.
     ///
     /// A batch consists of the messages that waited while the workers were busy, up to
     /// [`messages_per_transaction`](Self::messages_per_transaction), in the order of the queue, and has one
@@ -61,17 +68,45 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// As [`on`](Self::on).
-    #[must_use]
-    pub fn on_many<E, H, Error>(mut self, handler: H) -> Self
+    pub fn on_many<E, H, M>(mut self, handler: H) -> Self
     where
-        E: Event + DeserializeOwned + Send + 'static,
-        H: BatchHandler<E, Error>,
-        Error: 'static,
+        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        H: BatchHandler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
+        M: BatchExtractors<S> + 'static,
+        S: Clone + Send + Sync + 'static,
     {
-        if !self.router.insert_many(E::VERSION, handler) {
+        if !self
+            .router
+            .insert_many(E::VERSION, handler, self.state.clone())
+        {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
+    }
+
+    /// Adds a classifier of errors, which chooses what becomes of a message whose handler, or a layer around it,
+    /// returned an error.
+    ///
+    /// The classifier is called with the error and with each of its sources, from the outside in, until a classifier
+    /// returns a [`Fate`]; those added first are asked first. Without an answer the message gets another attempt.
+    ///
+    /// - A handler's own choice, such as [`HandlerError::reject`](crate::HandlerError::reject), counts more.
+    /// - A conflict with another transaction (SQLSTATE 40001, 40P01) and a lost connection run the message again,
+    ///   whatever a classifier says about the error.
+    ///
+    /// An `anyhow::Error` shows the error inside and its sources. An error given to `anyhow`'s `context` is a text to
+    /// the chain; wrap the error itself.
+    pub fn classify<F>(mut self, classifier: F) -> Self
+    where
+        F: Fn(&(dyn Error + 'static)) -> Option<Fate> + Send + Sync + 'static,
+    {
+        self.fates.add(classifier);
+        self
+    }
+
+    /// Adds the classifier of an error type that names the fate itself, as [`classify`](Self::classify) does.
+    pub fn classify_as<E: HasFate + 'static>(self) -> Self {
+        self.classify(|error| error.downcast_ref().map(E::fate))
     }
 
     /// Adds a tower layer around the handlers and the layers added before. The layer runs inside the message's
@@ -88,7 +123,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::LayerOfMany`](crate::BuildError::LayerOfMany) if a handler was added with
     /// [`on_many`](Self::on_many): its calls take many messages.
-    #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<HandlerService> + Send + 'static,
@@ -120,7 +154,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::AdmissionOfMany`](crate::BuildError::AdmissionOfMany) if messages share
     /// transactions ([`messages_per_transaction`](Self::messages_per_transaction)).
-    #[must_use]
     pub fn admission_layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<DeliveryService> + Send + 'static,
@@ -136,7 +169,6 @@ impl ConsumerBuilder {
 
     /// Sets the outbox through which [`Context::publish`](crate::Context::publish) publishes. Defaults to
     /// `Outbox::new()`.
-    #[must_use]
     pub fn outbox(mut self, outbox: Outbox) -> Self {
         self.outbox = outbox;
         self

@@ -6,7 +6,7 @@ use postroom_message::Backoff;
 
 use crate::ConsumerBuilder;
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     /// Sets the number of workers. Defaults to 8. Each worker handles one message from the queue, or one
     /// shared transaction, at a time.
     ///
@@ -16,7 +16,6 @@ impl ConsumerBuilder {
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0, and
     /// [`BuildError::Pool`](crate::BuildError::Pool) if the pool has fewer connections than workers, parked
     /// workers and one more.
-    #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -42,7 +41,6 @@ impl ConsumerBuilder {
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0, and
     /// [`BuildError::AdmissionOfMany`](crate::BuildError::AdmissionOfMany) for more than 1 with an
     /// [`admission_layer`](Self::admission_layer).
-    #[must_use]
     pub fn messages_per_transaction(mut self, most: usize) -> Self {
         self.messages_per_transaction = Some(most);
         self
@@ -63,7 +61,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// As [`workers`](Self::workers).
-    #[must_use]
     pub fn parked_workers(mut self, workers: usize) -> Self {
         self.parked_workers = workers;
         self
@@ -76,7 +73,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for a duration of zero.
-    #[must_use]
     pub fn handler_timeout(mut self, limit: Duration) -> Self {
         self.handler_timeout = limit;
         self
@@ -88,7 +84,6 @@ impl ConsumerBuilder {
     /// Handlers of messages that share a transaction
     /// ([`messages_per_transaction`](Self::messages_per_transaction)) run one after another: if the time is
     /// too short for all of them, the whole transaction is rolled back.
-    #[must_use]
     pub fn grace_period(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -100,7 +95,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
-    #[must_use]
     pub fn attempts_in_place(mut self, attempts: u32) -> Self {
         self.limits.attempts_in_place = attempts;
         self
@@ -112,7 +106,6 @@ impl ConsumerBuilder {
     /// The wait doubles after each attempt, up to the longest. Each actual wait is a random time between
     /// half of this value and the full value. A first wait of zero means no waits; a first wait above the
     /// longest counts as the longest.
-    #[must_use]
     pub fn backoff_in_place(mut self, first: Duration, longest: Duration) -> Self {
         self.limits.in_place = Backoff::new(first, longest);
         self
@@ -123,7 +116,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
-    #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.limits.max_attempts = attempts;
         self
@@ -131,7 +123,6 @@ impl ConsumerBuilder {
 
     /// Sets the first and the longest wait between the attempts at a parked message. Defaults to 10 seconds
     /// and 1 hour. The waits grow and vary as in [`backoff_in_place`](Self::backoff_in_place).
-    #[must_use]
     pub fn backoff_parked(mut self, first: Duration, longest: Duration) -> Self {
         self.limits.parked = Backoff::new(first, longest);
         self
@@ -149,7 +140,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Zero`](crate::BuildError::Zero) for 0.
-    #[must_use]
     pub fn max_crashes(mut self, redeliveries: u64) -> Self {
         self.limits.max_crashes = redeliveries;
         self
@@ -157,7 +147,6 @@ impl ConsumerBuilder {
 
     /// Sets how long a handler may defer a message, counted from the first deferral. Defaults to 24 hours.
     /// After this time the message is dead. A longer wait that a handler asks for is shortened to this length.
-    #[must_use]
     pub fn max_deferral(mut self, longest: Duration) -> Self {
         self.limits.max_deferral = longest;
         self
@@ -170,7 +159,6 @@ impl ConsumerBuilder {
     /// During a deployment the old release receives messages of types that only the new release handles, so
     /// the time should exceed the duration of a deployment. If no release handles a topic any more, unbind
     /// the queue from the topic.
-    #[must_use]
     pub fn max_unhandled(mut self, longest: Duration) -> Self {
         self.limits.max_unhandled = longest;
         self
@@ -183,7 +171,6 @@ impl ConsumerBuilder {
     /// The setting concerns messages that failed, were rejected, could not be decoded or ended their
     /// process. Messages that are dead as `stale`, `future`, `no_id`, `unhandled` or `deferred` never block
     /// their key: they could not have been handled in order.
-    #[must_use]
     pub fn release_dead_keys(mut self, release: bool) -> Self {
         self.limits.release_dead_keys = release;
         self
@@ -205,7 +192,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::Window`](crate::BuildError::Window) above 58 days, and
     /// [`BuildError::Zero`](crate::BuildError::Zero) for a duration of zero.
-    #[must_use]
     pub fn dedup_window(mut self, length: Duration) -> Self {
         self.window = length;
         self
@@ -220,7 +206,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// `build` returns [`BuildError::Window`](crate::BuildError::Window) above 2 days.
-    #[must_use]
     pub fn future_skew(mut self, skew: Duration) -> Self {
         self.skew = skew;
         self

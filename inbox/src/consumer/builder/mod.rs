@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod handlers;
 mod limits;
+mod state;
 mod trust;
 mod versions;
 
@@ -26,7 +27,7 @@ use crate::{
     decision::{Limits, Trust},
     dedup::Window,
     engine::{self, Engine, UntrustedLimit},
-    handler::{BoxError, Router},
+    handler::{BoxError, Fates, HandlerError, Router},
     intake::{RabbitMq, Topology},
     transaction::Settings,
 };
@@ -38,8 +39,10 @@ type AddAdmissionLayer = Box<dyn FnOnce(DeliveryService) -> DeliveryService + Se
 /// Builder of a [`Consumer`].
 ///
 /// The settings are checked by [`ConsumerBuilder::build`]. Only [`database`](Self::database),
-/// [`amqp_url`](Self::amqp_url) and one handler ([`on`](Self::on)) are required.
-pub struct ConsumerBuilder {
+/// [`amqp_url`](Self::amqp_url) and one handler ([`on`](Self::on)) are required. `S` is the type of the state that
+/// handlers share ([`with_state`](Self::with_state)).
+#[must_use = "a builder handles no messages: `build()` makes the consumer, and the consumer's `run` handles them"]
+pub struct ConsumerBuilder<S = ()> {
     name: String,
     pool: Option<PgPool>,
     amqp_url: Option<String>,
@@ -58,6 +61,7 @@ pub struct ConsumerBuilder {
     duplicate_type: Option<&'static str>,
     layers: Vec<AddLayer>,
     admission_layers: Vec<AddAdmissionLayer>,
+    fates: Fates,
     outbox: Outbox,
     prepared_statements: bool,
     limits: Limits,
@@ -67,6 +71,7 @@ pub struct ConsumerBuilder {
     grace: Duration,
     window: Duration,
     skew: Duration,
+    state: S,
 }
 
 impl ConsumerBuilder {
@@ -96,6 +101,7 @@ impl ConsumerBuilder {
             duplicate_type: None,
             layers: Vec::new(),
             admission_layers: Vec::new(),
+            fates: Fates::default(),
             outbox: Outbox::new(),
             prepared_statements: true,
             limits: Limits::default(),
@@ -105,9 +111,12 @@ impl ConsumerBuilder {
             grace: Duration::from_secs(20),
             window: Settings::DEFAULT_WINDOW,
             skew: Settings::DEFAULT_SKEW,
+            state: (),
         }
     }
+}
 
+impl<S> ConsumerBuilder<S> {
     /// Sets the pool of the database in which messages are recorded and handlers work. Required.
     ///
     /// The pool needs a connection for each worker and each parked worker, and one more. The inbox begins
@@ -127,7 +136,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::Missing`] without a pool, and [`BuildError::Pool`] for a pool with too
     /// few connections.
-    #[must_use]
     pub fn database(mut self, pool: PgPool) -> Self {
         self.pool = Some(pool);
         self
@@ -141,7 +149,6 @@ impl ConsumerBuilder {
     /// and costs each a further round trip. A handler must mark its own statements with
     /// `persistent(false)`, and the pooler needs `ignore_startup_parameters = extra_float_digits`, a
     /// parameter that sqlx sends.
-    #[must_use]
     pub fn prepared_statements(mut self, prepared: bool) -> Self {
         self.prepared_statements = prepared;
         self
@@ -170,12 +177,15 @@ impl ConsumerBuilder {
             window: Window::new(self.window, self.skew),
             handler_timeout: self.handler_timeout,
             outbox: self.outbox,
+            fates: self.fates,
             ..Settings::new(pool, &self.name)
         };
         settings.prepare_statements(self.prepared_statements);
         let consumer = Arc::clone(&settings.consumer);
         let queue = RabbitMq::new(address, consumer, self.topology, prefetch);
-        let handlers = self.router.clone().map_err(HandlerFailure::from);
+        let fates = settings.fates.clone();
+        let failure = move |error: HandlerError| HandlerFailure::new(error, &fates);
+        let handlers = self.router.clone().map_err(failure);
         let handlers = BoxCloneSyncService::new(handlers.map_err(BoxError::from));
         let handlers = self
             .layers
@@ -228,7 +238,7 @@ fn default_prefetch(workers: usize, messages_per_transaction: usize) -> u16 {
     busy.clamp(64, 2_000) as u16
 }
 
-impl fmt::Debug for ConsumerBuilder {
+impl<S> fmt::Debug for ConsumerBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the URL, which may hold a password.
         f.debug_struct("ConsumerBuilder")

@@ -2,7 +2,7 @@
 
 use crate::{ConsumerBuilder, decision::Trust};
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     /// Sets the publishers whose messages are handled, as names of the broker's users; `*` stands for any characters.
     /// Defaults to everybody who may publish to the queue.
     ///
@@ -21,7 +21,6 @@ impl ConsumerBuilder {
     /// `build` returns [`BuildError::NobodyTrusted`](crate::BuildError::NobodyTrusted) for an empty list, and
     /// [`BuildError::Publisher`](crate::BuildError::Publisher) for a pattern that is empty, longer than 255 bytes or
     /// holds a control character.
-    #[must_use]
     pub fn trusted_publishers<P: Into<String>>(
         mut self,
         patterns: impl IntoIterator<Item = P>,
@@ -36,7 +35,6 @@ impl ConsumerBuilder {
     /// Further ones, and those of more than 1 MiB, are acknowledged, logged at most once a minute, and counted in
     /// `postroom_inbox_untrusted_dropped_total`. They are lost: a pattern that fails to match a relay's user loses the
     /// relay's messages.
-    #[must_use]
     pub fn untrusted_kept(mut self, messages: u32) -> Self {
         self.untrusted_kept = messages;
         self

@@ -8,7 +8,7 @@ use crate::{
     handler::{BoxError, Step, VersionMistake},
 };
 
-impl ConsumerBuilder {
+impl<S> ConsumerBuilder<S> {
     /// Adds a step that turns a body of event `E` in version `from` into one of version `from + 1`.
     ///
     /// An older body passes one step after another until a handler takes its version, so that handlers need to know
@@ -61,7 +61,6 @@ impl ConsumerBuilder {
     /// # Errors
     /// `build` returns [`BuildError::UselessUpcast`] for a step that no body can pass, and
     /// [`BuildError::MissingUpcast`] if a version after the first step has neither a step nor a handler.
-    #[must_use]
     pub fn upcast<E, Old, New>(
         self,
         from: u32,
@@ -80,7 +79,6 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// As [`upcast`](Self::upcast).
-    #[must_use]
     pub fn try_upcast<E, Old, New, Error>(
         mut self,
         from: u32,

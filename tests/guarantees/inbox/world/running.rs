@@ -16,7 +16,11 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a consumer, and waits until it receives from `queue`.
-    pub(crate) async fn start(broker: &Broker, queue: &str, builder: ConsumerBuilder) -> Self {
+    pub(crate) async fn start<S>(
+        broker: &Broker,
+        queue: &str,
+        builder: ConsumerBuilder<S>,
+    ) -> Self {
         eventually("an earlier consumer is gone", || async {
             !matches!(broker.queue(queue).await, Some((_, 1..)))
         })
@@ -31,7 +35,7 @@ impl Running {
     }
 
     /// Starts a consumer.
-    pub(crate) fn spawn(builder: ConsumerBuilder) -> Self {
+    pub(crate) fn spawn<S>(builder: ConsumerBuilder<S>) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let consumer = builder.build().unwrap();

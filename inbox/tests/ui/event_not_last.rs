@@ -1,0 +1,28 @@
+//! The event stands before an extractor.
+
+use inbox::{Consumer, Context, HandlerError};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: i64,
+}
+
+impl outbox::Event for OrderPlaced {
+    const TOPIC: &'static str = "orders.placed";
+    fn key(&self) -> Option<String> {
+        None
+    }
+}
+
+async fn invoice(
+    _: Context,
+    _: OrderPlaced,
+    _: inbox::extract::Headers,
+) -> Result<(), HandlerError> {
+    Ok(())
+}
+
+fn main() {
+    let _ = Consumer::builder("billing").on(invoice);
+}

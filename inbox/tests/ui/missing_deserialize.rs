@@ -1,0 +1,24 @@
+//! The event can be published, but not read.
+
+use inbox::{Consumer, Context, HandlerError};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct OrderPlaced {
+    id: i64,
+}
+
+impl outbox::Event for OrderPlaced {
+    const TOPIC: &'static str = "orders.placed";
+    fn key(&self) -> Option<String> {
+        None
+    }
+}
+
+async fn invoice(_: Context, _: OrderPlaced) -> Result<(), HandlerError> {
+    Ok(())
+}
+
+fn main() {
+    let _ = Consumer::builder("billing").on(invoice);
+}

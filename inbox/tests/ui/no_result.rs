@@ -1,0 +1,23 @@
+//! The handler returns nothing.
+
+use inbox::{Consumer, Context, HandlerError};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: i64,
+}
+
+impl outbox::Event for OrderPlaced {
+    const TOPIC: &'static str = "orders.placed";
+    fn key(&self) -> Option<String> {
+        None
+    }
+}
+
+async fn invoice(_: Context, _: OrderPlaced) {}
+
+fn main() {
+    let _: Option<HandlerError> = None;
+    let _ = Consumer::builder("billing").on(invoice);
+}
