@@ -293,6 +293,7 @@ CREATE TABLE inbox.parked (
     content_type text,
     headers jsonb NOT NULL,
     payload bytea NOT NULL,
+    version bigint,
     CONSTRAINT parked_state CHECK ((state = ANY (ARRAY['waiting'::text, 'dead'::text])))
 );
 
@@ -306,6 +307,8 @@ COMMENT ON COLUMN inbox.parked.state IS 'waiting: will be tried again; dead: onl
 COMMENT ON COLUMN inbox.parked.holds_key IS 'Later messages of the key wait behind this row';
 
 COMMENT ON COLUMN inbox.parked.due_at IS 'Next attempt; null: waits for the row before it, or for an operator';
+
+COMMENT ON COLUMN inbox.parked.version IS 'Version of the body; null if the message has none, or was parked by a release before this column';
 
 ALTER TABLE inbox.parked ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME inbox.parked_id_seq
@@ -580,7 +583,7 @@ ALTER TABLE ONLY inbox.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (id);
 
 ALTER TABLE inbox.parked
-    ADD CONSTRAINT parked_reason CHECK ((reason = ANY (ARRAY['failed'::text, 'deferred'::text, 'crashed'::text, 'behind'::text, 'rejected'::text, 'undecodable'::text, 'unhandled'::text, 'stale'::text, 'future'::text, 'no_id'::text, 'untrusted'::text]))) NOT VALID;
+    ADD CONSTRAINT parked_reason CHECK ((reason = ANY (ARRAY['failed'::text, 'deferred'::text, 'crashed'::text, 'behind'::text, 'rejected'::text, 'undecodable'::text, 'unhandled'::text, 'stale'::text, 'future'::text, 'no_id'::text, 'untrusted'::text, 'newer_version'::text]))) NOT VALID;
 
 ALTER TABLE ONLY inbox.processed
     ADD CONSTRAINT processed_pkey PRIMARY KEY (consumer, message_id, slot);
@@ -621,6 +624,8 @@ ALTER TABLE ONLY outbox.segment
 CREATE INDEX parked_due ON inbox.parked USING btree (consumer, due_at) WHERE (due_at IS NOT NULL);
 
 CREATE INDEX parked_key ON inbox.parked USING btree (consumer, key, id) WHERE holds_key;
+
+CREATE INDEX parked_newer ON inbox.parked USING btree (consumer, COALESCE(type, topic), version) WHERE ((reason = 'newer_version'::text) AND (due_at IS NULL));
 
 CREATE INDEX parked_untrusted ON inbox.parked USING btree (consumer) WHERE (reason = 'untrusted'::text);
 
