@@ -16,11 +16,14 @@ use crate::{Context, Delivery};
 
 type HandlerFuture = BoxFuture<'static, Result<(), HandlerError>>;
 
+/// A delivery, and the steps from its version to the handler's.
+type DeliveryWithSteps = (Delivery, Vec<Step>);
+
 /// A handler whose event type is erased; it decodes the body itself, after the steps to its version.
 #[derive(Clone)]
 enum Erased {
     One(Arc<dyn Fn(Context, Vec<Step>) -> HandlerFuture + Send + Sync>),
-    Many(Arc<dyn Fn(BatchContext, Vec<(Delivery, Vec<Step>)>) -> HandlerFuture + Send + Sync>),
+    Many(Arc<dyn Fn(BatchContext, Vec<DeliveryWithSteps>) -> HandlerFuture + Send + Sync>),
 }
 
 /// Whether this process can handle a type in a version.
@@ -92,7 +95,7 @@ impl Router {
         S: Send + Sync + 'static,
     {
         let shared = Arc::new((handler, state));
-        let erased = move |context, deliveries: Vec<(Delivery, Vec<Step>)>| -> HandlerFuture {
+        let erased = move |context, deliveries: Vec<DeliveryWithSteps>| -> HandlerFuture {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
                 let (handler, state) = &*shared;

@@ -161,7 +161,8 @@ impl<H> Versions<H> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Route, Step, VersionMistake, Versions};
+    use super::VersionMistake::{MissingStep, UselessStep};
+    use super::{Route, Step, Versions};
 
     fn step(from: u32) -> Step {
         Step::new(from, move |body: Value| Ok(json!([body, from])))
@@ -210,7 +211,6 @@ mod tests {
     #[test]
     fn a_step_that_leads_nowhere_or_a_gap_is_a_mistake() {
         let mistake = |handlers, steps| versions(handlers, steps).mistake();
-        use VersionMistake::{MissingStep, UselessStep};
         assert_eq!(mistake(&[1], &[1]), Some(UselessStep(1)));
         assert_eq!(mistake(&[1, 2], &[1]), Some(UselessStep(1)));
         assert_eq!(mistake(&[], &[1]), Some(UselessStep(1)));
