@@ -41,4 +41,7 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/errors.md")]
     mod errors {}
+
+    #[doc = include_str!("../../docs/guides/changing-an-event.md")]
+    mod changing_an_event {}
 }
