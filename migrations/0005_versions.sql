@@ -22,7 +22,7 @@ ALTER TABLE inbox.parked ADD CONSTRAINT parked_reason
 
 -- A process finds the rows whose version it knows, and none of the others.
 CREATE INDEX parked_newer ON inbox.parked (consumer, (coalesce(type, topic)), version)
-    WHERE reason = 'newer_version' AND due_at IS NULL;
+    WHERE reason = 'newer_version';
 
 INSERT INTO outbox.migration (version, name, compatible_from) VALUES (5, '0005_versions', 2);
 

@@ -625,7 +625,7 @@ CREATE INDEX parked_due ON inbox.parked USING btree (consumer, due_at) WHERE (du
 
 CREATE INDEX parked_key ON inbox.parked USING btree (consumer, key, id) WHERE holds_key;
 
-CREATE INDEX parked_newer ON inbox.parked USING btree (consumer, COALESCE(type, topic), version) WHERE ((reason = 'newer_version'::text) AND (due_at IS NULL));
+CREATE INDEX parked_newer ON inbox.parked USING btree (consumer, COALESCE(type, topic), version) WHERE (reason = 'newer_version'::text);
 
 CREATE INDEX parked_untrusted ON inbox.parked USING btree (consumer) WHERE (reason = 'untrusted'::text);
 

@@ -43,25 +43,23 @@ const WAKE: Duration = Duration::from_secs(1);
 pub(crate) struct Worker {
     engine: Arc<Engine>,
     takes: Takes,
-    /// Types that this process handles, and the newest version of each.
-    known: Vec<(&'static str, u32)>,
 }
 
 impl Worker {
     /// Creates a worker. Only one worker of a process has `crashed` set: it also takes deliveries that may
     /// end the process, so that these run one at a time.
     pub(crate) fn new(engine: Arc<Engine>, crashed: bool) -> Self {
-        let known: Vec<_> = engine.router.newest().collect();
+        let known = engine.router.newest();
+        let (types, newest) = known
+            .map(|(name, newest)| (name, i64::from(newest)))
+            .unzip();
         let takes = Takes {
             crashed,
-            types: known.iter().map(|&(name, _)| name).collect(),
+            types,
+            newest,
             unhandled: engine.limits.max_unhandled.min(LONGEST),
         };
-        Self {
-            engine,
-            takes,
-            known,
-        }
+        Self { engine, takes }
     }
 
     /// Runs until `stop` is cancelled, and finishes the current attempt.
@@ -103,7 +101,7 @@ impl Worker {
         let rows = with_answer_timeout(async {
             let mut tx = settings.begin().await?;
             let mut link = settings.link(&mut tx);
-            let rows = newer::wake(&mut link, &settings.consumer, &self.known).await?;
+            let rows = newer::wake(&mut link, &settings.consumer, &self.takes).await?;
             tx.commit().await?;
             Ok(rows)
         });
@@ -203,7 +201,7 @@ impl Worker {
     }
 
     /// Decides to leave a delivery to another process if its body has a newer version than this process knows. Such a
-    /// row is claimed if it waited behind another one, or if an operator retries it.
+    /// row is claimed only if it waited behind another one.
     fn newer(&self, delivery: &Delivery, failed: Failed) -> Option<ParkDecision> {
         match self.engine.router.knows(delivery) {
             Knowledge::Newer(newest) => Some(Limits::newer(delivery, newest, failed.in_order)),

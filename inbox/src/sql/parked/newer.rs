@@ -3,13 +3,16 @@
 use sqlx::FromRow;
 use statement::Link;
 
+use super::Takes;
+
 /// Largest number of rows that one statement makes due.
 pub(crate) const WAKE_ROWS: i64 = 1_000;
 
 /// Number up to which waiting rows are counted.
 const COUNTED_ROWS: i64 = 10_000;
 
-// Each known type reads its own part of the index `parked_newer`, so rows of unknown versions cost nothing.
+// Each known type reads its own part of the index `parked_newer`, so rows of unknown versions cost nothing. A row that
+// an operator has made due needs no waking.
 pub(crate) const WAKE: &str = "
 UPDATE inbox.parked AS p SET due_at = pg_catalog.clock_timestamp()
 FROM (SELECT n.id
@@ -32,7 +35,7 @@ SELECT pg_catalog.count(*) AS messages,
            ::pg_catalog.float8 AS oldest
 FROM (SELECT p.parked_at FROM inbox.parked AS p
       WHERE p.consumer OPERATOR(pg_catalog.=) $1
-        AND p.reason OPERATOR(pg_catalog.=) 'newer_version' AND p.due_at IS NULL
+        AND p.reason OPERATOR(pg_catalog.=) 'newer_version'
       LIMIT $2) AS w";
 
 /// Rows that wait for a process that knows their version.
@@ -44,22 +47,17 @@ pub(crate) struct Waiting {
     pub(crate) oldest: f64,
 }
 
-/// Makes rows due whose version is at most the newest one known; returns their number, at most [`WAKE_ROWS`]. `known`
-/// holds types, and the newest version of each.
+/// Makes rows due whose version is at most the newest one known; returns their number, at most [`WAKE_ROWS`].
 pub(crate) async fn wake(
     link: &mut Link<'_>,
     consumer: &str,
-    known: &[(&'static str, u32)],
+    takes: &Takes,
 ) -> Result<u64, sqlx::Error> {
-    let (types, newest): (Vec<&str>, Vec<i64>) = known
-        .iter()
-        .map(|&(name, newest)| (name, i64::from(newest)))
-        .unzip();
     let woken = link
         .query(WAKE)
         .bind(consumer)
-        .bind(types)
-        .bind(newest)
+        .bind(&takes.types)
+        .bind(&takes.newest)
         .bind(WAKE_ROWS)
         .execute(link.connection())
         .await?;

@@ -10,7 +10,8 @@ use crate::decision::ParkDecision;
 
 // Committed before the handler runs, so that an attempt that crashes the process is counted. Sub-queries read the
 // clock once: an index scan cannot be bounded by a volatile function. A row whose type has no handler in this
-// process is left to processes that have one, until it has been due for `$8` seconds.
+// process is left to processes that have one, until it has been due for `$8` seconds. A row whose version is newer than
+// this process knows is left to processes that know it; a row that was behind another one is taken, to be marked so.
 pub(crate) const CLAIM: &str = "
 UPDATE inbox.parked AS p
 SET attempts = p.attempts OPERATOR(pg_catalog.+) 1,
@@ -25,9 +26,16 @@ WHERE p.id OPERATOR(pg_catalog.=) (
             AND d.due_at OPERATOR(pg_catalog.<=) (SELECT pg_catalog.clock_timestamp())
             AND ($3 OR d.reason OPERATOR(pg_catalog.<>) 'crashed')
             AND (coalesce(d.type, d.topic) OPERATOR(pg_catalog.=) ANY ($7)
-                 OR d.due_at OPERATOR(pg_catalog.<=) (
-                        SELECT pg_catalog.clock_timestamp()
-                               OPERATOR(pg_catalog.-) ($8 OPERATOR(pg_catalog.*) interval '1 second')))
+                 OR (d.reason OPERATOR(pg_catalog.<>) 'newer_version'
+                     AND d.due_at OPERATOR(pg_catalog.<=) (
+                         SELECT pg_catalog.clock_timestamp()
+                                OPERATOR(pg_catalog.-) ($8 OPERATOR(pg_catalog.*) interval '1 second'))))
+            AND (d.reason OPERATOR(pg_catalog.=) 'behind'
+                 OR NOT EXISTS (
+                     SELECT FROM ROWS FROM (pg_catalog.unnest($7::pg_catalog.text[]),
+                                            pg_catalog.unnest($9::pg_catalog.int8[])) AS known (type, newest)
+                     WHERE known.type OPERATOR(pg_catalog.=) coalesce(d.type, d.topic)
+                       AND known.newest OPERATOR(pg_catalog.<) d.version))
           ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING p.id, p.reason, p.holds_key, p.attempts,
           CASE WHEN p.reason OPERATOR(pg_catalog.=) 'deferred'
@@ -138,6 +146,8 @@ pub(crate) struct Takes {
     pub(crate) crashed: bool,
     /// Types that have a handler in this process.
     pub(crate) types: Vec<&'static str>,
+    /// The newest version of each of these types that this process knows.
+    pub(crate) newest: Vec<i64>,
     /// Time after which a due row of another type is claimed too.
     pub(crate) unhandled: Duration,
 }
@@ -158,6 +168,7 @@ pub(crate) async fn claim(
         .bind(leases.crashes)
         .bind(&takes.types)
         .bind(takes.unhandled.as_secs_f64())
+        .bind(&takes.newest)
         .fetch_optional(link.connection())
         .await
 }
