@@ -52,12 +52,15 @@ fn bill(n: i64) -> Result<(), BillingError> {
 
 /// Publishes three messages of different keys, the last of which is handled; returns what the others became.
 async fn becomes<S>(world: &World, builder: inbox::ConsumerBuilder<S>) -> Vec<String> {
+    let recorded = "SELECT count(*) FROM inbox.processed";
+    let before = world.database.count(recorded).await;
     let running = Running::start(&world.broker, "billing", builder.max_attempts(1)).await;
     for (customer, n) in [("a", 1), ("b", 2), ("c", 3)] {
         world.broker.publish(&Placed::new(customer, n)).await;
     }
-    eventually("two are parked", || async {
-        world.database.parked().await.len() == 2
+    eventually("all are recorded, two of them parked", || async {
+        world.database.count(recorded).await == before + 3
+            && world.database.parked().await.len() == 2
     })
     .await;
     running.stop().await;

@@ -52,7 +52,7 @@ async fn a_database_that_is_not_in_utf8_is_refused() {
     // As much as is asked for before: the migrations refuse such a database themselves.
     let schema = "CREATE SCHEMA outbox;
                   CREATE FUNCTION outbox.schema_version() RETURNS integer
-                  LANGUAGE sql AS $$ SELECT 3 $$";
+                  LANGUAGE sql AS $$ SELECT 5 $$";
     sqlx::raw_sql(schema).execute(&there).await.unwrap();
     there.close().await;
     let refused = end(&world, &url).await;

@@ -41,10 +41,12 @@ async fn messages_parked_in_the_inbox_are_named_with_reason_and_error() {
         report.contains("3 of 4 messages have not settled"),
         "{report}"
     );
-    let dead = "billing: parked in the inbox (dead: rejected, attempts: 1): the handler failed: no such customer";
+    let dead = "billing: parked in the inbox (dead: rejected, attempts: 1): the handler rejected the message: no such customer";
     assert_eq!(report.matches(dead).count(), 2, "{report}");
     assert!(
-        report.contains("(waiting: deferred, attempts: 0): the handler failed: not yet"),
+        report.contains(
+            "(waiting: deferred, attempts: 0): the handler deferred the message: not yet"
+        ),
         "{report}"
     );
 

@@ -115,10 +115,12 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
             reserved::CORRELATION_ID => {}
             reserved::CAUSATION_ID => table.text(names::CAUSATION_ID, &*value.to_text())?,
             reserved::TRACEPARENT => table.text(names::TRACEPARENT, &*value.to_text())?,
-            reserved::EVENT_VERSION => match whole(value) {
-                Some(version) => table.value(names::EVENT_VERSION, &version.into())?,
-                None => table.value(names::EVENT_VERSION, value)?,
-            },
+            // A value that is no version, as SQL can write it, is left out: no consumer could read the message.
+            reserved::EVENT_VERSION => {
+                if let Some(version) = version(value) {
+                    table.value(names::EVENT_VERSION, &i64::from(version).into())?;
+                }
+            }
             // A header under a name that Postroom sets itself, in a row written before the table refused it, is left
             // out.
             name if name.starts_with("cloudEvents") || name.starts_with("postroom-") => {}
@@ -132,9 +134,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
 }
 
 /// Returns an integer, also if it is stored as a text: SQL writers may use either.
-fn whole(value: &HeaderValue) -> Option<i64> {
+fn version(value: &HeaderValue) -> Option<u32> {
     match value {
-        HeaderValue::Int(number) => Some(*number),
+        HeaderValue::Int(number) => u32::try_from(*number).ok(),
         HeaderValue::Text(text) => text.parse().ok(),
         HeaderValue::Bool(_) | HeaderValue::Float(_) => None,
     }

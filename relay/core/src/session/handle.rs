@@ -48,6 +48,7 @@ impl<M> Core<M> {
             frame_reader::Event::Opened(frame) => {
                 let already_parked = std::mem::take(&mut self.already_parked);
                 self.machine.open_frame(frame.id, already_parked);
+                self.awaits_frame = false;
                 self.recorder.opened(frame);
             }
             frame_reader::Event::Rows { frame, rows } => {

@@ -58,6 +58,9 @@ pub struct Core<M> {
     already_parked: HashSet<Position>,
     /// Commands that follow from the last event.
     ready: VecDeque<Command<M>>,
+    /// `true` until the frame is open that an earlier session left unfinished. Until then it is not known which parked
+    /// rows it may bring back, so none is taken.
+    awaits_frame: bool,
     /// Deadline of the graceful stop, once it has begun.
     stopping: Option<Instant>,
 }
@@ -75,6 +78,7 @@ impl<M> Core<M> {
         Self {
             limits,
             machine,
+            awaits_frame: start.unfinished.is_some() || start.walk.is_some(),
             recorder: Recorder::new(start, limits.checkpoint_interval, now),
             channels: Channels::default(),
             parked: ParkedRows::default(),
@@ -132,7 +136,7 @@ impl<M> Core<M> {
     }
 
     fn next_request(&mut self) -> Option<Command<M>> {
-        if self.stopping.is_some() || !self.machine.has_room_for_parked() {
+        if self.stopping.is_some() || self.awaits_frame || !self.machine.has_room_for_parked() {
             return None;
         }
         let can_publish = self.channels.can_publish();
