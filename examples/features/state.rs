@@ -6,7 +6,7 @@ use inbox::{
     extract::{Attempt, FromRef, OrderingKey, State},
 };
 
-/// What the handlers of this service share.
+/// The state that the handlers of this service share.
 #[derive(Clone)]
 struct App {
     prices: Prices,

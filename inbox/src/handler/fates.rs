@@ -7,7 +7,7 @@ use postroom_message::errors::sources;
 use super::Disposition;
 use crate::server_error;
 
-/// What becomes of a message after an error of its handler.
+/// The further treatment of a message after an error of its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {

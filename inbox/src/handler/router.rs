@@ -26,7 +26,7 @@ enum Erased {
     Many(Arc<dyn Fn(BatchContext, Vec<DeliveryWithSteps>) -> HandlerFuture + Send + Sync>),
 }
 
-/// Whether this process can handle a type in a version.
+/// Ability of this process to handle a delivery of a type and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knowledge {
     /// A handler takes the message.
@@ -125,7 +125,7 @@ impl Router {
         Some((name, versions.route(delivery.message().version)?))
     }
 
-    /// Returns whether a handler takes the delivery.
+    /// Returns the ability of this process to handle the delivery.
     pub(crate) fn knows(&self, delivery: &Delivery) -> Knowledge {
         match self.route(delivery) {
             Some((_, Route::Known { .. })) => Knowledge::Known,

@@ -67,7 +67,7 @@ pub(crate) enum VersionMistake {
     MissingStep(u32),
 }
 
-/// What a process does with one version of a type.
+/// The way of one version of a type: to a handler here, or to a process of a later release.
 #[derive(Debug)]
 pub(crate) enum Route<'a, H> {
     /// Calls the handler of version `version`, after the steps.

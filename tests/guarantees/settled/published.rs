@@ -1,4 +1,4 @@
-//! What was published, compared with what was expected.
+//! Published messages are compared with the expected ones.
 
 use postroom_testkit::{Expected, VirtualHost, assert_nothing_else, assert_published, published};
 use sqlx::PgPool;

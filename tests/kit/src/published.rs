@@ -1,4 +1,4 @@
-//! What an outbox has published: read as events, and compared with what a test expects.
+//! The messages of an outbox, read as events and compared with those that a test expects.
 //!
 //! Messages are compared by topic, type, key and body, the body as JSON.
 

@@ -1,4 +1,4 @@
-//! What callers name: databases and consumers.
+//! The databases and consumers that callers name.
 
 use relay_core::publish::TopicPatterns;
 use sqlx::PgPool;

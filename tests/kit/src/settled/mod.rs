@@ -13,7 +13,7 @@
 //! less: after it has read an outbox, a handler can commit a record that the same round reads, and a message that the
 //! round does not.
 //!
-//! What the proof cannot see: transactions of others that are still open, consumers that are not named, and a message
+//! The proof cannot see transactions of others that are still open, consumers that are not named, and a message
 //! that a queue took although the relay dropped it later, after an attempt whose outcome the relay did not learn.
 
 mod entry;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::inbox::Parked;
 
-/// What the relay has done with a message.
+/// State of a message at the relay.
 #[derive(Debug, Clone)]
 pub(super) enum AtRelay {
     /// Nothing that is recorded.
