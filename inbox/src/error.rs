@@ -69,8 +69,12 @@ pub enum BuildError {
     },
 
     /// No handler was added to the consumer with this name.
-    #[error("building consumer {0:?}: it has no handler; add one with `on`")]
+    #[error("building consumer {0:?}: it has no handler; add one with `on`, or with `fallback`")]
     NoHandler(String),
+
+    /// Two handlers take whatever no other handler takes.
+    #[error("building consumer {0:?}: it has two fallbacks; keep one `fallback`")]
+    TwoFallbacks(String),
 
     /// Two handlers, or two steps of `upcast`, take the same version of a type.
     #[error(

@@ -15,13 +15,16 @@ mod janitor;
 mod outcome;
 mod parked;
 mod parked_row;
+mod polling;
 mod ready;
 mod reason;
 mod server_error;
 mod sql;
 pub mod statements;
+mod status;
 mod transaction;
 mod transaction_error;
+mod waiter;
 
 pub use amqp::{Tls, TlsError};
 pub use consumer::{Consumer, ConsumerBuilder};
@@ -38,5 +41,9 @@ pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;
 pub use reason::Reason;
+#[cfg(feature = "axum")]
+pub use status::health_router;
+pub use status::{ConsumerState, ConsumerStatus, StatusReport};
 pub use transaction::{Transaction, TransactionLayer};
 pub use transaction_error::{MessageTime, TransactionError};
+pub use waiter::{NotHandled, WaitError, Waiter};

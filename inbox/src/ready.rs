@@ -1,16 +1,21 @@
 //! The check at the start that a consumer can work in its database.
 
+use std::{io, time::Duration};
+
 use outbox::{
     database::Unverified,
     schema::{self, SchemaError},
 };
-use sqlx::PgConnection;
-use tokio::time::sleep;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     DatabaseError, RunError, engine::Engine, events, server_error, sql,
     transaction::with_answer_timeout,
 };
+
+/// Longest wait for the first connection to the database.
+const PROBE: Duration = Duration::from_millis(1_500);
 
 /// The result of one check.
 enum Check {
@@ -48,6 +53,13 @@ pub(crate) async fn wait(engine: &Engine) -> Result<(), RunError> {
 async fn check(engine: &Engine) -> Check {
     let consumer = engine.consumer().to_owned();
     let refused = |consumer, source| Check::Known(Err(RunError::Database { consumer, source }));
+    // Until its own time-out, the pool repeats attempts to connect, and hides their errors.
+    if let Err(error) = probe(&engine.settings.pool).await {
+        if server_error::is_refused(&error) {
+            return refused(consumer, DatabaseError::Refused(error));
+        }
+        return Check::Unavailable(error);
+    }
     let mut connection = match engine.settings.pool.acquire().await {
         Ok(connection) => connection,
         Err(error) if server_error::is_refused(&error) => {
@@ -70,6 +82,22 @@ async fn check(engine: &Engine) -> Check {
         Ok(None) => Check::Known(Ok(())),
         Ok(Some(source)) => refused(consumer, source),
         Err(error) => Check::Unavailable(error),
+    }
+}
+
+/// Connects once, outside the pool.
+///
+/// # Errors
+/// Returns the reason, after [`PROBE`] at the latest.
+async fn probe(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    match timeout(PROBE, connecting).await {
+        Ok(connected) => connected?.close().await,
+        Err(_) => {
+            let text = format!("no connection within {PROBE:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sql::{
     late_answer,
     parked::{arrive, newer, operate, retry, untrusted},
     processed::{self, Leaf},
-    session,
+    session, waiting,
 };
 
 /// Statements with a text of their own, with their names.
@@ -46,6 +46,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("session::TRANSACTION", session::TRANSACTION),
     ("untrusted::COUNT_UNTRUSTED", untrusted::COUNT_UNTRUSTED),
     ("untrusted::LOCK_UNTRUSTED", untrusted::LOCK_UNTRUSTED),
+    ("waiting::LOOK", waiting::LOOK),
 ];
 
 /// Requests of several statements, with their names.

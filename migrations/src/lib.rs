@@ -41,6 +41,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0005_versions",
         sql: include_str!("../0005_versions.sql"),
     },
+    Migration {
+        version: 6,
+        name: "0006_waiting",
+        sql: include_str!("../0006_waiting.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -50,7 +55,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 5;
+pub const SCHEMA_VERSION: i32 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ pub mod schema;
 mod sql;
 pub mod statements;
 mod stored;
+mod token;
 pub mod transaction;
 
 pub use context::MessageContext;
@@ -22,3 +23,4 @@ pub use postroom_message::{
     HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits,
 };
 pub use publish::Outbox;
+pub use token::{ConsistencyToken, TokenError};

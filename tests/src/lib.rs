@@ -9,6 +9,7 @@ mod judge;
 pub mod load;
 mod memory;
 mod memory_queue;
+mod migrated;
 pub mod raw;
 
 pub use consumer::{ConsumerProcess, judged_effects};
@@ -16,6 +17,7 @@ pub use example::example;
 pub use judge::{history_of, judged};
 pub use memory::{MemoryBroker, MemoryChannel, MemoryConnection};
 pub use memory_queue::{MemoryQueue, MemorySubscription};
+pub use migrated::migrated;
 
 /// Returns the seed of a test's random choices: `POSTROOM_SEED`, or a new one each time.
 ///
@@ -41,6 +43,12 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/errors.md")]
     mod errors {}
+
+    #[doc = include_str!("../../docs/guides/health.md")]
+    mod health {}
+
+    #[doc = include_str!("../../docs/guides/reading-your-writes.md")]
+    mod reading_your_writes {}
 
     #[doc = include_str!("../../docs/guides/changing-an-event.md")]
     mod changing_an_event {}

@@ -8,7 +8,7 @@ use std::future::Future;
 pub use builder::ConsumerBuilder;
 
 use crate::{
-    Parked, RunError,
+    ConsumerStatus, Parked, RunError, Waiter,
     intake::{RabbitMq, source::Source},
 };
 use tasks::Tasks;
@@ -42,6 +42,20 @@ impl Consumer {
             settings.statements,
             self.tasks.engine.consumer(),
         )
+    }
+
+    /// Returns a handle on the consumer's state, which stays valid while the consumer runs and after it.
+    pub fn status(&self) -> ConsumerStatus {
+        ConsumerStatus::new(&self.tasks.engine.tracker)
+    }
+
+    /// Returns a waiter for this consumer, with which requests wait until their messages are handled. It may be used in
+    /// any task, but not in this consumer's handlers: the message that it waits for may stand behind theirs.
+    pub fn waiter(&self) -> Waiter {
+        let settings = &self.tasks.engine.settings;
+        let consumer = self.tasks.engine.consumer().to_owned();
+        let topics = self.queue.topics().map(Into::into).collect();
+        Waiter::with_statements(settings.pool.clone(), settings.statements, consumer, topics)
     }
 
     /// Consumes messages until the future `shutdown` completes.

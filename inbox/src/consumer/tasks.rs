@@ -16,7 +16,9 @@ use crate::{
     janitor::Janitor,
     parked::Worker,
     ready,
+    status::Tracker,
 };
+use postroom_message::errors::chain;
 
 /// The tasks of a consumer.
 #[derive(Debug)]
@@ -37,6 +39,22 @@ impl Tasks {
         source: impl Source,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
+        let tracker = Arc::clone(&self.engine.tracker);
+        tracker.set_queue(source.name());
+        events::zero(self.engine.consumer());
+        let run = tracker.started();
+        let ended = self.run_and_report(source, shutdown, &tracker).await;
+        let error = ended.as_ref().err().map(|error| chain(error));
+        run.ended(error.as_deref());
+        ended
+    }
+
+    async fn run_and_report(
+        self,
+        source: impl Source,
+        shutdown: impl Future<Output = ()>,
+        tracker: &Tracker,
+    ) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let consumer = self.engine.consumer().to_owned();
         let pool = self.engine.settings.pool.clone();
@@ -44,13 +62,15 @@ impl Tasks {
         let mut running = Box::pin(self.run_until(source, stop.clone()));
         tokio::select! {
             ended = &mut running => return ended,
-            () = shutdown => stop.cancel(),
+            () = shutdown => {}
             () = pool.close_event() => {
                 stop.cancel();
                 running.await?;
                 return Err(RunError::PoolClosed { consumer });
             }
         }
+        tracker.stopping();
+        stop.cancel();
         running.await
     }
 

@@ -9,7 +9,10 @@ mod untrusted;
 use std::{
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,7 @@ use crate::{
     delivery::Origin,
     events,
     handler::{Knowledge, Router},
+    status::Tracker,
     transaction::{Settings, WorkerConnection, dedup_entry, panic_text, run_alone},
 };
 
@@ -49,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) admission: Option<DeliveryService>,
     /// Longest time that an attempt's transaction can take; a longer attempt is reported as stuck.
     pub(crate) attempt_timeout: Duration,
+    /// State of the consumer, for health checks.
+    pub(crate) tracker: Arc<Tracker>,
     /// Number of connections to the broker that this process has lost since its start.
     pub(crate) connections_lost: AtomicU64,
 }
@@ -123,6 +129,7 @@ impl Engine {
             Err(Fault::outside(text))
         });
         let outcome = result.map_err(|fault| self.emit_fault(fault, delivery.attempt()))?;
+        self.tracker.database_works();
         if outcome == Outcome::Handled {
             let origin = match delivery.origin() {
                 Origin::Queue => "queue",

@@ -18,6 +18,7 @@ impl Engine {
             Some(advice) => format!("{}; {advice}", chain(error)),
             None => chain(error),
         };
+        self.tracker.database_failed(&error);
         events::DatabaseUnavailable {
             consumer,
             doing,
@@ -60,12 +61,15 @@ impl Engine {
     pub(super) fn emit_fault(&self, fault: Fault, attempt: u32) -> Fault {
         let (consumer, error) = (self.consumer(), fault.text.as_str());
         match fault.class {
-            ErrorClass::Unavailable => events::DatabaseUnavailable {
-                consumer,
-                doing: "handling a message",
-                error,
+            ErrorClass::Unavailable => {
+                self.tracker.database_failed(error);
+                events::DatabaseUnavailable {
+                    consumer,
+                    doing: "handling a message",
+                    error,
+                }
+                .emit();
             }
-            .emit(),
             ErrorClass::Rerun => events::Rerun { consumer, error }.emit(),
             ErrorClass::Failed | ErrorClass::Ended => events::AttemptFailed {
                 consumer,

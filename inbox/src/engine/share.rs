@@ -37,7 +37,10 @@ impl Engine {
         let (settings, router, handlers) = (&self.settings, &self.router, &self.handlers);
         let running = run_shared(settings, connection, router, handlers, &sharing);
         let (results, why_alone) = match self.watch(running).await {
-            Ok(Ok(results)) => (results, KEY_IS_HELD.to_owned()),
+            Ok(Ok(results)) => {
+                self.tracker.database_works();
+                (results, KEY_IS_HELD.to_owned())
+            }
             Ok(Err(error)) => (self.none_shared(&sharing, &chain(&error)), chain(&error)),
             Err(panic) => (self.none_shared(&sharing, &panic), panic),
         };

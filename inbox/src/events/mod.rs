@@ -1,5 +1,5 @@
 //! The facts that the inbox reports: one struct for each, whose `emit` writes the log line and updates the
-//! metrics.
+//! metrics. A consumer's counters exist from its start, with the value 0.
 //!
 //! | Metric | Type | Labels | Counts |
 //! |---|---|---|---|
@@ -31,12 +31,14 @@ mod database;
 mod frozen;
 mod handling;
 mod parked;
+mod zero;
 
 pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
+    zero::zero,
 };
 
 #[cfg(test)]
@@ -56,6 +58,18 @@ mod tests {
         quoted(include_str!("mod.rs"), '`')
     }
 
+    /// Names of the metrics in a source file.
+    pub(super) fn named(source: &'static str) -> BTreeSet<&'static str> {
+        quoted(source, '"')
+    }
+
+    /// Names of the counters that the table of this module lists.
+    pub(super) fn counters() -> BTreeSet<&'static str> {
+        let mut listed = listed();
+        listed.retain(|name| name.ends_with("_total"));
+        listed
+    }
+
     #[test]
     fn the_table_names_every_metric_and_no_other() {
         let emitted: BTreeSet<_> = [
@@ -65,7 +79,7 @@ mod tests {
             include_str!("parked.rs"),
         ]
         .into_iter()
-        .flat_map(|source| quoted(source, '"'))
+        .flat_map(named)
         .collect();
         assert_eq!(listed(), emitted);
         assert_eq!(emitted.len(), 21);

@@ -56,6 +56,8 @@ impl BatchType {
 #[derive(Clone, Default)]
 pub(crate) struct Router {
     types: HashMap<&'static str, Versions<Erased>>,
+    /// Handler of all other types.
+    fallback: Option<Erased>,
 }
 
 impl Router {
@@ -110,6 +112,27 @@ impl Router {
         self.versions::<E>().insert(version, erased)
     }
 
+    /// Sets the handler of all types that have no other one; returns `false` if it replaced another handler.
+    pub(crate) fn set_fallback<H, M, S>(&mut self, handler: H, state: S) -> bool
+    where
+        H: Handler<Delivery, M, Future: super::HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Send + Sync + 'static,
+    {
+        let shared = Arc::new((handler, state));
+        let erased = move |context: Context, _: Vec<Step>| -> HandlerFuture {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move {
+                let (handler, state) = &*shared;
+                let extracted = M::extract(context.delivery(), state)?;
+                let delivery = context.delivery().clone();
+                handler.handle(context, extracted, delivery).finish().await
+            })
+        };
+        let erased = Erased::One(Arc::new(erased));
+        self.fallback.replace(erased).is_none()
+    }
+
     /// Adds a step between two versions of an event; returns `false` if it replaced another step.
     pub(crate) fn insert_step<E: Event>(&mut self, step: Step) -> bool {
         self.versions::<E>().insert_step(step)
@@ -130,8 +153,14 @@ impl Router {
         match self.route(delivery) {
             Some((_, Route::Known { .. })) => Knowledge::Known,
             Some((_, Route::Newer { newest })) => Knowledge::Newer(newest),
+            None if self.fallback.is_some() => Knowledge::Known,
             None => Knowledge::Unhandled,
         }
+    }
+
+    /// Returns `true` if a handler takes all types that have no other one.
+    pub(crate) const fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
     }
 
     /// Returns the types that handlers take, each with the newest version.
@@ -187,7 +216,7 @@ impl Router {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.types.is_empty()
+        self.types.is_empty() && self.fallback.is_none()
     }
 }
 
@@ -201,8 +230,10 @@ impl Service<Context> for Router {
     }
 
     fn call(&mut self, context: Context) -> Self::Future {
-        let Some((_, Route::Known { handler, steps, .. })) = self.route(context.delivery()) else {
-            return unhandled(context.delivery().type_name());
+        let (handler, steps) = match (self.route(context.delivery()), &self.fallback) {
+            (Some((_, Route::Known { handler, steps, .. })), _) => (handler, steps),
+            (None, Some(fallback)) => (fallback, Vec::new()),
+            _ => return unhandled(context.delivery().type_name()),
         };
         match handler {
             Erased::One(handler) => handler(context, steps),

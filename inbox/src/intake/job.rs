@@ -37,6 +37,7 @@ pub(super) async fn run(
     mut jobs: Vec<Job>,
 ) -> Vec<Job> {
     jobs.retain(|job| !job.ended.is_cancelled());
+    let _in_flight = engine.tracker.handling(jobs.len());
     if jobs.len() == 1
         && let Some(job) = jobs.pop()
     {

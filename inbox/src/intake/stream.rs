@@ -87,6 +87,7 @@ impl<S: Source> Stream<S> {
         stop: &CancellationToken,
     ) -> State<S::Subscription> {
         let retry_in = RECONNECT.wait(tries.saturating_add(1));
+        self.engine.tracker.disconnected(error);
         let consumer = self.engine.consumer();
         events::Disconnected {
             consumer,
@@ -105,12 +106,14 @@ impl<S: Source> Stream<S> {
         tries: u32,
         stop: &CancellationToken,
     ) -> Result<State<S::Subscription>, BrokerError> {
+        self.engine.tracker.connecting();
         match self.subscribe_until(stop).await {
             Ok(None) => Ok(self.stop().await),
             Ok(Some(subscription)) => {
                 let consumer = self.engine.consumer();
                 let queue = self.source.name();
                 events::Connected { consumer, queue }.emit();
+                self.engine.tracker.subscribed();
                 let session = Box::new(Session::new(subscription));
                 Ok(State::Ready { tries, session })
             }

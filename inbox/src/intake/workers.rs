@@ -69,6 +69,7 @@ impl Workers {
     /// Adds a delivery to those that wait; [`Workers::start`] starts it.
     pub(super) fn arrived(&mut self, job: Job) {
         let engine = &self.shared.engine;
+        engine.tracker.received();
         // An untrusted delivery may not hold up those of the key that it claims.
         let is_trusted = engine.refusal(&job.delivery).is_none();
         let key = job.delivery.message().key.clone();

@@ -57,7 +57,11 @@ impl Worker {
             crashed,
             types,
             newest,
-            unhandled: engine.limits.max_unhandled.min(LONGEST),
+            unhandled: if engine.router.has_fallback() {
+                Duration::ZERO
+            } else {
+                engine.limits.max_unhandled.min(LONGEST)
+            },
         };
         Self { engine, takes }
     }
@@ -76,7 +80,10 @@ impl Worker {
                     self.run_claimed(claimed, &stop).await;
                     continue;
                 }
-                Ok(None) => IDLE.wait(idle.saturating_add(1)),
+                Ok(None) => {
+                    self.engine.tracker.database_works();
+                    IDLE.wait(idle.saturating_add(1))
+                }
                 Err(error) => {
                     let doing = "looking for parked messages that are due";
                     self.engine.emit_unavailable(doing, &error);

@@ -11,3 +11,4 @@ pub(crate) mod late_answer;
 pub(crate) mod parked;
 pub(crate) mod processed;
 pub(crate) mod session;
+pub(crate) mod waiting;

@@ -78,6 +78,21 @@ impl Channel {
         Ok(())
     }
 
+    /// Returns the number of subscribers of a queue that exists, those included that wait beside a single active one.
+    ///
+    /// # Errors
+    /// Fails if the queue is missing, or belongs to another connection.
+    pub async fn subscribers(&self, queue: &str) -> Result<u32, Error> {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let asked = self
+            .0
+            .queue_declare(short(queue)?, options, FieldTable::default());
+        Ok(asked.await?.consumer_count())
+    }
+
     /// Deletes a queue.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod jsonb;
 pub mod limits;
 mod message_id;
 mod name;
+mod topic_patterns;
 
 pub use backoff::Backoff;
 pub use header_value::{Decimal, HeaderValue};
@@ -20,3 +21,4 @@ pub use incoming::Incoming;
 pub use jsonb::jsonb;
 pub use message_id::MessageId;
 pub use name::{InvalidName, Key, Topic, TypeName};
+pub use topic_patterns::TopicPatterns;

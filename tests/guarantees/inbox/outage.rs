@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use postroom_testkit::eventually;
 
-use crate::world::{Placed, Proxy, Running, World, insert_effect};
+use crate::world::{Placed, Proxy, Running, World, insert_effect, metric};
 
 async fn effect(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     insert_effect(&mut ctx, &event).await?;
@@ -115,14 +115,10 @@ async fn connections_lost_in_an_outage_are_nobodys_crashes() {
     .await;
     running.stop().await;
     let counted = recorder.handle().render();
-    assert!(
-        counted.contains("postroom_inbox_handled_total"),
-        "{counted}"
-    );
-    assert!(
-        !counted.contains("postroom_inbox_parked_total"),
-        "{counted}"
-    );
+    let handled = metric(&counted, "postroom_inbox_handled_total");
+    assert_eq!(handled, Some(10.0), "{counted}");
+    let parked = metric(&counted, "postroom_inbox_parked_total");
+    assert_eq!(parked, Some(0.0), "{counted}");
 }
 
 #[tokio::test]

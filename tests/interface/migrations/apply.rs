@@ -3,6 +3,7 @@
 use migrations::{MIGRATIONS, SCHEMA_VERSION};
 use postroom_testkit::{Database, Login, command, variable};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use support::migrated;
 
 async fn version(database: &Database) -> i32 {
     sqlx::query_scalar("SELECT outbox.schema_level()")
@@ -100,10 +101,7 @@ async fn roles_that_exist_need_nobody_who_may_create_roles() {
     let url = database.url(Login::Producer);
     let url = [("POSTROOM_DATABASE_URL", url.as_str())];
     let ended = command::relay(&["migrate", "--roles"], &url).await;
-    assert_eq!(
-        ended.succeeded(),
-        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\nroles applied\n"
-    );
+    assert_eq!(ended.succeeded(), migrated(0) + "roles applied\n");
     let mut relay = database.connect(Login::Relay).await;
     outbox::schema::check(&mut relay).await.unwrap();
 }
@@ -142,16 +140,10 @@ async fn migrate(database: &Database, arguments: &[&str]) -> command::Ended {
 async fn relay_migrate_applies_each_file_once() {
     let database = Database::empty().await;
     let ended = migrate(&database, &["--roles"]).await;
-    assert_eq!(
-        ended.succeeded(),
-        "0001_outbox applied\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\nroles applied\n"
-    );
+    assert_eq!(ended.succeeded(), migrated(0) + "roles applied\n");
     assert_eq!(version(&database).await, SCHEMA_VERSION);
     let again = migrate(&database, &[]).await;
-    assert_eq!(
-        again.succeeded(),
-        "0001_outbox is applied already\n0002_inbox is applied already\n0003_forgery is applied already\n0004_dropped is applied already\n0005_versions is applied already\n"
-    );
+    assert_eq!(again.succeeded(), migrated(MIGRATIONS.len()));
     // `relay migrate` keeps its records in Postroom's own schema.
     let mut owner = database.connect(Login::Owner).await;
     let elsewhere: Vec<String> = objects(&mut owner)
@@ -178,10 +170,7 @@ async fn relay_migrate_goes_on_where_psql_stopped() {
     let database = Database::empty().await;
     database.apply("0001_outbox.sql");
     let ended = migrate(&database, &[]).await;
-    assert_eq!(
-        ended.succeeded(),
-        "0001_outbox is applied already\n0002_inbox applied\n0003_forgery applied\n0004_dropped applied\n0005_versions applied\n"
-    );
+    assert_eq!(ended.succeeded(), migrated(1));
 }
 
 #[tokio::test]

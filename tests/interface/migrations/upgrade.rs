@@ -46,8 +46,7 @@ async fn the_check_of_headers_is_added_beside_writers_and_rows_that_break_it() {
     Outbox::new().publish(&mut tx, legal()).await.unwrap();
     database.apply("0003_forgery.sql");
     // Gives the relay's role the rights that the relay needs below, to record a drop.
-    database.apply("0004_dropped.sql");
-    database.apply("0005_versions.sql");
+    database.apply_after(3);
     // The same session, with the statement that it has prepared.
     Outbox::new().publish(&mut tx, legal()).await.unwrap();
     tx.commit().await.unwrap();
@@ -103,8 +102,7 @@ async fn the_migration_gives_up_soon_while_a_parked_message_is_handled() {
     owner.execute("ROLLBACK").await.unwrap();
     handling.commit().await.unwrap();
     owner.execute(sql).await.unwrap();
-    database.apply("0004_dropped.sql");
-    database.apply("0005_versions.sql");
+    database.apply_after(3);
     outbox::schema::check(&mut consumer).await.unwrap();
     consumer
         .execute("UPDATE inbox.parked SET reason = 'untrusted'")

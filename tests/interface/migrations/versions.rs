@@ -1,5 +1,6 @@
 //! A schema that a release does not know is refused with what to do.
 
+use migrations::SCHEMA_VERSION;
 use postroom_testkit::{Database, Login};
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -32,8 +33,10 @@ async fn a_newer_schema_asks_for_a_newer_release() {
     let error = refusal("INSERT INTO outbox.migration VALUES (999, 'from_the_future')").await;
     assert_eq!(
         error,
-        "the database's Postroom schema is at version 999, this release knows up to 5; \
-         use a newer release"
+        format!(
+            "the database's Postroom schema is at version 999, this release knows up to {SCHEMA_VERSION}; \
+             use a newer release"
+        )
     );
 }
 
@@ -42,11 +45,12 @@ async fn a_newer_schema_asks_for_a_newer_release() {
 async fn a_newer_schema_that_this_release_can_work_with_is_accepted() {
     let database = Database::new().await;
     let mut owner = database.connect(Login::Owner).await;
-    for (compatible_from, accepted) in [(4, true), (5, true), (6, false)] {
+    let next = SCHEMA_VERSION + 1;
+    for (compatible_from, accepted) in [(4, true), (SCHEMA_VERSION, true), (next, false)] {
         let change = format!(
-            "DELETE FROM outbox.migration WHERE version = 6;
+            "DELETE FROM outbox.migration WHERE version = {next};
              INSERT INTO outbox.migration (version, name, compatible_from)
-             VALUES (6, 'from_the_future', {compatible_from})"
+             VALUES ({next}, 'from_the_future', {compatible_from})"
         );
         owner.execute(AssertSqlSafe(change)).await.unwrap();
         let checked = outbox::schema::check(&mut owner).await;
@@ -83,8 +87,10 @@ async fn an_older_schema_asks_for_the_migrations() {
     let error = refusal("DELETE FROM outbox.migration WHERE version >= 3").await;
     assert_eq!(
         error,
-        "the database's Postroom schema is at version 2, this release needs 5; \
-         apply the newer files of migrations/ or run `relay migrate`"
+        format!(
+            "the database's Postroom schema is at version 2, this release needs {SCHEMA_VERSION}; \
+             apply the newer files of migrations/ or run `relay migrate`"
+        )
     );
 }
 

@@ -3,6 +3,7 @@
 mod psql;
 mod template;
 
+use migrations::MIGRATIONS;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions,
 };
@@ -120,6 +121,14 @@ impl Database {
     pub fn apply(&self, file: &str) {
         let file = migrations_folder().join(file);
         psql(&self.url(Login::Owner), |psql| psql.arg("-f").arg(&file));
+    }
+
+    /// Applies the migrations after this version.
+    pub fn apply_after(&self, version: i32) {
+        let later = MIGRATIONS.iter().filter(|later| later.version > version);
+        for migration in later {
+            self.apply(&format!("{}.sql", migration.name));
+        }
     }
 
     /// URL of this database for a login.

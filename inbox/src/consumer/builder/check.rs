@@ -45,6 +45,9 @@ impl<S> ConsumerBuilder<S> {
                 type_name,
             });
         }
+        if self.has_two_fallbacks {
+            return Err(BuildError::TwoFallbacks(self.name.clone()));
+        }
         if self.router.is_empty() {
             return Err(BuildError::NoHandler(self.name.clone()));
         }

@@ -57,6 +57,29 @@ impl<S> ConsumerBuilder<S> {
         self.bind(E::TOPIC)
     }
 
+    /// Adds an async function as the handler of all messages whose type has no other handler: for a consumer that
+    /// copies, counts or forwards whatever comes.
+    ///
+    /// The function takes a [`Context`], up to eight [extractors](crate::extract) and the [`Delivery`] in place of an
+    /// event. Nothing is decoded, and no topic is bound: [`bind`](Self::bind)`("#")` brings every message of the
+    /// exchange. A message of a type that has a handler, but in a newer version, still waits for a process that
+    /// knows the version.
+    ///
+    /// # Errors
+    /// `build` returns [`BuildError::TwoFallbacks`](crate::BuildError::TwoFallbacks) if the consumer has a fallback
+    /// already.
+    pub fn fallback<H, M>(mut self, handler: H) -> Self
+    where
+        H: Handler<Delivery, M, Future: HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        if !self.router.set_fallback(handler, self.state.clone()) {
+            self.has_two_fallbacks = true;
+        }
+        self
+    }
+
     /// Adds an async function that handles many events `E` at once, and binds the queue to their topic.
     /// The function takes a [`BatchContext`](crate::BatchContext), up to eight
     /// [`State`](crate::extract::State) and a list of events, in this order.

@@ -29,6 +29,7 @@ use crate::{
     engine::{self, Engine, UntrustedLimit},
     handler::{BoxError, Fates, HandlerError, Router},
     intake::{RabbitMq, Topology},
+    status::Tracker,
     transaction::Settings,
 };
 
@@ -59,6 +60,8 @@ pub struct ConsumerBuilder<S = ()> {
     router: Router,
     /// A type with two handlers, or two steps, for one version; an error of `build`.
     duplicate_type: Option<&'static str>,
+    /// `true` if a second fallback replaced the first; an error of `build`.
+    has_two_fallbacks: bool,
     layers: Vec<AddLayer>,
     admission_layers: Vec<AddAdmissionLayer>,
     fates: Fates,
@@ -99,6 +102,7 @@ impl ConsumerBuilder {
             parked_workers: 1,
             router: Router::new(),
             duplicate_type: None,
+            has_two_fallbacks: false,
             layers: Vec::new(),
             admission_layers: Vec::new(),
             fates: Fates::default(),
@@ -182,7 +186,9 @@ impl<S> ConsumerBuilder<S> {
         };
         settings.prepare_statements(self.prepared_statements);
         let consumer = Arc::clone(&settings.consumer);
-        let queue = RabbitMq::new(address, consumer, self.topology, prefetch);
+        let tracker = Tracker::new(Arc::clone(&consumer));
+        let reports = (consumer, Arc::clone(&tracker));
+        let queue = RabbitMq::new(address, reports, self.topology, prefetch);
         let fates = settings.fates.clone();
         let failure = move |error: HandlerError| HandlerFailure::new(error, &fates);
         let handlers = self.router.clone().map_err(failure);
@@ -206,6 +212,7 @@ impl<S> ConsumerBuilder<S> {
             handlers,
             admission,
             attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
+            tracker,
             connections_lost: AtomicU64::new(0),
         };
         Ok(Consumer {

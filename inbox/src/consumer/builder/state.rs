@@ -26,6 +26,7 @@ impl ConsumerBuilder {
             parked_workers: self.parked_workers,
             router: self.router,
             duplicate_type: self.duplicate_type,
+            has_two_fallbacks: self.has_two_fallbacks,
             layers: self.layers,
             admission_layers: self.admission_layers,
             fates: self.fates,

@@ -8,9 +8,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use postroom_message::errors::chain;
 
-use super::{answer::answer, topology::Topology};
-
-use crate::events;
+use super::{answer::answer, refusal::Failure, topology::Topology};
+use crate::{events, status::Tracker};
 
 /// Time between two declarations.
 const REPEAT: Duration = Duration::from_secs(5);
@@ -22,6 +21,7 @@ const REPEAT: Duration = Duration::from_secs(5);
 pub(super) struct Bindings {
     pub(super) topology: Arc<Topology>,
     pub(super) consumer: Arc<str>,
+    pub(super) tracker: Arc<Tracker>,
 }
 
 impl Bindings {
@@ -29,26 +29,42 @@ impl Bindings {
     pub(super) fn keep(&self, connection: &Connection) -> AbortOnDropHandle<()> {
         let opening = connection.open_channel();
         let (topology, consumer) = (Arc::clone(&self.topology), Arc::clone(&self.consumer));
+        let tracker = Arc::clone(&self.tracker);
         AbortOnDropHandle::new(tokio::spawn(async move {
             let error = match answer("opening a channel", opening).await {
-                Ok(channel) => repeat(&channel, &topology).await,
+                Ok(channel) => repeat(&channel, &topology, &tracker).await,
                 Err(error) => {
                     sleep(REPEAT).await;
                     chain(&error)
                 }
             };
             let (consumer, error) = (&*consumer, &*error);
+            tracker.bound(Some(&format!("cannot bind the queue again: {error}")));
             events::NotBound { consumer, error }.emit();
         }))
     }
 }
 
-/// Binds the queue at intervals until a request fails; returns the error's text.
-async fn repeat(channel: &Channel, topology: &Topology) -> String {
+/// Binds the queue and counts its subscribers at intervals, until a request fails; returns the error's text.
+async fn repeat(channel: &Channel, topology: &Topology, tracker: &Tracker) -> String {
     loop {
+        match count(channel, topology).await {
+            Ok(subscribers) => tracker.counted_subscribers(subscribers),
+            Err(failure) => return chain(&failure),
+        }
         sleep(REPEAT).await;
         if let Err(failure) = topology.bind(channel).await {
             return chain(&failure);
         }
+        tracker.bound(None);
     }
+}
+
+/// Returns the number of subscribers of which the broker serves one; 1 if the broker serves all of them.
+async fn count(channel: &Channel, topology: &Topology) -> Result<u32, Failure> {
+    if !topology.single_active_consumer {
+        return Ok(1);
+    }
+    let counting = channel.subscribers(&topology.queue);
+    answer("counting the queue's subscribers", counting).await
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{answer::answer, refusal::Failure, topology::Topology};
-use crate::events;
+use crate::{events, status::Tracker};
 
 /// Time between two checks. Short, because the relay that declares the exchange publishes at once, and parks
 /// messages to which no queue is bound.
@@ -23,7 +23,7 @@ const REPORT: Duration = Duration::from_mins(1);
 /// first.
 pub(super) async fn wait(
     topology: &Topology,
-    consumer: &str,
+    (consumer, tracker): (&str, &Tracker),
     connection: &Connection,
     stop: &CancellationToken,
 ) -> Result<Option<Channel>, Failure> {
@@ -33,6 +33,7 @@ pub(super) async fn wait(
         match topology.declare_exchange(&channel).await {
             Ok(()) => return Ok(Some(channel)),
             Err(Failure::NoExchange { exchange, .. }) => {
+                tracker.waiting_for_exchange(&exchange);
                 if reported.is_none_or(|at| at.elapsed() >= REPORT) {
                     let exchange = &exchange;
                     events::NoExchange { consumer, exchange }.emit();

@@ -13,13 +13,17 @@ use super::{
     subscription::{CLOSE, QueueSubscription},
     topology::Topology,
 };
-use crate::intake::source::{Source, SourceError};
+use crate::{
+    intake::source::{Source, SourceError},
+    status::Tracker,
+};
 
 /// A consumer's queue at a broker.
 #[derive(Debug)]
 pub(crate) struct RabbitMq {
     address: Address,
     consumer: Arc<str>,
+    tracker: Arc<Tracker>,
     topology: Arc<Topology>,
     /// Largest number of unacknowledged deliveries.
     prefetch: u16,
@@ -28,16 +32,22 @@ pub(crate) struct RabbitMq {
 impl RabbitMq {
     pub(crate) fn new(
         address: Address,
-        consumer: Arc<str>,
+        (consumer, tracker): (Arc<str>, Arc<Tracker>),
         topology: Topology,
         prefetch: u16,
     ) -> Self {
         Self {
             address,
             consumer,
+            tracker,
             topology: Arc::new(topology),
             prefetch,
         }
+    }
+
+    /// Returns the patterns of the topics that the queue is bound to.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topology.bindings.iter().map(String::as_str)
     }
 
     #[cfg(test)]
@@ -54,7 +64,8 @@ impl RabbitMq {
         let name = format!("postroom-inbox {}", self.consumer);
         let connecting = Connection::open(&self.address, &name);
         let connection = answer("connecting to the broker", connecting).await?;
-        let waiting = exchange::wait(&self.topology, &self.consumer, &connection, stop);
+        let reports = (&*self.consumer, &*self.tracker);
+        let waiting = exchange::wait(&self.topology, reports, &connection, stop);
         let Some(channel) = waiting.await? else {
             connection.close(CLOSE).await;
             return Ok(None);
@@ -68,6 +79,7 @@ impl RabbitMq {
         let bindings = Bindings {
             topology: Arc::clone(&self.topology),
             consumer: Arc::clone(&self.consumer),
+            tracker: Arc::clone(&self.tracker),
         };
         Ok(Some(QueueSubscription::new(
             connection,

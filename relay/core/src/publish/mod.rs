@@ -12,7 +12,6 @@ mod keys;
 mod machine;
 mod outcome;
 mod parking;
-mod patterns;
 mod pending_writes;
 mod sending;
 mod unbound;
@@ -22,12 +21,11 @@ pub use frame_window::{FrameId, Progress};
 pub use keys::{Hold, KeyRequest, ParkedRow};
 pub use machine::{Machine, Settings};
 pub use outcome::{Disposition, Outcome, Settled};
-pub use patterns::TopicPatterns;
 pub use pending_writes::{DropReason, Dropped, Due, Park, PendingWrites, Reason, Reschedule};
 pub use sending::Batch;
 
 use crate::capture::Position;
-pub use postroom_message::Backoff;
+pub use postroom_message::{Backoff, TopicPatterns};
 
 /// An outbox row in the machine. `M` is the message, which the machine never reads.
 #[derive(Debug, Clone)]

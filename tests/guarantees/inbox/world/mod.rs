@@ -43,6 +43,16 @@ impl World {
     }
 }
 
+/// Returns the sum of a metric over its labels, in the text that Prometheus reads; `None` if there is no such metric.
+pub(crate) fn metric(rendered: &str, name: &str) -> Option<f64> {
+    let lines = rendered.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let of_name = series.split('{').next() == Some(name);
+        value.parse::<f64>().ok().filter(|_| of_name)
+    });
+    lines.reduce(|sum, value| sum + value)
+}
+
 /// Returns a random UUID, version 4, which tells no time.
 pub(crate) fn uuid_v4() -> Uuid {
     let random = Uuid::now_v7();

@@ -1,0 +1,15 @@
+//! What `relay migrate` prints.
+
+use migrations::MIGRATIONS;
+
+/// Returns the lines for all migrations if the first `applied` of them were applied before.
+pub fn migrated(applied: usize) -> String {
+    let lines = MIGRATIONS.iter().enumerate().map(|(number, migration)| {
+        let name = migration.name;
+        match number < applied {
+            true => format!("{name} is applied already\n"),
+            false => format!("{name} applied\n"),
+        }
+    });
+    lines.collect()
+}
