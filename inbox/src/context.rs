@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError};
+use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, ReplyTo};
 use postroom_message::Incoming;
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::OwnedMutexGuard;
@@ -11,6 +11,20 @@ use crate::{Delivery, delivery::short_name};
 
 /// A handler's access to the open transaction. Dropping the guard returns the transaction to the inbox.
 pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
+
+/// Error of [`Context::reply`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The handled message names no consumer to reply to.
+    #[error(
+        "cannot reply: the message is no request, as it names no consumer to reply to; send it with `Outbox::request`, or do not reply to it"
+    )]
+    NoRequest,
+    /// The reply cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
 
 /// A message's transaction and the message itself.
 ///
@@ -93,6 +107,56 @@ impl Context {
         let context = self.follow_up_context();
         let publish = self.outbox.publish_all(&mut self.transaction, messages);
         outbox::context::scope(context, publish).await
+    }
+
+    /// Sends a follow-up command to one consumer with the transaction. Returns its id.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub async fn send(
+        &mut self,
+        consumer: &str,
+        message: impl IntoMessage,
+    ) -> Result<MessageId, PublishError> {
+        let context = self.follow_up_context();
+        let send = self.outbox.send(&mut self.transaction, consumer, message);
+        outbox::context::scope(context, send).await
+    }
+
+    /// Sends a request to one consumer with the transaction. Returns its id, which the reply names in
+    /// [`Incoming::in_reply_to`].
+    ///
+    /// The request leaves with the commit, after the handler, so the handler cannot wait for the reply: handle the reply
+    /// as a message, with [`on_command`](crate::ConsumerBuilder::on_command).
+    ///
+    /// # Errors
+    /// As [`Outbox::request`].
+    pub async fn request(
+        &mut self,
+        consumer: &str,
+        message: impl IntoMessage,
+        reply_to: &ReplyTo,
+    ) -> Result<MessageId, PublishError> {
+        let context = self.follow_up_context();
+        let outbox = self.outbox;
+        let request = outbox.request(&mut self.transaction, consumer, message, reply_to);
+        Ok(outbox::context::scope(context, request).await?.id())
+    }
+
+    /// Replies to the handled request with the transaction. Returns the reply's id.
+    ///
+    /// A handler that serves both requests and plain commands asks first whether
+    /// [`Incoming::reply_to`](Incoming) names a consumer.
+    ///
+    /// # Errors
+    /// Fails if the message is no request, and as [`Outbox::publish`].
+    pub async fn reply(&mut self, message: impl IntoMessage) -> Result<MessageId, ReplyError> {
+        let incoming = self.delivery.message();
+        let (Some(consumer), Some(request)) = (&incoming.reply_to, &incoming.message_id) else {
+            return Err(ReplyError::NoRequest);
+        };
+        let reply = message.into_message()?.replying(consumer, request)?;
+        Ok(self.publish(reply).await?)
     }
 
     /// Returns the context of follow-ups: the values of the current scope, and those of the handled message

@@ -209,6 +209,8 @@ fn clean(mut message: Incoming) -> Incoming {
         &mut message.content_encoding,
         &mut message.correlation_id,
         &mut message.causation_id,
+        &mut message.reply_to,
+        &mut message.in_reply_to,
         &mut message.traceparent,
     ];
     for text in texts.into_iter().flatten() {

@@ -118,10 +118,24 @@ impl Janitor {
         }
         tx.commit().await?;
         while self.expire_other().await? == BATCH as u64 {}
+        while self.expire_replies().await? == BATCH as u64 {}
         for leaf in expired {
             self.truncate(leaf, for_all.contains(&leaf.slot())).await?;
         }
         Ok(())
+    }
+
+    /// Deletes a batch of replies that were kept for long enough; returns their number.
+    async fn expire_replies(&self) -> Result<u64, sqlx::Error> {
+        let Some(age) = self.engine.keep_replies else {
+            return Ok(0);
+        };
+        let settings = &self.engine.settings;
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let rows = sql::replies::expire(&mut link, self.engine.consumer(), age, BATCH).await?;
+        tx.commit().await?;
+        Ok(rows)
     }
 
     /// Deletes a batch of hashed ids; returns the number of deleted ids.

@@ -6,6 +6,7 @@ mod dedup;
 mod delivery;
 mod engine;
 mod error;
+mod fault;
 mod intake;
 // Public for its documentation: the table of metrics.
 mod decision;
@@ -18,6 +19,7 @@ mod parked_row;
 mod polling;
 mod ready;
 mod reason;
+mod replies;
 mod server_error;
 mod sql;
 pub mod statements;
@@ -28,10 +30,11 @@ mod waiter;
 
 pub use amqp::{Tls, TlsError};
 pub use consumer::{Consumer, ConsumerBuilder};
-pub use context::Context;
+pub use context::{Context, ReplyError};
 pub use delivery::Delivery;
 pub use engine::{Attempted, DeliveryService};
 pub use error::{BuildError, DatabaseError, RunError};
+pub use fault::Fault;
 pub use handler::{
     BatchContext, BatchHandler, Fate, Handler, HandlerError, HandlerFailure, HandlerFuture,
     HandlerService, HasFate, Received, extract,
@@ -41,6 +44,7 @@ pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};
 pub use postroom_message::Incoming;
 pub use reason::Reason;
+pub use replies::{NoReply, Replies, Reply};
 #[cfg(feature = "axum")]
 pub use status::health_router;
 pub use status::{ConsumerState, ConsumerStatus, StatusReport};

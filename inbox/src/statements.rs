@@ -6,7 +6,7 @@ use crate::sql::{
     late_answer,
     parked::{arrive, newer, operate, retry, untrusted},
     processed::{self, Leaf},
-    session, waiting,
+    replies, session, waiting,
 };
 
 /// Statements with a text of their own, with their names.
@@ -26,6 +26,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("processed::RECORD_ALL", processed::RECORD_ALL),
     ("processed::RECORD_OTHER", processed::RECORD_OTHER),
     ("processed::RECORD_RING", processed::RECORD_RING),
+    ("replies::EXPIRE", replies::EXPIRE),
+    ("replies::FIND", replies::FIND),
+    ("replies::KEEP", replies::KEEP),
     ("retry::BACKDATE_NEXT", retry::BACKDATE_NEXT),
     ("retry::CLAIM", retry::CLAIM),
     ("retry::DELETE", retry::DELETE),

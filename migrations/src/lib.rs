@@ -46,6 +46,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0006_waiting",
         sql: include_str!("../0006_waiting.sql"),
     },
+    Migration {
+        version: 7,
+        name: "0007_replies",
+        sql: include_str!("../0007_replies.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -55,7 +60,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 6;
+pub const SCHEMA_VERSION: i32 = 7;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod event;
 mod message;
 pub mod pool;
 mod publish;
+mod request;
 mod row;
 pub mod schema;
 mod sql;
@@ -20,7 +21,8 @@ pub use error::PublishError;
 pub use event::Event;
 pub use message::{IntoMessage, Message};
 pub use postroom_message::{
-    HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits,
+    HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits, recipient,
 };
 pub use publish::Outbox;
+pub use request::{ReplyTo, Request};
 pub use token::{ConsistencyToken, TokenError};

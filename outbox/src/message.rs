@@ -1,12 +1,12 @@
 //! A message to be published.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-use postroom_message::reserved;
+use postroom_message::{recipient, reserved};
 
 use crate::{
-    Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, Topic, TypeName,
-    limits::PAYLOAD_BYTES,
+    Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, ReplyTo, Topic,
+    TypeName, limits::PAYLOAD_BYTES,
 };
 
 /// Years 1 to 9999 in seconds since 1970: the range that RFC 3339 can write and relays accept.
@@ -173,6 +173,42 @@ impl Message {
             }
         }
         self
+    }
+
+    /// Sends the message to one consumer, in place of everybody who listens to its topic: the message is a command.
+    ///
+    /// The consumer takes it through its own exchange, `postroom.in.<consumer>`, if a handler was added with the inbox's
+    /// `ConsumerBuilder::on_command`; until that exchange exists the message is kept and tried again. The type chooses
+    /// the handler, as for any message; the topic is gone.
+    ///
+    /// # Errors
+    /// Fails if the name is empty, longer than 243 bytes, or holds a wildcard or a control character.
+    pub fn to(mut self, consumer: &str) -> Result<Self, PublishError> {
+        let name = Topic::new(consumer)?;
+        self.topic = Topic::new(recipient::exchange(name.as_str()))?;
+        Ok(self)
+    }
+
+    /// Makes the message a request: the consumer that `reply_to` names gets the reply.
+    pub(crate) fn requesting(mut self, reply_to: &ReplyTo) -> Self {
+        let by = Utc::now() + reply_to.longest();
+        let text = by.to_rfc3339_opts(SecondsFormat::Micros, true);
+        self.headers.set(reserved::REPLY_TO, reply_to.consumer());
+        self.headers.set(reserved::REPLY_BY, text);
+        self.expires_at.get_or_insert(by);
+        self
+    }
+
+    /// Makes the message the reply to a request, for the consumer that the request names.
+    ///
+    /// The inbox's `Context::reply` does this with the handled request.
+    ///
+    /// # Errors
+    /// As [`to`](Self::to).
+    pub fn replying(self, consumer: &str, request: &str) -> Result<Self, PublishError> {
+        let mut reply = self.to(consumer)?;
+        reply.headers.set(reserved::IN_REPLY_TO, request);
+        Ok(reply)
     }
 
     /// Returns the message's id.

@@ -6,8 +6,8 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use statement::{Link, Statements};
 
 use crate::{
-    IntoMessage, MessageContext, MessageId, PublishError, context, limits::SERIALIZED_KEYS,
-    row::Row, sql,
+    IntoMessage, MessageContext, MessageId, PublishError, ReplyTo, Request, context,
+    limits::SERIALIZED_KEYS, row::Row, sql,
 };
 
 /// Publishes messages within the transactions whose changes they announce.
@@ -104,6 +104,42 @@ impl Outbox {
     {
         self.publish_all_without_transaction_check(tx, messages)
             .await
+    }
+
+    /// Sends a message to one consumer within a transaction: a command, in place of an announcement to whoever listens.
+    ///
+    /// Returns the message's id. The consumer gets the command through an exchange of its own; see [`Message::to`].
+    ///
+    /// # Errors
+    /// As [`Outbox::publish`], and if the consumer's name is not allowed.
+    pub async fn send(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        consumer: &str,
+        message: impl IntoMessage,
+    ) -> Result<MessageId, PublishError> {
+        let message = message.into_message()?.to(consumer)?;
+        self.publish(tx, message).await
+    }
+
+    /// Sends a request to one consumer within a transaction. Its handler's reply, or the news that the request has
+    /// failed for good, goes to the consumer that `reply_to` names.
+    ///
+    /// The returned request can be waited for once the transaction has committed, with the inbox's `Replies`. A request
+    /// that is still unpublished when its time is over is dropped.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub async fn request(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        consumer: &str,
+        message: impl IntoMessage,
+        reply_to: &ReplyTo,
+    ) -> Result<Request, PublishError> {
+        let message = message.into_message()?.to(consumer)?;
+        let id = self.publish(tx, message.requesting(reply_to)).await?;
+        Ok(Request::new(id))
     }
 
     /// Publishes a message on a connection, without checking that a transaction is open.

@@ -56,6 +56,27 @@ async fn handling_many_messages_at_once() {
 }
 
 #[tokio::test]
+async fn health_and_waiting() {
+    let health = lines("health").await;
+    assert_eq!(
+        health[0],
+        "before the start: HTTP/1.1 503 Service Unavailable"
+    );
+    assert_eq!(health[1], "once subscribed: HTTP/1.1 200 OK");
+    assert!(health[2].contains("has stopped"), "{health:?}");
+    assert_eq!(lines("read_own_writes").await, ["the order is there: 1"]);
+}
+
+#[tokio::test]
+async fn requests() {
+    let expected = [
+        "granted: 500 cents",
+        "rejected: the handler rejected the message: nobody gets more than 1000 cents",
+    ];
+    assert_eq!(lines("request").await, expected);
+}
+
+#[tokio::test]
 async fn versions() {
     let paid = ["order 1: 950 cents in EUR", "order 1: 50 cents in EUR"];
     assert_eq!(lines("versions").await, paid);

@@ -44,6 +44,9 @@ mod guides {
     #[doc = include_str!("../../docs/guides/errors.md")]
     mod errors {}
 
+    #[doc = include_str!("../../docs/guides/commands.md")]
+    mod commands {}
+
     #[doc = include_str!("../../docs/guides/health.md")]
     mod health {}
 

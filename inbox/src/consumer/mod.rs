@@ -8,7 +8,7 @@ use std::future::Future;
 pub use builder::ConsumerBuilder;
 
 use crate::{
-    ConsumerStatus, Parked, RunError, Waiter,
+    ConsumerStatus, Parked, Replies, RunError, Waiter,
     intake::{RabbitMq, source::Source},
 };
 use tasks::Tasks;
@@ -56,6 +56,14 @@ impl Consumer {
         let consumer = self.tasks.engine.consumer().to_owned();
         let topics = self.queue.topics().map(Into::into).collect();
         Waiter::with_statements(settings.pool.clone(), settings.statements, consumer, topics)
+    }
+
+    /// Returns access to the replies that this consumer keeps. Without
+    /// [`keep_replies`](ConsumerBuilder::keep_replies) there are none, and each wait ends by time.
+    pub fn replies(&self) -> Replies {
+        let settings = &self.tasks.engine.settings;
+        let consumer = self.tasks.engine.consumer().to_owned();
+        Replies::with_statements(settings.pool.clone(), settings.statements, consumer)
     }
 
     /// Consumes messages until the future `shutdown` completes.

@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) admission: Option<DeliveryService>,
     /// Longest time that an attempt's transaction can take; a longer attempt is reported as stuck.
     pub(crate) attempt_timeout: Duration,
+    /// Time for which replies are kept; `None` if they are not kept.
+    pub(crate) keep_replies: Option<Duration>,
     /// State of the consumer, for health checks.
     pub(crate) tracker: Arc<Tracker>,
     /// Number of connections to the broker that this process has lost since its start.

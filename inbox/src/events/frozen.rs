@@ -6,8 +6,8 @@ use golden::Facts;
 
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
-    Disconnected, Duplicate, FrozenEnded, Handled, LeafTruncated, NewerVersions, NoExchange,
-    NotBound, OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
+    Disconnected, Duplicate, FaultNotSent, FrozenEnded, Handled, LeafTruncated, NewerVersions,
+    NoExchange, NotBound, OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
     UntrustedDropped,
 };
 use crate::{Delivery, Incoming, Reason, engine, transaction};
@@ -101,6 +101,8 @@ fn record_handling(facts: &mut Facts) {
 
 fn record_parked(facts: &mut Facts) {
     let consumer = "billing";
+    let error = &outbox::PublishError::ContentType("?".to_owned());
+    facts.record(|| FaultNotSent { consumer, error }.emit());
     for &reason in Reason::ALL {
         facts.record(|| Parked { consumer, reason }.emit());
         let error = (reason == Reason::Failed).then_some("no such customer");

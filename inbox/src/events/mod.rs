@@ -8,6 +8,7 @@
 //! | `postroom_inbox_duplicates_total` | counter | `consumer` | deliveries that had been handled or parked before |
 //! | `postroom_inbox_parked_total` | counter | `consumer`, `reason` | deliveries parked, dead ones included |
 //! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
+//! | `postroom_inbox_faults_not_sent_total` | counter | `consumer` | requests given up whose requester could not be told |
 //! | `postroom_inbox_untrusted_dropped_total` | counter | `consumer` | deliveries of untrusted publishers beyond those that are kept |
 //! | `postroom_inbox_failed_attempts_total` | counter | `consumer` | attempts that failed |
 //! | `postroom_inbox_shared_failed_total` | counter | `consumer` | shared transactions that failed: each of their messages was handled by itself |
@@ -37,7 +38,7 @@ pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
-    parked::{Dead, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
+    parked::{Dead, FaultNotSent, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
     zero::zero,
 };
 
@@ -82,6 +83,6 @@ mod tests {
         .flat_map(named)
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 21);
+        assert_eq!(emitted.len(), 22);
     }
 }

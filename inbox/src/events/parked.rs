@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge};
+use outbox::PublishError;
+use postroom_message::errors::chain;
 use tracing::{error, info, warn};
 
 use crate::Reason;
@@ -46,6 +48,23 @@ impl Dead<'_> {
             "given up; look at inbox.parked, then use inbox.retry or inbox.discard"
         );
         counter!("postroom_inbox_dead_total", "consumer" => self.consumer.to_owned(), "reason" => self.reason.as_str())
+            .increment(1);
+    }
+}
+
+/// A request was given up, and its fault could not be written: whoever waits for the reply waits until the time is over.
+pub(crate) struct FaultNotSent<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) error: &'a PublishError,
+}
+
+impl FaultNotSent<'_> {
+    pub(crate) fn emit(self) {
+        warn!(
+            error = chain(self.error),
+            "gave up a request without telling the requester; grant outbox_producer to the consumer's login"
+        );
+        counter!("postroom_inbox_faults_not_sent_total", "consumer" => self.consumer.to_owned())
             .increment(1);
     }
 }

@@ -6,9 +6,11 @@ use futures_util::future::BoxFuture;
 use outbox::{Event, MessageContext};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
+use uuid::Uuid;
 
 use super::{
-    BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _, Received,
+    BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _,
+    KeptReplies, Received,
     extract::{BatchExtractors, Extractors},
     versions::{Route, Step, VersionMistake, Versions},
 };
@@ -58,6 +60,8 @@ pub(crate) struct Router {
     types: HashMap<&'static str, Versions<Erased>>,
     /// Handler of all other types.
     fallback: Option<Erased>,
+    /// Keeps replies for those who wait for them; `None` if they are not kept.
+    replies: Option<KeptReplies>,
 }
 
 impl Router {
@@ -133,6 +137,16 @@ impl Router {
         self.fallback.replace(erased).is_none()
     }
 
+    /// Keeps replies from now on.
+    pub(crate) fn keep_replies(&mut self, replies: KeptReplies) {
+        self.replies = Some(replies);
+    }
+
+    /// Returns the request that a delivery replies to, if replies are kept.
+    fn kept_reply(&self, delivery: &Delivery) -> Option<(KeptReplies, Uuid)> {
+        Some((self.replies.clone()?, KeptReplies::request(delivery)?))
+    }
+
     /// Adds a step between two versions of an event; returns `false` if it replaced another step.
     pub(crate) fn insert_step<E: Event>(&mut self, step: Step) -> bool {
         self.versions::<E>().insert_step(step)
@@ -153,7 +167,9 @@ impl Router {
         match self.route(delivery) {
             Some((_, Route::Known { .. })) => Knowledge::Known,
             Some((_, Route::Newer { newest })) => Knowledge::Newer(newest),
-            None if self.fallback.is_some() => Knowledge::Known,
+            None if self.fallback.is_some() || self.kept_reply(delivery).is_some() => {
+                Knowledge::Known
+            }
             None => Knowledge::Unhandled,
         }
     }
@@ -176,7 +192,12 @@ impl Router {
     }
 
     /// Returns the batch handler that takes the delivery, if one does.
+    ///
+    /// A reply that is kept is handled by itself.
     pub(crate) fn batch_type(&self, delivery: &Delivery) -> Option<BatchType> {
+        if self.kept_reply(delivery).is_some() {
+            return None;
+        }
         match self.route(delivery)? {
             (
                 name,
@@ -229,7 +250,31 @@ impl Service<Context> for Router {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, context: Context) -> Self::Future {
+    fn call(&mut self, mut context: Context) -> Self::Future {
+        let Some((replies, request)) = self.kept_reply(context.delivery()) else {
+            return self.dispatch(context);
+        };
+        let router = self.clone();
+        Box::pin(async move {
+            let delivery = context.delivery().clone();
+            let keeping = replies.keep(context.connection(), request, &delivery);
+            keeping.await?;
+            if router.has_handler(&delivery) {
+                return router.dispatch(context).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Router {
+    /// Returns `true` if a handler takes the delivery's type.
+    fn has_handler(&self, delivery: &Delivery) -> bool {
+        self.fallback.is_some() || self.route(delivery).is_some()
+    }
+
+    /// Calls the handler of a delivery.
+    fn dispatch(&self, context: Context) -> HandlerFuture {
         let (handler, steps) = match (self.route(context.delivery()), &self.fallback) {
             (Some((_, Route::Known { handler, steps, .. })), _) => (handler, steps),
             (None, Some(fallback)) => (fallback, Vec::new()),

@@ -21,7 +21,7 @@ use crate::{
         self,
         parked::{Claimed, Leases, Takes, newer},
     },
-    transaction::{WorkerConnection, admit, with_answer_timeout},
+    transaction::{WorkerConnection, admit, reply_with_fault, with_answer_timeout},
 };
 
 /// Waits between queries for due rows, while there are none.
@@ -299,6 +299,9 @@ impl Worker {
         let mut tx = settings.begin().await?;
         let mut link = settings.link(&mut tx);
         let held = sql::parked::settle(&mut link, id, attempts, decision).await?;
+        if held.is_some() {
+            reply_with_fault(settings, &mut link, delivery, decision).await?;
+        }
         let releases_key = held == Some(true) && !decision.holds_key;
         if let (Some(key), true) = (&delivery.message().key, releases_key) {
             let consumer = &settings.consumer;

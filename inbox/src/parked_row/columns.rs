@@ -17,6 +17,9 @@ const CAUSATION_ID: &str = "cloudEvents_causationid";
 const EVENT_VERSION: &str = "cloudEvents_eventversion";
 const TIME: &str = "cloudEvents_time";
 const TRACEPARENT: &str = "traceparent";
+const REPLY_TO: &str = "cloudEvents_replyto";
+const REPLY_BY: &str = "cloudEvents_replyby";
+const IN_REPLY_TO: &str = "cloudEvents_inreplyto";
 const USER_ID: &str = "cloudEvents_userid";
 
 /// Returns the value of the column `headers`.
@@ -25,9 +28,8 @@ pub(super) fn headers(message: &Incoming) -> Value {
         Ok(Value::Object(headers)) => headers,
         _ => Map::new(),
     };
-    let time = message
-        .occurred_at
-        .map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let time = message.occurred_at.map(text);
     let extras = [
         (
             CORRELATION_ID,
@@ -41,6 +43,9 @@ pub(super) fn headers(message: &Incoming) -> Value {
         (TRACEPARENT, message.traceparent.clone().map(Value::from)),
         (EVENT_VERSION, message.version.map(Value::from)),
         (TIME, time.map(Value::from)),
+        (REPLY_TO, message.reply_to.clone().map(Value::from)),
+        (REPLY_BY, message.reply_by.map(text).map(Value::from)),
+        (IN_REPLY_TO, message.in_reply_to.clone().map(Value::from)),
         (USER_ID, message.user_id.clone().map(Value::from)),
         (UNREADABLE, message.unreadable.clone().map(Value::from)),
     ];
@@ -69,9 +74,14 @@ pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     message.traceparent = text(TRACEPARENT);
     message.user_id = text(USER_ID);
     message.unreadable = text(UNREADABLE);
-    message.occurred_at = text(TIME)
-        .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
-        .map(|time| time.with_timezone(&Utc));
+    message.reply_to = text(REPLY_TO);
+    message.in_reply_to = text(IN_REPLY_TO);
+    let mut time = |name| {
+        let time = DateTime::parse_from_rfc3339(&text(name)?).ok()?;
+        Some(time.with_timezone(&Utc))
+    };
+    message.occurred_at = time(TIME);
+    message.reply_by = time(REPLY_BY);
     let version = headers.remove(EVENT_VERSION);
     message.version = version.and_then(|version| u32::try_from(version.as_u64()?).ok());
     message.headers = Headers::from_json(headers);
@@ -100,6 +110,9 @@ mod tests {
         parked.topic = "orders.placed".into();
         parked.key = Some("7".into());
         parked.user_id = Some("orders_relay".into());
+        parked.reply_to = Some("accounts".into());
+        parked.reply_by = DateTime::from_timestamp_micros(1_800_000_001_000_000);
+        parked.in_reply_to = Some("request".into());
         parked.unreadable = Some("why".into());
         parked.version = Some(2);
         parked.correlation_id = Some("c".into());

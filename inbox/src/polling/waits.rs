@@ -9,8 +9,11 @@ use tokio::sync::oneshot;
 
 use super::{Look, Progress, ProgressOf};
 
-/// First wait before another look, and time within which looks are made together.
-const SHORTEST: Duration = Duration::from_millis(5);
+/// First wait before another look.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Time within which looks are made together.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Longest wait before another look.
 const LONGEST: Duration = Duration::from_millis(250);
@@ -81,7 +84,7 @@ impl<L: Look> Waits<L> {
 
     /// Returns the numbers and keys to look at now.
     pub(super) fn due(&self, now: Instant) -> (Vec<u64>, Vec<L::Key>) {
-        let due = self.open().filter(|(_, wait)| wait.next <= now + SHORTEST);
+        let due = self.open().filter(|(_, wait)| wait.next <= now + TOGETHER);
         let due = due.map(|(number, wait)| (*number, wait.key.clone()));
         due.take(LOOKED).unzip()
     }

@@ -10,5 +10,6 @@
 pub(crate) mod late_answer;
 pub(crate) mod parked;
 pub(crate) mod processed;
+pub(crate) mod replies;
 pub(crate) mod session;
 pub(crate) mod waiting;

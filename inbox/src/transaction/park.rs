@@ -2,7 +2,7 @@
 
 use statement::Link;
 
-use super::{Settings, with_answer_timeout};
+use super::{Settings, fault, with_answer_timeout};
 use crate::{
     Delivery, Outcome,
     decision::{Due, ParkDecision},
@@ -41,6 +41,7 @@ pub(super) async fn park_new(
     let parked = async {
         let decision = behind_key(settings, link, delivery, decision.clone()).await?;
         parked_row::insert(link, &settings.consumer, delivery, &decision).await?;
+        fault::reply(settings, link, delivery, &decision).await?;
         Ok(Outcome::Parked(decision.reason))
     };
     with_answer_timeout(parked).await

@@ -23,8 +23,8 @@ use crate::{dedup::Id, polling::Polls};
 /// is not handled.
 ///
 /// Cheap to clone. All waits of a waiter and its clones share one connection of the pool and one statement for each look,
-/// so make one waiter for each consumer, not one for each request. A look comes after 5 ms, then after growing times of
-/// up to 250 ms for the waits that take long.
+/// so make one waiter for each consumer, not one for each request. A look comes at once, then after 10 ms, then after
+/// growing times of up to 250 ms for the waits that take long.
 ///
 /// ```
 /// # use std::time::Duration;

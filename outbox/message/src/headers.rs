@@ -42,7 +42,21 @@ pub mod reserved {
     pub const EVENT_VERSION: &str = "event_version";
     /// Trace and span, in the format of W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
-    pub(crate) const ALL: [&str; 4] = [CORRELATION_ID, CAUSATION_ID, EVENT_VERSION, TRACEPARENT];
+    /// Consumer to which a request's reply is sent.
+    pub const REPLY_TO: &str = "postroom_reply_to";
+    /// Time until which somebody waits for the reply, by RFC 3339.
+    pub const REPLY_BY: &str = "postroom_reply_by";
+    /// Id of the request that a message replies to.
+    pub const IN_REPLY_TO: &str = "postroom_in_reply_to";
+    pub(crate) const ALL: [&str; 7] = [
+        CORRELATION_ID,
+        CAUSATION_ID,
+        EVENT_VERSION,
+        TRACEPARENT,
+        REPLY_TO,
+        REPLY_BY,
+        IN_REPLY_TO,
+    ];
 }
 
 /// Headers by name.

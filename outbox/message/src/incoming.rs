@@ -33,6 +33,12 @@ pub struct Incoming {
     pub correlation_id: Option<String>,
     /// Id of the message that caused this one.
     pub causation_id: Option<String>,
+    /// Consumer to which the reply is sent; `None` if the message is no request.
+    pub reply_to: Option<String>,
+    /// Time until which the requester waits for the reply, by the requester's clock.
+    pub reply_by: Option<DateTime<Utc>>,
+    /// Id of the request that the message replies to; `None` if the message is no reply.
+    pub in_reply_to: Option<String>,
     /// Trace and span of the publisher.
     pub traceparent: Option<String>,
     /// Time of writing by the clock of the publisher's database.

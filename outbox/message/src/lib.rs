@@ -12,6 +12,7 @@ mod jsonb;
 pub mod limits;
 mod message_id;
 mod name;
+pub mod recipient;
 mod topic_patterns;
 
 pub use backoff::Backoff;

@@ -127,6 +127,25 @@ impl Unbound {
     }
 }
 
+/// The exchange of a consumer is missing, or the relay may not write to it. Logged once for each until it takes a message.
+#[derive(Debug)]
+pub(crate) struct RecipientRefused<'a> {
+    pub(crate) exchange: &'a str,
+    pub(crate) error: &'a dyn Error,
+}
+
+impl RecipientRefused<'_> {
+    pub(crate) fn emit(&self) {
+        let error = postroom_message::errors::chain(self.error);
+        warn!(
+            exchange = self.exchange,
+            %error,
+            "the broker takes nothing for this consumer: its messages are parked and tried again; start the \
+             consumer, which declares the exchange, and let the relay's user write to it"
+        );
+    }
+}
+
 /// The broker answered every message of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchConfirmed {

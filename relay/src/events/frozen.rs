@@ -8,8 +8,8 @@ use relay_core::publish::{Reason, Settled};
 use super::{
     BatchConfirmed, BecameActive, BrokerState, ChannelClosed, Checkpointed, Expired, FenceLeftOver,
     FenceTried, FrameRead, GateCommit, LeaseMisheld, METRICS, MessagesSettled, Parked, Promoted,
-    RingFull, Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed, StandingBy, Unbound,
-    Unconfirmed, UpkeepRefused, Window,
+    RecipientRefused, RingFull, Rotated, SessionLost, SlowlyPreparing, StandbyProbeFailed,
+    StandingBy, Unbound, Unconfirmed, UpkeepRefused, Window,
 };
 use crate::{BrokerError, DatabaseError, RelayError, health::State};
 
@@ -64,6 +64,8 @@ fn record_broker(facts: &mut Facts) {
     facts.record(|| Unconfirmed { after, topics }.emit());
     let error = &BrokerError::Closed;
     facts.record(|| ChannelClosed { error }.emit());
+    let exchange = "postroom.in.billing";
+    facts.record(|| RecipientRefused { exchange, error }.emit());
     let topics = vec!["orders.placed".into()];
     facts.record(|| Unbound { topics }.emit());
     for delay in [None, Some(2 * SECOND)] {

@@ -13,8 +13,8 @@ mod session;
 pub use self::names::METRICS;
 pub(crate) use self::{
     broker::{
-        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, StandbyProbeFailed,
-        Unbound, Unconfirmed,
+        BatchConfirmed, BrokerState, ChannelClosed, FenceLeftOver, FenceTried, RecipientRefused,
+        StandbyProbeFailed, Unbound, Unconfirmed,
     },
     messages::{FrameRead, GateCommit, MessagesSettled, Parked, Window},
     names::register,

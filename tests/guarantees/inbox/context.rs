@@ -7,7 +7,7 @@ use tracing::Span;
 
 use crate::{
     together::{effects, waiting},
-    world::{Log, Placed, Running, Shipped, World, insert_effect},
+    world::{Log, Placed, Running, Shipped, World, insert_effect, metric},
 };
 use postroom_testkit::eventually;
 

@@ -24,9 +24,18 @@ impl<S> ConsumerBuilder<S> {
             ("exchange", &topology.exchange),
         ];
         let bindings = topology.bindings.iter().map(|name| ("binding", name));
+        let own = topology
+            .own_exchange
+            .iter()
+            .map(|name| ("own exchange", name));
         let arguments = topology.arguments.keys();
         let arguments = arguments.map(|name| ("queue argument", name));
-        for (what, name) in names.into_iter().chain(bindings).chain(arguments) {
+        for (what, name) in names
+            .into_iter()
+            .chain(own)
+            .chain(bindings)
+            .chain(arguments)
+        {
             if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
                 return Err(BuildError::Name {
                     consumer: self.name.clone(),
@@ -48,7 +57,7 @@ impl<S> ConsumerBuilder<S> {
         if self.has_two_fallbacks {
             return Err(BuildError::TwoFallbacks(self.name.clone()));
         }
-        if self.router.is_empty() {
+        if self.router.is_empty() && self.keep_replies.is_none() {
             return Err(BuildError::NoHandler(self.name.clone()));
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod broker;
 mod check;
+mod commands;
 mod handlers;
 mod limits;
 mod state;
@@ -27,7 +28,7 @@ use crate::{
     decision::{Limits, Trust},
     dedup::Window,
     engine::{self, Engine, UntrustedLimit},
-    handler::{BoxError, Fates, HandlerError, Router},
+    handler::{BoxError, Fates, HandlerError, KeptReplies, Router},
     intake::{RabbitMq, Topology},
     status::Tracker,
     transaction::Settings,
@@ -74,6 +75,8 @@ pub struct ConsumerBuilder<S = ()> {
     grace: Duration,
     window: Duration,
     skew: Duration,
+    /// Time for which replies are kept; `None` if they are not kept.
+    keep_replies: Option<Duration>,
     state: S,
 }
 
@@ -87,6 +90,7 @@ impl ConsumerBuilder {
             single_active_consumer: true,
             limit_by_policy: false,
             arguments: BTreeMap::new(),
+            own_exchange: None,
             bindings: BTreeSet::new(),
         };
         Self {
@@ -115,6 +119,7 @@ impl ConsumerBuilder {
             grace: Duration::from_secs(20),
             window: Settings::DEFAULT_WINDOW,
             skew: Settings::DEFAULT_SKEW,
+            keep_replies: None,
             state: (),
         }
     }
@@ -162,7 +167,7 @@ impl<S> ConsumerBuilder<S> {
     ///
     /// # Errors
     /// Returns an error for the first setting that is missing or invalid.
-    pub fn build(self) -> Result<Consumer, BuildError> {
+    pub fn build(mut self) -> Result<Consumer, BuildError> {
         self.check_names()?;
         self.check_handlers()?;
         self.check_versions()?;
@@ -186,6 +191,10 @@ impl<S> ConsumerBuilder<S> {
         };
         settings.prepare_statements(self.prepared_statements);
         let consumer = Arc::clone(&settings.consumer);
+        if self.keep_replies.is_some() {
+            let replies = KeptReplies::new(Arc::clone(&consumer), settings.statements);
+            self.router.keep_replies(replies);
+        }
         let tracker = Tracker::new(Arc::clone(&consumer));
         let reports = (consumer, Arc::clone(&tracker));
         let queue = RabbitMq::new(address, reports, self.topology, prefetch);
@@ -212,6 +221,7 @@ impl<S> ConsumerBuilder<S> {
             handlers,
             admission,
             attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
+            keep_replies: self.keep_replies,
             tracker,
             connections_lost: AtomicU64::new(0),
         };

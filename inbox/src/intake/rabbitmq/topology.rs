@@ -37,6 +37,8 @@ pub(crate) struct Topology {
     pub(crate) limit_by_policy: bool,
     /// Queue arguments of the user, which override those of this crate.
     pub(crate) arguments: BTreeMap<String, HeaderValue>,
+    /// Exchange through which messages are sent to this consumer alone; `None` if it takes none.
+    pub(crate) own_exchange: Option<String>,
     /// Routing patterns.
     pub(crate) bindings: BTreeSet<String>,
 }
@@ -74,6 +76,12 @@ impl Topology {
         for pattern in &self.bindings {
             let bind = channel.bind(&self.queue, &self.exchange, pattern);
             answer("binding the queue to the exchange", bind).await?;
+        }
+        if let Some(own) = &self.own_exchange {
+            let declare = channel.declare_exchange(own, false);
+            answer("declaring the consumer's own exchange", declare).await?;
+            let bind = channel.bind(&self.queue, own, "#");
+            answer("binding the queue to the consumer's own exchange", bind).await?;
         }
         Ok(())
     }
@@ -155,6 +163,7 @@ mod tests {
             single_active_consumer: true,
             limit_by_policy: false,
             arguments: BTreeMap::new(),
+            own_exchange: None,
             bindings: BTreeSet::new(),
         }
     }

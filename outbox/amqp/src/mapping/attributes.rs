@@ -18,10 +18,13 @@ pub(super) enum Attribute {
     EventVersion,
     Traceparent,
     DataContentType,
+    ReplyTo,
+    ReplyBy,
+    InReplyTo,
 }
 
 /// The names of the attributes, by their numbers, and of the one that says no more than that the message is an event.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 13] = [
     "id",
     "source",
     "type",
@@ -31,6 +34,9 @@ const NAMES: [&str; 10] = [
     "eventversion",
     "traceparent",
     "datacontenttype",
+    "replyto",
+    "replyby",
+    "inreplyto",
     "specversion",
 ];
 

@@ -45,6 +45,11 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.content_encoding = property(properties.content_encoding().as_ref());
     message.correlation_id = property(properties.correlation_id().as_ref());
     message.causation_id = attributes.optional_text(Attribute::CausationId);
+    message.reply_to = non_empty(attributes.optional_text(Attribute::ReplyTo));
+    message.reply_by = attributes
+        .value(Attribute::ReplyBy)
+        .and_then(time::from_value);
+    message.in_reply_to = non_empty(attributes.optional_text(Attribute::InReplyTo));
     message.traceparent = plain_text(table, names::TRACEPARENT)
         .or_else(|| attributes.optional_text(Attribute::Traceparent));
     message.occurred_at = attributes

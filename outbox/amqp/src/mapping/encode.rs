@@ -115,6 +115,9 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
             reserved::CORRELATION_ID => {}
             reserved::CAUSATION_ID => table.text(names::CAUSATION_ID, &*value.to_text())?,
             reserved::TRACEPARENT => table.text(names::TRACEPARENT, &*value.to_text())?,
+            reserved::REPLY_TO => table.text(names::REPLY_TO, &*value.to_text())?,
+            reserved::REPLY_BY => table.text(names::REPLY_BY, &*value.to_text())?,
+            reserved::IN_REPLY_TO => table.text(names::IN_REPLY_TO, &*value.to_text())?,
             // A value that is no version, as SQL can write it, is left out: no consumer could read the message.
             reserved::EVENT_VERSION => {
                 if let Some(version) = version(value) {

@@ -13,6 +13,9 @@
 //! | correlation id | `correlation_id` |
 //! | causation id | header `cloudEvents_causationid` |
 //! | version of the body | header `cloudEvents_eventversion` |
+//! | consumer of the reply | header `cloudEvents_replyto` |
+//! | time until which a reply is waited for | header `cloudEvents_replyby` |
+//! | id of the request that is replied to | header `cloudEvents_inreplyto` |
 //! | `traceparent` | header `traceparent` |
 //! | other headers | headers of the same name |
 //!

@@ -14,6 +14,9 @@ pub(super) const TIME: &str = "cloudEvents_time";
 pub(super) const PARTITION_KEY: &str = "cloudEvents_partitionkey";
 pub(super) const CAUSATION_ID: &str = "cloudEvents_causationid";
 pub(super) const EVENT_VERSION: &str = "cloudEvents_eventversion";
+pub(super) const REPLY_TO: &str = "cloudEvents_replyto";
+pub(super) const REPLY_BY: &str = "cloudEvents_replyby";
+pub(super) const IN_REPLY_TO: &str = "cloudEvents_inreplyto";
 pub(super) const TRACEPARENT: &str = "traceparent";
 
 /// Number of redeliveries, counted by quorum queues (RabbitMQ documentation, "Quorum Queues").

@@ -6,6 +6,7 @@ mod channel;
 mod connection;
 pub(crate) mod fence;
 mod probe;
+mod recipients;
 pub(crate) mod requests;
 
 use std::{sync::Arc, time::Duration};
@@ -92,7 +93,7 @@ impl RabbitMq {
 
     async fn open_channels(
         &self,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         user_id: Option<&Arc<str>>,
     ) -> Result<Vec<RabbitMqChannel>, BrokerError> {
         if self.amqp.declare_exchange {

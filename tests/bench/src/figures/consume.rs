@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inbox::{BatchContext, ConsumerBuilder, Context, HandlerError, Received};
+use inbox::{
+    BatchContext, ConsumerBuilder, Context, HandlerError, Received,
+    extract::{Id, State},
+};
 use postroom_testkit::{Login, Stack};
 use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
@@ -26,7 +29,7 @@ use crate::{
 pub(crate) const WORKERS: usize = 16;
 
 /// Makes a stack with `count` messages in the queue of a stopped consumer.
-async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
+pub(super) async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
     let stack = bench.servers.stack().await;
     stack.database.ddl(TABLES).await;
     let declares = consumer(&stack, 1, 1).build()?;
@@ -35,14 +38,18 @@ async fn waiting(bench: &Bench, count: u64) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
-async fn refill(stack: &Stack, count: u64) -> anyhow::Result<()> {
+pub(super) async fn refill(stack: &Stack, count: u64) -> anyhow::Result<()> {
     let body = body()?;
     lapin_client::publish(stack, "bench.event", count, 1_000, &body).await?;
     Ok(())
 }
 
 /// Handles the waiting messages and returns the number per second. The first tenth is not measured.
-async fn handle(stack: &Stack, builder: ConsumerBuilder, count: u64) -> anyhow::Result<f64> {
+pub(super) async fn handle<S>(
+    stack: &Stack,
+    builder: ConsumerBuilder<S>,
+    count: u64,
+) -> anyhow::Result<f64> {
     HANDLED.store(0, Ordering::Relaxed);
     let running = Running::start(stack, builder.build()?).await?;
     let rate = rate(&HANDLED, count).await?;
@@ -105,6 +112,34 @@ pub(crate) async fn dedup(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         pairs.add(ours, bare(&stack, count).await?);
     }
     Ok(vec![pairs.figure("dedup_vs_bare_handler", "messages/s")])
+}
+
+/// A handler that takes a state and a property of the message, beside a closure that has captured the state.
+pub(crate) async fn with_state(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    async fn handler(
+        mut ctx: Context,
+        State(handled): State<Arc<&'static AtomicU64>>,
+        Id(id): Id,
+        _: Event,
+    ) -> Result<(), HandlerError> {
+        let key = ctx.message().key.clone();
+        run_three_statements(ctx.connection(), &id, key.as_deref()).await?;
+        handled.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+    let count = bench.size(20_000);
+    let mut pairs = Pairs::default();
+    for _ in 0..bench.times(5) {
+        let stack = waiting(bench, count).await?;
+        let state = base(&stack, WORKERS).with_state(Arc::new(&HANDLED));
+        let ours = handle(&stack, state.on(handler), count).await?;
+        refill(&stack, count).await?;
+        let closure = handle(&stack, consumer(&stack, WORKERS, 1), count).await?;
+        pairs.add(ours, closure);
+    }
+    Ok(vec![
+        pairs.figure("handler_with_state_vs_closure", "messages/s"),
+    ])
 }
 
 async fn insert_many(

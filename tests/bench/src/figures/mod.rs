@@ -8,6 +8,7 @@ pub(crate) mod latency;
 mod publish;
 mod throughput;
 mod upkeep;
+mod waiting;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -100,6 +101,18 @@ pub(crate) const ALL: &[Group] = &[
     Group {
         names: &["dedup_1m_vs_empty", "dedup_10m_vs_empty"],
         measure: |bench| Box::pin(consume::full(bench)),
+    },
+    Group {
+        names: &["handler_with_state_vs_closure"],
+        measure: |bench| Box::pin(consume::with_state(bench)),
+    },
+    Group {
+        names: &["wait_for_1000"],
+        measure: |bench| Box::pin(waiting::waits(bench)),
+    },
+    Group {
+        names: &["request_reply_p50", "request_reply_p99"],
+        measure: |bench| Box::pin(waiting::requests(bench)),
     },
     Group {
         names: &[

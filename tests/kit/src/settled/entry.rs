@@ -45,7 +45,9 @@ impl Consumer {
         database: impl Into<Target>,
         topics: impl IntoIterator<Item = T>,
     ) -> Self {
-        let topics = topics.into_iter().map(Into::into).collect();
+        // Commands to the consumer, too.
+        let own = outbox::recipient::exchange(name);
+        let topics = topics.into_iter().map(Into::into).chain([own]).collect();
         Self(Inbox {
             name: name.to_owned(),
             pool: database.into().0,

@@ -1,5 +1,7 @@
 //! Settlement of rows: each is delivered, dropped, parked or sent again.
 
+use postroom_message::recipient;
+
 use super::Machine;
 use crate::{
     capture::Position,
@@ -18,12 +20,17 @@ impl<M> Machine<M> {
                 self.finish(entry)
             }
             Outcome::Expired => self.give_up(entry, DropReason::Expired),
-            Outcome::Unroutable if self.drop_unroutable.matches(&entry.topic) => {
+            Outcome::Unroutable if self.drops_unroutable(&entry.topic) => {
                 self.give_up(entry, DropReason::Unroutable)
             }
             Outcome::Unroutable => {
-                self.unbound.returned(&entry.topic);
-                self.fail(entry, Reason::Unroutable, "no queue is bound to its topic")
+                let detail = if recipient::is_exchange(&entry.topic) {
+                    "no consumer of this name takes commands, or the relay may not write to its exchange"
+                } else {
+                    self.unbound.returned(&entry.topic);
+                    "no queue is bound to its topic"
+                };
+                self.fail(entry, Reason::Unroutable, detail)
             }
             Outcome::Nacked => {
                 let detail = "the broker refused it: a queue is full or unavailable";
@@ -59,6 +66,12 @@ impl<M> Machine<M> {
             self.fail(entry, Reason::Nacked, detail);
         }
         taken.len()
+    }
+
+    /// Returns `true` if a policy drops unroutable messages of a topic. A command is never dropped: somebody has to act
+    /// on it.
+    fn drops_unroutable(&self, topic: &str) -> bool {
+        !recipient::is_exchange(topic) && self.drop_unroutable.matches(topic)
     }
 
     /// Removes a row that is delivered.
