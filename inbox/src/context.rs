@@ -166,7 +166,10 @@ impl Context {
         let inherited = self.inherited.clone();
         context.correlation_id = context.correlation_id.or(inherited.correlation_id);
         context.causation_id = context.causation_id.or(inherited.causation_id);
-        context.traceparent = context.traceparent.or(inherited.traceparent);
+        if context.traceparent.is_none() {
+            context.traceparent = inherited.traceparent;
+            context.tracestate = inherited.tracestate;
+        }
         context
     }
 
@@ -212,6 +215,7 @@ fn inherited(message: &Incoming) -> MessageContext {
         .or_else(|| message.message_id.clone())
         .map(short_name);
     context.traceparent.clone_from(&message.traceparent);
+    context.tracestate.clone_from(&message.tracestate);
     context
 }
 

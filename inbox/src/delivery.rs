@@ -212,6 +212,7 @@ fn clean(mut message: Incoming) -> Incoming {
         &mut message.reply_to,
         &mut message.in_reply_to,
         &mut message.traceparent,
+        &mut message.tracestate,
     ];
     for text in texts.into_iter().flatten() {
         replace_nul(text);

@@ -4,6 +4,7 @@ mod consumer;
 mod context;
 mod dedup;
 mod delivery;
+mod delivery_span;
 mod engine;
 mod error;
 mod fault;

@@ -1,7 +1,7 @@
 //! Correlation, causation and trace ids that published messages inherit from the current work.
 //!
-//! Every message published inside [`scope`] gets the correlation id, the causation id and the W3C
-//! `traceparent` of the context. The inbox runs each handler in such a scope, so that follow-up messages
+//! Every message published inside [`scope`] gets the correlation id, the causation id and the W3C trace
+//! (`traceparent`, `tracestate`) of the context. The inbox runs each handler in such a scope, so that follow-up messages
 //! name the message that caused them.
 
 use std::future::Future;
@@ -20,6 +20,8 @@ pub struct MessageContext {
     pub causation_id: Option<String>,
     /// Trace and span in the format of W3C Trace Context, section 3.2; `None` without a trace.
     pub traceparent: Option<String>,
+    /// State of the trace in the format of W3C Trace Context, section 3.3; `None` without one.
+    pub tracestate: Option<String>,
 }
 
 impl MessageContext {
@@ -29,6 +31,7 @@ impl MessageContext {
             correlation_id: None,
             causation_id: None,
             traceparent: None,
+            tracestate: None,
         }
     }
 
@@ -50,6 +53,13 @@ impl MessageContext {
     #[must_use]
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// Sets the `tracestate`, which belongs to the `traceparent`.
+    #[must_use]
+    pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
+        self.tracestate = Some(tracestate.into());
         self
     }
 }

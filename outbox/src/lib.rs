@@ -14,6 +14,8 @@ mod sql;
 pub mod statements;
 mod stored;
 mod token;
+#[cfg(feature = "opentelemetry")]
+mod trace;
 pub mod transaction;
 
 pub use context::MessageContext;

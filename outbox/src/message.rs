@@ -241,11 +241,12 @@ impl Message {
 }
 
 /// Returns the fields of a context with the names of the headers that carry them.
-const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 3] {
+const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 4] {
     [
         (reserved::CORRELATION_ID, &context.correlation_id),
         (reserved::CAUSATION_ID, &context.causation_id),
         (reserved::TRACEPARENT, &context.traceparent),
+        (reserved::TRACESTATE, &context.tracestate),
     ]
 }
 

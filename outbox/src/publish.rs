@@ -30,7 +30,8 @@ impl Outbox {
 
     /// Sets a function that returns the W3C `traceparent` of the current span, called for each publish.
     ///
-    /// Defaults to the `traceparent` of [`context::scope`]. Use the function to connect a tracing library.
+    /// Defaults to the trace of the current span with the feature `opentelemetry`, else to that of [`context::scope`]. Use
+    /// the function to connect another tracing library.
     #[must_use]
     pub const fn traceparent_from(mut self, source: fn() -> Option<String>) -> Self {
         self.traceparent = Some(source);
@@ -207,7 +208,11 @@ impl Outbox {
         let mut context = context::current();
         if let Some(traceparent) = self.traceparent.and_then(|source| source()) {
             context.traceparent = Some(traceparent);
+            context.tracestate = None;
+            return context;
         }
+        #[cfg(feature = "opentelemetry")]
+        crate::trace::set(&mut context);
         context
     }
 }

@@ -47,6 +47,9 @@ mod guides {
     #[doc = include_str!("../../docs/guides/commands.md")]
     mod commands {}
 
+    #[doc = include_str!("../../docs/guides/tracing.md")]
+    mod tracing {}
+
     #[doc = include_str!("../../docs/guides/health.md")]
     mod health {}
 

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use tracing::{Instrument, Span, info_span};
+use tracing::{Instrument, Span};
 
 pub(crate) use admission::innermost;
 pub use admission::{Attempted, DeliveryService};
@@ -30,6 +30,7 @@ use crate::{
     Delivery, HandlerService, Outcome, Reason,
     decision::{Fault, Limits, Next, ParkDecision, Progress, Trust},
     delivery::Origin,
+    delivery_span::DeliverySpans,
     events,
     handler::{Knowledge, Router},
     status::Tracker,
@@ -55,6 +56,7 @@ pub(crate) struct Engine {
     pub(crate) attempt_timeout: Duration,
     /// Time for which replies are kept; `None` if they are not kept.
     pub(crate) keep_replies: Option<Duration>,
+    pub(crate) spans: DeliverySpans,
     /// State of the consumer, for health checks.
     pub(crate) tracker: Arc<Tracker>,
     /// Number of connections to the broker that this process has lost since its start.
@@ -73,6 +75,11 @@ pub(crate) enum Settlement {
 impl Engine {
     pub(crate) fn consumer(&self) -> &str {
         &self.settings.consumer
+    }
+
+    /// Makes the span of a delivery.
+    pub(crate) fn span(&self, delivery: &Delivery) -> Span {
+        self.spans.make(self.consumer(), delivery)
     }
 
     /// Runs a delivery from the queue until it is handled or parked. After `ended` is cancelled, because the
@@ -205,18 +212,6 @@ async fn report_if_late<T>(
     answer.await
 }
 
-/// Creates the span of a delivery, which contains all of its log lines.
-pub(crate) fn span(consumer: &str, delivery: &Delivery) -> Span {
-    let message = delivery.message();
-    info_span!(
-        "delivery",
-        consumer,
-        message_id = message.message_id,
-        topic = message.topic,
-        key = message.key,
-    )
-}
-
 /// Runs a delivery from the queue in its span, until it is handled or parked.
 pub(crate) async fn deliver(
     engine: &Engine,
@@ -224,7 +219,7 @@ pub(crate) async fn deliver(
     connection: &mut WorkerConnection,
     ended: &CancellationToken,
 ) -> Settlement {
-    let span = span(engine.consumer(), delivery);
+    let span = engine.span(delivery);
     engine
         .deliver(delivery, connection, ended)
         .instrument(span)

@@ -6,7 +6,7 @@ use postroom_message::errors::chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use super::{Engine, Settlement, span};
+use super::{Engine, Settlement};
 use crate::{
     Delivery, Outcome, TransactionError,
     decision::{Fault, Next, Progress},
@@ -27,9 +27,7 @@ impl Engine {
         ended: &CancellationToken,
     ) -> Vec<Option<Settlement>> {
         let began = Instant::now();
-        let spans = deliveries
-            .iter()
-            .map(|delivery| span(self.consumer(), delivery));
+        let spans = deliveries.iter().map(|delivery| self.span(delivery));
         let spans: Vec<Span> = spans.collect();
         let sharing = deliveries.iter().zip(&spans);
         let sharing = sharing.map(|(delivery, span)| Sharing { delivery, span });

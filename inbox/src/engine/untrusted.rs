@@ -128,6 +128,9 @@ fn bytes(delivery: &Delivery) -> usize {
         &message.correlation_id,
         &message.causation_id,
         &message.traceparent,
+        &message.tracestate,
+        &message.reply_to,
+        &message.in_reply_to,
         &message.unreadable,
     ];
     let texts = texts.into_iter().flatten().map(String::len);

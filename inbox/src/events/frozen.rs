@@ -10,7 +10,7 @@ use super::{
     NoExchange, NotBound, OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
     UntrustedDropped,
 };
-use crate::{Delivery, Incoming, Reason, engine, transaction};
+use crate::{Delivery, Incoming, Reason, delivery_span::DeliverySpans, transaction};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -140,6 +140,6 @@ fn record_spans(facts: &mut Facts) {
     message.message_id = Some("0190b5d2-7e7a-7000-8000-000000000001".to_owned());
     message.key = Some("customer-7".to_owned());
     let delivery = Delivery::new(message, Vec::new());
-    facts.record(|| drop(engine::span("billing", &delivery)));
+    facts.record(|| drop(DeliverySpans::default().make("billing", &delivery)));
     facts.record(|| drop(transaction::batch_span("billing", "orders.placed", 20)));
 }

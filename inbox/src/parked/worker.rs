@@ -15,7 +15,7 @@ use crate::parked_row;
 use crate::{
     Delivery, Outcome, Reason,
     decision::{ErrorClass, Failed, LONGEST, Limits, Next, ParkDecision, Progress},
-    engine::{Engine, span},
+    engine::Engine,
     handler::Knowledge,
     sql::{
         self,
@@ -157,7 +157,7 @@ impl Worker {
         let (message, body) = parked_row::message(claimed.message);
         let was_untrusted = Reason::from_name(&claimed.reason) == Some(Reason::Untrusted);
         let delivery = Delivery::parked(message, body, id, attempts);
-        let span = span(self.engine.consumer(), &delivery);
+        let span = self.engine.span(&delivery);
         async {
             let decision = if was_untrusted {
                 self.judge_again(&delivery, id, attempts).await

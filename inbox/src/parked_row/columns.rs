@@ -17,6 +17,7 @@ const CAUSATION_ID: &str = "cloudEvents_causationid";
 const EVENT_VERSION: &str = "cloudEvents_eventversion";
 const TIME: &str = "cloudEvents_time";
 const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 const REPLY_TO: &str = "cloudEvents_replyto";
 const REPLY_BY: &str = "cloudEvents_replyby";
 const IN_REPLY_TO: &str = "cloudEvents_inreplyto";
@@ -41,6 +42,7 @@ pub(super) fn headers(message: &Incoming) -> Value {
             message.content_encoding.clone().map(Value::from),
         ),
         (TRACEPARENT, message.traceparent.clone().map(Value::from)),
+        (TRACESTATE, message.tracestate.clone().map(Value::from)),
         (EVENT_VERSION, message.version.map(Value::from)),
         (TIME, time.map(Value::from)),
         (REPLY_TO, message.reply_to.clone().map(Value::from)),
@@ -72,6 +74,7 @@ pub(crate) fn message(columns: MessageColumns) -> (Incoming, Vec<u8>) {
     message.causation_id = text(CAUSATION_ID);
     message.content_encoding = text(CONTENT_ENCODING);
     message.traceparent = text(TRACEPARENT);
+    message.tracestate = text(TRACESTATE);
     message.user_id = text(USER_ID);
     message.unreadable = text(UNREADABLE);
     message.reply_to = text(REPLY_TO);
@@ -119,6 +122,7 @@ mod tests {
         parked.causation_id = Some("d".into());
         parked.content_encoding = Some("gzip".into());
         parked.traceparent = Some("00-a-b-01".into());
+        parked.tracestate = Some("vendor=1".into());
         parked.occurred_at = DateTime::from_timestamp_micros(1_800_000_000_123_456);
         let mut user = serde_json::Map::new();
         user.insert("correlation_id".into(), "the user's own".into());

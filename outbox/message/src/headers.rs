@@ -22,7 +22,7 @@ impl InvalidHeader {
 }
 
 /// Prefixes of header names that RabbitMQ sets or reads for delivery counts, dead-lettering and federation.
-const BROKERS: [&str; 7] = [
+const BROKERS: [&str; 8] = [
     "x-death",
     "x-first-death-",
     "x-last-death-",
@@ -42,6 +42,8 @@ pub mod reserved {
     pub const EVENT_VERSION: &str = "event_version";
     /// Trace and span, in the format of W3C Trace Context.
     pub const TRACEPARENT: &str = "traceparent";
+    /// State of the trace, in the format of W3C Trace Context.
+    pub const TRACESTATE: &str = "tracestate";
     /// Consumer to which a request's reply is sent.
     pub const REPLY_TO: &str = "postroom_reply_to";
     /// Time until which somebody waits for the reply, by RFC 3339.
@@ -53,6 +55,7 @@ pub mod reserved {
         CAUSATION_ID,
         EVENT_VERSION,
         TRACEPARENT,
+        TRACESTATE,
         REPLY_TO,
         REPLY_BY,
         IN_REPLY_TO,

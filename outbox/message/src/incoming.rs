@@ -41,6 +41,8 @@ pub struct Incoming {
     pub in_reply_to: Option<String>,
     /// Trace and span of the publisher.
     pub traceparent: Option<String>,
+    /// State of the publisher's trace.
+    pub tracestate: Option<String>,
     /// Time of writing by the clock of the publisher's database.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Other headers. Values other than texts, numbers and booleans are left out.

@@ -39,6 +39,7 @@ mod state;
 mod status;
 mod stopping;
 mod together;
+mod traces;
 mod unreadable;
 mod untaken;
 mod untrusted;

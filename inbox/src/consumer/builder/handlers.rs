@@ -7,10 +7,12 @@ use serde::Deserialize;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Span;
 
 use crate::{
     Attempted, BatchHandler, ConsumerBuilder, Context, Delivery, DeliveryService, Fate, Handler,
-    HandlerFuture, HandlerService, HasFate,
+    HandlerFuture, HandlerService, HasFate, Incoming,
+    delivery_span::DeliverySpans,
     extract::{BatchExtractors, Extractors},
     handler::BoxError,
 };
@@ -187,6 +189,19 @@ impl<S> ConsumerBuilder<S> {
         self.admission_layers.push(Box::new(move |inner| {
             BoxCloneSyncService::new(layer.layer(inner).map_err(Into::into))
         }));
+        self
+    }
+
+    /// Sets the function that makes the span of each attempt's delivery. Defaults to a span `delivery` at the level `INFO`
+    /// with the fields `consumer`, `message_id`, `topic` and `key`.
+    ///
+    /// With the feature `opentelemetry` the span becomes a child of the publisher's, whoever makes it. Log lines of the
+    /// inbox about the delivery name no fields of their own: the span should have them.
+    pub fn make_span<F>(mut self, make: F) -> Self
+    where
+        F: Fn(&Incoming) -> Span + Send + Sync + 'static,
+    {
+        self.spans = DeliverySpans::by(make);
         self
     }
 

@@ -27,6 +27,7 @@ use crate::{
     TransactionLayer,
     decision::{Limits, Trust},
     dedup::Window,
+    delivery_span::DeliverySpans,
     engine::{self, Engine, UntrustedLimit},
     handler::{BoxError, Fates, HandlerError, KeptReplies, Router},
     intake::{RabbitMq, Topology},
@@ -75,6 +76,7 @@ pub struct ConsumerBuilder<S = ()> {
     grace: Duration,
     window: Duration,
     skew: Duration,
+    spans: DeliverySpans,
     /// Time for which replies are kept; `None` if they are not kept.
     keep_replies: Option<Duration>,
     state: S,
@@ -119,6 +121,7 @@ impl ConsumerBuilder {
             grace: Duration::from_secs(20),
             window: Settings::DEFAULT_WINDOW,
             skew: Settings::DEFAULT_SKEW,
+            spans: DeliverySpans::default(),
             keep_replies: None,
             state: (),
         }
@@ -222,6 +225,7 @@ impl<S> ConsumerBuilder<S> {
             admission,
             attempt_timeout: attempt_timeout(self.handler_timeout, messages_per_transaction),
             keep_replies: self.keep_replies,
+            spans: self.spans,
             tracker,
             connections_lost: AtomicU64::new(0),
         };

@@ -39,6 +39,7 @@ impl ConsumerBuilder {
             grace: self.grace,
             window: self.window,
             skew: self.skew,
+            spans: self.spans,
             keep_replies: self.keep_replies,
             state,
         }

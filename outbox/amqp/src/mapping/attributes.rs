@@ -17,6 +17,7 @@ pub(super) enum Attribute {
     CausationId,
     EventVersion,
     Traceparent,
+    Tracestate,
     DataContentType,
     ReplyTo,
     ReplyBy,
@@ -24,7 +25,7 @@ pub(super) enum Attribute {
 }
 
 /// The names of the attributes, by their numbers, and of the one that says no more than that the message is an event.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "id",
     "source",
     "type",
@@ -33,6 +34,7 @@ const NAMES: [&str; 13] = [
     "causationid",
     "eventversion",
     "traceparent",
+    "tracestate",
     "datacontenttype",
     "replyto",
     "replyby",
@@ -69,7 +71,13 @@ impl<'a> Attributes<'a> {
         let mut headers = Headers::new();
         for (name, value) in table.inner() {
             let name = name.as_str();
-            if [names::TRACEPARENT, names::DELIVERY_COUNT, UNREADABLE].contains(&name) {
+            let own = [
+                names::TRACEPARENT,
+                names::TRACESTATE,
+                names::DELIVERY_COUNT,
+                UNREADABLE,
+            ];
+            if own.contains(&name) {
                 continue;
             }
             let Some((prefix, attribute)) = split(name, prefixes) else {

@@ -52,6 +52,8 @@ pub fn decode(routing_key: &str, properties: &BasicProperties) -> Incoming {
     message.in_reply_to = non_empty(attributes.optional_text(Attribute::InReplyTo));
     message.traceparent = plain_text(table, names::TRACEPARENT)
         .or_else(|| attributes.optional_text(Attribute::Traceparent));
+    message.tracestate = plain_text(table, names::TRACESTATE)
+        .or_else(|| attributes.optional_text(Attribute::Tracestate));
     message.occurred_at = attributes
         .value(Attribute::Time)
         .and_then(time::from_value)

@@ -115,6 +115,7 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
             reserved::CORRELATION_ID => {}
             reserved::CAUSATION_ID => table.text(names::CAUSATION_ID, &*value.to_text())?,
             reserved::TRACEPARENT => table.text(names::TRACEPARENT, &*value.to_text())?,
+            reserved::TRACESTATE => table.text(names::TRACESTATE, &*value.to_text())?,
             reserved::REPLY_TO => table.text(names::REPLY_TO, &*value.to_text())?,
             reserved::REPLY_BY => table.text(names::REPLY_BY, &*value.to_text())?,
             reserved::IN_REPLY_TO => table.text(names::IN_REPLY_TO, &*value.to_text())?,

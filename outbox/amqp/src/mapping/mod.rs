@@ -16,7 +16,7 @@
 //! | consumer of the reply | header `cloudEvents_replyto` |
 //! | time until which a reply is waited for | header `cloudEvents_replyby` |
 //! | id of the request that is replied to | header `cloudEvents_inreplyto` |
-//! | `traceparent` | header `traceparent` |
+//! | `traceparent`, `tracestate` | headers `traceparent`, `tracestate` |
 //! | other headers | headers of the same name |
 //!
 //! Others spell the headers in other ways, and send times, numbers and whole events in others: `docs/wire.md` lists

@@ -18,6 +18,7 @@ pub(super) const REPLY_TO: &str = "cloudEvents_replyto";
 pub(super) const REPLY_BY: &str = "cloudEvents_replyby";
 pub(super) const IN_REPLY_TO: &str = "cloudEvents_inreplyto";
 pub(super) const TRACEPARENT: &str = "traceparent";
+pub(super) const TRACESTATE: &str = "tracestate";
 
 /// Number of redeliveries, counted by quorum queues (RabbitMQ documentation, "Quorum Queues").
 pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";

@@ -75,6 +75,8 @@ fn read(message: &mut Incoming, payload: &[u8]) -> Result<Vec<u8>, Problem> {
     message.causation_id = causation_id.or_else(|| message.causation_id.take());
     let traceparent = optional_text(&mut event, "traceparent");
     message.traceparent = traceparent.or_else(|| message.traceparent.take());
+    let tracestate = optional_text(&mut event, "tracestate");
+    message.tracestate = tracestate.or_else(|| message.tracestate.take());
     for (name, value) in event {
         if let Some(value) = header(&value) {
             message.headers.set(attributes::extension(&name), value);
