@@ -17,8 +17,9 @@ pub enum ConsumerState {
     WaitingForBroker,
     /// Connected; waits until a relay or an administrator declares the exchange.
     WaitingForExchange,
-    /// Subscribed, but other processes are subscribed too, and the broker has delivered nothing here yet: with a single
-    /// active consumer, one of the others is served.
+    /// Subscribed, while the broker served another process, and the broker has delivered nothing here since: with a single
+    /// active consumer this process waits for its turn. If the other process is gone and no message comes, the state
+    /// stays.
     StandingBy,
     /// Subscribed: deliveries come here.
     Subscribed,

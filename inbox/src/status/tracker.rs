@@ -62,8 +62,8 @@ pub(crate) struct Tracker {
     in_flight: AtomicUsize,
     /// `true` while `facts` holds a problem of the database.
     database_fails: AtomicBool,
-    /// `true` once the present subscription has delivered.
-    has_delivered: AtomicBool,
+    /// `true` if the broker served another subscriber when this one subscribed, and has delivered nothing here since.
+    other_is_served: AtomicBool,
 }
 
 impl Tracker {
@@ -83,7 +83,7 @@ impl Tracker {
             last_delivery: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             database_fails: AtomicBool::new(false),
-            has_delivered: AtomicBool::new(false),
+            other_is_served: AtomicBool::new(false),
         })
     }
 
@@ -141,30 +141,21 @@ impl Tracker {
 
     /// Records a new subscription.
     pub(crate) fn subscribed(&self) {
-        self.has_delivered.store(false, Relaxed);
+        let state = if self.other_is_served.load(Relaxed) {
+            ConsumerState::StandingBy
+        } else {
+            ConsumerState::Subscribed
+        };
         self.facts.send_modify(|facts| {
-            facts.enter(ConsumerState::Subscribed);
+            facts.enter(state);
             facts.subscription = None;
             facts.bindings = None;
         });
     }
 
-    /// Records the number of processes that are subscribed to the queue, this one included, while only one of them is
-    /// served.
-    pub(crate) fn counted_subscribers(&self, subscribers: u32) {
-        let stands_by = subscribers > 1 && !self.has_delivered.load(Relaxed);
-        let (from, to) = if stands_by {
-            (ConsumerState::Subscribed, ConsumerState::StandingBy)
-        } else {
-            (ConsumerState::StandingBy, ConsumerState::Subscribed)
-        };
-        self.facts.send_if_modified(|facts| {
-            let changes = facts.state == from;
-            if changes {
-                facts.enter(to);
-            }
-            changes
-        });
+    /// Records, before a subscription, `true` if the broker serves another subscriber of the queue, and only one.
+    pub(crate) fn found_another(&self, is_served: bool) {
+        self.other_is_served.store(is_served, Relaxed);
     }
 
     /// Records that the bindings were repeated, or why not.
@@ -182,8 +173,14 @@ impl Tracker {
     pub(crate) fn received(&self) {
         let millis = self.created.elapsed().as_millis() as u64;
         self.last_delivery.store(millis + 1, Relaxed);
-        if !self.has_delivered.swap(true, Relaxed) {
-            self.counted_subscribers(1);
+        if self.other_is_served.load(Relaxed) && self.other_is_served.swap(false, Relaxed) {
+            self.facts.send_if_modified(|facts| {
+                let stood_by = facts.state == ConsumerState::StandingBy;
+                if stood_by {
+                    facts.enter(ConsumerState::Subscribed);
+                }
+                stood_by
+            });
         }
     }
 
@@ -290,23 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn a_process_stands_by_until_a_delivery_comes_or_the_others_leave() {
+    fn a_process_stands_by_until_a_delivery_comes() {
         let tracker = Tracker::new("billing".into());
+        let state = || tracker.report().state;
+        tracker.found_another(true);
         tracker.subscribed();
-        tracker.counted_subscribers(2);
-        assert_eq!(tracker.report().state, ConsumerState::StandingBy);
+        assert_eq!(state(), ConsumerState::StandingBy);
         assert!(tracker.report().is_ready);
-        tracker.counted_subscribers(1);
-        assert_eq!(tracker.report().state, ConsumerState::Subscribed);
-        tracker.counted_subscribers(2);
         tracker.received();
-        assert_eq!(tracker.report().state, ConsumerState::Subscribed);
-        tracker.counted_subscribers(2);
-        assert_eq!(tracker.report().state, ConsumerState::Subscribed);
+        assert_eq!(state(), ConsumerState::Subscribed);
         // Another process may be served after the loss of the connection.
+        tracker.found_another(true);
         tracker.subscribed();
-        tracker.counted_subscribers(2);
-        assert_eq!(tracker.report().state, ConsumerState::StandingBy);
+        assert_eq!(state(), ConsumerState::StandingBy);
+        tracker.found_another(false);
+        tracker.subscribed();
+        assert_eq!(state(), ConsumerState::Subscribed);
     }
 
     #[test]

@@ -58,11 +58,12 @@ impl Channel {
         Ok(declared.await?)
     }
 
-    /// Declares a queue, or finds it.
+    /// Declares a queue, or finds it. Returns the number of subscribers that it serves: at a quorum queue with a single
+    /// active consumer those that wait do not count.
     ///
     /// # Errors
     /// Fails if the queue exists with other properties, belongs to another connection, or may not be declared.
-    pub async fn declare_queue(&self, queue: &str, asked: Queue<'_>) -> Result<(), Error> {
+    pub async fn declare_queue(&self, queue: &str, asked: Queue<'_>) -> Result<u32, Error> {
         let options = QueueDeclareOptions {
             durable: matches!(asked, Queue::Durable(_)),
             exclusive: matches!(asked, Queue::Exclusive(_)),
@@ -74,23 +75,7 @@ impl Channel {
             Queue::Existing => FieldTable::default(),
         };
         let declared = self.0.queue_declare(short(queue)?, options, arguments);
-        declared.await?;
-        Ok(())
-    }
-
-    /// Returns the number of subscribers of a queue that exists, those included that wait beside a single active one.
-    ///
-    /// # Errors
-    /// Fails if the queue is missing, or belongs to another connection.
-    pub async fn subscribers(&self, queue: &str) -> Result<u32, Error> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let asked = self
-            .0
-            .queue_declare(short(queue)?, options, FieldTable::default());
-        Ok(asked.await?.consumer_count())
+        Ok(declared.await?.consumer_count())
     }
 
     /// Deletes a queue.

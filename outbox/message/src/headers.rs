@@ -22,7 +22,7 @@ impl InvalidHeader {
 }
 
 /// Prefixes of header names that RabbitMQ sets or reads for delivery counts, dead-lettering and federation.
-const BROKERS: [&str; 8] = [
+const BROKERS: [&str; 7] = [
     "x-death",
     "x-first-death-",
     "x-last-death-",
@@ -50,7 +50,7 @@ pub mod reserved {
     pub const REPLY_BY: &str = "postroom_reply_by";
     /// Id of the request that a message replies to.
     pub const IN_REPLY_TO: &str = "postroom_in_reply_to";
-    pub(crate) const ALL: [&str; 7] = [
+    pub(crate) const ALL: [&str; 8] = [
         CORRELATION_ID,
         CAUSATION_ID,
         EVENT_VERSION,

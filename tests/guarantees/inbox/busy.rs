@@ -8,7 +8,7 @@ use sqlx::Executor as _;
 
 use postroom_testkit::eventually;
 
-use crate::world::{Placed, Running, World, insert_effect};
+use crate::world::{Placed, Running, World, insert_effect, metric};
 
 /// Publishes while no consumer runs, so that messages wait all the time.
 async fn publish(world: &World, count: i64) {
@@ -151,6 +151,8 @@ async fn the_messages_of_a_failed_group_do_not_wait_for_connections() {
     let parked = "SELECT count(*) FROM inbox.parked WHERE reason = 'rejected'";
     assert_eq!(world.database.count(parked).await, 8);
     let counted = recorder.handle().render();
-    assert!(counted.contains("shared_failed"), "{counted}");
-    assert!(!counted.contains("database_unavailable"), "{counted}");
+    let failed = metric(&counted, "postroom_inbox_shared_failed_total");
+    assert!(failed > Some(0.0), "{counted}");
+    let unavailable = metric(&counted, "postroom_inbox_database_unavailable_total");
+    assert_eq!(unavailable, Some(0.0), "{counted}");
 }

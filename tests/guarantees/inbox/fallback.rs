@@ -27,7 +27,8 @@ async fn a_fallback_takes_what_no_other_handler_takes() {
     let unknown = properties(Uuid::now_v7(), Some("a"), "orders.unknown");
     world.broker.publish_raw(unknown, b"first").await;
     eventually("it is parked", || async {
-        world.database.parked().await == ["unhandled/waiting/0/f"]
+        let parked = world.database.parked().await;
+        parked.len() == 1 && parked[0].starts_with("unhandled/waiting")
     })
     .await;
     running.stop().await;

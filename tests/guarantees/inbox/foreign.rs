@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use postroom_testkit::eventually;
 use uuid::Uuid;
 
-use crate::world::{Log, Placed, Running, Shipped, World, insert_effect, properties};
+use crate::world::{Log, Placed, Running, Shipped, World, insert_effect, metric, properties};
 
 fn table<const N: usize>(headers: [(&str, AMQPValue); N]) -> FieldTable {
     let mut table = FieldTable::default();
@@ -124,5 +124,6 @@ async fn a_classic_queue_is_not_believed_a_count_of_redeliveries() {
     .await;
     running.stop().await;
     let counted = recorder.handle().render();
-    assert!(!counted.contains("crashed"), "{counted}");
+    let parked = metric(&counted, "postroom_inbox_parked_total");
+    assert_eq!(parked, Some(0.0), "{counted}");
 }

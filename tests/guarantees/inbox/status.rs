@@ -184,6 +184,7 @@ async fn a_process_that_stands_by_says_so() {
     assert_eq!(first.report().state, ConsumerState::Subscribed);
     stop.send(()).unwrap();
     active.await.unwrap().unwrap();
+    world.broker.publish(&Placed::new("a", 2)).await;
     let served = second.wait_for(|state| state == ConsumerState::Subscribed);
     timeout(DEADLINE, served)
         .await

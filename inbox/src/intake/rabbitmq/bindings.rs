@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use postroom_message::errors::chain;
 
-use super::{answer::answer, refusal::Failure, topology::Topology};
+use super::{answer::answer, topology::Topology};
 use crate::{events, status::Tracker};
 
 /// Time between two declarations.
@@ -45,26 +45,13 @@ impl Bindings {
     }
 }
 
-/// Binds the queue and counts its subscribers at intervals, until a request fails; returns the error's text.
+/// Binds the queue at intervals until a request fails; returns the error's text.
 async fn repeat(channel: &Channel, topology: &Topology, tracker: &Tracker) -> String {
     loop {
-        match count(channel, topology).await {
-            Ok(subscribers) => tracker.counted_subscribers(subscribers),
-            Err(failure) => return chain(&failure),
-        }
         sleep(REPEAT).await;
         if let Err(failure) = topology.bind(channel).await {
             return chain(&failure);
         }
         tracker.bound(None);
     }
-}
-
-/// Returns the number of subscribers of which the broker serves one; 1 if the broker serves all of them.
-async fn count(channel: &Channel, topology: &Topology) -> Result<u32, Failure> {
-    if !topology.single_active_consumer {
-        return Ok(1);
-    }
-    let counting = channel.subscribers(&topology.queue);
-    answer("counting the queue's subscribers", counting).await
 }

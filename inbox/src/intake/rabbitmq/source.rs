@@ -71,7 +71,9 @@ impl RabbitMq {
             return Ok(None);
         };
         let limit = connection.delivery_limit();
-        self.topology.declare(&channel, limit).await?;
+        let subscribers = self.topology.declare(&channel, limit).await?;
+        let stands_by = self.topology.single_active_consumer && subscribers > 0;
+        self.tracker.found_another(stands_by);
         let limiting = channel.set_prefetch(self.prefetch);
         answer("setting the prefetch", limiting).await?;
         let consuming = channel.consume(&self.topology.queue);

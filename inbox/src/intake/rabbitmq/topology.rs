@@ -56,14 +56,16 @@ impl Topology {
         self.kind == QueueKind::Quorum
     }
 
-    /// Declares the queue and binds it to the exchange, which must exist.
+    /// Declares the queue and binds it to the exchange, which must exist. Returns the number of subscribers that the queue
+    /// serves.
     pub(super) async fn declare(
         &self,
         channel: &Channel,
         limit: DeliveryLimit,
-    ) -> Result<(), Failure> {
-        self.declare_queue(channel, limit).await?;
-        self.bind_queue(channel).await
+    ) -> Result<u32, Failure> {
+        let subscribers = self.declare_queue(channel, limit).await?;
+        self.bind_queue(channel).await?;
+        Ok(subscribers)
     }
 
     /// Binds the queue, which must exist, again.
@@ -105,7 +107,7 @@ impl Topology {
         })
     }
 
-    async fn declare_queue(&self, channel: &Channel, limit: DeliveryLimit) -> Result<(), Failure> {
+    async fn declare_queue(&self, channel: &Channel, limit: DeliveryLimit) -> Result<u32, Failure> {
         let arguments = self.queue_arguments(limit);
         let declare = channel.declare_queue(&self.queue, Queue::Durable(&arguments));
         let declared = answer("declaring the queue", declare).await;

@@ -166,7 +166,12 @@ async fn in_time(question: &mut Question) -> Result<Option<Answer>, BrokerError>
 /// Asks whether a queue exists, and waits for the answer without a time limit.
 async fn ask_for_queue(connection: Arc<Connection>, queue: String) -> Result<Answer, BrokerError> {
     let channel = connection.open_channel().await?;
-    answer(channel.declare_queue(&queue, Queue::Existing).await)
+    answer(
+        channel
+            .declare_queue(&queue, Queue::Existing)
+            .await
+            .map(drop),
+    )
 }
 
 /// Asks for an exchange that every virtual host has, which any working broker answers.

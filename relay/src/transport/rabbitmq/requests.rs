@@ -117,7 +117,7 @@ pub(crate) async fn take_fence(channel: &Channel, queue: &str) -> Result<(), Bro
     let asked = Arguments::new();
     let declared = channel.declare_queue(queue, Queue::Exclusive(&asked)).await;
     let queue = queue.to_owned();
-    declared.map_err(|source| match source.refusal() {
+    declared.map(drop).map_err(|source| match source.refusal() {
         // Another connection owns the queue, or it has other properties.
         Some(Refusal::Locked | Refusal::Inequivalent | Refusal::Precondition) => {
             BrokerError::Fenced { queue }
