@@ -1,5 +1,7 @@
 //! A message to be published.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use postroom_message::{recipient, reserved};
@@ -23,7 +25,7 @@ const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 ///     .header("uploader", "anna")?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Message {
     pub(crate) id: MessageId,
     pub(crate) topic: Topic,
@@ -248,6 +250,19 @@ const fn carried(context: &MessageContext) -> [(&'static str, &Option<String>); 
         (reserved::TRACEPARENT, &context.traceparent),
         (reserved::TRACESTATE, &context.tracestate),
     ]
+}
+
+impl fmt::Debug for Message {
+    /// Shows the message without its body, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("topic", &self.topic)
+            .field("key", &self.key)
+            .field("type_name", &self.type_name)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A value that can be published: a [`Message`], or a reference to an [`Event`].

@@ -1,5 +1,7 @@
 //! Parked deliveries for operators and their tools: list, retry, discard.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use postroom_message::Incoming;
 use sqlx::PgPool;
@@ -21,7 +23,7 @@ pub struct Parked {
 }
 
 /// A parked delivery.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ParkedDelivery {
     /// The row's id, for [`Parked::retry`] and [`Parked::discard`].
@@ -112,6 +114,21 @@ impl Parked {
         let done = sql::parked::discard(&mut link, &self.consumer, id).await?;
         tx.commit().await?;
         Ok(done)
+    }
+}
+
+impl fmt::Debug for ParkedDelivery {
+    /// Shows the delivery without its body, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParkedDelivery")
+            .field("id", &self.id)
+            .field("dead", &self.dead)
+            .field("reason", &self.reason)
+            .field("attempts", &self.attempts)
+            .field("error", &self.error)
+            .field("message", &self.message)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

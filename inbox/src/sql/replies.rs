@@ -1,6 +1,6 @@
 //! Statements on `inbox.reply`, which holds replies to requests.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use sqlx::FromRow;
 use statement::Link;
@@ -26,13 +26,23 @@ DELETE FROM inbox.reply WHERE (consumer, request_id) OPERATOR(pg_catalog.=) ANY 
     ORDER BY r.received_at LIMIT $3)";
 
 /// A kept reply.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Clone, FromRow)]
 pub(crate) struct Kept {
     pub(crate) request_id: Uuid,
     pub(crate) type_name: String,
     pub(crate) version: Option<i64>,
     pub(crate) content_type: Option<String>,
     pub(crate) payload: Vec<u8>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("request_id", &self.request_id)
+            .field("type_name", &self.type_name)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Keeps a reply if it is the first to its request.

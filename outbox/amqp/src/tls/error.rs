@@ -69,6 +69,11 @@ pub enum TlsError {
         "the system has no certificate authorities; install ca-certificates, set SSL_CERT_FILE, or set the authority's file"
     )]
     NoAuthorities,
+    /// The program has no crypto provider.
+    #[error(
+        "amqps:// needs a crypto provider, and this program has none; enable the feature tls-ring of postroom-inbox, or install a provider with rustls::crypto::CryptoProvider::install_default"
+    )]
+    NoProvider,
     /// The crypto provider cannot be used.
     #[error("cannot use the crypto provider: {0}")]
     Provider(Box<dyn Error + Send + Sync>),

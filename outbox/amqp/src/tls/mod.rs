@@ -11,11 +11,7 @@ use tokio::{net::TcpStream, task::spawn_blocking};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::{CryptoProvider, ring},
-        pki_types::ServerName,
-    },
+    rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider, pki_types::ServerName},
 };
 
 pub use error::TlsError;
@@ -109,9 +105,9 @@ impl Tls {
         shaking.await.map_err(explained)
     }
 
-    /// Names the crypto provider, so that the process needs no default provider.
+    /// Names the crypto provider, so that the process needs no default provider, and none is installed.
     fn config(&self) -> Result<ClientConfig, TlsError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider()?;
         let roots = match &self.ca {
             Some(file) => files::authorities(file)?,
             None => system_authorities()?,
@@ -132,6 +128,19 @@ impl Tls {
             (None, Some(file)) => Err(TlsError::NoCertificate(file.clone())),
         }
     }
+}
+
+/// Returns the crypto provider that the process has installed, or else the one of a feature.
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(installed));
+    }
+    #[cfg(feature = "tls-ring")]
+    return Ok(Arc::new(
+        tokio_rustls::rustls::crypto::ring::default_provider(),
+    ));
+    #[cfg(not(feature = "tls-ring"))]
+    Err(TlsError::NoProvider)
 }
 
 fn builder(
