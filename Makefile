@@ -59,6 +59,7 @@ fmt-check: check-rust ## Checks the format
 .PHONY: clippy
 clippy: check-rust ## Lints; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings $(OR_HINT)
+	$(CARGO) clippy --lib -p postroom-amqp -p postroom-outbox -p postroom-inbox --locked -- -D warnings
 
 # Tests run the programs they test; cargo builds those only for their own package.
 .PHONY: bins
@@ -111,6 +112,10 @@ test: ## Everything CI checks: format, lints, tests, docs
 	@$(MAKE) --no-print-directory api
 	@$(MAKE) --no-print-directory test-doc
 	@$(MAKE) --no-print-directory doc
+
+.PHONY: packages
+packages: check-rust ## Packs every crate that is published, in order, and builds each from its package
+	$(CARGO) publish --workspace --dry-run --locked
 
 .PHONY: demo
 demo: PURPOSE := demo

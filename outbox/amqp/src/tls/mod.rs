@@ -168,3 +168,15 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     let parsed = ServerName::try_from(name.to_owned());
     parsed.map_err(|_| TlsError::ServerName(name.to_owned()))
 }
+
+#[cfg(all(test, not(feature = "tls-ring")))]
+mod tests {
+    use super::{Tls, TlsError};
+
+    #[test]
+    fn a_program_without_a_crypto_provider_learns_how_to_get_one() {
+        let error = Tls::new().config().unwrap_err();
+        assert!(matches!(error, TlsError::NoProvider), "{error}");
+        assert!(error.to_string().contains("tls-ring"));
+    }
+}
