@@ -15,7 +15,9 @@ CREATE TABLE orders (
     cents          bigint      NOT NULL,
     times_invoiced integer     NOT NULL DEFAULT 0,
     invoiced_at    timestamptz,
+    policy         bigint,
     UNIQUE (customer, number)
 );
 COMMENT ON COLUMN orders.order_id IS 'Line of the imported file';
+COMMENT ON COLUMN orders.policy IS 'Insurance of the parcel, which shipping has given a number';
 COMMENT ON COLUMN orders.number IS 'Counts the orders of a customer: 1, 2, 3 …';

@@ -46,6 +46,8 @@ pub struct OrderInvoiced {
     pub customer: i64,
     /// Running number among the customer's orders: 1, 2, 3 …
     pub number: i32,
+    /// Number of CDs.
+    pub cds: i32,
     /// Amount in cents.
     pub cents: i64,
 }
@@ -55,5 +57,58 @@ impl Event for OrderInvoiced {
 
     fn key(&self) -> Option<String> {
         Some(self.customer.to_string())
+    }
+}
+
+/// Event: a customer placed a first order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerRegistered {
+    /// Id of the customer.
+    pub customer: i64,
+    /// Running number among the customer's registrations: always 1.
+    pub number: i32,
+}
+
+impl Event for CustomerRegistered {
+    const TOPIC: &'static str = "orders.customer";
+
+    fn key(&self) -> Option<String> {
+        Some(self.customer.to_string())
+    }
+}
+
+/// Command to shipping: insure the parcel of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsureParcel {
+    /// Id of the order.
+    pub order_id: i64,
+    /// Id of the customer.
+    pub customer: i64,
+    /// Value in cents.
+    pub cents: i64,
+}
+
+impl Event for InsureParcel {
+    const TOPIC: &'static str = "shipping.insure";
+
+    fn key(&self) -> Option<String> {
+        Some(self.customer.to_string())
+    }
+}
+
+/// Reply: a parcel was insured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParcelInsured {
+    /// Id of the order.
+    pub order_id: i64,
+    /// Number of the policy.
+    pub policy: i64,
+}
+
+impl Event for ParcelInsured {
+    const TOPIC: &'static str = "shipping.insured";
+
+    fn key(&self) -> Option<String> {
+        Some(self.order_id.to_string())
     }
 }

@@ -40,11 +40,26 @@ impl Running {
         Self::start_with(stack, name, user, |builder| builder)
     }
 
+    /// Starts one that takes commands, and no topics.
+    pub(crate) fn start_commanded(stack: &Stack, name: &'static str, user: &User) -> Self {
+        Self::start_as(stack, name, user, true, |builder| builder)
+    }
+
     /// Starts one with other settings.
     pub(crate) fn start_with(
         stack: &Stack,
         name: &'static str,
         user: &User,
+        change: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
+    ) -> Self {
+        Self::start_as(stack, name, user, false, change)
+    }
+
+    fn start_as(
+        stack: &Stack,
+        name: &'static str,
+        user: &User,
+        takes_commands: bool,
         change: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
     ) -> Self {
         let pool = PgPoolOptions::new()
@@ -60,10 +75,11 @@ impl Running {
                 .await?;
             Ok::<_, HandlerError>(())
         };
-        let builder = Consumer::builder(name)
-            .database(pool)
-            .amqp_url(user.url())
-            .on::<Placed, _, _>(handler);
+        let builder = Consumer::builder(name).database(pool).amqp_url(user.url());
+        let builder = match takes_commands {
+            true => builder.on_command::<Placed, _, _>(handler),
+            false => builder.on::<Placed, _, _>(handler),
+        };
         let consumer = change(builder).build().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();

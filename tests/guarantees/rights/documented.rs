@@ -10,6 +10,12 @@ const RELAY: &str = "orders_relay";
 /// The user and queue of the consumer, in the document.
 const CONSUMER: &str = "billing";
 
+/// The user of relays whose service sends commands, in the document.
+const COMMANDING: &str = "accounts_relay";
+
+/// The user and queue of a consumer that takes commands, in the document.
+const COMMANDED: &str = "credits";
+
 /// Lines of the document that grant something, as words after `rabbitmqctl set_`.
 fn lines() -> Vec<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
@@ -25,7 +31,7 @@ fn lines() -> Vec<Vec<String>> {
                 .collect()
         })
         .collect();
-    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines.len(), 8, "{lines:?}");
     lines
 }
 
@@ -41,7 +47,8 @@ fn grant(user: &User, documented: &str, change: impl Fn(&str) -> String) {
                 user.grant_topics(exchange, &change(write), &change(read));
             }
             ["permissions" | "topic_permissions", "-p", "/", name, ..] => {
-                assert!([RELAY, CONSUMER].contains(&name), "{line:?}");
+                let users = [RELAY, CONSUMER, COMMANDING, COMMANDED];
+                assert!(users.contains(&name), "{line:?}");
             }
             _ => panic!("{line:?}"),
         }
@@ -67,6 +74,23 @@ pub(crate) fn relay(stack: &Stack, fence: &str) -> User {
         let is_fence = expression.starts_with(r"^postroom\.fence\.");
         if is_fence { fence } else { expression }.to_owned()
     });
+    user
+}
+
+/// The user of relays whose service sends commands to the consumer `credits`.
+pub(crate) fn commanding(stack: &Stack, fence: &str) -> User {
+    let user = User::new(&stack.broker);
+    grant(&user, COMMANDING, |expression| {
+        let is_fence = expression.starts_with(r"^postroom\.fence\.");
+        if is_fence { fence } else { expression }.to_owned()
+    });
+    user
+}
+
+/// The user of the consumer `credits`, which takes commands.
+pub(crate) fn commanded(stack: &Stack) -> User {
+    let user = User::new(&stack.broker);
+    grant(&user, COMMANDED, str::to_owned);
     user
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod attempts;
+mod commands;
 mod consumer;
 mod documented;
 mod fence;

@@ -48,6 +48,7 @@ async fn invoice(mut ctx: Context, order: OrderPlaced) -> Result<(), HandlerErro
         invoice_id,
         customer: order.customer,
         number: order.number,
+        cds: order.cds,
         cents: order.cents,
     })
     .await?;

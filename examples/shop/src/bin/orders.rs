@@ -1,13 +1,14 @@
-//! The orders service: places orders, announces them, and marks those that billing has invoiced.
+//! The orders service: places orders, announces them, marks those that billing has invoiced, and has valuable parcels
+//! insured.
 
-use std::{collections::HashSet, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use inbox::{Consumer, Context, HandlerError};
-use outbox::Outbox;
+use outbox::{Outbox, ReplyTo};
 use shop::{
-    OrderInvoiced, OrderPlaced, parallel,
+    CustomerRegistered, InsureParcel, OrderInvoiced, OrderPlaced, ParcelInsured, parallel,
     progress::Progress,
     purchases::{self, Purchase},
     service::{self, Broker, Database},
@@ -35,7 +36,7 @@ enum Command {
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
         producers: u16,
     },
-    /// Mark orders as invoiced when billing says so, until stopped
+    /// Mark orders as invoiced when billing says so, and as insured when shipping does, until stopped
     Serve(Broker),
 }
 
@@ -79,6 +80,11 @@ async fn place(pool: &PgPool, purchase: &Purchase) -> anyhow::Result<()> {
         cds: purchase.cds,
         cents: purchase.cents,
     };
+    if number == 1 {
+        let customer = purchase.customer;
+        let registered = CustomerRegistered { customer, number };
+        Outbox::new().publish(&mut tx, &registered).await?;
+    }
     Outbox::new().publish(&mut tx, &event).await?;
     Ok(tx.commit().await?)
 }
@@ -109,8 +115,24 @@ async fn import(pool: PgPool, file: PathBuf, producers: u16) -> anyhow::Result<(
     .await
 }
 
-/// Handles the invoice of one order.
+/// Value in cents from which on a parcel is insured.
+const INSURED_FROM: i64 = 10_000;
+
+/// Time for which a reply of shipping is of use.
+const REPLY_TIME: Duration = Duration::from_hours(1);
+
+/// Handles the invoice of one order, and asks shipping to insure a valuable parcel. The handler does not wait: the reply
+/// comes as a message.
 async fn mark_invoiced(mut ctx: Context, invoice: OrderInvoiced) -> Result<(), HandlerError> {
+    if invoice.cents >= INSURED_FROM {
+        let command = InsureParcel {
+            order_id: invoice.order_id,
+            customer: invoice.customer,
+            cents: invoice.cents,
+        };
+        let reply_to = ReplyTo::new("orders", REPLY_TIME);
+        ctx.request("shipping", &command, &reply_to).await?;
+    }
     sqlx::query(
         "UPDATE orders SET times_invoiced = times_invoiced + 1, invoiced_at = clock_timestamp()
          WHERE order_id = $1",
@@ -121,12 +143,23 @@ async fn mark_invoiced(mut ctx: Context, invoice: OrderInvoiced) -> Result<(), H
     Ok(())
 }
 
+/// Handles the reply of shipping.
+async fn mark_insured(mut ctx: Context, reply: ParcelInsured) -> Result<(), HandlerError> {
+    sqlx::query("UPDATE orders SET policy = $2 WHERE order_id = $1")
+        .bind(reply.order_id)
+        .bind(reply.policy)
+        .execute(ctx.connection())
+        .await?;
+    Ok(())
+}
+
 async fn serve(pool: PgPool, broker: Broker) -> anyhow::Result<()> {
     let consumer = Consumer::builder("orders")
         .database(pool)
         .amqp_url(broker.amqp_url)
         .messages_per_transaction(50)
         .on::<OrderInvoiced, _, _>(mark_invoiced)
+        .on_command::<ParcelInsured, _, _>(mark_insured)
         .build()?;
     Ok(consumer.run(service::stop_signal()?).await?)
 }

@@ -20,7 +20,7 @@ impl<S> ConsumerBuilder<S> {
     /// Replies to this consumer's own requests come the same way: a handler of a reply, or of a
     /// [`Fault`](crate::Fault), is a handler of commands.
     ///
-    /// The broker's user needs the right to configure, write and read `postroom.in.<consumer>`.
+    /// The broker's user needs the right to configure and read `postroom.in.<consumer>`.
     ///
     /// # Errors
     /// As [`on`](Self::on), and `build` returns [`BuildError::Name`](crate::BuildError::Name) for a consumer whose name

@@ -14,7 +14,9 @@ use url::Url;
 use crate::address;
 
 /// Queues of the demo: the queue of the tap, and those of the services.
-pub(crate) const QUEUES: [&str; 4] = ["tap", "orders", "billing", "loyalty"];
+pub(crate) const QUEUES: [&str; 5] = ["tap", "orders", "billing", "loyalty", "shipping"];
+/// Exchanges of the demo, which end with it: those through which services are commanded.
+const OWN_EXCHANGES: [&str; 2] = ["postroom.in.orders", "postroom.in.shipping"];
 const EXCHANGE: &str = "postroom";
 /// Longest wait for an answer of the management API.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,8 +120,10 @@ impl Broker {
                     let options = QueueDeleteOptions::default();
                     channel.queue_delete(queue.into(), options).await?;
                 }
-                let options = ExchangeDeleteOptions::default();
-                channel.exchange_delete(EXCHANGE.into(), options).await?;
+                for exchange in OWN_EXCHANGES.into_iter().chain([EXCHANGE]) {
+                    let options = ExchangeDeleteOptions::default();
+                    channel.exchange_delete(exchange.into(), options).await?;
+                }
                 Ok(())
             }
         }
@@ -127,9 +131,9 @@ impl Broker {
 
     /// Returns the state of the demo's queues, in the order of [`QUEUES`]; `None` for a queue that does not
     /// exist.
-    pub(crate) async fn queues(&self) -> anyhow::Result<[Option<Queue>; 4]> {
+    pub(crate) async fn queues(&self) -> anyhow::Result<[Option<Queue>; QUEUES.len()]> {
         let connection = self.connect().await?;
-        let mut queues = [None; 4];
+        let mut queues = [None; QUEUES.len()];
         for (queue, name) in queues.iter_mut().zip(QUEUES) {
             // Asking for a missing queue closes the channel.
             let channel = connection.create_channel().await?;

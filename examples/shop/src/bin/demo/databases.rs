@@ -14,18 +14,20 @@ pub(crate) enum Service {
     Orders,
     Billing,
     Loyalty,
+    Shipping,
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 3] = [Self::Orders, Self::Billing, Self::Loyalty];
+    pub(crate) const ALL: [Self; 4] = [Self::Orders, Self::Billing, Self::Loyalty, Self::Shipping];
     /// Services that publish, each with a relay.
-    pub(crate) const PUBLISHING: [Self; 2] = [Self::Orders, Self::Billing];
+    pub(crate) const PUBLISHING: [Self; 3] = [Self::Orders, Self::Billing, Self::Shipping];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Orders => "orders",
             Self::Billing => "billing",
             Self::Loyalty => "loyalty",
+            Self::Shipping => "shipping",
         }
     }
 
@@ -34,6 +36,7 @@ impl Service {
             Self::Orders => include_str!("../../../sql/orders.sql"),
             Self::Billing => include_str!("../../../sql/billing.sql"),
             Self::Loyalty => include_str!("../../../sql/loyalty.sql"),
+            Self::Shipping => include_str!("../../../sql/shipping.sql"),
         }
     }
 }

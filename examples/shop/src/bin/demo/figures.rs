@@ -14,8 +14,11 @@ use crate::{
 pub(crate) struct Figures {
     #[sqlx(flatten)]
     pub(crate) totals: Totals,
-    /// Figure of this service only: orders marked invoiced (orders), or customers out of order (loyalty).
+    /// Figure of this service only: orders marked invoiced (orders), customers out of order (loyalty), or parcels insured
+    /// (shipping).
     pub(crate) own: i64,
+    /// Valuable orders that have no policy (orders).
+    pub(crate) uninsured: i64,
     /// Number of effects beyond the first effect of each message.
     pub(crate) twice: i64,
     pub(crate) last_effect: Option<DateTime<Utc>>,
@@ -26,10 +29,11 @@ pub(crate) struct Figures {
     pub(crate) parked: Vec<Parked>,
 }
 
-/// Messages that the service committed to its outbox.
+/// Events that the service committed to its outbox, and commands and replies.
 #[derive(Debug, Clone, Default, FromRow)]
 pub(crate) struct Outbox {
-    pub(crate) messages: i64,
+    pub(crate) events: i64,
+    pub(crate) commands: i64,
     pub(crate) first: Option<DateTime<Utc>>,
 }
 
@@ -46,12 +50,14 @@ pub(crate) struct All {
     pub(crate) orders: Figures,
     pub(crate) billing: Figures,
     pub(crate) loyalty: Figures,
+    pub(crate) shipping: Figures,
 }
 
 const ORDERS: &str = "
 SELECT count(*) AS orders, count(DISTINCT customer) AS customers,
        coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
        count(*) FILTER (WHERE times_invoiced > 0) AS own,
+       count(*) FILTER (WHERE cents >= 10000 AND policy IS NULL) AS uninsured,
        coalesce(sum(greatest(times_invoiced - 1, 0)), 0) AS twice,
        max(invoiced_at) AS last_effect
 FROM orders";
@@ -59,7 +65,7 @@ FROM orders";
 const BILLING: &str = "
 SELECT count(*) AS orders, count(DISTINCT customer) AS customers,
        coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
-       0::bigint AS own,
+       0::bigint AS own, 0::bigint AS uninsured,
        count(*) - count(DISTINCT order_id) AS twice,
        max(invoiced_at) AS last_effect
 FROM invoices";
@@ -67,12 +73,25 @@ FROM invoices";
 const LOYALTY: &str = "
 SELECT coalesce(sum(orders), 0)::bigint AS orders, count(*) AS customers,
        coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
-       count(*) FILTER (WHERE out_of_order > 0) AS own,
+       count(*) FILTER (WHERE out_of_order > 0) AS own, 0::bigint AS uninsured,
        coalesce(sum(greatest(orders - last_number, 0)), 0)::bigint AS twice,
        max(updated_at) AS last_effect
 FROM members";
 
-const OUTBOX: &str = "SELECT count(*) AS messages, min(occurred_at) AS first FROM outbox.message";
+const SHIPPING: &str = "
+SELECT count(*) AS orders, count(DISTINCT customer) AS customers,
+       coalesce(sum(cds), 0)::bigint AS cds, coalesce(sum(cents), 0)::bigint AS cents,
+       (SELECT count(*) FROM insured) AS own, 0::bigint AS uninsured,
+       count(*) - count(DISTINCT order_id)
+           + (SELECT count(*) - count(DISTINCT order_id) FROM insured) AS twice,
+       max(shipped_at) AS last_effect
+FROM shipments";
+
+const OUTBOX: &str = "
+SELECT count(*) FILTER (WHERE NOT starts_with(topic, 'postroom.in.')) AS events,
+       count(*) FILTER (WHERE starts_with(topic, 'postroom.in.')) AS commands,
+       min(occurred_at) AS first
+FROM outbox.message";
 
 const PARKED: &str = "
 SELECT reason, count(*) AS deliveries, min(error) AS error FROM inbox.parked
@@ -84,6 +103,7 @@ pub(crate) async fn read(databases: &Databases) -> anyhow::Result<All> {
         orders: read_one(databases, Service::Orders, ORDERS).await?,
         billing: read_one(databases, Service::Billing, BILLING).await?,
         loyalty: read_one(databases, Service::Loyalty, LOYALTY).await?,
+        shipping: read_one(databases, Service::Shipping, SHIPPING).await?,
     })
 }
 
@@ -114,9 +134,14 @@ pub(crate) async fn orders_placed(databases: &Databases) -> anyhow::Result<i64> 
 }
 
 impl All {
-    /// Returns the number of messages committed in all outboxes.
-    pub(crate) fn committed(&self) -> i64 {
-        self.each().iter().map(|one| one.outbox.messages).sum()
+    /// Returns the number of events committed in all outboxes.
+    pub(crate) fn events(&self) -> i64 {
+        self.each().iter().map(|one| one.outbox.events).sum()
+    }
+
+    /// Returns the number of commands and replies committed in all outboxes.
+    pub(crate) fn commands(&self) -> i64 {
+        self.each().iter().map(|one| one.outbox.commands).sum()
     }
 
     pub(crate) fn twice(&self) -> i64 {
@@ -134,7 +159,7 @@ impl All {
         Some((last - first).as_seconds_f64())
     }
 
-    fn each(&self) -> [&Figures; 3] {
-        [&self.orders, &self.billing, &self.loyalty]
+    pub(crate) fn each(&self) -> [&Figures; 4] {
+        [&self.orders, &self.billing, &self.loyalty, &self.shipping]
     }
 }

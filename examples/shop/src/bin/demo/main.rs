@@ -32,7 +32,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Sends a file of orders through Postroom and checks that each was handled exactly once.
 ///
-/// Makes three databases (services orders, billing, loyalty) and a virtual host, starts the
+/// Makes four databases (services orders, billing, loyalty, shipping) and a virtual host, starts the
 /// services, a relay for each service that publishes, and a tap that sees everything, each as a
 /// process; imports the orders; waits until everything has settled; and compares what the services
 /// hold with what the file holds. At the end everything is removed. The exit code is 0 if every

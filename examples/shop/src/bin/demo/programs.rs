@@ -43,6 +43,7 @@ impl Programs<'_> {
             Service::Orders => ("shop-orders", vec!["serve".to_owned()]),
             Service::Billing => ("shop-billing", Vec::new()),
             Service::Loyalty => ("shop-loyalty", Vec::new()),
+            Service::Shipping => ("shop-shipping", Vec::new()),
         };
         Ok(Program {
             name: service.name().to_owned(),

@@ -33,11 +33,22 @@ impl Report {
     /// Compares the sums of the file with the sums of each service.
     fn sums(&self) -> (Table, bool) {
         let mut table = empty();
-        table.set_header(["", "file", "orders service", "billing", "loyalty"].map(heading));
+        table.set_header(
+            [
+                "",
+                "file",
+                "orders service",
+                "billing",
+                "loyalty",
+                "shipping",
+            ]
+            .map(heading),
+        );
         let holders = [
             self.figures.orders.totals,
             self.figures.billing.totals,
             self.figures.loyalty.totals,
+            self.figures.shipping.totals,
         ];
         let rows: [Row; 4] = [
             ("orders", |totals| totals.orders, thousands),
@@ -74,15 +85,21 @@ impl Report {
             ("orders marked invoiced", figures.orders.own, file.orders),
             ("effects beyond one per message", figures.twice(), 0),
             ("customers out of order (loyalty)", figures.loyalty.own, 0),
+            ("valuable orders not insured", figures.orders.uninsured, 0),
             (
-                "messages committed in both outboxes",
-                figures.committed(),
-                2 * file.orders,
+                "events committed in all outboxes",
+                figures.events(),
+                2 * file.orders + file.customers,
             ),
             (
-                "distinct messages the tap saw",
+                "commands and replies committed",
+                figures.commands(),
+                2 * figures.shipping.own,
+            ),
+            (
+                "distinct events the tap saw",
                 tap.distinct,
-                figures.committed(),
+                figures.events(),
             ),
             ("keys out of order at the tap", tap.broken_keys, 0),
         ] {
@@ -95,7 +112,7 @@ impl Report {
         all_right &= repeated;
         let some = if *calm { "any" } else { "more than 0" };
         for (name, count, right, expected) in [
-            ("messages published again", tap.repeats, repeated, some),
+            ("events published again", tap.repeats, repeated, some),
             ("redelivered to the tap", tap.redelivered, true, "any"),
         ] {
             let count = checked(thousands(count), right);
@@ -105,7 +122,7 @@ impl Report {
     }
 
     fn speed(&self) -> String {
-        let committed = self.figures.committed();
+        let committed = self.figures.events() + self.figures.commands();
         match self.figures.seconds() {
             Some(seconds) if seconds > 0.0 => format!(
                 "{} messages per second: {} in {seconds:.1} s from first commit to last effect",

@@ -122,11 +122,11 @@ pub(crate) async fn unsettled(
     let figures = figures::read(programs.databases).await?;
     let mut missing = behind(&figures);
     let tap = read_tap(tap_report)?;
-    if tap.distinct < figures.committed() {
+    if tap.distinct < figures.events() {
         missing.push(format!(
-            "the tap saw {} of {} messages",
+            "the tap saw {} of {} events",
             thousands(tap.distinct),
-            thousands(figures.committed())
+            thousands(figures.events())
         ));
     }
     if !missing.is_empty() {
@@ -172,6 +172,7 @@ fn behind(figures: &All) -> Vec<String> {
         ("invoices", figures.billing.totals.orders),
         ("orders in loyalty", figures.loyalty.totals.orders),
         ("orders marked invoiced", figures.orders.own),
+        ("shipments", figures.shipping.totals.orders),
     ] {
         if count < placed {
             missing.push(format!(
@@ -181,11 +182,11 @@ fn behind(figures: &All) -> Vec<String> {
             ));
         }
     }
-    for (service, figures) in
-        Service::ALL
-            .iter()
-            .zip([&figures.orders, &figures.billing, &figures.loyalty])
-    {
+    if figures.orders.uninsured > 0 {
+        let uninsured = thousands(figures.orders.uninsured);
+        missing.push(format!("{uninsured} valuable orders are not insured"));
+    }
+    for (service, figures) in Service::ALL.iter().zip(figures.each()) {
         for parked in &figures.parked {
             let error = parked.error.as_deref().unwrap_or("no error recorded");
             missing.push(format!(
