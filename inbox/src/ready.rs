@@ -92,13 +92,11 @@ async fn check(engine: &Engine) -> Check {
 async fn probe(pool: &PgPool) -> Result<(), sqlx::Error> {
     let options = pool.connect_options();
     let connecting = PgConnection::connect_with(&options);
-    match timeout(PROBE, connecting).await {
-        Ok(connected) => connected?.close().await,
-        Err(_) => {
-            let text = format!("no connection within {PROBE:?}");
-            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-        }
-    }
+    let Ok(connected) = timeout(PROBE, connecting).await else {
+        let text = format!("no connection within {PROBE:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, text).into());
+    };
+    connected?.close().await
 }
 
 /// Returns the problem that keeps a consumer from working in this session; `None` if there is none.

@@ -6,9 +6,10 @@ use migrations::MIGRATIONS;
 pub fn migrated(applied: usize) -> String {
     let lines = MIGRATIONS.iter().enumerate().map(|(number, migration)| {
         let name = migration.name;
-        match number < applied {
-            true => format!("{name} is applied already\n"),
-            false => format!("{name} applied\n"),
+        if number < applied {
+            format!("{name} is applied already\n")
+        } else {
+            format!("{name} applied\n")
         }
     });
     lines.collect()

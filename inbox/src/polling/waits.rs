@@ -37,7 +37,7 @@ struct Waiting<L: Look> {
 /// Waits by their numbers.
 #[derive(Debug)]
 pub(super) struct Waits<L: Look> {
-    waits: BTreeMap<u64, Waiting<L>>,
+    by_number: BTreeMap<u64, Waiting<L>>,
     last: u64,
     /// `true` while a task looks for them.
     pub(super) is_polled: bool,
@@ -46,7 +46,7 @@ pub(super) struct Waits<L: Look> {
 impl<L: Look> Default for Waits<L> {
     fn default() -> Self {
         Self {
-            waits: BTreeMap::new(),
+            by_number: BTreeMap::new(),
             last: 0,
             is_polled: false,
         }
@@ -64,17 +64,17 @@ impl<L: Look> Waits<L> {
             last_seen: None,
             end: Some(end),
         };
-        self.waits.insert(self.last, wait);
+        self.by_number.insert(self.last, wait);
         self.last
     }
 
     /// Ends a wait.
     pub(super) fn remove(&mut self, number: u64) {
-        self.waits.remove(&number);
+        self.by_number.remove(&number);
     }
 
     pub(super) fn last_seen(&self, number: u64) -> Option<Result<L::State, String>> {
-        self.waits.get(&number)?.last_seen.clone()
+        self.by_number.get(&number)?.last_seen.clone()
     }
 
     /// Returns the time of the next look; `None` if nobody waits.
@@ -92,7 +92,7 @@ impl<L: Look> Waits<L> {
     /// Takes the result of a look.
     pub(super) fn found(&mut self, numbers: &[u64], found: Vec<ProgressOf<L>>, now: Instant) {
         for (number, progress) in numbers.iter().zip(found) {
-            let Some(wait) = self.waits.get_mut(number) else {
+            let Some(wait) = self.by_number.get_mut(number) else {
                 continue;
             };
             match progress {
@@ -114,7 +114,7 @@ impl<L: Look> Waits<L> {
     /// Takes the error of a look.
     pub(super) fn failed(&mut self, numbers: &[u64], error: &str, now: Instant) {
         for number in numbers {
-            if let Some(wait) = self.waits.get_mut(number) {
+            if let Some(wait) = self.by_number.get_mut(number) {
                 wait.last_seen = Some(Err(error.to_owned()));
                 wait.next = now + LONGEST;
             }
@@ -122,7 +122,7 @@ impl<L: Look> Waits<L> {
     }
 
     fn open(&self) -> impl Iterator<Item = (&u64, &Waiting<L>)> {
-        self.waits.iter().filter(|(_, wait)| wait.end.is_some())
+        self.by_number.iter().filter(|(_, wait)| wait.end.is_some())
     }
 }
 

@@ -113,6 +113,7 @@ fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_f64(time.as_secs_f64())
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field so")]
 fn optional_seconds<S: Serializer>(
     time: &Option<Duration>,
     serializer: S,

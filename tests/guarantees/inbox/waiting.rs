@@ -41,8 +41,8 @@ fn waiter(world: &World) -> Waiter {
     Waiter::new(world.database.pool(1), "billing", ["orders.*"])
 }
 
-fn state(waited: Result<(), WaitError>) -> NotHandled {
-    match waited {
+fn state(ended: Result<(), WaitError>) -> NotHandled {
+    match ended {
         Err(WaitError::TimedOut { state, .. }) => state,
         other => panic!("{other:?}"),
     }
@@ -88,9 +88,9 @@ async fn a_dead_message_ends_the_wait_at_once_with_its_reason() {
     let running = Running::start(&world.broker, "billing", consumer(&world, &fails)).await;
     let waiter = waiter(&world);
     let id = world.broker.publish(&Placed::new("a", 13)).await;
-    let waited = waiter.wait_for(id, DEADLINE).await;
-    let Err(WaitError::Dead { reason, .. }) = waited else {
-        panic!("{waited:?}");
+    let ended = waiter.wait_for(id, DEADLINE).await;
+    let Err(WaitError::Dead { reason, .. }) = ended else {
+        panic!("{ended:?}");
     };
     assert_eq!(reason, "rejected");
     world
@@ -136,9 +136,9 @@ async fn a_thousand_waits_need_one_connection() {
         }
         running
     };
-    let (waited, running) = tokio::join!(waits, handles);
-    for waited in waited {
-        waited.unwrap();
+    let (ended, running) = tokio::join!(waits, handles);
+    for ended in ended {
+        ended.unwrap();
     }
     running.stop().await;
 }
@@ -158,7 +158,7 @@ async fn a_wait_survives_a_database_that_is_away() {
     let mend = async {
         wire.mend();
     };
-    let (waited, ()) = tokio::join!(waiter.wait_for(id, DEADLINE), mend);
-    waited.unwrap();
+    let (ended, ()) = tokio::join!(waiter.wait_for(id, DEADLINE), mend);
+    ended.unwrap();
     running.stop().await;
 }

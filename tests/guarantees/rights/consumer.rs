@@ -76,9 +76,10 @@ impl Running {
             Ok::<_, HandlerError>(())
         };
         let builder = Consumer::builder(name).database(pool).amqp_url(user.url());
-        let builder = match takes_commands {
-            true => builder.on_command::<Placed, _, _>(handler),
-            false => builder.on::<Placed, _, _>(handler),
+        let builder = if takes_commands {
+            builder.on_command::<Placed, _, _>(handler)
+        } else {
+            builder.on::<Placed, _, _>(handler)
         };
         let consumer = change(builder).build().unwrap();
         let stop = CancellationToken::new();

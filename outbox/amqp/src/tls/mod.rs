@@ -131,6 +131,13 @@ impl Tls {
 }
 
 /// Returns the crypto provider that the process has installed, or else the one of a feature.
+///
+/// # Errors
+/// Without both.
+#[cfg_attr(
+    feature = "tls-ring",
+    expect(clippy::unnecessary_wraps, reason = "fails without the feature")
+)]
 fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

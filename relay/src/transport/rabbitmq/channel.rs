@@ -61,9 +61,12 @@ impl RabbitMqChannel {
             .into_iter();
         let events = publish_to(&mut self.channel, &self.exchange, &events, &self.sender);
         let mut events = events.await?.into_iter();
-        let outcomes = messages.iter().map(|message| match is_command(&message) {
-            true => commands.next(),
-            false => events.next(),
+        let outcomes = messages.iter().map(|message| {
+            if is_command(&message) {
+                commands.next()
+            } else {
+                events.next()
+            }
         });
         all(outcomes)
     }
@@ -130,9 +133,10 @@ fn outgoing<'a>(message: &'a Message, sender: &'a Sender) -> Outgoing<'a> {
     Outgoing {
         message_id: message.message_id,
         // A consumer's exchange routes by nothing: the routing key says what the message is.
-        topic: match recipient::is_exchange(&message.topic) {
-            true => &message.type_name,
-            false => &message.topic,
+        topic: if recipient::is_exchange(&message.topic) {
+            &message.type_name
+        } else {
+            &message.topic
         },
         key: message.key.as_deref(),
         type_name: &message.type_name,
