@@ -118,7 +118,7 @@ pub(crate) async fn dedup(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 pub(crate) async fn with_state(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     async fn handler(
         mut ctx: Context,
-        State(handled): State<Arc<&'static AtomicU64>>,
+        State(handled): State<&'static AtomicU64>,
         Id(id): Id,
         _: Event,
     ) -> Result<(), HandlerError> {
@@ -131,7 +131,7 @@ pub(crate) async fn with_state(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut pairs = Pairs::default();
     for _ in 0..bench.times(5) {
         let stack = waiting(bench, count).await?;
-        let state = base(&stack, WORKERS).with_state(Arc::new(&HANDLED));
+        let state = base(&stack, WORKERS).with_state(&HANDLED);
         let ours = handle(&stack, state.on(handler), count).await?;
         refill(&stack, count).await?;
         let closure = handle(&stack, consumer(&stack, WORKERS, 1), count).await?;
