@@ -109,7 +109,7 @@ impl Outbox {
 
     /// Sends a message to one consumer within a transaction: a command, in place of an announcement to whoever listens.
     ///
-    /// Returns the message's id. The consumer gets the command through an exchange of its own; see [`Message::to`].
+    /// Returns the message's id. The consumer gets the command through an exchange of its own; see [`Message::to`](crate::Message::to).
     ///
     /// # Errors
     /// As [`Outbox::publish`], and if the consumer's name is not allowed.
