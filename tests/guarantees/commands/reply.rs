@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inbox::{Context, HandlerError, NoReply, Replies};
 use outbox::{ReplyTo, Request};
-use postroom_testkit::{DEADLINE, Login, eventually};
+use postroom_testkit::{Consumer, DEADLINE, Login, Settled, eventually};
 
 use crate::world::{Grant, Granted, Running, World, credits, grant, grant_as};
 
@@ -131,4 +131,28 @@ async fn a_reply_to_no_request_names_the_cure() {
     world.send("credits", &grant("a", 1)).await;
     world.have_effects("credits", "refused", &[1]).await;
     running.stop().await;
+}
+
+/// The proof that everything has settled knows who takes commands and replies.
+#[tokio::test]
+async fn settled_waits_for_commands_and_their_replies() {
+    let world = World::new().await;
+    let accounts = Running::start(world.consumer("accounts").keep_replies(WINDOW)).await;
+    let running = Running::start(world.consumer("credits").on_command(credits)).await;
+    for cents in 100..150 {
+        world.request("credits", &grant("a", cents)).await;
+    }
+    let (none, owner): ([&str; 0], _) = ([], world.stack.database.pool(Login::Owner).await);
+    Settled::new()
+        .outbox("postroom", &owner)
+        .consumer(Consumer::new("credits", &owner, none))
+        .consumer(Consumer::new("accounts", &owner, none))
+        .wait()
+        .await
+        .unwrap();
+    let count = "SELECT (SELECT count(*) FROM effect), (SELECT count(*) FROM inbox.reply)";
+    let counted: (i64, i64) = sqlx::query_as(count).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(counted, (50, 50));
+    running.stop().await;
+    accounts.stop().await;
 }
