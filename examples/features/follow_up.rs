@@ -4,19 +4,13 @@
 
 use example::{Countdown, OrderPlaced};
 use inbox::{Consumer, Context, HandlerError};
+use outbox::Event;
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "billing.invoiced", key = order)]
 struct Invoiced {
     order: i64,
-}
-
-impl outbox::Event for Invoiced {
-    const TOPIC: &'static str = "billing.invoiced";
-
-    fn key(&self) -> Option<String> {
-        Some(self.order.to_string())
-    }
 }
 
 #[tokio::main]

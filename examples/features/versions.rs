@@ -2,40 +2,25 @@
 
 use example::Countdown;
 use inbox::{Consumer, Context, HandlerError};
-use outbox::{Message, Outbox};
+use outbox::{Event, Message, Outbox};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The event as it was published first.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "orders.paid", key = order)]
 struct PaidV1 {
     order: i64,
     euros: f64,
 }
 
-impl outbox::Event for PaidV1 {
-    const TOPIC: &'static str = "orders.paid";
-
-    fn key(&self) -> Option<String> {
-        Some(self.order.to_string())
-    }
-}
-
 /// The event as it is published now.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "orders.paid", version = 3, key = order)]
 struct Paid {
     order: i64,
     cents: i64,
     currency: String,
-}
-
-impl outbox::Event for Paid {
-    const TOPIC: &'static str = "orders.paid";
-    const VERSION: u32 = 3;
-
-    fn key(&self) -> Option<String> {
-        Some(self.order.to_string())
-    }
 }
 
 #[tokio::main]

@@ -2,6 +2,8 @@
 
 pub mod context;
 pub mod database;
+#[cfg(feature = "derive")]
+pub mod derive;
 mod error;
 mod event;
 mod message;
@@ -20,7 +22,7 @@ pub mod transaction;
 
 pub use context::MessageContext;
 pub use error::PublishError;
-pub use event::Event;
+pub use event::{Event, EventType, assert_valid};
 pub use message::{IntoMessage, Message};
 pub use postroom_message::{
     HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits, recipient,
@@ -28,3 +30,7 @@ pub use postroom_message::{
 pub use publish::Outbox;
 pub use request::{ReplyTo, Request};
 pub use token::{ConsistencyToken, TokenError};
+
+#[cfg(feature = "derive")]
+#[doc = include_str!("derive.md")]
+pub use outbox_derive::Event;

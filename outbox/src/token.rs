@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Event, InvalidName, MessageId, Topic};
+use crate::{EventType, InvalidName, MessageId, Topic, assert_valid};
 
 /// The messages that a request has published, for a later request that wants to see their effects.
 ///
@@ -61,9 +61,9 @@ impl ConsistencyToken {
         Self(Vec::new())
     }
 
-    /// Makes a token of one published event. An event whose topic is no valid one cannot have been published, and is
-    /// left out.
-    pub fn of<E: Event>(id: impl Into<MessageId>) -> Self {
+    /// Makes a token of one published event.
+    pub fn of<E: EventType>(id: impl Into<MessageId>) -> Self {
+        const { assert_valid::<E>() };
         let topic = Topic::new(E::TOPIC).ok();
         Self(topic.map(|topic| (topic, id.into())).into_iter().collect())
     }

@@ -31,6 +31,7 @@ async fn publishing() {
 async fn handling() {
     let handled = ["handled order 1", "handled order 2", "handled order 3"];
     assert_eq!(lines("handle").await, handled);
+    assert_eq!(lines("consumed").await, ["100 cents", "200 cents"]);
     let priced = [
         "order 1 of ann, attempt 1: 119 cents with tax",
         "order 2 of ann, attempt 1: 238 cents with tax",

@@ -38,6 +38,9 @@ mod readme {}
 /// The examples of the guides, compiled.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../docs/guides/events.md")]
+    mod events {}
+
     #[doc = include_str!("../../docs/guides/state.md")]
     mod state {}
 

@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use anyhow::Context as _;
+use outbox::Event;
 use serde::{Deserialize, Serialize};
 use sqlx::{Executor as _, PgPool};
 use tokio_util::sync::CancellationToken;
 
 /// An order was placed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Event)]
+#[event(topic = "orders.placed", key = customer)]
 pub struct OrderPlaced {
     /// Number of the order.
     pub id: i64,
@@ -19,14 +21,6 @@ pub struct OrderPlaced {
     pub customer: String,
     /// Price in cents.
     pub cents: i64,
-}
-
-impl outbox::Event for OrderPlaced {
-    const TOPIC: &'static str = "orders.placed";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.clone())
-    }
 }
 
 impl OrderPlaced {

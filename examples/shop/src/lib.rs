@@ -11,7 +11,8 @@ use outbox::Event;
 use serde::{Deserialize, Serialize};
 
 /// Event: a customer placed an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Event)]
+#[event(topic = "orders.placed", key = customer)]
 pub struct OrderPlaced {
     /// Id of the order.
     pub order_id: i64,
@@ -27,16 +28,9 @@ pub struct OrderPlaced {
     pub cents: i64,
 }
 
-impl Event for OrderPlaced {
-    const TOPIC: &'static str = "orders.placed";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.to_string())
-    }
-}
-
 /// Event: an order was invoiced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Event)]
+#[event(topic = "billing.invoiced", key = customer)]
 pub struct OrderInvoiced {
     /// Id of the order.
     pub order_id: i64,
@@ -52,16 +46,9 @@ pub struct OrderInvoiced {
     pub cents: i64,
 }
 
-impl Event for OrderInvoiced {
-    const TOPIC: &'static str = "billing.invoiced";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.to_string())
-    }
-}
-
 /// Event: a customer placed a first order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Event)]
+#[event(topic = "orders.customer", key = customer)]
 pub struct CustomerRegistered {
     /// Id of the customer.
     pub customer: i64,
@@ -69,16 +56,9 @@ pub struct CustomerRegistered {
     pub number: i32,
 }
 
-impl Event for CustomerRegistered {
-    const TOPIC: &'static str = "orders.customer";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.to_string())
-    }
-}
-
 /// Command to shipping: insure the parcel of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Event)]
+#[event(topic = "shipping.insure", key = customer)]
 pub struct InsureParcel {
     /// Id of the order.
     pub order_id: i64,
@@ -88,27 +68,12 @@ pub struct InsureParcel {
     pub cents: i64,
 }
 
-impl Event for InsureParcel {
-    const TOPIC: &'static str = "shipping.insure";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.to_string())
-    }
-}
-
 /// Reply: a parcel was insured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Event)]
+#[event(topic = "shipping.insured", key = order_id)]
 pub struct ParcelInsured {
     /// Id of the order.
     pub order_id: i64,
     /// Number of the policy.
     pub policy: i64,
-}
-
-impl Event for ParcelInsured {
-    const TOPIC: &'static str = "shipping.insured";
-
-    fn key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
 }

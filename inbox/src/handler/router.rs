@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, task, task::Poll};
 
 use futures_util::future::BoxFuture;
-use outbox::{Event, MessageContext};
+use outbox::{EventType, MessageContext};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 use uuid::Uuid;
@@ -73,7 +73,7 @@ impl Router {
     /// Adds the handler of an event in a version; returns `false` if it replaced another handler.
     pub(crate) fn insert<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
     where
-        E: Event + DeserializeOwned + Send + 'static,
+        E: EventType + DeserializeOwned + Send + 'static,
         H: Handler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
         M: Extractors<S> + 'static,
         S: Send + Sync + 'static,
@@ -95,7 +95,7 @@ impl Router {
     /// Adds a batch handler of an event in a version; returns `false` if it replaced another handler.
     pub(crate) fn insert_many<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
     where
-        E: Event + DeserializeOwned + Send + 'static,
+        E: EventType + DeserializeOwned + Send + 'static,
         H: BatchHandler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
         M: BatchExtractors<S> + 'static,
         S: Send + Sync + 'static,
@@ -148,11 +148,11 @@ impl Router {
     }
 
     /// Adds a step between two versions of an event; returns `false` if it replaced another step.
-    pub(crate) fn insert_step<E: Event>(&mut self, step: Step) -> bool {
+    pub(crate) fn insert_step<E: EventType>(&mut self, step: Step) -> bool {
         self.versions::<E>().insert_step(step)
     }
 
-    fn versions<E: Event>(&mut self) -> &mut Versions<Erased> {
+    fn versions<E: EventType>(&mut self) -> &mut Versions<Erased> {
         self.types.entry(E::TYPE).or_default()
     }
 

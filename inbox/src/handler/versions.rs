@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{BoxError, Disposition, HandlerError};
 
-/// Version of a body whose message has none: the default of `Event::VERSION`.
+/// Version of a body whose message has none: the default of `EventType::VERSION`.
 const UNNAMED: u32 = 1;
 
 /// A step that turns a body of one version into the next version's.

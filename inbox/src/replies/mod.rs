@@ -5,7 +5,7 @@ mod look;
 
 use std::{sync::Arc, time::Duration};
 
-use outbox::{Event, Request};
+use outbox::{EventType, Request};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use statement::Statements;
@@ -93,7 +93,7 @@ impl Replies {
     ///
     /// # Errors
     /// Fails after `longest`, if the request was given up ([`NoReply::Fault`]), or if the reply is of another type.
-    pub async fn wait<E: Event + DeserializeOwned>(
+    pub async fn wait<E: EventType + DeserializeOwned>(
         &self,
         request: Request,
         longest: Duration,
@@ -120,7 +120,7 @@ impl Replies {
         };
         let reply = Reply { request, kept };
         match reply.type_name() {
-            Fault::TYPE => Err(NoReply::Fault(reply.decode()?)),
+            <Fault as EventType>::TYPE => Err(NoReply::Fault(reply.decode()?)),
             _ => Ok(reply),
         }
     }
@@ -160,7 +160,7 @@ impl Reply {
     ///
     /// # Errors
     /// Fails if the reply is of another type, or of a newer version than `E`, or if the body is not an `E`.
-    pub fn decode<E: Event + DeserializeOwned>(&self) -> Result<E, NoReply> {
+    pub fn decode<E: EventType + DeserializeOwned>(&self) -> Result<E, NoReply> {
         let unreadable = |source| NoReply::Unreadable {
             request: self.request,
             type_name: self.kept.type_name.clone(),

@@ -6,6 +6,7 @@ mod bound;
 mod broker;
 mod busy;
 mod clients;
+mod consumed;
 mod context;
 mod copying;
 mod deployments;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use outbox::Event;
+use outbox::{Event, EventType};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::{PgPool, Row as _};
@@ -52,7 +52,7 @@ impl fmt::Display for Expected {
 }
 
 /// Returns the events of a type in the outbox, in the order in which they were written.
-pub async fn published<E: Event + DeserializeOwned>(pool: &PgPool) -> Vec<E> {
+pub async fn published<E: EventType + DeserializeOwned>(pool: &PgPool) -> Vec<E> {
     let all = read(pool).await.into_iter();
     let of_type =
         all.filter(|message| (&*message.topic, &*message.type_name) == (E::TOPIC, E::TYPE));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox::Event;
+use outbox::EventType;
 use postroom_message::recipient;
 use serde::Deserialize;
 
@@ -27,11 +27,12 @@ impl<S> ConsumerBuilder<S> {
     /// is longer than 243 bytes.
     pub fn on_command<E, H, M>(mut self, handler: H) -> Self
     where
-        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        E: EventType + for<'de> Deserialize<'de> + Send + 'static,
         H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
+        const { outbox::assert_valid::<E>() };
         if !self.router.insert(E::VERSION, handler, self.state.clone()) {
             self.duplicate_type = Some(E::TYPE);
         }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use outbox::{Event, Outbox};
+use outbox::{EventType, Outbox, assert_valid};
 use serde::Deserialize;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
@@ -28,27 +28,67 @@ impl<S> ConsumerBuilder<S> {
     /// above that of every handler waits, and holds its key, until a process runs that knows its version. The body is
     /// parsed as JSON.
     ///
+    /// The event is any [`EventType`] with `Deserialize`; only publishers need an [`Event`](outbox::Event) with
+    /// `Serialize` and a key. The compiler refuses an event whose topic or type is not allowed, such as a topic with
+    /// a wildcard, for which there is [`bind`](Self::bind):
+    ///
+    /// ```compile_fail,E0080
+    /// use inbox::{ConsumerBuilder, Context, HandlerError};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct OrderChanged {
+    ///     id: i64,
+    /// }
+    ///
+    /// impl outbox::EventType for OrderChanged {
+    ///     const TOPIC: &'static str = "orders.*"; // holds a wildcard
+    /// }
+    ///
+    /// async fn invoice(_: Context, _: OrderChanged) -> Result<(), HandlerError> {
+    ///     Ok(())
+    /// }
+    ///
+    /// fn handlers(builder: ConsumerBuilder) -> ConsumerBuilder {
+    ///     builder.on(invoice)
+    /// }
+    /// # fn main() {
+    /// #     handlers(inbox::Consumer::builder("billing"));
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `build` returns [`BuildError::TwoHandlers`](crate::BuildError::TwoHandlers) if another handler takes
     /// the same type in the same version, and [`BuildError::NoHandler`](crate::BuildError::NoHandler) if no handler
     /// was added.
     pub fn on<E, H, M>(self, handler: H) -> Self
     where
-        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        E: EventType + for<'de> Deserialize<'de> + Send + 'static,
         H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        self.on_version(E::VERSION, handler)
+        const { assert_valid::<E>() }
+        self.add(E::VERSION, handler)
     }
 
     /// Adds a handler as [`on`](Self::on) does, for a version other than `E::VERSION`.
     ///
     /// # Errors
     /// As [`on`](Self::on).
-    pub fn on_version<E, H, M>(mut self, version: u32, handler: H) -> Self
+    pub fn on_version<E, H, M>(self, version: u32, handler: H) -> Self
     where
-        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        E: EventType + for<'de> Deserialize<'de> + Send + 'static,
+        H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
+        M: Extractors<S> + 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        const { assert_valid::<E>() }
+        self.add(version, handler)
+    }
+
+    fn add<E, H, M>(mut self, version: u32, handler: H) -> Self
+    where
+        E: EventType + for<'de> Deserialize<'de> + Send + 'static,
         H: Handler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
@@ -95,11 +135,12 @@ impl<S> ConsumerBuilder<S> {
     /// As [`on`](Self::on).
     pub fn on_many<E, H, M>(mut self, handler: H) -> Self
     where
-        E: Event + for<'de> Deserialize<'de> + Send + 'static,
+        E: EventType + for<'de> Deserialize<'de> + Send + 'static,
         H: BatchHandler<E, M, Future: HandlerFuture> + Send + Sync + 'static,
         M: BatchExtractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
+        const { assert_valid::<E>() }
         if !self
             .router
             .insert_many(E::VERSION, handler, self.state.clone())

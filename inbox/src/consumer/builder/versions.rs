@@ -1,6 +1,6 @@
 //! Settings of the versions of events.
 
-use outbox::Event;
+use outbox::{EventType, assert_valid};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -67,7 +67,7 @@ impl<S> ConsumerBuilder<S> {
         step: impl Fn(Old) -> New + Send + Sync + 'static,
     ) -> Self
     where
-        E: Event,
+        E: EventType,
         Old: DeserializeOwned,
         New: Serialize,
     {
@@ -85,11 +85,12 @@ impl<S> ConsumerBuilder<S> {
         step: impl Fn(Old) -> Result<New, Error> + Send + Sync + 'static,
     ) -> Self
     where
-        E: Event,
+        E: EventType,
         Old: DeserializeOwned,
         New: Serialize,
         Error: Into<BoxError>,
     {
+        const { assert_valid::<E>() }
         let step = Step::new(from, move |body| {
             let new = step(serde_json::from_value(body)?).map_err(Into::into)?;
             Ok(serde_json::to_value(new)?)
