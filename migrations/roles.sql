@@ -64,6 +64,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA inbox TO inbox_consumer;
 GRANT SELECT, INSERT, DELETE ON inbox.processed, inbox.processed_other TO inbox_consumer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON inbox.parked TO inbox_consumer;
 GRANT SELECT, INSERT, DELETE ON inbox.reply TO inbox_consumer;
+GRANT SELECT, INSERT, UPDATE ON inbox.partitions TO inbox_consumer;
 DO $$
 BEGIN
     FOR slot IN 0..63 LOOP

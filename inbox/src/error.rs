@@ -14,6 +14,40 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// The number of partitions is not 1 to 64.
+    #[error(
+        "building consumer {consumer:?}: {partitions} partitions are not possible; use 1 to 64, or leave `partitions` out for one queue"
+    )]
+    Partitions {
+        /// Name of the consumer.
+        consumer: String,
+        /// The number.
+        partitions: u8,
+    },
+
+    /// Partitions need one active consumer for each queue.
+    #[error(
+        "building consumer {consumer:?}: without a single active consumer for each queue, `partitions` could not keep the order of keys; leave `single_active_consumer(false)` out, or `partitions`"
+    )]
+    PartitionsShared {
+        /// Name of the consumer.
+        consumer: String,
+    },
+
+    /// The queue's name leaves no room for the names of partitions.
+    #[error(
+        "building consumer {consumer:?}: with partitions, names at the broker are up to {} bytes longer than the queue's {queue:?}, and would exceed 255 bytes; name a shorter `queue`",
+        longest.len() - queue.len()
+    )]
+    PartitionName {
+        /// Name of the consumer.
+        consumer: String,
+        /// Name of the queue.
+        queue: String,
+        /// The longest name.
+        longest: String,
+    },
+
     /// A required setting is missing.
     #[error("building consumer {consumer:?}: `{setting}` is not set")]
     Missing {
@@ -221,6 +255,12 @@ pub enum DatabaseError {
         /// The database user.
         user: String,
     },
+
+    /// A pooler stands before the database, and does not keep the locks of partitions.
+    #[error(
+        "the database is reached through a pooler, which keeps no session with the locks on partitions; connect the pool of this consumer to the server itself, or leave `partitions` out"
+    )]
+    Pooler,
 
     /// The server refused the user, the password or the database.
     #[error("the database server refused the connection; check user, password and database")]

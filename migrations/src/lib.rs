@@ -51,6 +51,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0007_replies",
         sql: include_str!("../0007_replies.sql"),
     },
+    Migration {
+        version: 8,
+        name: "0008_partitions",
+        sql: include_str!("../0008_partitions.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -60,7 +65,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 7;
+pub const SCHEMA_VERSION: i32 = 8;
 
 #[cfg(test)]
 mod tests {

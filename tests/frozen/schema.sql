@@ -319,6 +319,37 @@ ALTER TABLE inbox.parked ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE inbox.partitions (
+    consumer text NOT NULL,
+    generation bigint DEFAULT 1 NOT NULL,
+    partitions smallint NOT NULL,
+    previous smallint,
+    step text DEFAULT 'ready'::text NOT NULL,
+    drained smallint[] DEFAULT '{}'::smallint[] NOT NULL,
+    token uuid,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT partitions_change CHECK ((((step = 'ready'::text) = (previous IS NULL)) AND ((step = 'ready'::text) = (token IS NULL)))),
+    CONSTRAINT partitions_number CHECK ((((partitions >= 0) AND (partitions <= 64)) AND ((previous >= 0) AND (previous <= 64)))),
+    CONSTRAINT partitions_step CHECK ((step = ANY (ARRAY['ready'::text, 'binding'::text, 'draining'::text, 'retiring'::text])))
+);
+
+
+ALTER TABLE inbox.partitions OWNER TO owner;
+
+COMMENT ON TABLE inbox.partitions IS 'Layout of each consumer that has or had partitions: the number of its queues. Consumers without a row have one queue';
+
+COMMENT ON COLUMN inbox.partitions.generation IS 'Counts the changes of the layout';
+
+COMMENT ON COLUMN inbox.partitions.partitions IS 'Partitions of the layout, or of the one that a change leads to; 0: the one queue without partitions';
+
+COMMENT ON COLUMN inbox.partitions.previous IS 'Partitions of the layout that a change leaves; null while there is no change';
+
+COMMENT ON COLUMN inbox.partitions.step IS 'ready: no change; binding: the new queues are bound, and the old ones unbound; draining: the old queues are read to their ends; retiring: the new queues are read, the old ones deleted';
+
+COMMENT ON COLUMN inbox.partitions.drained IS 'Partitions of the previous layout whose queues are read to their ends';
+
+COMMENT ON COLUMN inbox.partitions.token IS 'Token of the markers at the ends of the old queues';
+
 CREATE TABLE inbox.processed (
     consumer inbox.consumer NOT NULL,
     message_id uuid NOT NULL,
@@ -353,6 +384,21 @@ CREATE TABLE inbox.processed_other (
 ALTER TABLE inbox.processed_other OWNER TO owner;
 
 COMMENT ON TABLE inbox.processed_other IS 'Hashed ids of handled messages that carry no UUID version 7';
+
+CREATE TABLE inbox.reply (
+    consumer inbox.consumer NOT NULL,
+    request_id uuid NOT NULL,
+    type text NOT NULL,
+    version bigint,
+    content_type text,
+    payload bytea NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+ALTER TABLE inbox.reply OWNER TO owner;
+
+COMMENT ON TABLE inbox.reply IS 'First replies to requests, kept for a while for those who wait for them';
 
 CREATE TABLE outbox.checkpoint (
     id bigint NOT NULL,
@@ -585,6 +631,9 @@ ALTER TABLE ONLY inbox.parked
 ALTER TABLE inbox.parked
     ADD CONSTRAINT parked_reason CHECK ((reason = ANY (ARRAY['failed'::text, 'deferred'::text, 'crashed'::text, 'behind'::text, 'rejected'::text, 'undecodable'::text, 'unhandled'::text, 'stale'::text, 'future'::text, 'no_id'::text, 'untrusted'::text, 'newer_version'::text]))) NOT VALID;
 
+ALTER TABLE ONLY inbox.partitions
+    ADD CONSTRAINT partitions_pkey PRIMARY KEY (consumer);
+
 ALTER TABLE ONLY inbox.processed
     ADD CONSTRAINT processed_pkey PRIMARY KEY (consumer, message_id, slot);
 
@@ -594,6 +643,9 @@ ALTER TABLE ONLY inbox.processed_NN
 
 ALTER TABLE ONLY inbox.processed_other
     ADD CONSTRAINT processed_other_pkey PRIMARY KEY (consumer, id_hash);
+
+ALTER TABLE ONLY inbox.reply
+    ADD CONSTRAINT reply_pkey PRIMARY KEY (consumer, request_id);
 
 ALTER TABLE ONLY outbox.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (id);
@@ -625,11 +677,15 @@ CREATE INDEX parked_due ON inbox.parked USING btree (consumer, due_at) WHERE (du
 
 CREATE INDEX parked_key ON inbox.parked USING btree (consumer, key, id) WHERE holds_key;
 
+CREATE INDEX parked_message ON inbox.parked USING btree (consumer, message_id);
+
 CREATE INDEX parked_newer ON inbox.parked USING btree (consumer, COALESCE(type, topic), version) WHERE (reason = 'newer_version'::text);
 
 CREATE INDEX parked_untrusted ON inbox.parked USING btree (consumer) WHERE (reason = 'untrusted'::text);
 
 CREATE INDEX processed_other_age ON inbox.processed_other USING btree (processed_at);
+
+CREATE INDEX reply_age ON inbox.reply USING btree (consumer, received_at);
 
 CREATE INDEX checkpoint_lane_id ON outbox.checkpoint USING btree (lane, id);
 
@@ -833,12 +889,16 @@ GRANT ALL ON FUNCTION outbox.uuid_v7() TO outbox_producer;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inbox.parked TO inbox_consumer;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE inbox.partitions TO inbox_consumer;
+
 GRANT SELECT,INSERT,DELETE ON TABLE inbox.processed TO inbox_consumer;
 
 -- 64 times
 GRANT SELECT,TRUNCATE ON TABLE inbox.processed_NN TO inbox_consumer;
 
 GRANT SELECT,INSERT,DELETE ON TABLE inbox.processed_other TO inbox_consumer;
+
+GRANT SELECT,INSERT,DELETE ON TABLE inbox.reply TO inbox_consumer;
 
 GRANT SELECT,INSERT,DELETE ON TABLE outbox.checkpoint TO outbox_relay;
 

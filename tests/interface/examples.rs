@@ -84,6 +84,17 @@ async fn versions() {
 }
 
 #[tokio::test]
+async fn partitions() {
+    let handled = lines("partitions").await;
+    assert_eq!(handled.len(), 6, "{handled:?}");
+    for customer in ["ann", "bob", "cid"] {
+        let of = |line: &&String| line.contains(customer);
+        let orders: Vec<&String> = handled.iter().filter(of).collect();
+        assert!(orders[0] < orders[1], "{handled:?}");
+    }
+}
+
+#[tokio::test]
 async fn layers() {
     let tenant = ["order 1 belongs to the tenant north"];
     assert_eq!(lines("layer").await, tenant);

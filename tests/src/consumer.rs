@@ -27,8 +27,15 @@ impl ConsumerProcess {
 
     /// Starts one whose messages may share transactions: so many each.
     pub fn start(stack: &Stack, together: usize) -> Self {
+        Self::start_with(stack, together, None)
+    }
+
+    /// As [`ConsumerProcess::start`], with a number of partitions.
+    pub fn start_with(stack: &Stack, together: usize, partitions: Option<u8>) -> Self {
+        let partitions = partitions.map(|partitions| ("PARTITIONS", partitions.to_string()));
         let child = Command::new(binary("test-consumer"))
             .env_clear()
+            .envs(partitions)
             .env("POSTROOM_DATABASE_URL", stack.database.url(Login::Consumer))
             .env("POSTROOM_AMQP_URL", stack.broker.url())
             .env("TOGETHER", together.to_string())

@@ -61,4 +61,7 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/changing-an-event.md")]
     mod changing_an_event {}
+
+    #[doc = include_str!("../../docs/guides/scaling.md")]
+    mod scaling {}
 }

@@ -9,7 +9,9 @@ pub use builder::ConsumerBuilder;
 
 use crate::{
     ConsumerStatus, Parked, Replies, RunError, Waiter,
-    intake::{RabbitMq, source::Source},
+    intake::{RabbitMq, Stream, source::Source},
+    layout::Layout,
+    partitions,
 };
 use tasks::Tasks;
 
@@ -22,6 +24,8 @@ pub struct Consumer {
     tasks: Tasks,
     /// The queue that [`Consumer::run`] reads.
     queue: RabbitMq,
+    /// The layout of the queues that the settings ask for.
+    layout: Layout,
 }
 
 impl Consumer {
@@ -79,7 +83,14 @@ impl Consumer {
     /// Returns an error for a problem that needs a change by an operator: a schema of another release, a
     /// queue or exchange with other arguments, refused access, or a closed pool.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        self.tasks.run(self.queue, shutdown).await
+        let (queue, layout) = (self.queue, self.layout);
+        let name = queue.name().to_owned();
+        // Boxed, because the future is large.
+        let read = async |intake, stop: &_| {
+            let reading = partitions::read(queue, layout, intake, stop);
+            Box::pin(reading).await
+        };
+        self.tasks.run(&name, read, shutdown).await
     }
 
     /// As [`Consumer::run`], but consumes from another source than the queue at RabbitMQ: another transport, or
@@ -92,6 +103,11 @@ impl Consumer {
         source: impl Source,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
-        self.tasks.run(source, shutdown).await
+        let name = source.name().to_owned();
+        let read = async |intake, stop: &_| {
+            let read = Stream::new(source, &intake).run(stop).await;
+            Ok(read?)
+        };
+        self.tasks.run(&name, read, shutdown).await
     }
 }

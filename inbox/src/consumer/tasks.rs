@@ -12,13 +12,22 @@ use crate::{
     RunError,
     engine::Engine,
     events,
-    intake::{ABORT, Stream, source::Source},
+    intake::{ABORT, Intake},
     janitor::Janitor,
     parked::Worker,
+    partitions::ReadError,
     ready,
     status::Tracker,
 };
 use postroom_message::errors::chain;
+
+/// Reads the deliveries of a consumer until the token is cancelled.
+pub(super) trait Read:
+    AsyncFnOnce(Intake, &CancellationToken) -> Result<(), ReadError>
+{
+}
+
+impl<F> Read for F where F: AsyncFnOnce(Intake, &CancellationToken) -> Result<(), ReadError> {}
 
 /// The tasks of a consumer.
 #[derive(Debug)]
@@ -34,16 +43,19 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Runs the tasks until `shutdown` completes or the pool is closed.
+    ///
+    /// `read` reads the consumer's deliveries, from what has the name `source`.
     pub(super) async fn run(
         self,
-        source: impl Source,
+        source: &str,
+        read: impl Read,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
         let tracker = Arc::clone(&self.engine.tracker);
-        tracker.set_queue(source.name());
+        tracker.set_queue(source);
         events::zero(self.engine.consumer());
         let run = tracker.started();
-        let ended = self.run_and_report(source, shutdown, &tracker).await;
+        let ended = self.run_and_report(read, shutdown, &tracker).await;
         let error = ended.as_ref().err().map(|error| chain(error));
         run.ended(error.as_deref());
         ended
@@ -51,7 +63,7 @@ impl Tasks {
 
     async fn run_and_report(
         self,
-        source: impl Source,
+        read: impl Read,
         shutdown: impl Future<Output = ()>,
         tracker: &Tracker,
     ) -> Result<(), RunError> {
@@ -59,7 +71,7 @@ impl Tasks {
         let consumer = self.engine.consumer().to_owned();
         let pool = self.engine.settings.pool.clone();
         // Boxed, because the future is large and would be part of every caller's future.
-        let mut running = Box::pin(self.run_until(source, stop.clone()));
+        let mut running = Box::pin(self.run_until(read, stop.clone()));
         tokio::select! {
             ended = &mut running => return ended,
             () = shutdown => {}
@@ -74,7 +86,7 @@ impl Tasks {
         running.await
     }
 
-    async fn run_until(self, source: impl Source, stop: CancellationToken) -> Result<(), RunError> {
+    async fn run_until(self, read: impl Read, stop: CancellationToken) -> Result<(), RunError> {
         let consumer = self.engine.consumer().to_owned();
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -89,9 +101,9 @@ impl Tasks {
         janitor.spawn(Janitor::new(Arc::clone(&self.engine)).run(stop.clone()));
         let grace = self.grace;
         let workers = (self.workers, self.messages_per_transaction);
-        let stream = Stream::new(source, self.engine, workers, grace);
-        let stream = async {
-            let ended = stream.run(&stop).await;
+        let intake = Intake::new(self.engine, workers, grace);
+        let reading = async {
+            let ended = read(intake, &stop).await;
             stop.cancel();
             ended
         };
@@ -100,11 +112,14 @@ impl Tasks {
             events::Aborted { consumer, handlers }.emit();
         };
         let (ended, (), ()) = tokio::join!(
-            stream,
+            reading,
             supervise(parked, &stop, grace, report_aborted),
             supervise(janitor, &stop, grace, |_| {}),
         );
-        ended.map_err(|source| RunError::Broker { consumer, source })
+        ended.map_err(|error| match error {
+            ReadError::Broker(source) => RunError::Broker { consumer, source },
+            ReadError::Database(source) => RunError::Database { consumer, source },
+        })
     }
 }
 

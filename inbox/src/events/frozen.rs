@@ -6,8 +6,9 @@ use golden::Facts;
 
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
-    Disconnected, Duplicate, FaultNotSent, FrozenEnded, Handled, LeafTruncated, NewerVersions,
-    NoExchange, NotBound, OrphansReleased, Parked, Rerun, SharedFailed, Stuck, Unacknowledged,
+    Disconnected, Duplicate, FaultNotSent, FrozenEnded, Handled, LayoutChanged, LayoutWaits,
+    LeafTruncated, LocksLost, NewerVersions, NoExchange, NotBound, OrphansReleased, Parked,
+    PartitionReleased, PartitionTaken, Rerun, SharedFailed, Stuck, Unacknowledged,
     UntrustedDropped,
 };
 use crate::{Delivery, Incoming, Reason, delivery_span::DeliverySpans, transaction};
@@ -21,6 +22,7 @@ fn log_lines_and_metrics_of_events_are_as_before() {
     record_database(&mut facts);
     record_handling(&mut facts);
     record_parked(&mut facts);
+    record_partitions(&mut facts);
     record_spans(&mut facts);
     golden::check("events/inbox.txt", &facts.text());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/events");
@@ -132,6 +134,31 @@ fn record_parked(facts: &mut Facts) {
         facts.record(|| waiting.emit());
     }
     facts.record(|| OrphansReleased { consumer, rows: 2 }.emit());
+}
+
+fn record_partitions(facts: &mut Facts) {
+    let (consumer, queue, error) = ("billing", "billing.4.0", "the connection was lost");
+    let taken = PartitionTaken {
+        consumer,
+        queue,
+        held: 2,
+    };
+    facts.record(|| taken.emit());
+    let released = PartitionReleased {
+        consumer,
+        queue,
+        held: 1,
+    };
+    facts.record(|| released.emit());
+    facts.record(|| LocksLost { consumer, error }.emit());
+    let changed = LayoutChanged {
+        consumer,
+        partitions: 4,
+        step: "draining",
+    };
+    facts.record(|| changed.emit());
+    let reason = "a process without partitions reads the queue";
+    facts.record(|| LayoutWaits { consumer, reason }.emit());
 }
 
 fn record_spans(facts: &mut Facts) {

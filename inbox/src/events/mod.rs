@@ -21,6 +21,10 @@
 //! | `postroom_inbox_unacknowledged_total` | counter | `consumer` | acknowledgements that did not reach the broker |
 //! | `postroom_inbox_not_bound_total` | counter | `consumer` | times that the queue could not be bound again to its topics |
 //! | `postroom_inbox_newer_version_messages` | gauge | `consumer` | parked deliveries that wait for a process that knows their version, up to 10,000 |
+//! | `postroom_inbox_partitions_held` | gauge | `consumer` | partitions that this process reads |
+//! | `postroom_inbox_partition_locks_lost_total` | counter | `consumer` | sessions lost that held the locks on this process's partitions |
+//! | `postroom_inbox_layout_steps_total` | counter | `consumer`, `step` | steps of changes of the layout that this process took as leader; step `binding`, `draining`, `retiring` or `ready` |
+//! | `postroom_inbox_layout_waits_total` | counter | `consumer` | minutes, begun, in which a change of the layout waited for other processes |
 //! | `postroom_inbox_orphans_total` | counter | `consumer` | parked deliveries released that nobody was going to release |
 //! | `postroom_inbox_frozen_ended_total` | counter | `consumer` | sessions ended that held up messages, of processes that were frozen or cut off |
 //! | `postroom_inbox_leaves_truncated_total` | counter | `consumer` | days of ids forgotten |
@@ -32,6 +36,7 @@ mod database;
 mod frozen;
 mod handling;
 mod parked;
+mod partitions;
 mod zero;
 
 pub(crate) use self::{
@@ -39,6 +44,7 @@ pub(crate) use self::{
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
     handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
     parked::{Dead, FaultNotSent, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
+    partitions::{LayoutChanged, LayoutWaits, LocksLost, PartitionReleased, PartitionTaken},
     zero::zero,
 };
 
@@ -78,11 +84,12 @@ mod tests {
             include_str!("database.rs"),
             include_str!("handling.rs"),
             include_str!("parked.rs"),
+            include_str!("partitions.rs"),
         ]
         .into_iter()
         .flat_map(named)
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 22);
+        assert_eq!(emitted.len(), 26);
     }
 }

@@ -5,7 +5,7 @@ use metrics::counter;
 use crate::Reason;
 
 /// Counters with the label `consumer` alone.
-const COUNTERS: [&str; 17] = [
+const COUNTERS: [&str; 19] = [
     "postroom_inbox_duplicates_total",
     "postroom_inbox_faults_not_sent_total",
     "postroom_inbox_untrusted_dropped_total",
@@ -19,6 +19,8 @@ const COUNTERS: [&str; 17] = [
     "postroom_inbox_no_exchange_total",
     "postroom_inbox_unacknowledged_total",
     "postroom_inbox_not_bound_total",
+    "postroom_inbox_partition_locks_lost_total",
+    "postroom_inbox_layout_waits_total",
     "postroom_inbox_orphans_total",
     "postroom_inbox_frozen_ended_total",
     "postroom_inbox_leaves_truncated_total",
@@ -33,6 +35,10 @@ pub(crate) fn zero(consumer: &str) {
     }
     for origin in ["queue", "parked"] {
         counter!("postroom_inbox_handled_total", "consumer" => consumer.to_owned(), "origin" => origin)
+            .increment(0);
+    }
+    for step in ["binding", "draining", "retiring", "ready"] {
+        counter!("postroom_inbox_layout_steps_total", "consumer" => consumer.to_owned(), "step" => step)
             .increment(0);
     }
     for name in ["postroom_inbox_parked_total", "postroom_inbox_dead_total"] {

@@ -9,6 +9,8 @@ mod stream;
 mod workers;
 
 pub use rabbitmq::{BrokerError, QueueKind};
-pub(crate) use rabbitmq::{DELIVERY_LIMIT, RabbitMq, Topology};
-pub(crate) use stream::Stream;
+pub(crate) use rabbitmq::{
+    DELIVERY_LIMIT, Layouts, Markers, PartitionQueue, RabbitMq, Subscribed, Topology, longest_name,
+};
+pub(crate) use stream::{Intake, Stream};
 pub(crate) use workers::ABORT;

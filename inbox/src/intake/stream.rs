@@ -1,11 +1,14 @@
-//! Keeps a consumer subscribed to its source.
+//! Keeps a consumer subscribed to a source.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use postroom_message::{Backoff, errors::chain};
@@ -16,7 +19,7 @@ use super::{
     source::{Source, SourceError, Subscription as _},
     workers::Workers,
 };
-use crate::{engine::Engine, events};
+use crate::{engine::Engine, events, status::Tracker};
 
 /// Waits between attempts to subscribe.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
@@ -43,27 +46,63 @@ enum State<S> {
     Stopped,
 }
 
-/// A consumer's deliveries, over all its subscriptions.
+/// The parts that all streams of a consumer share.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake {
+    pub(crate) engine: Arc<Engine>,
+    /// Largest number of transactions at a time, over all streams.
+    workers: usize,
+    messages_per_transaction: usize,
+    /// Longest wait for running handlers after a stop.
+    grace: Duration,
+    permits: Arc<Semaphore>,
+    /// `true` if each stream reports its subscription as the consumer's; `false` where there are several.
+    reports: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        (workers, messages_per_transaction): (usize, usize),
+        grace: Duration,
+    ) -> Self {
+        Self {
+            engine,
+            workers,
+            messages_per_transaction,
+            grace,
+            permits: Arc::new(Semaphore::new(workers.min(Semaphore::MAX_PERMITS))),
+            reports: true,
+        }
+    }
+
+    /// Returns the same for one of several streams, which do not report their subscriptions as the consumer's.
+    pub(crate) const fn for_one_of_several(mut self) -> Self {
+        self.reports = false;
+        self
+    }
+}
+
+/// The deliveries of a source, over all its subscriptions.
 #[derive(Debug)]
 pub(crate) struct Stream<S> {
     source: S,
     workers: Workers,
     engine: Arc<Engine>,
     grace: Duration,
+    reports: bool,
 }
 
 impl<S: Source> Stream<S> {
-    pub(crate) fn new(
-        source: S,
-        engine: Arc<Engine>,
-        (workers, messages_per_transaction): (usize, usize),
-        grace: Duration,
-    ) -> Self {
+    pub(crate) fn new(source: S, intake: &Intake) -> Self {
+        let engine = Arc::clone(&intake.engine);
+        let limits = (intake.workers, intake.messages_per_transaction);
         Self {
             source,
-            workers: Workers::new(Arc::clone(&engine), workers, messages_per_transaction),
+            workers: Workers::new(Arc::clone(&engine), Arc::clone(&intake.permits), limits),
             engine,
-            grace,
+            grace: intake.grace,
+            reports: intake.reports,
         }
     }
 
@@ -80,6 +119,12 @@ impl<S: Source> Stream<S> {
         }
     }
 
+    fn report(&self, report: impl FnOnce(&Tracker)) {
+        if self.reports {
+            report(&self.engine.tracker);
+        }
+    }
+
     async fn wait(
         &mut self,
         tries: u32,
@@ -87,7 +132,7 @@ impl<S: Source> Stream<S> {
         stop: &CancellationToken,
     ) -> State<S::Subscription> {
         let retry_in = RECONNECT.wait(tries.saturating_add(1));
-        self.engine.tracker.disconnected(error);
+        self.report(|tracker| tracker.disconnected(error));
         let consumer = self.engine.consumer();
         events::Disconnected {
             consumer,
@@ -106,14 +151,14 @@ impl<S: Source> Stream<S> {
         tries: u32,
         stop: &CancellationToken,
     ) -> Result<State<S::Subscription>, BrokerError> {
-        self.engine.tracker.connecting();
+        self.report(Tracker::connecting);
         match self.subscribe_until(stop).await {
             Ok(None) => Ok(self.stop().await),
             Ok(Some(subscription)) => {
                 let consumer = self.engine.consumer();
                 let queue = self.source.name();
                 events::Connected { consumer, queue }.emit();
-                self.engine.tracker.subscribed();
+                self.report(Tracker::subscribed);
                 let session = Box::new(Session::new(subscription));
                 Ok(State::Ready { tries, session })
             }

@@ -1,4 +1,4 @@
-//! Tasks that handle deliveries, shared by all subscriptions of a consumer.
+//! Tasks that handle deliveries, shared by all subscriptions of a stream.
 
 use std::{
     collections::HashSet,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -38,6 +38,8 @@ pub(super) struct Workers {
 #[derive(Debug)]
 struct Shared {
     engine: Arc<Engine>,
+    /// One permit for each transaction at a time, shared by all streams of the consumer.
+    permits: Arc<Semaphore>,
     pool: Mutex<Keyed<Job>>,
     /// Tasks that hold a connection and wait a moment for the next deliveries; the last one to wait is the first
     /// to receive some.
@@ -48,10 +50,16 @@ struct Shared {
 
 impl Workers {
     /// Makes up to `limit` workers, each of which takes up to `messages_per_transaction` deliveries at a time.
-    pub(super) fn new(engine: Arc<Engine>, limit: usize, messages_per_transaction: usize) -> Self {
+    /// The workers of all streams that have the same `permits` run as many transactions at a time as there are permits.
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        permits: Arc<Semaphore>,
+        (limit, messages_per_transaction): (usize, usize),
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 engine,
+                permits,
                 pool: Mutex::new(Keyed::new(limit, messages_per_transaction)),
                 waiting: Mutex::default(),
                 changed: Notify::new(),
@@ -204,6 +212,9 @@ struct Group {
 impl Group {
     /// Runs the deliveries. Those that have to run alone may start again.
     async fn run(mut self, connection: &mut WorkerConnection) {
+        // Fails only if the semaphore is closed, which never happens.
+        let permits = Arc::clone(&self.shared.permits);
+        let _permit = permits.acquire().await;
         let jobs = std::mem::take(&mut self.jobs);
         let alone = job::run(&self.shared.engine, connection, jobs).await;
         if alone.is_empty() {

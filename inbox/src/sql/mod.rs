@@ -9,6 +9,7 @@
 
 pub(crate) mod late_answer;
 pub(crate) mod parked;
+pub(crate) mod partitions;
 pub(crate) mod processed;
 pub(crate) mod replies;
 pub(crate) mod session;

@@ -19,7 +19,7 @@ pub enum ConsumerState {
     WaitingForExchange,
     /// Subscribed, while the broker served another process, and the broker has delivered nothing here since: with a single
     /// active consumer this process waits for its turn. If the other process is gone and no message comes, the state
-    /// stays.
+    /// stays. With partitions: this process reads none of them.
     StandingBy,
     /// Subscribed: deliveries come here.
     Subscribed,

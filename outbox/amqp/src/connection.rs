@@ -1,17 +1,24 @@
 //! A connection to a broker, from its opening to its close.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_rs::Runtime;
 use lapin::{
-    AsyncTcpStream, ConnectionProperties, ErrorKind,
+    AsyncTcpStream, Confirmation, ConnectionProperties, ErrorKind,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{LongString, ShortString},
 };
+use postroom_message::Slot;
 use tokio::{runtime::Handle, time::timeout};
+use uuid::Uuid;
 
 use crate::{
-    Address, Channel, ConfirmChannel, DeliveryLimit, Error, Events, runtime::TokioKit,
-    server::Greeting, stream::BrokerStream,
+    Address, Channel, ConfirmChannel, DeliveryLimit, Error, Events,
+    channel::short,
+    mapping::{MARKER_TYPE, marker},
+    runtime::TokioKit,
+    server::Greeting,
+    stream::BrokerStream,
 };
 
 /// Longest wait for the broker to confirm the close of a connection that was dropped.
@@ -106,6 +113,39 @@ impl Connection {
             // The broker's refusal arrived between two requests, and the client did not report it: try again.
             if !matches!(error.client().kind(), ErrorKind::InvalidChannelState(..)) {
                 return Err(error);
+            }
+        }
+    }
+
+    /// Publishes a marker with this token to the queue of a slot, on a channel of its own; returns `true` once a queue has
+    /// taken the marker, and `false` if no queue is bound to the slot.
+    ///
+    /// # Errors
+    /// Fails if the user may not publish, if the exchange does not exist, or if the queue did not take the marker.
+    pub async fn publish_marker(
+        &self,
+        exchange: &str,
+        slot: Slot,
+        token: Uuid,
+    ) -> Result<bool, Error> {
+        let channel = self.open_channel().await?;
+        let client = channel.client();
+        client
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let (exchange, topic) = (short(exchange)?, short(MARKER_TYPE)?);
+        let properties = marker(slot, token);
+        let published = client.basic_publish(exchange, topic, options, &[], properties);
+        // Nothing else is in flight on the channel, so a return can only be the marker's.
+        match published.await?.await? {
+            Confirmation::Ack(returned) => Ok(returned.is_none()),
+            Confirmation::Nack(_) | Confirmation::NotRequested => {
+                let problem = "the queue did not take the marker";
+                Err(io::Error::other(problem).into())
             }
         }
     }

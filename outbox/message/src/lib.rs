@@ -13,6 +13,7 @@ pub mod limits;
 mod message_id;
 mod name;
 pub mod recipient;
+mod slot;
 mod topic_patterns;
 
 pub use backoff::Backoff;
@@ -22,4 +23,5 @@ pub use incoming::Incoming;
 pub use jsonb::jsonb;
 pub use message_id::MessageId;
 pub use name::{InvalidName, Key, Topic, TypeName};
+pub use slot::Slot;
 pub use topic_patterns::TopicPatterns;

@@ -26,6 +26,7 @@ mod order;
 mod others;
 mod outage;
 mod parking;
+mod partitions;
 mod pooler;
 mod races;
 mod ready;

@@ -16,6 +16,9 @@ const COMMANDING: &str = "accounts_relay";
 /// The user and queue of a consumer that takes commands, in the document.
 const COMMANDED: &str = "credits";
 
+/// The user and plain queue of the consumer with partitions, in the document.
+pub(crate) const PARTITIONED: &str = "invoicing";
+
 /// Lines of the document that grant something, as words after `rabbitmqctl set_`.
 fn lines() -> Vec<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
@@ -31,7 +34,7 @@ fn lines() -> Vec<Vec<String>> {
                 .collect()
         })
         .collect();
-    assert_eq!(lines.len(), 8, "{lines:?}");
+    assert_eq!(lines.len(), 10, "{lines:?}");
     lines
 }
 
@@ -47,7 +50,7 @@ fn grant(user: &User, documented: &str, change: impl Fn(&str) -> String) {
                 user.grant_topics(exchange, &change(write), &change(read));
             }
             ["permissions" | "topic_permissions", "-p", "/", name, ..] => {
-                let users = [RELAY, CONSUMER, COMMANDING, COMMANDED];
+                let users = [RELAY, CONSUMER, COMMANDING, COMMANDED, PARTITIONED];
                 assert!(users.contains(&name), "{line:?}");
             }
             _ => panic!("{line:?}"),
@@ -100,6 +103,13 @@ pub(crate) fn consumer(stack: &Stack, name: &str) -> User {
     grant(&user, CONSUMER, |expression| {
         expression.replace(CONSUMER, name)
     });
+    user
+}
+
+/// The user of the consumer with partitions.
+pub(crate) fn partitioned(stack: &Stack) -> User {
+    let user = User::new(&stack.broker);
+    grant(&user, PARTITIONED, str::to_owned);
     user
 }
 

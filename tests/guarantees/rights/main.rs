@@ -7,5 +7,6 @@ mod consumer;
 mod documented;
 mod fence;
 mod forgery;
+mod partitions;
 mod table;
 mod user_id;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Publishes orders of these numbers.
-async fn publish(stack: &Stack, numbers: std::ops::Range<i64>) {
+pub(crate) async fn publish(stack: &Stack, numbers: std::ops::Range<i64>) {
     let sql = format!(
         "SELECT outbox.publish('orders.placed', jsonb_build_object('n', n))
          FROM generate_series({}, {}) AS n",

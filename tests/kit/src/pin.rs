@@ -57,6 +57,11 @@ impl Pin {
         let connection = tokio::sync::Mutex::new(&mut self.connection);
         eventually("somebody comes to the step", async || {
             let mut connection = connection.lock().await;
+            // Otherwise the transaction would see the sessions of its first look alone.
+            connection
+                .execute("SELECT pg_stat_clear_snapshot()")
+                .await
+                .expect("looking anew");
             let waiting: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))",
             )

@@ -50,7 +50,12 @@ async fn main() -> anyhow::Result<()> {
         .connect_lazy(&std::env::var("POSTROOM_DATABASE_URL")?)?;
     let mut stop = signal(SignalKind::terminate())?;
     let millis = Duration::from_millis;
-    Consumer::builder("ledger")
+    let builder = Consumer::builder("ledger");
+    let builder = match std::env::var("PARTITIONS") {
+        Ok(partitions) => builder.partitions(partitions.parse()?),
+        Err(_) => builder,
+    };
+    builder
         .database(pool)
         .amqp_url(std::env::var("POSTROOM_AMQP_URL")?)
         // The same for all processes: otherwise the broker would not keep the order.

@@ -78,8 +78,7 @@ impl<S> ConsumerBuilder<S> {
     /// With `true` further processes of the consumer stand by, and messages of one key are handled in
     /// order. With `false` all processes share the queue's messages. Each message is still handled once,
     /// but two processes may handle two messages of one key at the same time. For several active
-    /// processes with order, partition the messages by key into several queues, with one consumer per
-    /// queue.
+    /// processes with order, use [`partitions`](Self::partitions).
     pub fn single_active_consumer(mut self, single: bool) -> Self {
         self.topology.single_active_consumer = single;
         self

@@ -5,6 +5,7 @@ mod check;
 mod commands;
 mod handlers;
 mod limits;
+mod partitions;
 mod state;
 mod trust;
 mod versions;
@@ -59,6 +60,8 @@ pub struct ConsumerBuilder<S = ()> {
     /// `None` for a default that depends on the handlers.
     messages_per_transaction: Option<usize>,
     parked_workers: usize,
+    /// Number of queues; `None` for one without partitions.
+    partitions: Option<u8>,
     router: Router,
     /// A type with two handlers, or two steps, for one version; an error of `build`.
     duplicate_type: Option<&'static str>,
@@ -106,6 +109,7 @@ impl ConsumerBuilder {
             workers: 8,
             messages_per_transaction: None,
             parked_workers: 1,
+            partitions: None,
             router: Router::new(),
             duplicate_type: None,
             has_two_fallbacks: false,
@@ -179,6 +183,7 @@ impl<S> ConsumerBuilder<S> {
         self.check_window()?;
         self.check_trust()?;
         self.check_queue_arguments()?;
+        let layout = self.layout()?;
         let messages_per_transaction = self.group_size();
         let prefetch = self
             .prefetch
@@ -238,6 +243,7 @@ impl<S> ConsumerBuilder<S> {
                 grace: self.grace,
             },
             queue,
+            layout,
         })
     }
 }

@@ -24,6 +24,7 @@ impl ConsumerBuilder {
             workers: self.workers,
             messages_per_transaction: self.messages_per_transaction,
             parked_workers: self.parked_workers,
+            partitions: self.partitions,
             router: self.router,
             duplicate_type: self.duplicate_type,
             has_two_fallbacks: self.has_two_fallbacks,

@@ -4,7 +4,13 @@
 //! broker than one for each. A delivery that is settled but not acknowledged is delivered again after
 //! a crash, and dropped as a duplicate; so waiting a few milliseconds loses nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use amqp::Channel;
 use tokio::{
@@ -30,6 +36,8 @@ pub(super) struct Acknowledging {
     /// Number of settled deliveries that are acknowledged without a wait: with more unacknowledged, the
     /// prefetch limit could keep the broker from sending.
     pub(super) batch: usize,
+    /// Number of deliveries whose acknowledgement was sent, or waits only for earlier ones.
+    pub(super) acknowledged: Arc<AtomicU64>,
 }
 
 impl Acknowledging {
@@ -50,6 +58,7 @@ impl Acknowledging {
                 }
             }
             self.send(&mut acks, &tags).await;
+            self.acknowledged.fetch_add(tags.len() as u64, Relaxed);
             tags.clear();
             next_at = Instant::now() + PAUSE;
         }

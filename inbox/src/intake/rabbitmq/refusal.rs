@@ -4,6 +4,8 @@ use std::error::Error;
 
 use amqp::Refusal;
 
+use crate::intake::source::SourceError;
+
 /// Refusal that stays until an operator changes the broker or the consumer's settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,7 +48,7 @@ pub enum BrokerError {
 
     /// The broker refuses the user, the virtual host or a permission.
     #[error(
-        "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue, read on the exchange and on each topic that is bound to; configure on the exchange only if `declare_exchange` is set (\"At the broker\" in docs/operations.md)"
+        "{doing}: the broker refused; check user, password, virtual host and its permissions: configure, write and read on the queue (with `partitions`, on their queues and exchanges), read on the exchange and on each topic that is bound to; configure on the exchange only if `declare_exchange` is set (\"At the broker\" in docs/operations.md)"
     )]
     Refused {
         /// Request that was refused.
@@ -81,7 +83,24 @@ pub(super) enum Failure {
     },
 }
 
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refused) => refused.into(),
+            failure => Self::Lost(Box::new(failure)),
+        }
+    }
+}
+
 impl Failure {
+    /// Returns `true` if the broker answered that the queue or the exchange does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        let Self::Unreachable { source, .. } = self else {
+            return false;
+        };
+        source.refusal() == Some(Refusal::NotFound)
+    }
+
     pub(super) fn new(doing: &'static str, source: amqp::Error) -> Self {
         let source = Box::new(source);
         match source.refusal() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amqp::{Address, Connection};
+use amqp::{Address, Channel, Connection};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A consumer's queue at a broker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RabbitMq {
     address: Address,
     consumer: Arc<str>,
@@ -50,46 +50,93 @@ impl RabbitMq {
         self.topology.bindings.iter().map(String::as_str)
     }
 
-    #[cfg(test)]
     pub(crate) fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// Connects, declares the topology and begins to consume; returns `None` if `stop` is cancelled while the
-    /// exchange is missing.
-    async fn connect(
+    pub(super) fn shared_topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology)
+    }
+
+    pub(crate) fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// Connects and waits for the exchange; returns the connection and a channel, or `None` if `stop` is cancelled while
+    /// the exchange is missing.
+    pub(super) async fn connect(
         &self,
         stop: &CancellationToken,
-    ) -> Result<Option<QueueSubscription>, Failure> {
-        let name = format!("postroom-inbox {}", self.consumer);
-        let connecting = Connection::open(&self.address, &name);
-        let connection = answer("connecting to the broker", connecting).await?;
+    ) -> Result<Option<(Connection, Channel)>, Failure> {
+        let connection = self.open().await?;
         let reports = (&*self.consumer, &*self.tracker);
         let waiting = exchange::wait(&self.topology, reports, &connection, stop);
         let Some(channel) = waiting.await? else {
             connection.close(CLOSE).await;
             return Ok(None);
         };
+        Ok(Some((connection, channel)))
+    }
+
+    /// Connects and consumes from a queue that exists.
+    pub(super) async fn consume_existing(
+        &self,
+        queue: &str,
+    ) -> Result<QueueSubscription, SourceError> {
+        let consuming = async {
+            let connection = self.open().await?;
+            let channel = answer("opening a channel", connection.open_channel()).await?;
+            self.consume(connection, channel, queue).await
+        };
+        consuming.await.map_err(SourceError::from)
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        let name = format!("postroom-inbox {}", self.consumer);
+        let connecting = Connection::open(&self.address, &name);
+        answer("connecting to the broker", connecting).await
+    }
+
+    async fn consume(
+        &self,
+        connection: Connection,
+        channel: Channel,
+        queue: &str,
+    ) -> Result<QueueSubscription, Failure> {
+        let limiting = channel.set_prefetch(self.prefetch);
+        answer("setting the prefetch", limiting).await?;
+        let consuming = channel.consume(queue);
+        let deliveries = answer("consuming from the queue", consuming).await?;
+        let names = (Arc::clone(&self.topology), Arc::clone(&self.consumer));
+        let channel = (channel, deliveries);
+        Ok(QueueSubscription::new(
+            connection,
+            channel,
+            names,
+            self.prefetch,
+        ))
+    }
+
+    /// Connects, declares the topology and begins to consume; returns `None` if `stop` is cancelled while the
+    /// exchange is missing.
+    async fn connect_and_consume(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<QueueSubscription>, Failure> {
+        let Some((connection, channel)) = self.connect(stop).await? else {
+            return Ok(None);
+        };
         let limit = connection.delivery_limit();
         let subscribers = self.topology.declare(&channel, limit).await?;
         let stands_by = self.topology.single_active_consumer && subscribers > 0;
         self.tracker.found_another(stands_by);
-        let limiting = channel.set_prefetch(self.prefetch);
-        answer("setting the prefetch", limiting).await?;
-        let consuming = channel.consume(&self.topology.queue);
-        let deliveries = answer("consuming from the queue", consuming).await?;
-        let bindings = Bindings {
+        let queue = &self.topology.queue;
+        let subscription = self.consume(connection, channel, queue).await?;
+        Ok(Some(subscription.with_bindings(Bindings {
             topology: Arc::clone(&self.topology),
             consumer: Arc::clone(&self.consumer),
             tracker: Arc::clone(&self.tracker),
-        };
-        Ok(Some(QueueSubscription::new(
-            connection,
-            channel,
-            deliveries,
-            bindings,
-            self.prefetch,
-        )))
+        })))
     }
 }
 
@@ -104,9 +151,7 @@ impl Source for RabbitMq {
         &self,
         stop: &CancellationToken,
     ) -> Result<Option<QueueSubscription>, SourceError> {
-        self.connect(stop).await.map_err(|failure| match failure {
-            Failure::Refused(refused) => refused.into(),
-            failure => SourceError::Lost(Box::new(failure)),
-        })
+        let subscribed = self.connect_and_consume(stop).await;
+        subscribed.map_err(SourceError::from)
     }
 }

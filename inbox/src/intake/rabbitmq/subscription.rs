@@ -1,12 +1,19 @@
 //! A subscription to the queue, on a connection of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use amqp::{Channel, Connection, Delivered, Deliveries};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{acknowledging::Acknowledging, bindings::Bindings};
+use super::{acknowledging::Acknowledging, bindings::Bindings, topology::Topology};
 use crate::{
     Delivery,
     intake::source::{Receipt, SourceError, Subscription},
@@ -27,9 +34,13 @@ pub(crate) struct QueueSubscription {
     settled: mpsc::UnboundedSender<u64>,
     /// Task that owns the channel and acknowledges on it.
     acknowledging: AbortOnDropHandle<()>,
-    bindings: Bindings,
-    /// Task that repeats the bindings.
-    bound: AbortOnDropHandle<()>,
+    topology: Arc<Topology>,
+    /// Bindings that the subscription keeps, and the task that repeats them; `None` if others keep them.
+    bound: Option<(Bindings, AbortOnDropHandle<()>)>,
+    /// Number of deliveries received.
+    received: u64,
+    /// Number of deliveries acknowledged.
+    acknowledged: Arc<AtomicU64>,
 }
 
 impl QueueSubscription {
@@ -37,31 +48,51 @@ impl QueueSubscription {
     /// deliveries.
     pub(super) fn new(
         connection: Connection,
-        channel: Channel,
-        deliveries: Deliveries,
-        bindings: Bindings,
+        (channel, deliveries): (Channel, Deliveries),
+        (topology, consumer): (Arc<Topology>, Arc<str>),
         prefetch: u16,
     ) -> Self {
         let (sender, settled) = mpsc::unbounded_channel();
+        let acknowledged = Arc::default();
         let acknowledging = Acknowledging {
             channel,
-            consumer: Arc::clone(&bindings.consumer),
+            consumer,
             settled,
             batch: usize::from(prefetch / 4).max(1),
+            acknowledged: Arc::clone(&acknowledged),
         };
         Self {
             deliveries,
             settled: sender,
             acknowledging: AbortOnDropHandle::new(tokio::spawn(acknowledging.run())),
-            bound: bindings.keep(&connection),
-            bindings,
+            topology,
+            bound: None,
             connection,
+            received: 0,
+            acknowledged,
         }
     }
 
-    fn received(&self, delivered: Delivered) -> (Delivery, Receipt) {
+    /// Keeps the queue bound for as long as the subscription lasts.
+    pub(super) fn with_bindings(mut self, bindings: Bindings) -> Self {
+        let keeping = bindings.keep(&self.connection);
+        self.bound = Some((bindings, keeping));
+        self
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns the number of deliveries that are not acknowledged.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.received - self.acknowledged.load(Relaxed)
+    }
+
+    fn received(&mut self, delivered: Delivered) -> (Delivery, Receipt) {
+        self.received += 1;
         let mut message = delivered.message;
-        let is_counted = delivered.redelivered && self.bindings.topology.counts_redeliveries();
+        let is_counted = delivered.redelivered && self.topology.counts_redeliveries();
         if !is_counted {
             // The count in the message is a publisher's or another queue's, and means nothing here.
             message.delivery_count = 0;
@@ -85,7 +116,9 @@ impl Subscription for QueueSubscription {
                         "the broker cancelled the consumer; was its queue deleted?".into(),
                     )),
                 },
-                _ = &mut self.bound => self.bound = self.bindings.keep(&self.connection),
+                () = ended(&mut self.bound) => if let Some((bindings, keeping)) = &mut self.bound {
+                    *keeping = bindings.keep(&self.connection);
+                },
                 _ = &mut self.acknowledging => {
                     return Err(SourceError::Lost("the task that acknowledges ended".into()));
                 }
@@ -97,5 +130,13 @@ impl Subscription for QueueSubscription {
         drop(self.settled);
         let _ = tokio::time::timeout(ACKNOWLEDGE, self.acknowledging).await;
         self.connection.close(CLOSE).await;
+    }
+}
+
+/// Waits for the end of the task that repeats the bindings; for ever if there is none.
+async fn ended(bound: &mut Option<(Bindings, AbortOnDropHandle<()>)>) {
+    match bound {
+        Some((_, keeping)) => drop(keeping.await),
+        None => pending().await,
     }
 }

@@ -9,6 +9,7 @@ use super::{
     answer::answer,
     refusal::{BrokerError, Failure},
 };
+use crate::layout::Layout;
 
 /// Name of the queue argument for the number of redeliveries after which a queue drops or dead-letters a message.
 pub(crate) const DELIVERY_LIMIT: &str = "x-delivery-limit";
@@ -63,29 +64,15 @@ impl Topology {
         channel: &Channel,
         limit: DeliveryLimit,
     ) -> Result<u32, Failure> {
-        let subscribers = self.declare_queue(channel, limit).await?;
-        self.bind_queue(channel).await?;
+        let subscribers = self.declare_queue(channel, &self.queue, limit).await?;
+        self.bind_topics(channel, Layout::PLAIN).await?;
         Ok(subscribers)
     }
 
     /// Binds the queue, which must exist, again.
     pub(super) async fn bind(&self, channel: &Channel) -> Result<(), Failure> {
         self.declare_exchange(channel).await?;
-        self.bind_queue(channel).await
-    }
-
-    async fn bind_queue(&self, channel: &Channel) -> Result<(), Failure> {
-        for pattern in &self.bindings {
-            let bind = channel.bind(&self.queue, &self.exchange, pattern);
-            answer("binding the queue to the exchange", bind).await?;
-        }
-        if let Some(own) = &self.own_exchange {
-            let declare = channel.declare_exchange(own, false);
-            answer("declaring the consumer's own exchange", declare).await?;
-            let bind = channel.bind(&self.queue, own, "#");
-            answer("binding the queue to the consumer's own exchange", bind).await?;
-        }
-        Ok(())
+        self.bind_topics(channel, Layout::PLAIN).await
     }
 
     /// Declares the exchange, or checks that it exists if others declare it.
@@ -107,15 +94,20 @@ impl Topology {
         })
     }
 
-    async fn declare_queue(&self, channel: &Channel, limit: DeliveryLimit) -> Result<u32, Failure> {
+    pub(super) async fn declare_queue(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        limit: DeliveryLimit,
+    ) -> Result<u32, Failure> {
         let arguments = self.queue_arguments(limit);
-        let declare = channel.declare_queue(&self.queue, Queue::Durable(&arguments));
+        let declare = channel.declare_queue(queue, Queue::Durable(&arguments));
         let declared = answer("declaring the queue", declare).await;
         declared.map_err(|failure| {
             let Failure::Unreachable { doing, source } = failure else {
                 return failure;
             };
-            let queue = self.queue.clone();
+            let queue = queue.to_owned();
             match source.refusal() {
                 Some(Refusal::Inequivalent) => BrokerError::Queue { queue, source }.into(),
                 Some(Refusal::Precondition) => BrokerError::Argument { queue, source }.into(),

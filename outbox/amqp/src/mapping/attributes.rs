@@ -49,6 +49,15 @@ const PREFIXES: [&str; 4] = [names::PREFIX, names::COLON, "ce-", "ce_"];
 /// Prefixes that belong to CloudEvents in any message. The others begin names of other headers too.
 const OWN_PREFIXES: [bool; PREFIXES.len()] = [true, true, false, false];
 
+/// Headers that hold no attribute and are no user's.
+const OWN: [&str; 5] = [
+    names::TRACEPARENT,
+    names::TRACESTATE,
+    names::DELIVERY_COUNT,
+    names::SLOT,
+    UNREADABLE,
+];
+
 type Header<'a> = (&'a str, &'a AMQPValue);
 
 /// The attributes of a message, and its other headers.
@@ -71,13 +80,7 @@ impl<'a> Attributes<'a> {
         let mut headers = Headers::new();
         for (name, value) in table.inner() {
             let name = name.as_str();
-            let own = [
-                names::TRACEPARENT,
-                names::TRACESTATE,
-                names::DELIVERY_COUNT,
-                UNREADABLE,
-            ];
-            if own.contains(&name) {
+            if OWN.contains(&name) {
                 continue;
             }
             let Some((prefix, attribute)) = split(name, prefixes) else {

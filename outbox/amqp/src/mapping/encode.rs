@@ -7,20 +7,20 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
-use postroom_message::{HeaderValue, Headers, reserved};
+use postroom_message::{HeaderValue, Headers, Slot, reserved};
 use uuid::Uuid;
 
 use super::names;
 
 /// Delivery mode for persistent messages (AMQP 0-9-1).
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// Largest size of the encoded headers, in bytes. One frame of RabbitMQ's default 128 KiB must hold them
 /// all, with the other properties; larger headers would close the connection.
 const ENCODED_HEADERS_BYTES: usize = 96 * 1024;
 
 /// Largest number of headers that are made from columns.
-const ATTRIBUTES: usize = 6;
+const ATTRIBUTES: usize = 7;
 
 /// A message as the outbox table stores it.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +110,8 @@ pub fn encode(message: &Outgoing<'_>) -> Result<Published, Uncarriable> {
         .to_rfc3339_opts(SecondsFormat::Micros, true);
     table.text(names::TIME, time)?;
     table.text(names::TYPE, message.type_name)?;
+    let slot = Slot::of(message.key.unwrap_or(id)).number();
+    table.text(names::SLOT, slot.to_string())?;
     for (name, value) in message.headers.iter() {
         match name {
             reserved::CORRELATION_ID => {}

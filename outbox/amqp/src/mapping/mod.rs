@@ -17,6 +17,7 @@
 //! | time until which a reply is waited for | header `cloudEvents_replyby` |
 //! | id of the request that is replied to | header `cloudEvents_inreplyto` |
 //! | `traceparent`, `tracestate` | headers `traceparent`, `tracestate` |
+//! | slot of the key, or of the id if there is no key | header `postroom-slot` |
 //! | other headers | headers of the same name |
 //!
 //! Others spell the headers in other ways, and send times, numbers and whole events in others: `docs/wire.md` lists
@@ -29,6 +30,7 @@
 mod attributes;
 mod decode;
 mod encode;
+mod marker;
 mod names;
 mod structured;
 mod time;
@@ -36,6 +38,9 @@ mod values;
 
 pub use decode::{decode, read};
 pub use encode::{Outgoing, Published, Uncarriable, encode};
+pub use marker::marker_token;
+pub(crate) use marker::{MARKER_TYPE, marker};
+pub use names::SLOT;
 
 #[cfg(test)]
 mod tests;

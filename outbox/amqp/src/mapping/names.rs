@@ -22,3 +22,9 @@ pub(super) const TRACESTATE: &str = "tracestate";
 
 /// Number of redeliveries, counted by quorum queues (RabbitMQ documentation, "Quorum Queues").
 pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// Header with the slot of a message, a number from 0 to 63 in decimal digits.
+pub const SLOT: &str = "postroom-slot";
+
+/// Header with the token of a marker.
+pub(super) const MARKER: &str = "postroom-marker";

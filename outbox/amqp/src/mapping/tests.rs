@@ -281,3 +281,27 @@ fn an_event_in_structured_mode_that_cannot_be_read_is_named() {
         assert_eq!(received, body.as_bytes());
     }
 }
+
+#[test]
+fn a_message_names_the_slot_of_its_key_or_of_its_id() {
+    let headers = Headers::new();
+    let mut message = Outgoing {
+        message_id: "0190b5d2-7e7a-7000-8000-000000000001".parse().unwrap(),
+        topic: "t",
+        key: Some("customer-7"),
+        type_name: "t",
+        content_type: "text/plain",
+        headers: &headers,
+        occurred_at: DateTime::UNIX_EPOCH,
+        source: "s",
+        user_id: None,
+    };
+    for (key, slot) in [(Some("customer-7"), "8"), (None, "51")] {
+        message.key = key;
+        let properties = encode(&message).unwrap().properties;
+        let table = properties.headers().as_ref().unwrap();
+        let sent = table.inner().get("postroom-slot");
+        assert_eq!(sent, Some(&AMQPValue::LongString(slot.into())));
+        assert_eq!(decode("t", &properties).headers, headers);
+    }
+}

@@ -60,7 +60,7 @@ pub(super) async fn handle<S>(
 
 /// Checks that every message had its effect, without which the speed means nothing. Empties the table for
 /// the next run.
-async fn check_effects(stack: &Stack, count: u64) -> anyhow::Result<()> {
+pub(super) async fn check_effects(stack: &Stack, count: u64) -> anyhow::Result<()> {
     let mut owner = stack.database.connect(Login::Owner).await;
     let effects: i64 = sqlx::query_scalar("SELECT count(*) FROM work")
         .fetch_one(&mut owner)
@@ -73,7 +73,7 @@ async fn check_effects(stack: &Stack, count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
+pub(super) async fn rate(done: &AtomicU64, count: u64) -> anyhow::Result<f64> {
     with_deadline("handling messages", async {
         let reached = async |goal: u64| {
             while done.load(Ordering::Relaxed) < goal {

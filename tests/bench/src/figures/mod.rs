@@ -5,6 +5,7 @@ mod consume;
 mod handled;
 mod idle;
 pub(crate) mod latency;
+mod partitions;
 mod publish;
 mod throughput;
 mod upkeep;
@@ -97,6 +98,10 @@ pub(crate) const ALL: &[Group] = &[
     Group {
         names: &["batch_vs_single", "transparent_batching_vs_single"],
         measure: |bench| Box::pin(consume::batches(bench)),
+    },
+    Group {
+        names: &["partitions_4_vs_1"],
+        measure: |bench| Box::pin(partitions::partitions(bench)),
     },
     Group {
         names: &["dedup_1m_vs_empty", "dedup_10m_vs_empty"],

@@ -140,3 +140,23 @@ async fn an_invalid_setting_is_named_in_the_error() {
         assert!(!refused.to_string().contains("secret"), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn partitions_that_cannot_keep_order_or_have_no_names_are_refused() {
+    let consumer = builder(10).partitions(64).build().unwrap();
+    assert_eq!(consumer.layout.number(), 64);
+    assert!(builder(10).build().unwrap().layout.is_plain());
+    for partitions in [0, 65] {
+        let refused = error(builder(10).partitions(partitions));
+        assert!(
+            matches!(refused, BuildError::Partitions { .. }),
+            "{refused}"
+        );
+    }
+    let shared = builder(10).partitions(4).single_active_consumer(false);
+    assert!(matches!(error(shared), BuildError::PartitionsShared { .. }));
+    let queue = "q".repeat(232);
+    assert!(builder(10).partitions(4).queue(&queue).build().is_ok());
+    let refused = error(builder(10).partitions(4).queue(queue + "q"));
+    assert!(refused.to_string().contains("23 bytes longer"), "{refused}");
+}
