@@ -62,7 +62,7 @@ GRANT USAGE ON SCHEMA inbox, outbox TO inbox_consumer;
 GRANT EXECUTE ON FUNCTION outbox.schema_version() TO inbox_consumer;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA inbox TO inbox_consumer;
 GRANT SELECT, INSERT, DELETE ON inbox.processed, inbox.processed_other TO inbox_consumer;
-GRANT SELECT, INSERT, UPDATE, DELETE ON inbox.parked TO inbox_consumer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON inbox.parked, inbox.idempotency_key TO inbox_consumer;
 GRANT SELECT, INSERT, DELETE ON inbox.reply TO inbox_consumer;
 GRANT SELECT, INSERT, UPDATE ON inbox.partitions TO inbox_consumer;
 DO $$

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use outbox::{IntoMessage, MessageContext, MessageId, Outbox, PublishError, ReplyTo};
 use postroom_message::Incoming;
-use sqlx::{PgConnection, Postgres, Transaction};
-use tokio::sync::OwnedMutexGuard;
+use sqlx::PgConnection;
 
-use crate::{Delivery, delivery::short_name};
-
-/// A handler's access to the open transaction. Dropping the guard returns the transaction to the inbox.
-pub(crate) type TransactionGuard = OwnedMutexGuard<Transaction<'static, Postgres>>;
+use crate::{
+    Delivery, HandlerError, delivery::short_name, idempotency::EventKeys,
+    transaction_guard::TransactionGuard,
+};
 
 /// Error of [`Context::reply`].
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +54,16 @@ impl Context {
     /// Returns the values that follow-ups of a delivery inherit.
     pub(crate) fn inherited_by(delivery: &Delivery) -> MessageContext {
         inherited(delivery.message())
+    }
+
+    /// Records the event's idempotency key; returns `None` if the event is a duplicate by meaning.
+    pub(crate) async fn record_key(self, key: EventKeys) -> Result<Option<Self>, HandlerError> {
+        let (transaction, duplicates) = self.transaction.record_keys(key).await?;
+        let is_new = duplicates.is_empty();
+        Ok(is_new.then_some(Self {
+            transaction,
+            ..self
+        }))
     }
 
     pub(crate) fn into_parts(self) -> (TransactionGuard, Delivery, Outbox) {

@@ -240,6 +240,15 @@ pub(crate) fn short_name(name: String) -> String {
     digest(&name)
 }
 
+/// Replaces a name that the tables cannot hold by its SHA-256, so that different names stay different: one of more than
+/// 255 bytes, or with a NUL character.
+pub(crate) fn storable_name(name: String) -> String {
+    if name.contains('\0') {
+        return digest(&name);
+    }
+    short_name(name)
+}
+
 fn digest(name: &str) -> String {
     let mut digest = String::from("sha256:");
     for byte in Sha256::digest(name) {

@@ -147,6 +147,40 @@ pub enum BuildError {
         from: u32,
     },
 
+    /// A type has two functions of `idempotency_key`.
+    #[error(
+        "building consumer {consumer:?}: `idempotency_key` is set twice for the type {type_name:?}; make one key of both, as text"
+    )]
+    TwoIdempotencyKeys {
+        /// Name of the consumer.
+        consumer: String,
+        /// The type.
+        type_name: &'static str,
+    },
+
+    /// No handler takes the event of a function of `idempotency_key`.
+    #[error(
+        "building consumer {consumer:?}: `idempotency_key` is set for an event of type {type_name:?} that no handler takes; add a handler of the same struct, or remove the key"
+    )]
+    UselessIdempotencyKey {
+        /// Name of the consumer.
+        consumer: String,
+        /// The type.
+        type_name: &'static str,
+    },
+
+    /// One version of a type has a function of `idempotency_key`, and a handler takes another version in a struct that has
+    /// none.
+    #[error(
+        "building consumer {consumer:?}: `idempotency_key` is set for one struct of the type {type_name:?}, and a handler takes another one; set it for both, returning the same texts, or `upcast` the older version"
+    )]
+    MissingIdempotencyKey {
+        /// Name of the consumer.
+        consumer: String,
+        /// The type.
+        type_name: &'static str,
+    },
+
     /// A layer wraps the call for one message, and a batch handler takes many in one call.
     #[error(
         "building consumer {consumer:?}: a layer wraps the call for one message, and an `on_many` handler takes many in one call; do the layer's work in that handler, or make two consumers"

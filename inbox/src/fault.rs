@@ -4,7 +4,7 @@ use outbox::Event;
 use serde::{Deserialize, Serialize};
 
 /// The reply to a request whose message is dead: rejected, failed for good, too old. An operator may still retry the
-/// message.
+/// message. Also the reply to a request whose idempotency key another message had: its handler is not called.
 ///
 /// The service that made the request handles the fault like any reply, with
 /// [`on_command`](crate::ConsumerBuilder::on_command), or gets it from [`Replies`](crate::Replies) as
@@ -17,7 +17,7 @@ pub struct Fault {
     pub request: String,
     /// Consumer that gave the request up.
     pub consumer: String,
-    /// Reason, as in `inbox.parked`, such as `rejected`.
+    /// Reason, as in `inbox.parked`, such as `rejected`; or `duplicate_key`.
     pub reason: String,
     /// Text of the last error; `None` without one.
     pub error: Option<String>,

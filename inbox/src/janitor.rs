@@ -1,4 +1,4 @@
-//! Background maintenance of the tables: deletes ids beyond the dedup window, releases parked deliveries whose
+//! Background maintenance of the tables: deletes ids beyond the dedup window and keys whose time is over, releases parked deliveries whose
 //! predecessor was deleted by hand, and reports those that wait for a newer release.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -23,13 +23,13 @@ use crate::{
 /// of those that wait for a newer release.
 const SWEEP: Duration = Duration::from_secs(15);
 
-/// Time between queries for ids beyond the window.
+/// Time between queries for ids beyond the window, and for keys whose time is over.
 const EXPIRE: Duration = Duration::from_mins(15);
 
 /// Shortest time between two log lines about deliveries that wait for a newer release.
 const LOG: Duration = Duration::from_mins(1);
 
-/// Largest number of hashed ids deleted by one statement.
+/// Largest number of hashed ids or keys deleted by one statement.
 const BATCH: i64 = 1_000;
 
 /// The background task that maintains the inbox's tables.
@@ -61,7 +61,7 @@ impl Janitor {
             if expired.is_none_or(|at| at.elapsed() >= EXPIRE) {
                 expired = Some(Instant::now());
                 if let Err(error) = with_timeout(EXPIRE, self.expire()).await {
-                    let doing = "forgetting ids beyond the dedup window";
+                    let doing = "forgetting ids and keys whose time is over";
                     self.engine.emit_unavailable(doing, &error);
                 }
             }
@@ -101,7 +101,7 @@ impl Janitor {
         .emit();
     }
 
-    /// Deletes the ids beyond the dedup window.
+    /// Deletes the ids beyond the dedup window, and the idempotency keys whose time is over.
     async fn expire(&self) -> Result<(), sqlx::Error> {
         let settings = &self.engine.settings;
         let mut tx = settings.begin().await?;
@@ -119,6 +119,7 @@ impl Janitor {
         tx.commit().await?;
         while self.expire_other().await? == BATCH as u64 {}
         while self.expire_replies().await? == BATCH as u64 {}
+        while self.expire_keys().await? == BATCH as u64 {}
         for leaf in expired {
             self.truncate(leaf, for_all.contains(&leaf.slot())).await?;
         }
@@ -146,6 +147,16 @@ impl Janitor {
         let mut link = settings.link(&mut tx);
         let consumer = &settings.consumer;
         let deleted = sql::processed::expire_other(&mut link, consumer, age, BATCH).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Deletes a batch of idempotency keys; returns the number of deleted keys.
+    async fn expire_keys(&self) -> Result<u64, sqlx::Error> {
+        let settings = &self.engine.settings;
+        let mut tx = settings.begin().await?;
+        let mut link = settings.link(&mut tx);
+        let deleted = sql::idempotency::expire(&mut link, BATCH).await?;
         tx.commit().await?;
         Ok(deleted)
     }

@@ -13,6 +13,7 @@ mod intake;
 mod decision;
 pub mod events;
 mod handler;
+mod idempotency;
 mod janitor;
 mod layout;
 mod outcome;
@@ -29,6 +30,7 @@ pub mod statements;
 mod status;
 mod transaction;
 mod transaction_error;
+mod transaction_guard;
 mod waiter;
 
 pub use amqp::{Tls, TlsError};
@@ -42,6 +44,7 @@ pub use handler::{
     BatchContext, BatchHandler, Fate, Handler, HandlerError, HandlerFailure, HandlerFuture,
     HandlerService, HasFate, Received, extract,
 };
+pub use idempotency::Remember;
 pub use intake::{BrokerError, QueueKind, source};
 pub use outcome::Outcome;
 pub use parked::{Parked, ParkedDelivery};

@@ -10,6 +10,9 @@ pub enum Outcome {
     Handled,
     /// The message had been handled or parked before; the handler did not run.
     Duplicate,
+    /// Another message with the same idempotency key ([`idempotency_key`](crate::ConsumerBuilder::idempotency_key)) had
+    /// been handled; the handler did not run, and the message's own id is recorded.
+    DuplicateKey,
     /// The message was parked behind an earlier message of its key; the handler did not run.
     Parked(Reason),
     /// The row of a parked delivery no longer exists, another worker has claimed it, or a copy of its

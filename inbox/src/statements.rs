@@ -3,7 +3,7 @@
 //! Texts and names may change with any release.
 
 use crate::sql::{
-    late_answer,
+    idempotency, late_answer,
     parked::{arrive, newer, operate, retry, untrusted},
     partitions,
     processed::{self, Leaf},
@@ -17,6 +17,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("arrive::IS_HELD", arrive::IS_HELD),
     ("arrive::IS_THERE", arrive::IS_THERE),
     ("arrive::LOCK_HOLDER", arrive::LOCK_HOLDER),
+    ("idempotency::EXPIRE", idempotency::EXPIRE),
+    ("idempotency::RECORD", idempotency::RECORD),
     ("newer::COUNT", newer::COUNT),
     ("newer::WAKE", newer::WAKE),
     ("operate::DISCARD", operate::DISCARD),

@@ -56,6 +56,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0008_partitions",
         sql: include_str!("../0008_partitions.sql"),
     },
+    Migration {
+        version: 9,
+        name: "0009_idempotency",
+        sql: include_str!("../0009_idempotency.sql"),
+    },
 ];
 
 /// Optional roles and grants. They can be applied again.
@@ -65,7 +70,7 @@ pub const ROLES: &str = include_str!("../roles.sql");
 pub const DOWN: &str = include_str!("../down.sql");
 
 /// Schema version that this release of the libraries and of the relay requires.
-pub const SCHEMA_VERSION: i32 = 8;
+pub const SCHEMA_VERSION: i32 = 9;
 
 #[cfg(test)]
 mod tests {

@@ -188,6 +188,66 @@ async fn g5_killed_after_the_commit_and_before_the_acknowledgement() {
         .await;
 }
 
+/// Two messages of one order are in the process when it is killed: one at its commit, the other one waiting for it.
+async fn killed_with_one_order_twice(committed: bool) {
+    let world = World::new().await;
+    Pin::prepare_commits(&world.stack.database, "effect").await;
+    let consumer = ConsumerProcess::start(&world.stack, 1);
+    let mut pin = Pin::commits(&world.stack.database).await;
+    for key in ["one", "another"] {
+        let mut producer = world.stack.database.connect(Login::Producer).await;
+        sqlx::query("SELECT outbox.publish('load', $1::jsonb, key => $2)")
+            .bind(serde_json::json!({ "by": "hand", "order": "7" }))
+            .bind(key)
+            .execute(&mut producer)
+            .await
+            .expect("publishing");
+    }
+    pin.reached().await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'
+                     AND query LIKE '%INTO inbox.idempotency_key%'";
+    let admin = world.stack.database.pool(Login::Admin).await;
+    eventually("the other one waits", async || {
+        let waiting = sqlx::query_scalar(waiting).fetch_one(&admin).await;
+        waiting.is_ok_and(|waiting: i64| waiting == 1)
+    })
+    .await;
+    consumer.kill().await;
+    if committed {
+        pin.release().await;
+    } else {
+        pin.undo().await;
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND usename = 'postroom_test_consumer'";
+    eventually("its sessions are gone", async || {
+        world.count(sessions).await == 0
+    })
+    .await;
+    let effects = "SELECT count(*) FROM effect";
+    assert_eq!(world.count(effects).await, i64::from(committed));
+    let next = ConsumerProcess::start(&world.stack, 1);
+    eventually("both are recorded", async || {
+        world.count("SELECT count(*) FROM inbox.processed").await == 2
+    })
+    .await;
+    next.stop().await;
+    assert_eq!(world.count(effects).await, 1);
+    let keys = "SELECT count(*) FROM inbox.idempotency_key";
+    assert_eq!(world.count(keys).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_killed_before_the_commit_while_another_message_waits_for_its_idempotency_key() {
+    killed_with_one_order_twice(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_killed_after_the_commit_while_another_message_waits_for_its_idempotency_key() {
+    killed_with_one_order_twice(true).await;
+}
+
 /// Failing messages of their own keys are parked; the consumer is killed while it parks them.
 async fn killed_while_it_parks(recorded: bool) {
     let world = World::new().await;

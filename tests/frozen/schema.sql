@@ -24,6 +24,12 @@ CREATE DOMAIN inbox.id_hash AS bytea
 
 ALTER DOMAIN inbox.id_hash OWNER TO owner;
 
+CREATE DOMAIN inbox.name AS text COLLATE pg_catalog."C"
+	CONSTRAINT name CHECK ((octet_length(VALUE) <= 255));
+
+
+ALTER DOMAIN inbox.name OWNER TO owner;
+
 CREATE DOMAIN outbox.content_type AS text
 	CONSTRAINT message_content_type CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 255)));
 
@@ -274,6 +280,26 @@ $$;
 
 
 ALTER FUNCTION outbox.uuid_v7() OWNER TO owner;
+
+CREATE TABLE inbox.idempotency_key (
+    consumer inbox.consumer NOT NULL,
+    type inbox.name NOT NULL,
+    key inbox.name NOT NULL,
+    message_id text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone
+);
+
+
+ALTER TABLE inbox.idempotency_key OWNER TO owner;
+
+COMMENT ON TABLE inbox.idempotency_key IS 'Idempotency keys of handled events, by consumer and event type';
+
+COMMENT ON COLUMN inbox.idempotency_key.key IS 'The key; sha256: and its hash if it has more than 255 bytes';
+
+COMMENT ON COLUMN inbox.idempotency_key.message_id IS 'Message that was handled with the key; null if a person recorded the key';
+
+COMMENT ON COLUMN inbox.idempotency_key.expires_at IS 'From when on the key counts as new; null: never';
 
 CREATE TABLE inbox.parked (
     id bigint NOT NULL,
@@ -625,6 +651,9 @@ ALTER TABLE ONLY outbox.dropped ATTACH PARTITION outbox.dropped_NN FOR VALUES IN
 -- 16 times
 ALTER TABLE ONLY outbox.message ATTACH PARTITION outbox.message_NN FOR VALUES IN ('N');
 
+ALTER TABLE ONLY inbox.idempotency_key
+    ADD CONSTRAINT idempotency_key_pkey PRIMARY KEY (consumer, type, key);
+
 ALTER TABLE ONLY inbox.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (id);
 
@@ -672,6 +701,8 @@ ALTER TABLE ONLY outbox.parked
 
 ALTER TABLE ONLY outbox.segment
     ADD CONSTRAINT segment_pkey PRIMARY KEY (segment);
+
+CREATE INDEX idempotency_key_expiry ON inbox.idempotency_key USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
 CREATE INDEX parked_due ON inbox.parked USING btree (consumer, due_at) WHERE (due_at IS NOT NULL);
 
@@ -886,6 +917,8 @@ GRANT ALL ON FUNCTION outbox.schema_version() TO outbox_relay;
 GRANT ALL ON FUNCTION outbox.schema_version() TO inbox_consumer;
 
 GRANT ALL ON FUNCTION outbox.uuid_v7() TO outbox_producer;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inbox.idempotency_key TO inbox_consumer;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inbox.parked TO inbox_consumer;
 

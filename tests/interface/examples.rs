@@ -95,6 +95,16 @@ async fn partitions() {
 }
 
 #[tokio::test]
+async fn idempotency() {
+    let once = [
+        "invoiced order 1",
+        "invoiced order 2",
+        "remembered orders 1 and 2",
+    ];
+    assert_eq!(lines("idempotency").await, once);
+}
+
+#[tokio::test]
 async fn layers() {
     let tenant = ["order 1 belongs to the tenant north"];
     assert_eq!(lines("layer").await, tenant);

@@ -64,4 +64,7 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/scaling.md")]
     mod scaling {}
+
+    #[doc = include_str!("../../docs/guides/idempotency.md")]
+    mod idempotency {}
 }

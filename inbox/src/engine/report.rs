@@ -51,7 +51,8 @@ impl Engine {
     pub(crate) fn emit_outcome(&self, outcome: Outcome) {
         let consumer = self.consumer();
         match outcome {
-            Outcome::Handled | Outcome::Gone => {}
+            // The transaction has emitted the event of a duplicate key, whose text no outcome has.
+            Outcome::Handled | Outcome::Gone | Outcome::DuplicateKey => {}
             Outcome::Duplicate => events::Duplicate { consumer }.emit(),
             Outcome::Parked(reason) => events::Parked { consumer, reason }.emit(),
         }

@@ -6,9 +6,9 @@ use golden::Facts;
 
 use super::{
     Aborted, Alone, AttemptFailed, Connected, DatabaseUnavailable, DatabaseUnverified, Dead,
-    Disconnected, Duplicate, FaultNotSent, FrozenEnded, Handled, LayoutChanged, LayoutWaits,
-    LeafTruncated, LocksLost, NewerVersions, NoExchange, NotBound, OrphansReleased, Parked,
-    PartitionReleased, PartitionTaken, Rerun, SharedFailed, Stuck, Unacknowledged,
+    Disconnected, Duplicate, DuplicateKey, FaultNotSent, FrozenEnded, Handled, LayoutChanged,
+    LayoutWaits, LeafTruncated, LocksLost, NewerVersions, NoExchange, NotBound, OrphansReleased,
+    Parked, PartitionReleased, PartitionTaken, Rerun, SharedFailed, Stuck, Unacknowledged,
     UntrustedDropped,
 };
 use crate::{Delivery, Incoming, Reason, delivery_span::DeliverySpans, transaction};
@@ -81,6 +81,12 @@ fn record_handling(facts: &mut Facts) {
         facts.record(|| handled.emit());
     }
     facts.record(|| Duplicate { consumer }.emit());
+    let known = DuplicateKey {
+        consumer,
+        type_name: "orders.placed",
+        key: "order-7",
+    };
+    facts.record(|| known.emit());
     let failed = AttemptFailed {
         consumer,
         attempt: 3,

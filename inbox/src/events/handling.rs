@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
+
+use crate::idempotency;
 
 /// A delivery was handled and its transaction committed.
 pub(crate) struct Handled<'a> {
@@ -32,6 +34,33 @@ impl Duplicate<'_> {
     pub(crate) fn emit(self) {
         debug!("a duplicate; not handled again");
         counter!("postroom_inbox_duplicates_total", "consumer" => self.consumer.to_owned())
+            .increment(1);
+    }
+}
+
+/// A delivery has the idempotency key of another message, which was handled before.
+pub(crate) struct DuplicateKey<'a> {
+    pub(crate) consumer: &'a str,
+    pub(crate) type_name: &'static str,
+    pub(crate) key: &'a str,
+}
+
+impl<'a> DuplicateKey<'a> {
+    pub(crate) fn of(consumer: &'a str, known: &'a idempotency::DuplicateKey) -> Self {
+        Self {
+            consumer,
+            type_name: known.type_name,
+            key: &known.key.text,
+        }
+    }
+
+    pub(crate) fn emit(self) {
+        info!(
+            r#type = self.type_name,
+            idempotency_key = self.key,
+            "another message with this idempotency key was handled before; not handled"
+        );
+        counter!("postroom_inbox_duplicate_keys_total", "consumer" => self.consumer.to_owned())
             .increment(1);
     }
 }

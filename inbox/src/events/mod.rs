@@ -6,6 +6,7 @@
 //! | `postroom_inbox_handled_total` | counter | `consumer`, `origin` | deliveries handled; origin `queue` or `parked` |
 //! | `postroom_inbox_handling_seconds` | histogram | `consumer` | time of the attempt that handled a delivery: the layers', the wait for a connection and, in a shared transaction, for the others included |
 //! | `postroom_inbox_duplicates_total` | counter | `consumer` | deliveries that had been handled or parked before |
+//! | `postroom_inbox_duplicate_keys_total` | counter | `consumer` | deliveries with an id of their own whose idempotency key another message had |
 //! | `postroom_inbox_parked_total` | counter | `consumer`, `reason` | deliveries parked, dead ones included |
 //! | `postroom_inbox_dead_total` | counter | `consumer`, `reason` | deliveries that now wait for an operator |
 //! | `postroom_inbox_faults_not_sent_total` | counter | `consumer` | requests given up whose requester could not be told |
@@ -42,7 +43,9 @@ mod zero;
 pub(crate) use self::{
     broker::{Connected, Disconnected, NoExchange, NotBound, Unacknowledged},
     database::{DatabaseUnavailable, DatabaseUnverified, FrozenEnded, LeafTruncated},
-    handling::{Aborted, Alone, AttemptFailed, Duplicate, Handled, Rerun, SharedFailed, Stuck},
+    handling::{
+        Aborted, Alone, AttemptFailed, Duplicate, DuplicateKey, Handled, Rerun, SharedFailed, Stuck,
+    },
     parked::{Dead, FaultNotSent, NewerVersions, OrphansReleased, Parked, UntrustedDropped},
     partitions::{LayoutChanged, LayoutWaits, LocksLost, PartitionReleased, PartitionTaken},
     zero::zero,

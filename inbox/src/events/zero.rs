@@ -5,8 +5,9 @@ use metrics::counter;
 use crate::Reason;
 
 /// Counters with the label `consumer` alone.
-const COUNTERS: [&str; 19] = [
+const COUNTERS: [&str; 20] = [
     "postroom_inbox_duplicates_total",
+    "postroom_inbox_duplicate_keys_total",
     "postroom_inbox_faults_not_sent_total",
     "postroom_inbox_untrusted_dropped_total",
     "postroom_inbox_failed_attempts_total",

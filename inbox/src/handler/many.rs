@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
 use super::{HandlerError, Step};
-use crate::{Context, Delivery, context::TransactionGuard};
+use crate::{Context, Delivery, idempotency::EventKeys, transaction_guard::TransactionGuard};
 
 /// The transaction of a batch of messages.
 ///
@@ -24,6 +24,23 @@ impl BatchContext {
             transaction,
             outbox,
         }
+    }
+
+    /// Records the idempotency keys of events, and leaves out the events that are duplicates by meaning.
+    pub(super) async fn record_keys<E>(
+        self,
+        keys: EventKeys,
+        events: Vec<Received<E>>,
+    ) -> Result<(Self, Vec<Received<E>>), HandlerError> {
+        let (transaction, duplicates) = self.transaction.record_keys(keys).await?;
+        let events = events.into_iter().enumerate();
+        let new = events.filter(|(position, _)| !duplicates.contains(position));
+        let new = new.map(|(_, received)| received).collect();
+        let context = Self {
+            transaction,
+            ..self
+        };
+        Ok((context, new))
     }
 
     /// Returns the connection on which the transaction is open.
@@ -65,6 +82,10 @@ impl<E> Received<E> {
     /// Returns the message, without its body.
     pub fn message(&self) -> &Incoming {
         self.delivery.message()
+    }
+
+    pub(super) const fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// Returns the context for follow-ups of this message: the message as their cause, and its correlation

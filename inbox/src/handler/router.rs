@@ -12,6 +12,7 @@ use super::{
     BatchContext, BatchHandler, Disposition, Handler, HandlerError, HandlerFuture as _,
     KeptReplies, Received,
     extract::{BatchExtractors, Extractors},
+    keys::KeySlot,
     versions::{Route, Step, VersionMistake, Versions},
 };
 use crate::{Context, Delivery};
@@ -70,20 +71,33 @@ impl Router {
         Self::default()
     }
 
-    /// Adds the handler of an event in a version; returns `false` if it replaced another handler.
-    pub(crate) fn insert<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
+    /// Adds the handler of an event in a version; returns `false` if it replaced another handler. `keys` is the place of
+    /// the function that makes the event's idempotency key.
+    pub(crate) fn insert<E, H, M, S>(
+        &mut self,
+        version: u32,
+        handler: H,
+        state: S,
+        keys: KeySlot<E>,
+    ) -> bool
     where
         E: EventType + DeserializeOwned + Send + 'static,
         H: Handler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
         M: Extractors<S> + 'static,
         S: Send + Sync + 'static,
     {
-        let shared = Arc::new((handler, state));
-        let erased = move |context: Context, steps: Vec<Step>| -> HandlerFuture {
+        let shared = Arc::new((handler, state, keys));
+        let erased = move |mut context: Context, steps: Vec<Step>| -> HandlerFuture {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
-                let (handler, state) = &*shared;
+                let (handler, state, keys) = &*shared;
                 let event = context.delivery().decode_after(&steps)?;
+                if let Some(key) = keys.key_of(&event, context.delivery()) {
+                    let Some(recorded) = context.record_key(key).await? else {
+                        return Ok(());
+                    };
+                    context = recorded;
+                }
                 let extracted = M::extract(context.delivery(), state)?;
                 handler.handle(context, extracted, event).finish().await
             })
@@ -92,26 +106,39 @@ impl Router {
         self.versions::<E>().insert(version, erased)
     }
 
-    /// Adds a batch handler of an event in a version; returns `false` if it replaced another handler.
-    pub(crate) fn insert_many<E, H, M, S>(&mut self, version: u32, handler: H, state: S) -> bool
+    /// Adds a batch handler of an event in a version, as [`Router::insert`] does.
+    pub(crate) fn insert_many<E, H, M, S>(
+        &mut self,
+        version: u32,
+        handler: H,
+        state: S,
+        keys: KeySlot<E>,
+    ) -> bool
     where
         E: EventType + DeserializeOwned + Send + 'static,
         H: BatchHandler<E, M, Future: super::HandlerFuture> + Send + Sync + 'static,
         M: BatchExtractors<S> + 'static,
         S: Send + Sync + 'static,
     {
-        let shared = Arc::new((handler, state));
-        let erased = move |context, deliveries: Vec<DeliveryWithSteps>| -> HandlerFuture {
-            let shared = Arc::clone(&shared);
-            Box::pin(async move {
-                let (handler, state) = &*shared;
-                let events = deliveries.into_iter();
-                let events = events.map(|(delivery, steps)| Received::read(delivery, &steps));
-                let events = events.collect::<Result<Vec<_>, _>>()?;
-                let extracted = M::extract(state);
-                handler.handle(context, extracted, events).finish().await
-            })
-        };
+        let shared = Arc::new((handler, state, keys));
+        let erased =
+            move |mut context: BatchContext, deliveries: Vec<DeliveryWithSteps>| -> HandlerFuture {
+                let shared = Arc::clone(&shared);
+                Box::pin(async move {
+                    let (handler, state, keys) = &*shared;
+                    let events = deliveries.into_iter();
+                    let events = events.map(|(delivery, steps)| Received::read(delivery, &steps));
+                    let mut events = events.collect::<Result<Vec<_>, _>>()?;
+                    if let Some(keys) = keys.keys_of(&events) {
+                        (context, events) = context.record_keys(keys, events).await?;
+                        if events.is_empty() {
+                            return Ok(());
+                        }
+                    }
+                    let extracted = M::extract(state);
+                    handler.handle(context, extracted, events).finish().await
+                })
+            };
         let erased = Erased::Many(Arc::new(erased));
         self.versions::<E>().insert(version, erased)
     }

@@ -7,6 +7,7 @@
 //! `LIKE`, `BETWEEN`, `IS DISTINCT FROM`, `NULLIF`, `USING`) are not used. A test asks the server on which objects
 //! each statement depends.
 
+pub(crate) mod idempotency;
 pub(crate) mod late_answer;
 pub(crate) mod parked;
 pub(crate) mod partitions;

@@ -34,7 +34,7 @@ SELECT pg_catalog.current_setting('server_encoding') AS encoding,
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE n.nspname OPERATOR(pg_catalog.=) 'inbox'
-  AND c.relname OPERATOR(pg_catalog.=) ANY ('{processed,processed_other,parked}')";
+  AND c.relname OPERATOR(pg_catalog.=) ANY ('{processed,processed_other,parked,idempotency_key}')";
 
 pub(crate) const NOW: &str = "SELECT pg_catalog.clock_timestamp()";
 
@@ -84,7 +84,7 @@ SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity A
 WHERE a.pid OPERATOR(pg_catalog.=) $1
   AND a.backend_xid OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid";
 
-// Only another session of this user that records ids can block a record. Such a session counts as dead if it has been
+// Only another session of this user that records ids or keys can block a record. Such a session counts as dead if it has been
 // idle for `$1` seconds. A waiting statement is cancelled if its blocker is not ended.
 pub(crate) const END_STALE_BLOCKERS: &str = "
 WITH since (at) AS (
@@ -95,7 +95,7 @@ waiting AS MATERIALIZED (
     FROM pg_catalog.pg_stat_activity AS a
     WHERE (a.datname, a.usename, a.wait_event_type)
               OPERATOR(pg_catalog.=) (pg_catalog.current_database(), session_user, 'Lock')
-      AND a.query OPERATOR(pg_catalog.~~) '%INTO inbox.processed%'
+      AND a.query OPERATOR(pg_catalog.~~) ANY ('{%INTO inbox.processed%,%INTO inbox.idempotency_key%}')
       AND a.query_start OPERATOR(pg_catalog.<=) (SELECT s.at FROM since AS s)),
 ended AS MATERIALIZED (
     SELECT b.pid, pg_catalog.pg_terminate_backend(b.pid) FROM pg_catalog.pg_stat_activity AS b
@@ -232,8 +232,8 @@ pub(crate) fn is_other_transaction_open(error: &sqlx::Error) -> bool {
         && error.message().contains(OTHER_TRANSACTION.1)
 }
 
-/// Ends sessions that have been idle in a transaction for `age` and have blocked statements that record ids for as
-/// long: their processes are frozen or cut off from the network, and the server would keep the sessions for hours.
+/// Ends sessions that have been idle in a transaction for `age` and have blocked statements that record ids or keys for
+/// as long: their processes are frozen or cut off from the network, and the server would keep the sessions for hours.
 /// Cancels the blocked statements whose blockers it does not end: their clients have stopped waiting.
 ///
 /// Returns the numbers of ended sessions and of cancelled statements.

@@ -4,13 +4,14 @@ use sqlx::{Postgres, Transaction};
 
 use super::{
     Settings, WorkerConnection,
-    call::call,
+    call::{Called, call},
     commit::{commit, remove_parked},
+    fault,
     record::{RecordResult, record},
     with_answer_timeout,
 };
 use crate::{
-    Context, Delivery, HandlerError, Outcome, TransactionError,
+    Context, Delivery, HandlerError, Outcome, TransactionError, events,
     sql::{self, session::TxIdentity},
 };
 
@@ -44,20 +45,29 @@ where
         }
         Err(error) => return Err(error),
     };
-    let mut tx = handle(settings, tx, &identity, delivery, handler).await?;
+    let called = handle(settings, tx, &identity, delivery, handler).await?;
+    let Called { mut tx, duplicates } = called;
+    if let Some(known) = duplicates.first() {
+        let mut link = settings.link(&mut tx);
+        fault::reply_to_duplicate(settings, &mut link, &identity, delivery, known).await?;
+    }
     remove_parked(settings, &mut settings.link(&mut tx), &identity, delivery).await?;
     commit(settings, tx, &identity, connection).await?;
-    Ok(Outcome::Handled)
+    let Some(known) = duplicates.first() else {
+        return Ok(Outcome::Handled);
+    };
+    events::DuplicateKey::of(&settings.consumer, known).emit();
+    Ok(Outcome::DuplicateKey)
 }
 
-/// Calls the handler of one message; returns the transaction.
+/// Calls the handler of one message.
 pub(super) async fn handle<H, Fut>(
     settings: &Settings,
     tx: Transaction<'static, Postgres>,
     identity: &TxIdentity,
     delivery: &Delivery,
     handler: H,
-) -> Result<Transaction<'static, Postgres>, TransactionError>
+) -> Result<Called, TransactionError>
 where
     H: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), HandlerError>>,

@@ -5,14 +5,21 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use outbox::MessageContext;
 use sqlx::{Connection as _, Postgres, Transaction};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::{Mutex, oneshot},
+    time::timeout,
+};
 
-use super::Settings;
+use super::{
+    Settings,
+    keys::{Interrupted, run_call},
+};
 use crate::{
     HandlerError, HandlerFailure, TransactionError,
-    context::TransactionGuard,
+    idempotency::DuplicateKey,
     server_error,
     sql::{self, late_answer, session::TxIdentity},
+    transaction_guard::TransactionGuard,
 };
 
 /// Longest wait for a rollback, which first waits for a statement that the handler has abandoned.
@@ -20,6 +27,14 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest wait for another session that ends this one.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The transaction after the call of a handler that succeeded.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) tx: Transaction<'static, Postgres>,
+    /// The events that the handler was not given, since they are duplicates by meaning.
+    pub(super) duplicates: Vec<DuplicateKey>,
+}
 
 /// Calls a handler; returns the transaction if the handler succeeded. Messages that the handler publishes
 /// inherit `inherited`.
@@ -33,28 +48,31 @@ pub(super) async fn call<H, Fut>(
     identity: &TxIdentity,
     inherited: MessageContext,
     handler: H,
-) -> Result<Transaction<'static, Postgres>, TransactionError>
+) -> Result<Called, TransactionError>
 where
     H: FnOnce(TransactionGuard) -> Fut,
     Fut: Future<Output = Result<(), HandlerError>>,
 {
     let shared = Arc::new(Mutex::new(tx));
-    let guard = Arc::clone(&shared).lock_owned().await;
+    let (sender, requests) = settings.has_keys.then(oneshot::channel).unzip();
+    let guard = TransactionGuard::new(Arc::clone(&shared).lock_owned().await, sender);
     let work = async move {
         let result = handler(guard).await;
         result.map_err(|error| HandlerFailure::new(error, &settings.fates))
     };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
-    let returned = match timeout(settings.handler_timeout, work).await {
+    let mut duplicates = Vec::new();
+    let returned = match run_call(settings, identity, requests, work, &mut duplicates).await {
         Ok(Ok(returned)) => returned.map_err(TransactionError::from),
         Ok(Err(panic)) => {
             let panicked = TransactionError::Panicked(panic_text(panic.as_ref()));
             return Err(end_session(settings, identity, panicked).await);
         }
-        Err(_) => {
+        Err(Interrupted::TimedOut) => {
             let timed_out = TransactionError::TimedOut(settings.handler_timeout);
             return Err(end_session(settings, identity, timed_out).await);
         }
+        Err(Interrupted::NotRecorded(error)) => Err(error),
     };
     let Some(shared) = Arc::into_inner(shared) else {
         // The handler's guard still exists, so the transaction still locks the message's record.
@@ -66,7 +84,7 @@ where
         // Dropping the future that begins a savepoint ends the whole transaction (sqlx 0.9), and the
         // handler's later statements are committed at once.
         _ if !tx.is_in_transaction() => Err(TransactionError::Ended),
-        Ok(()) => Ok(tx),
+        Ok(()) => Ok(Called { tx, duplicates }),
         Err(failure) => Err(roll_back(settings, identity, tx, failure).await),
     }
 }

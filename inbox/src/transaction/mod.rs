@@ -11,6 +11,7 @@ mod commit;
 mod connection;
 mod durability;
 mod fault;
+mod keys;
 mod layer;
 mod order;
 mod park;

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) statements: Statements,
     /// Classifiers of the handlers' errors.
     pub(crate) fates: Fates,
+    /// `true` if any event has an idempotency key.
+    pub(crate) has_keys: bool,
     /// Shared by all clones of these settings.
     pub(crate) durability: Arc<Durability>,
 }
@@ -49,6 +51,7 @@ impl Settings {
             outbox: Outbox::new(),
             statements: Statements::default(),
             fates: Fates::default(),
+            has_keys: false,
             durability: Arc::default(),
         }
     }

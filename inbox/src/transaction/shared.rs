@@ -13,15 +13,18 @@ use tracing::{Instrument as _, Span, info_span};
 
 use super::{
     Settings, WorkerConnection, alone,
-    call::call,
+    call::{Called, call},
     commit::{check, commit},
+    fault,
     order::{self, Call},
     with_answer_timeout,
 };
 use crate::{
     BatchContext, Delivery, HandlerService, MessageTime, Outcome, TransactionError,
     dedup::{Age, Id, Record},
+    events,
     handler::Router,
+    idempotency::DuplicateKey,
     sql::{
         self,
         processed::{DedupEntry, RecordedAll},
@@ -83,22 +86,28 @@ pub(crate) async fn run(
     if would_overtake(settings, &mut tx, &entries, &recorded).await? {
         return Ok(deliveries.iter().map(|_| None).collect());
     }
-    let new = deliveries.iter().zip(&recorded.is_new);
-    let new = new.filter_map(|(sharing, is_new)| (*is_new == Some(true)).then_some(*sharing));
+    let new = deliveries.iter().copied().enumerate();
+    let new = new.zip(&recorded.is_new);
+    let new = new.filter_map(|(numbered, is_new)| (*is_new == Some(true)).then_some(numbered));
     let new = new.collect();
     let identity = recorded.identity;
     let running = async {
-        let tx = call_handlers(settings, router, handlers, tx, &identity, new).await?;
-        commit(settings, tx, &identity, connection).await
+        let (mut tx, known) = call_handlers(settings, router, handlers, tx, &identity, new).await?;
+        for (number, known) in &known {
+            let (link, delivery) = (&mut settings.link(&mut tx), deliveries[*number].delivery);
+            fault::reply_to_duplicate(settings, link, &identity, delivery, known).await?;
+        }
+        commit(settings, tx, &identity, connection).await?;
+        Ok(known)
     };
-    let is_ended = match running.await {
-        Ok(()) => false,
+    let (known, is_ended) = match running.await {
+        Ok(known) => (known, false),
         // A handler has ended the transaction. If it did so with COMMIT, the records are committed, and each
         // delivery would be a duplicate if it ran alone.
         Err(TransactionError::Ended)
             if is_any_recorded(settings, entries, &recorded.is_new).await? =>
         {
-            true
+            (Vec::new(), true)
         }
         Err(error) => return Err(error),
     };
@@ -108,7 +117,13 @@ pub(crate) async fn run(
         (false, _) => Ok(Outcome::Duplicate),
     };
     let results = recorded.is_new.into_iter();
-    Ok(results.map(|is_new| is_new.map(result)).collect())
+    let mut results: Vec<Shared> = results.map(|is_new| is_new.map(result)).collect();
+    for (number, known) in known {
+        let event = events::DuplicateKey::of(&settings.consumer, &known);
+        deliveries[number].span.in_scope(|| event.emit());
+        results[number] = Some(Ok(Outcome::DuplicateKey));
+    }
+    Ok(results)
 }
 
 /// Records the ids, and checks their times.
@@ -159,17 +174,19 @@ async fn would_overtake(
         .map_err(TransactionError::Unavailable)
 }
 
-/// Calls the handlers, one after another; returns the transaction.
+/// Calls the handlers, one after another. Returns the transaction, and the numbers and keys of the deliveries that are
+/// duplicates by meaning.
 async fn call_handlers(
     settings: &Settings,
     router: &Router,
     handlers: &HandlerService,
     mut tx: Transaction<'static, Postgres>,
     identity: &TxIdentity,
-    deliveries: Vec<Sharing<'_>>,
-) -> Result<Transaction<'static, Postgres>, TransactionError> {
-    let batch_type = |sharing: &Sharing<'_>| router.batch_type(sharing.delivery);
+    deliveries: Vec<(usize, Sharing<'_>)>,
+) -> Result<(Transaction<'static, Postgres>, Vec<(usize, DuplicateKey)>), TransactionError> {
+    let batch_type = |(_, sharing): &(usize, Sharing<'_>)| router.batch_type(sharing.delivery);
     let mut last_check = Instant::now();
+    let mut known = Vec::new();
     for next in order::calls(deliveries, batch_type) {
         if last_check.elapsed() > CHECK_INTERVAL {
             // Handlers may send no statements. Processes that wait for this transaction's records end a
@@ -179,31 +196,35 @@ async fn call_handlers(
             last_check = Instant::now();
         }
         tx = match next {
-            Call::One(Sharing { delivery, span }) => {
+            Call::One((number, Sharing { delivery, span })) => {
                 let service = handlers.clone();
                 let handler = |context| async { Ok(service.oneshot(context).await?) };
                 let handling = alone::handle(settings, tx, identity, delivery, handler);
-                handling.instrument(span.clone()).await?
+                let Called { tx, duplicates } = handling.instrument(span.clone()).await?;
+                known.extend(duplicates.into_iter().map(|key| (number, key)));
+                tx
             }
             Call::Many(batch_type, deliveries) => {
                 let span = batch_span(&settings.consumer, batch_type.name(), deliveries.len());
-                for sharing in &deliveries {
+                for (_, sharing) in &deliveries {
                     span.follows_from(sharing.span);
                 }
-                let owned = deliveries
-                    .into_iter()
-                    .map(|sharing| sharing.delivery.clone());
+                let owned = deliveries.iter();
+                let owned = owned.map(|(_, sharing)| sharing.delivery.clone());
                 let owned = owned.collect();
                 let handler = |guard| {
                     let context = BatchContext::new(guard, settings.outbox);
                     router.call_many(&batch_type, context, owned)
                 };
                 let handling = call(settings, tx, identity, MessageContext::new(), handler);
-                handling.instrument(span).await?
+                let Called { tx, duplicates } = handling.instrument(span).await?;
+                let number = |key: &DuplicateKey| deliveries[key.key.position].0;
+                known.extend(duplicates.into_iter().map(|key| (number(&key), key)));
+                tx
             }
         };
     }
-    Ok(tx)
+    Ok((tx, known))
 }
 
 /// Makes the span in which a handler of many deliveries runs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox::{Context, Fault, HandlerError, NoReply, Replies};
+use inbox::{Context, Fault, HandlerError, NoReply, Remember, Replies};
 use outbox::Request;
 use postroom_testkit::{DEADLINE, eventually};
 
@@ -44,6 +44,45 @@ async fn g5_a_request_that_is_given_up_is_replied_to_with_a_fault() {
     world.have_effects("accounts", "failed", &[0]).await;
     assert!(world.effects("credits", "a").await.is_empty());
     running.stop().await;
+    accounts.stop().await;
+}
+
+/// The handler is not called, so it replies to nobody: in transactions of their own and in a shared one.
+#[tokio::test]
+async fn g5_a_request_whose_idempotency_key_another_had_is_replied_to_with_a_fault() {
+    let world = World::new().await;
+    let accounts = world
+        .consumer("accounts")
+        .keep_replies(Duration::from_hours(1));
+    let accounts = Running::start(accounts).await;
+    for (together, customer) in [(1, "a"), (10, "b")] {
+        let once = world
+            .consumer("credits")
+            .workers(1)
+            .messages_per_transaction(together)
+            .on_command(credits)
+            .idempotency_key(Remember::Forever, |grant: &Grant| grant.customer.clone());
+        Running::start(world.consumer("credits").on_command(credits))
+            .await
+            .stop()
+            .await;
+        let mut requests = Vec::new();
+        for cents in 1..=4 {
+            requests.push(world.request("credits", &grant(customer, cents)).await);
+        }
+        let running = Running::start(once).await;
+        let replies = Replies::new(world.pool.clone(), "accounts");
+        let first = replies.wait::<Granted>(requests.remove(0), DEADLINE).await;
+        assert_eq!(first.unwrap(), Granted { cents: 1 });
+        for request in requests {
+            let fault = fault(&world, request).await;
+            assert_eq!(fault.reason, "duplicate_key");
+            let error = fault.error.unwrap();
+            assert!(error.contains(&format!("{customer:?}")), "{error}");
+        }
+        assert_eq!(world.effects("credits", customer).await, [1]);
+        running.stop().await;
+    }
     accounts.stop().await;
 }
 

@@ -18,6 +18,7 @@ mod fallback;
 mod fates;
 mod foreign;
 mod future;
+mod idempotency;
 mod ids;
 mod large_headers;
 mod many;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use inbox::{Context, HandlerError};
+use inbox::{Context, HandlerError, Remember};
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
@@ -30,6 +30,9 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'";
 const RECORD: &str = "
 INSERT INTO inbox.processed (consumer, message_id, slot)
 VALUES ('billing', $1::uuid, extract(epoch FROM date_trunc('day', clock_timestamp(), 'UTC'))::bigint / 86400 % 64)";
+
+const RECORD_KEY: &str = "
+INSERT INTO inbox.idempotency_key (consumer, type, key) VALUES ('billing', 'orders.placed', 'frozen')";
 
 async fn keep(mut ctx: Context, event: Placed) -> Result<(), HandlerError> {
     insert_effect(&mut ctx, &event).await?;
@@ -94,12 +97,14 @@ async fn g4_a_group_meets_a_message_of_its_key_that_is_just_being_parked() {
 #[tokio::test]
 async fn a_process_that_is_frozen_in_a_handler_does_not_hold_up_others() {
     let world = World::new().await;
+    let key = |placed: &Placed| (placed.n == 2).then(|| "frozen".to_owned());
     let builder = world
         .consumer()
         .handler_timeout(Duration::from_millis(100))
+        .idempotency_key(Remember::Forever, key)
         .on::<Placed, _, _>(keep);
     let running = Running::start(&world.broker, "billing", builder).await;
-    let others = world.database.pool(1);
+    let others = world.database.pool(2);
     let mut frozen = Vec::new();
     for (n, pool) in [(0, &others), (1, &world.database.admin)] {
         let id = Uuid::now_v7();
@@ -110,15 +115,23 @@ async fn a_process_that_is_frozen_in_a_handler_does_not_hold_up_others() {
         let event = Placed::new(&format!("frozen-{n}"), n);
         world.broker.publish_as(id, &event).await;
     }
-    eventually("two sessions wait", || async {
-        world.database.count(WAITING).await == 2
+    let mut with_key = outbox::transaction::begin(&others).await.unwrap();
+    sqlx::query(RECORD_KEY)
+        .execute(&mut *with_key)
+        .await
+        .unwrap();
+    world.broker.publish(&Placed::new("frozen-2", 2)).await;
+    eventually("three sessions wait", || async {
+        world.database.count(WAITING).await == 3
     })
     .await;
     let since = world.database.count(WAITING_SINCE).await;
-    eventually("the consumer's own is ended", || async {
+    eventually("the consumer's own are ended", || async {
         world.database.effects("frozen-0").await == [0]
+            && world.database.effects("frozen-2").await == [2]
     })
     .await;
+    assert!(with_key.commit().await.is_err(), "it was ended");
     eventually("the other is waited for anew", || async {
         let now = world.database.count(WAITING_SINCE).await;
         now > since + 10_000_000

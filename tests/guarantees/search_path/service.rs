@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::Utc;
-use inbox::{Consumer, Context, HandlerError, RunError};
+use inbox::{Consumer, Context, HandlerError, Remember, RunError};
 use outbox::{Message, Outbox};
 use postroom_testkit::{Login, Stack};
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,9 @@ impl Running {
             .backoff_in_place(millis(1), millis(10))
             .backoff_parked(millis(50), millis(100))
             .on::<Job, _, _>(handler)
+            .idempotency_key(Remember::For(Duration::from_hours(1)), move |job: &Job| {
+                (together > 1).then(|| job.n.to_string())
+            })
             .build()
             .unwrap();
         let stop = CancellationToken::new();

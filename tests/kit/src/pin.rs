@@ -57,11 +57,11 @@ impl Pin {
         let connection = tokio::sync::Mutex::new(&mut self.connection);
         eventually("somebody comes to the step", async || {
             let mut connection = connection.lock().await;
-            // Otherwise the transaction would see the sessions of its first look alone.
+            // Within a transaction the view would not show sessions that were made since it was first read.
             connection
                 .execute("SELECT pg_stat_clear_snapshot()")
                 .await
-                .expect("looking anew");
+                .expect("reading the sessions anew");
             let waiting: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))",
             )

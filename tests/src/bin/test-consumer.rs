@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox::{Consumer, Context, HandlerError};
+use inbox::{Consumer, Context, HandlerError, Remember};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Serialize, Deserialize)]
 struct Written {
     by: String,
+    /// Messages of one order have one effect.
+    order: Option<String>,
 }
 
 impl outbox::Event for Written {
@@ -67,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
         .backoff_parked(millis(50), millis(200))
         .max_attempts(1_000)
         .on::<Written, _, _>(record)
+        .idempotency_key(Remember::Forever, |message: &Written| message.order.clone())
         .build()?
         .run(async move {
             stop.recv().await;

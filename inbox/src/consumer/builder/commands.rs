@@ -33,7 +33,8 @@ impl<S> ConsumerBuilder<S> {
         S: Clone + Send + Sync + 'static,
     {
         const { outbox::assert_valid::<E>() };
-        if !self.router.insert(E::VERSION, handler, self.state.clone()) {
+        let (state, keys) = (self.state.clone(), self.keys.slot::<E>(E::TYPE));
+        if !self.router.insert(E::VERSION, handler, state, keys) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.takes_commands()

@@ -93,7 +93,8 @@ impl<S> ConsumerBuilder<S> {
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        if !self.router.insert(version, handler, self.state.clone()) {
+        let (state, keys) = (self.state.clone(), self.keys.slot::<E>(E::TYPE));
+        if !self.router.insert(version, handler, state, keys) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)
@@ -141,10 +142,8 @@ impl<S> ConsumerBuilder<S> {
         S: Clone + Send + Sync + 'static,
     {
         const { assert_valid::<E>() }
-        if !self
-            .router
-            .insert_many(E::VERSION, handler, self.state.clone())
-        {
+        let (state, keys) = (self.state.clone(), self.keys.slot::<E>(E::TYPE));
+        if !self.router.insert_many(E::VERSION, handler, state, keys) {
             self.duplicate_type = Some(E::TYPE);
         }
         self.bind(E::TOPIC)

@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod commands;
 mod handlers;
+mod idempotency;
 mod limits;
 mod partitions;
 mod state;
@@ -30,7 +31,7 @@ use crate::{
     dedup::Window,
     delivery_span::DeliverySpans,
     engine::{self, Engine, UntrustedLimit},
-    handler::{BoxError, Fates, HandlerError, KeptReplies, Router},
+    handler::{BoxError, Fates, HandlerError, KeptReplies, Keys, Router},
     intake::{RabbitMq, Topology},
     status::Tracker,
     transaction::Settings,
@@ -63,6 +64,8 @@ pub struct ConsumerBuilder<S = ()> {
     /// Number of queues; `None` for one without partitions.
     partitions: Option<u8>,
     router: Router,
+    /// The functions of idempotency keys, which the handlers in `router` share.
+    keys: Keys,
     /// A type with two handlers, or two steps, for one version; an error of `build`.
     duplicate_type: Option<&'static str>,
     /// `true` if a second fallback replaced the first; an error of `build`.
@@ -111,6 +114,7 @@ impl ConsumerBuilder {
             parked_workers: 1,
             partitions: None,
             router: Router::new(),
+            keys: Keys::default(),
             duplicate_type: None,
             has_two_fallbacks: false,
             layers: Vec::new(),
@@ -178,6 +182,7 @@ impl<S> ConsumerBuilder<S> {
         self.check_names()?;
         self.check_handlers()?;
         self.check_versions()?;
+        self.check_keys()?;
         self.check_layers()?;
         self.check_counts()?;
         self.check_window()?;
@@ -195,6 +200,7 @@ impl<S> ConsumerBuilder<S> {
             handler_timeout: self.handler_timeout,
             outbox: self.outbox,
             fates: self.fates,
+            has_keys: self.keys.is_used(),
             ..Settings::new(pool, &self.name)
         };
         settings.prepare_statements(self.prepared_statements);

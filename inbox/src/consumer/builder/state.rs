@@ -26,6 +26,7 @@ impl ConsumerBuilder {
             parked_workers: self.parked_workers,
             partitions: self.partitions,
             router: self.router,
+            keys: self.keys,
             duplicate_type: self.duplicate_type,
             has_two_fallbacks: self.has_two_fallbacks,
             layers: self.layers,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use inbox::{
-    BatchContext, ConsumerBuilder, Context, HandlerError, Received,
+    BatchContext, ConsumerBuilder, Context, HandlerError, Received, Remember,
     extract::{Id, State},
 };
 use postroom_testkit::{Login, Stack};
@@ -140,6 +140,24 @@ pub(crate) async fn with_state(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         pairs.figure("handler_with_state_vs_closure", "messages/s"),
     ])
+}
+
+/// A consumer that records an idempotency key of each message beside one that knows the ids alone.
+pub(crate) async fn keyed(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    static ORDERS: AtomicU64 = AtomicU64::new(0);
+    let count = bench.size(20_000);
+    let mut pairs = Pairs::default();
+    for _ in 0..bench.times(5) {
+        let stack = waiting(bench, count).await?;
+        // All bodies are equal, and each message is an order of its own.
+        let order = |_: &Event| format!("order-{}", ORDERS.fetch_add(1, Ordering::Relaxed));
+        let keyed = consumer(&stack, WORKERS, 1).idempotency_key(Remember::Forever, order);
+        let ours = handle(&stack, keyed, count).await?;
+        refill(&stack, count).await?;
+        let ids = handle(&stack, consumer(&stack, WORKERS, 1), count).await?;
+        pairs.add(ours, ids);
+    }
+    Ok(vec![pairs.figure("idempotency_key_vs_id", "messages/s")])
 }
 
 async fn insert_many(

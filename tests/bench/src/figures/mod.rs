@@ -96,6 +96,10 @@ pub(crate) const ALL: &[Group] = &[
         measure: |bench| Box::pin(consume::dedup(bench)),
     },
     Group {
+        names: &["idempotency_key_vs_id"],
+        measure: |bench| Box::pin(consume::keyed(bench)),
+    },
+    Group {
         names: &["batch_vs_single", "transparent_batching_vs_single"],
         measure: |bench| Box::pin(consume::batches(bench)),
     },

@@ -6,7 +6,7 @@ use sqlx::postgres::PgPoolOptions;
 use tower::layer::util::Identity;
 
 use crate::{
-    BatchContext, BuildError, Consumer, ConsumerBuilder, Context, HandlerError, Received,
+    BatchContext, BuildError, Consumer, ConsumerBuilder, Context, HandlerError, Received, Remember,
     handler::Router,
 };
 
@@ -91,6 +91,49 @@ async fn layers_of_one_message_are_refused_where_a_call_or_a_transaction_has_man
     let refused = error(shared().messages_per_transaction(2));
     assert!(matches!(refused, BuildError::AdmissionOfMany { .. }));
     assert!(shared().build().is_ok());
+}
+
+#[tokio::test]
+async fn an_idempotency_key_needs_a_handler_of_its_event_and_one_function() {
+    #[derive(Serialize, Deserialize)]
+    struct Pong;
+
+    impl outbox::Event for Pong {
+        const TOPIC: &'static str = "ping";
+        const VERSION: u32 = 2;
+
+        fn key(&self) -> Option<String> {
+            None
+        }
+    }
+    async fn second(_: Context, _: Pong) -> Result<(), HandlerError> {
+        Ok(())
+    }
+    let forever = Remember::Forever;
+    let keyed = || builder(10).idempotency_key(forever, |_: &Ping| "one".to_owned());
+    assert!(keyed().build().is_ok());
+    // The function's place goes along with the handlers.
+    let with_state = builder(10).with_state(7);
+    let with_state = with_state.idempotency_key(forever, |_: &Ping| None::<String>);
+    assert!(with_state.build().is_ok());
+    let twice = error(keyed().idempotency_key(forever, |_: &Ping| "two".to_owned()));
+    assert!(matches!(
+        twice,
+        BuildError::TwoIdempotencyKeys {
+            type_name: "ping",
+            ..
+        }
+    ));
+    let useless = error(keyed().idempotency_key(forever, |_: &Pong| "one".to_owned()));
+    assert!(matches!(useless, BuildError::UselessIdempotencyKey { .. }));
+    let missing = error(keyed().on(second));
+    assert!(matches!(missing, BuildError::MissingIdempotencyKey { .. }));
+    let both = keyed().on(second);
+    let both = both.idempotency_key(forever, |_: &Pong| "one".to_owned());
+    assert!(both.build().is_ok());
+    let never = Remember::For(std::time::Duration::ZERO);
+    let zero = error(builder(10).idempotency_key(never, |_: &Ping| "one".to_owned()));
+    assert!(matches!(zero, BuildError::Zero { .. }));
 }
 
 #[tokio::test]
