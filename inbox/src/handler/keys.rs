@@ -13,11 +13,13 @@ use crate::{
     idempotency::{EventKey, EventKeys},
 };
 
+type MakeKey<E> = Box<dyn Fn(&E) -> Option<String> + Send + Sync>;
+
 /// The function that makes the idempotency key of an event, and the time for which keys are remembered.
 pub(crate) struct KeyFunction<E> {
     pub(crate) type_name: &'static str,
     pub(crate) remember: Remember,
-    pub(crate) key: Box<dyn Fn(&E) -> Option<String> + Send + Sync>,
+    pub(crate) key: MakeKey<E>,
 }
 
 impl<E> KeyFunction<E> {

@@ -1,6 +1,6 @@
 //! The call of a handler: time limit, caught panics, and the return or rollback of the transaction.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use outbox::MessageContext;
@@ -62,7 +62,7 @@ where
     };
     let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let mut duplicates = Vec::new();
-    let returned = match run_call(settings, identity, requests, work, &mut duplicates).await {
+    let returned = match run_call(settings, identity, requests, pin!(work), &mut duplicates).await {
         Ok(Ok(returned)) => returned.map_err(TransactionError::from),
         Ok(Err(panic)) => {
             let panicked = TransactionError::Panicked(panic_text(panic.as_ref()));

@@ -31,7 +31,9 @@ pub(crate) async fn reply(
         return Ok(());
     }
     let error = decision.error.clone();
-    send(settings, link, delivery, decision.reason.as_str(), error).await
+    let reason = decision.reason.as_str();
+    // Boxed: the future is large, and rarely needed.
+    Box::pin(send(settings, link, delivery, reason, error)).await
 }
 
 /// Replies with a [`Fault`] to a request that is a duplicate by meaning: its handler was not called, and does not reply.
@@ -52,7 +54,7 @@ pub(super) async fn reply_to_duplicate(
     let key = &known.key.text;
     let error = format!("another message with the idempotency key {key:?} was handled before");
     let sending = send(settings, link, delivery, DUPLICATE_KEY, Some(error));
-    with_answer_timeout(sending)
+    with_answer_timeout(Box::pin(sending))
         .await
         .map_err(TransactionError::Unavailable)
 }

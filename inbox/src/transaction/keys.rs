@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
@@ -36,14 +36,13 @@ pub(super) async fn run_call<T>(
     settings: &Settings,
     identity: &TxIdentity,
     requests: Option<oneshot::Receiver<KeyRequest>>,
-    call: impl Future<Output = T>,
+    mut call: Pin<&mut impl Future<Output = T>>,
     duplicates: &mut Vec<DuplicateKey>,
 ) -> Result<T, Interrupted> {
     let limit = settings.handler_timeout;
     let Some(requests) = requests else {
         return within(limit, call).await;
     };
-    let mut call = pin!(call);
     let began = Instant::now();
     let request = tokio::select! {
         returned = within(limit, &mut call) => return returned,
@@ -54,7 +53,8 @@ pub(super) async fn run_call<T>(
     tokio::select! {
         // A layer around the handler may have a limit of its own.
         returned = &mut call => return Ok(returned),
-        recorded = record(settings, identity, request, duplicates) => {
+        // Boxed: the future is large, and most calls have no keys.
+        recorded = Box::pin(record(settings, identity, request, duplicates)) => {
             recorded.map_err(Interrupted::NotRecorded)?;
         }
     }
