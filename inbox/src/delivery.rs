@@ -1,5 +1,7 @@
 //! A message as it passes through the services to a handler.
 
+mod of_event;
+
 use std::{fmt, fmt::Write, sync::Arc};
 
 use outbox::{Headers, limits::NAME_BYTES};
@@ -20,6 +22,8 @@ pub struct Delivery {
     received: Arc<[u8]>,
     origin: Origin,
     attempt: u32,
+    /// `true` if the transaction is rolled back after the handler has succeeded.
+    is_rehearsed: bool,
 }
 
 /// The origin of a delivery.
@@ -57,6 +61,7 @@ impl Delivery {
             body,
             origin: Origin::Queue,
             attempt: 1,
+            is_rehearsed: false,
         }
     }
 
@@ -79,6 +84,7 @@ impl Delivery {
             body,
             origin: Origin::Parked { id, attempts },
             attempt: attempts.max(1) as u32,
+            is_rehearsed: false,
         }
     }
 
@@ -87,6 +93,18 @@ impl Delivery {
             attempt,
             ..self.clone()
         }
+    }
+
+    /// Returns the delivery for a transaction that is rolled back after the handler has succeeded.
+    pub(crate) fn rehearsed(self) -> Self {
+        Self {
+            is_rehearsed: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn is_rehearsed(&self) -> bool {
+        self.is_rehearsed
     }
 
     /// Returns the message's properties and headers, without its body.

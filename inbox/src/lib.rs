@@ -37,7 +37,7 @@ pub use amqp::{Tls, TlsError};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use context::{Context, ReplyError};
 pub use delivery::Delivery;
-pub use engine::{Attempted, DeliveryService};
+pub use engine::{AttemptError, Attempted, DeliveryService};
 pub use error::{BuildError, DatabaseError, RunError};
 pub use fault::Fault;
 pub use handler::{

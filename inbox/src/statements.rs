@@ -69,6 +69,7 @@ pub const ALL: &[(&str, &str)] = &[
 
 /// Requests of several statements, with their names.
 pub const REQUESTS: &[(&str, &str)] = &[
+    ("session::CHECK_CONSTRAINTS", session::CHECK_CONSTRAINTS),
     ("session::END_OTHER_ROLE", session::END_OTHER_ROLE),
     ("late_answer::END", late_answer::END),
 ];

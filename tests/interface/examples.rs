@@ -39,6 +39,12 @@ async fn handling() {
     assert_eq!(lines("state").await, priced);
     assert!(lines("follow_up").await[0].starts_with("order 1 is invoiced, because of 0"));
     assert_eq!(lines("other_source").await, ["Handled", "Duplicate"]);
+    let single = [
+        "rehearsed: Handled, 0 orders",
+        "handled: Handled, 1 orders",
+        "handled: Duplicate, 1 orders",
+    ];
+    assert_eq!(lines("single_delivery").await, single);
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ mod example;
 mod judge;
 pub mod load;
 mod memory;
-mod memory_queue;
 mod migrated;
 pub mod raw;
 
@@ -16,7 +15,6 @@ pub use consumer::{ConsumerProcess, judged_effects};
 pub use example::example;
 pub use judge::{history_of, judged};
 pub use memory::{MemoryBroker, MemoryChannel, MemoryConnection};
-pub use memory_queue::{MemoryQueue, MemorySubscription};
 pub use migrated::migrated;
 
 /// Returns the seed of a test's random choices: `POSTROOM_SEED`, or a new one each time.
@@ -58,6 +56,9 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/reading-your-writes.md")]
     mod reading_your_writes {}
+
+    #[doc = include_str!("../../docs/guides/testing.md")]
+    mod testing {}
 
     #[doc = include_str!("../../docs/guides/changing-an-event.md")]
     mod changing_an_event {}

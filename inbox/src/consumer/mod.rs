@@ -1,6 +1,7 @@
 //! The consumer.
 
 mod builder;
+mod single;
 mod tasks;
 
 use std::future::Future;

@@ -4,6 +4,7 @@ mod admission;
 mod park;
 mod report;
 mod share;
+mod single;
 mod untrusted;
 
 use std::{
@@ -24,6 +25,7 @@ use tracing::{Instrument, Span};
 
 pub(crate) use admission::innermost;
 pub use admission::{Attempted, DeliveryService};
+pub use single::AttemptError;
 pub(crate) use untrusted::UntrustedLimit;
 
 use crate::{
@@ -139,7 +141,7 @@ impl Engine {
         });
         let outcome = result.map_err(|fault| self.emit_fault(fault, delivery.attempt()))?;
         self.tracker.database_works();
-        if outcome == Outcome::Handled {
+        if outcome == Outcome::Handled && !delivery.is_rehearsed() {
             let origin = match delivery.origin() {
                 Origin::Queue => "queue",
                 Origin::Parked { .. } => "parked",

@@ -24,7 +24,15 @@ type DeliveryWithSteps = (Delivery, Vec<Step>);
 
 /// A handler whose event type is erased; it decodes the body itself, after the steps to its version.
 #[derive(Clone)]
-enum Erased {
+struct Erased {
+    call: Call,
+    /// Decodes the body as the handler's event, after the steps to its version.
+    read: fn(&Delivery, &[Step]) -> Result<(), HandlerError>,
+}
+
+/// The call of a handler.
+#[derive(Clone)]
+enum Call {
     One(Arc<dyn Fn(Context, Vec<Step>) -> HandlerFuture + Send + Sync>),
     Many(Arc<dyn Fn(BatchContext, Vec<DeliveryWithSteps>) -> HandlerFuture + Send + Sync>),
 }
@@ -102,7 +110,10 @@ impl Router {
                 handler.handle(context, extracted, event).finish().await
             })
         };
-        let erased = Erased::One(Arc::new(erased));
+        let erased = Erased {
+            call: Call::One(Arc::new(erased)),
+            read: read_as::<E>,
+        };
         self.versions::<E>().insert(version, erased)
     }
 
@@ -139,7 +150,10 @@ impl Router {
                     handler.handle(context, extracted, events).finish().await
                 })
             };
-        let erased = Erased::Many(Arc::new(erased));
+        let erased = Erased {
+            call: Call::Many(Arc::new(erased)),
+            read: read_as::<E>,
+        };
         self.versions::<E>().insert(version, erased)
     }
 
@@ -160,7 +174,11 @@ impl Router {
                 handler.handle(context, extracted, delivery).finish().await
             })
         };
-        let erased = Erased::One(Arc::new(erased));
+        let erased = Erased {
+            call: Call::One(Arc::new(erased)),
+            // The handler takes the delivery itself.
+            read: |_, _| Ok(()),
+        };
         self.fallback.replace(erased).is_none()
     }
 
@@ -201,6 +219,14 @@ impl Router {
         }
     }
 
+    /// Decodes the body as the event of the handler that takes the delivery, after the steps to its version.
+    pub(crate) fn read(&self, delivery: &Delivery) -> Result<(), HandlerError> {
+        match self.route(delivery) {
+            Some((_, Route::Known { handler, steps, .. })) => (handler.read)(delivery, &steps),
+            Some((_, Route::Newer { .. })) | None => Ok(()),
+        }
+    }
+
     /// Returns `true` if a handler takes all types that have no other one.
     pub(crate) const fn has_fallback(&self) -> bool {
         self.fallback.is_some()
@@ -215,7 +241,7 @@ impl Router {
     /// Returns `true` if any handler is a batch handler.
     pub(crate) fn has_many(&self) -> bool {
         let mut handlers = self.types.values().flat_map(Versions::handlers);
-        handlers.any(|handler| matches!(handler, Erased::Many(_)))
+        handlers.any(|handler| matches!(handler.call, Call::Many(_)))
     }
 
     /// Returns the batch handler that takes the delivery, if one does.
@@ -229,7 +255,11 @@ impl Router {
             (
                 name,
                 Route::Known {
-                    handler: Erased::Many(_),
+                    handler:
+                        Erased {
+                            call: Call::Many(_),
+                            ..
+                        },
                     version,
                     ..
                 },
@@ -247,7 +277,8 @@ impl Router {
     ) -> HandlerFuture {
         let versions = self.types.get(batch_type.name);
         let handler = versions.and_then(|versions| versions.handler(batch_type.version));
-        let (Some(versions), Some(Erased::Many(handler))) = (versions, handler) else {
+        let call = handler.map(|handler| &handler.call);
+        let (Some(versions), Some(Call::Many(handler))) = (versions, call) else {
             return unhandled(batch_type.name);
         };
         let deliveries = deliveries.into_iter().map(|delivery| {
@@ -307,9 +338,9 @@ impl Router {
             (None, Some(fallback)) => (fallback, Vec::new()),
             _ => return unhandled(context.delivery().type_name()),
         };
-        match handler {
-            Erased::One(handler) => handler(context, steps),
-            Erased::Many(handler) => {
+        match &handler.call {
+            Call::One(handler) => handler(context, steps),
+            Call::Many(handler) => {
                 let (guard, delivery, outbox) = context.into_parts();
                 // A batch of one behaves like a larger one, in which the inbox cannot tell which message
                 // caused a published one: nothing is inherited.
@@ -319,6 +350,11 @@ impl Router {
             }
         }
     }
+}
+
+/// Decodes the body of a delivery, and drops the event.
+fn read_as<E: DeserializeOwned>(delivery: &Delivery, steps: &[Step]) -> Result<(), HandlerError> {
+    delivery.decode_after::<E>(steps).map(drop)
 }
 
 fn unhandled(type_name: &str) -> HandlerFuture {

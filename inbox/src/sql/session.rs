@@ -45,6 +45,9 @@ pub(crate) const MAKE_DURABLE: &str = "SET LOCAL synchronous_commit = on";
 
 pub(crate) const TAKE_ROLE: &str = "SELECT pg_catalog.set_config('role', $1, true)";
 
+/// Checks deferred constraints at once.
+pub(crate) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
 pub(crate) const TRANSACTION: &str =
     "SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
@@ -158,6 +161,12 @@ pub(crate) async fn open_transaction(link: &mut Link<'_>) -> Result<Option<Strin
     // A simple query, safe behind a pooler even if a handler has ended the transaction.
     let row = sqlx::raw_sql(TRANSACTION).fetch_one(link.connection());
     row.await?.try_get(0)
+}
+
+/// Checks the deferred constraints of the open transaction, as its commit would.
+pub(crate) async fn check_deferred_constraints(link: &mut Link<'_>) -> Result<(), sqlx::Error> {
+    let checking = sqlx::raw_sql(CHECK_CONSTRAINTS).execute(link.connection());
+    checking.await.map(drop)
 }
 
 /// Commits the transaction with this id and begins another one, in one request.

@@ -8,7 +8,7 @@ use super::{
     commit::{commit, remove_parked},
     fault,
     record::{RecordResult, record},
-    with_answer_timeout,
+    rehearsal, with_answer_timeout,
 };
 use crate::{
     Context, Delivery, HandlerError, Outcome, TransactionError, events,
@@ -33,6 +33,10 @@ where
     let mut tx = begun.map_err(TransactionError::Unavailable)?;
     let identity = match record(settings, &mut settings.link(&mut tx), delivery).await {
         Ok(RecordResult::Run(identity)) => identity,
+        Ok(RecordResult::Done(outcome)) if delivery.is_rehearsed() => {
+            rehearsal::roll_back(tx).await?;
+            return Ok(outcome);
+        }
         Ok(RecordResult::Done(outcome)) => {
             let committed = with_answer_timeout(tx.commit()).await;
             committed.map_err(TransactionError::Commit)?;
@@ -47,6 +51,14 @@ where
     };
     let called = handle(settings, tx, &identity, delivery, handler).await?;
     let Called { mut tx, duplicates } = called;
+    if delivery.is_rehearsed() {
+        rehearsal::end(settings, tx, &identity).await?;
+        return Ok(if duplicates.is_empty() {
+            Outcome::Handled
+        } else {
+            Outcome::DuplicateKey
+        });
+    }
     if let Some(known) = duplicates.first() {
         let mut link = settings.link(&mut tx);
         fault::reply_to_duplicate(settings, &mut link, &identity, delivery, known).await?;

@@ -16,6 +16,7 @@ mod layer;
 mod order;
 mod park;
 mod record;
+mod rehearsal;
 mod service;
 mod settings;
 mod shared;

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use inbox::{Consumer, ConsumerBuilder, Context, HandlerError, Incoming, RunError};
-use postroom_testkit::{DEADLINE, eventually};
-use support::MemoryQueue;
+use inbox::{Consumer, ConsumerBuilder, Context, Delivery, HandlerError, Incoming, RunError};
+use postroom_testkit::{DEADLINE, TestQueue, eventually};
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,7 +35,7 @@ trait Queue: Sized {
     async fn is_empty(&self, world: &World) -> bool;
 }
 
-impl Queue for MemoryQueue {
+impl Queue for TestQueue {
     async fn new(_world: &World) -> Self {
         Self::default()
     }
@@ -58,7 +57,8 @@ impl Queue for MemoryQueue {
         message.message_id = Some(Uuid::now_v7().to_string());
         message.topic = "orders.placed".into();
         message.key = Some(event.customer.clone());
-        Self::push(self, message, serde_json::to_vec(event).unwrap());
+        let body = serde_json::to_vec(event).unwrap();
+        Self::push(self, Delivery::new(message, body));
     }
 
     async fn is_subscribed(&self, _world: &World) -> bool {
@@ -281,7 +281,7 @@ macro_rules! suite {
 const LIMIT: Duration = Duration::from_mins(2);
 
 mod memory {
-    suite!(super::MemoryQueue);
+    suite!(super::TestQueue);
 }
 
 mod rabbitmq {

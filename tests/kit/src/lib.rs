@@ -3,27 +3,35 @@
 //!
 //! For tests of services: [`Settled`] proves that every message has been handled, and [`published`],
 //! [`assert_published`] and [`assert_nothing_else`] compare what was published with what was expected.
+//! [`assert_idempotent`] proves that an event has its effect once, [`TestQueue`] delivers events with faults, and
+//! [`Bodies`] keeps the bodies that releases have published.
 //!
 //! Servers come from `scripts/services up`; `make test` exports their URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 use std::path::Path;
 
+mod bodies;
 mod broker;
 pub mod command;
 mod database;
+mod idempotent;
 mod pin;
 pub mod private;
 mod process;
 mod proxy;
 mod published;
+mod queue;
 mod settled;
+mod snapshot;
 mod tap;
 mod user;
 mod wait;
 
+pub use bodies::Bodies;
 pub use broker::VirtualHost;
 pub use database::{Database, Login};
+pub use idempotent::assert_idempotent;
 pub use pin::Pin;
 pub use private::{
     Authority, Identity, Namespace, PgBouncer, PgServer, RabbitCluster, RabbitNode, Volume,
@@ -31,6 +39,7 @@ pub use private::{
 pub use process::{RelayProcess, binary};
 pub use proxy::{Proxy, Wire};
 pub use published::{Expected, assert_nothing_else, assert_published, published};
+pub use queue::{TestQueue, TestSubscription};
 pub use settled::{Consumer, Settled, SettledError, Settlement, Target, Unsettled};
 pub use tap::{Seen, Tap, declare, short};
 pub use user::User;

@@ -78,7 +78,7 @@ pub async fn assert_nothing_else(pool: &PgPool, expected: impl IntoIterator<Item
 }
 
 /// Reads all messages, in the order of their positions. A body that is not JSON is read as text.
-async fn read(pool: &PgPool) -> Vec<Expected> {
+pub(crate) async fn read(pool: &PgPool) -> Vec<Expected> {
     let sql =
         "SELECT topic::text, type::text, key::text, payload FROM outbox.message ORDER BY position";
     let rows = sqlx::query(sql).fetch_all(pool).await;
