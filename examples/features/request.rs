@@ -7,31 +7,17 @@ use inbox::{Consumer, Context, HandlerError, NoReply};
 use outbox::{Event, Outbox, ReplyTo};
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "credits.grant", key = customer)]
 struct GrantCredit {
     customer: String,
     cents: i64,
 }
 
-impl Event for GrantCredit {
-    const TOPIC: &'static str = "credits.grant";
-
-    fn key(&self) -> Option<String> {
-        Some(self.customer.clone())
-    }
-}
-
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "credits.granted", unkeyed)]
 struct CreditGranted {
     cents: i64,
-}
-
-impl Event for CreditGranted {
-    const TOPIC: &'static str = "credits.granted";
-
-    fn key(&self) -> Option<String> {
-        None
-    }
 }
 
 async fn grant(mut ctx: Context, command: GrantCredit) -> Result<(), HandlerError> {

@@ -126,7 +126,7 @@ impl<E: Event + ?Sized> EventType for E {
 /// # Panics
 /// Panics where [`Topic::new`] and [`TypeName::new`] fail, with the rule that is broken.
 #[track_caller]
-pub const fn assert_valid<E: EventType + ?Sized>() {
+pub const fn assert_valid_event<E: EventType + ?Sized>() {
     Topic::assert_valid(E::TOPIC);
     TypeName::assert_valid(E::TYPE);
 }

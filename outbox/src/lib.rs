@@ -22,7 +22,7 @@ pub mod transaction;
 
 pub use context::MessageContext;
 pub use error::PublishError;
-pub use event::{Event, EventType, assert_valid};
+pub use event::{Event, EventType, assert_valid_event};
 pub use message::{IntoMessage, Message};
 pub use postroom_message::{
     HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits, recipient,

@@ -8,7 +8,7 @@ use postroom_message::{recipient, reserved};
 
 use crate::{
     Event, HeaderValue, Headers, Key, MessageContext, MessageId, PublishError, ReplyTo, Topic,
-    TypeName, assert_valid, limits::PAYLOAD_BYTES,
+    TypeName, assert_valid_event, limits::PAYLOAD_BYTES,
 };
 
 /// Years 1 to 9999 in seconds since 1970: the range that RFC 3339 can write and relays accept.
@@ -47,7 +47,7 @@ impl Message {
     /// # Errors
     /// Fails if the event does not serialise, or if its key or size is not allowed.
     pub fn event<E: Event + ?Sized>(event: &E) -> Result<Self, PublishError> {
-        const { assert_valid::<E>() }
+        const { assert_valid_event::<E>() }
         let payload = serde_json::to_vec(event).map_err(PublishError::Serialize)?;
         let mut message = Self::bytes(E::TOPIC, "application/json", payload)?;
         message.type_name = TypeName::new(E::TYPE)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{EventType, InvalidName, MessageId, Topic, assert_valid};
+use crate::{EventType, InvalidName, MessageId, Topic, assert_valid_event};
 
 /// The messages that a request has published, for a later request that wants to see their effects.
 ///
@@ -63,7 +63,7 @@ impl ConsistencyToken {
 
     /// Makes a token of one published event.
     pub fn of<E: EventType>(id: impl Into<MessageId>) -> Self {
-        const { assert_valid::<E>() };
+        const { assert_valid_event::<E>() };
         let topic = Topic::new(E::TOPIC).ok();
         Self(topic.map(|topic| (topic, id.into())).into_iter().collect())
     }

@@ -10,11 +10,12 @@ use serde_json::Value;
 const FORMAT: u64 = 57;
 
 /// Names of the libraries, and their golden files.
-const LIBRARIES: [(&str, &str); 7] = [
+const LIBRARIES: [(&str, &str); 8] = [
     ("postroom_message", "api/message.txt"),
     ("statement", "api/statement.txt"),
     ("amqp", "api/amqp.txt"),
     ("outbox", "api/outbox.txt"),
+    ("outbox_derive", "api/outbox_derive.txt"),
     ("inbox", "api/inbox.txt"),
     ("relay", "api/relay.txt"),
     ("relay_core", "api/relay_core.txt"),

@@ -93,6 +93,6 @@ mod tests {
         .flat_map(named)
         .collect();
         assert_eq!(listed(), emitted);
-        assert_eq!(emitted.len(), 26);
+        assert_eq!(emitted.len(), 27);
     }
 }

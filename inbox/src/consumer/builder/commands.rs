@@ -32,7 +32,7 @@ impl<S> ConsumerBuilder<S> {
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        const { outbox::assert_valid::<E>() };
+        const { outbox::assert_valid_event::<E>() };
         let (state, keys) = (self.state.clone(), self.keys.slot::<E>(E::TYPE));
         if !self.router.insert(E::VERSION, handler, state, keys) {
             self.duplicate_type = Some(E::TYPE);

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use outbox::{EventType, Outbox, assert_valid};
+use outbox::{EventType, Outbox, assert_valid_event};
 use serde::Deserialize;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_layer::Layer;
@@ -67,7 +67,7 @@ impl<S> ConsumerBuilder<S> {
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        const { assert_valid::<E>() }
+        const { assert_valid_event::<E>() }
         self.add(E::VERSION, handler)
     }
 
@@ -82,7 +82,7 @@ impl<S> ConsumerBuilder<S> {
         M: Extractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        const { assert_valid::<E>() }
+        const { assert_valid_event::<E>() }
         self.add(version, handler)
     }
 
@@ -141,7 +141,7 @@ impl<S> ConsumerBuilder<S> {
         M: BatchExtractors<S> + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        const { assert_valid::<E>() }
+        const { assert_valid_event::<E>() }
         let (state, keys) = (self.state.clone(), self.keys.slot::<E>(E::TYPE));
         if !self.router.insert_many(E::VERSION, handler, state, keys) {
             self.duplicate_type = Some(E::TYPE);

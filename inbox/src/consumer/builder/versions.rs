@@ -1,6 +1,6 @@
 //! Settings of the versions of events.
 
-use outbox::{EventType, assert_valid};
+use outbox::{EventType, assert_valid_event};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -90,7 +90,7 @@ impl<S> ConsumerBuilder<S> {
         New: Serialize,
         Error: Into<BoxError>,
     {
-        const { assert_valid::<E>() }
+        const { assert_valid_event::<E>() }
         let step = Step::new(from, move |body| {
             let new = step(serde_json::from_value(body)?).map_err(Into::into)?;
             Ok(serde_json::to_value(new)?)
