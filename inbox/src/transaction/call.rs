@@ -60,9 +60,14 @@ where
         let result = handler(guard).await;
         result.map_err(|error| HandlerFailure::new(error, &settings.fates))
     };
-    let work = outbox::context::scope(inherited, AssertUnwindSafe(work).catch_unwind());
     let mut duplicates = Vec::new();
-    let returned = match run_call(settings, identity, requests, pin!(work), &mut duplicates).await {
+    let returned = {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let work = pin!(outbox::context::scope(inherited, work));
+        // Dropped at the end of this block, and with it the handler's guard.
+        run_call(settings, identity, requests, work, &mut duplicates).await
+    };
+    let returned = match returned {
         Ok(Ok(returned)) => returned.map_err(TransactionError::from),
         Ok(Err(panic)) => {
             let panicked = TransactionError::Panicked(panic_text(panic.as_ref()));
