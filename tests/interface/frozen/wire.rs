@@ -170,6 +170,7 @@ fn described(delivery: &Delivery) -> String {
         let value = match name.as_str() {
             "cloudEvents_time" => time(value, properties),
             "cloudEvents_id" => identified(value, properties),
+            "postroom-slot" if !headers.contains_key("cloudEvents_partitionkey") => of_id(value),
             _ => typed(value),
         };
         writeln!(shown, "header {name} = {value}").unwrap();
@@ -207,6 +208,16 @@ fn identified(value: &AMQPValue, properties: &BasicProperties) -> String {
     let property = properties.message_id().clone().unwrap_or_default();
     assert_eq!(text.to_string(), property.as_str());
     "long-string <message_id>".to_owned()
+}
+
+/// The slot of a message without a key, which is its id's.
+fn of_id(value: &AMQPValue) -> String {
+    let AMQPValue::LongString(text) = value else {
+        return typed(value);
+    };
+    let slot: u8 = text.to_string().parse().expect("a number");
+    assert!(slot < 64, "{slot}");
+    "long-string <slot of the id>".to_owned()
 }
 
 /// The header with the time, which must be that of the property, with microseconds.
