@@ -82,6 +82,8 @@ async fn an_event_arrives_with_its_cloudevents_attributes_and_is_persistent() {
         ("cloudEvents_time", &time),
         ("cloudEvents_partitionkey", "customer-7"),
         ("cloudEvents_causationid", "cause-1"),
+        // CRC-32 of the key, modulo 64.
+        ("postroom-slot", "8"),
         (
             "traceparent",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
