@@ -6,6 +6,7 @@ pub mod database;
 pub mod derive;
 mod error;
 mod event;
+mod into_message;
 mod message;
 pub mod pool;
 mod publish;
@@ -23,7 +24,8 @@ pub mod transaction;
 pub use context::MessageContext;
 pub use error::PublishError;
 pub use event::{Event, EventType, assert_valid_event};
-pub use message::{IntoMessage, Message};
+pub use into_message::IntoMessage;
+pub use message::Message;
 pub use postroom_message::{
     HeaderValue, Headers, InvalidName, Key, MessageId, Topic, TypeName, limits, recipient,
 };

@@ -1,9 +1,6 @@
 //! The workers that retry parked deliveries.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +16,7 @@ use crate::{
     handler::Knowledge,
     sql::{
         self,
-        parked::{Claimed, Leases, Takes, newer},
+        parked::{Claimed, Leases, Takes},
     },
     transaction::{WorkerConnection, admit, reply_with_fault, with_answer_timeout},
 };
@@ -32,17 +29,14 @@ const IDLE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_sec
 const CRASHED_LEASE: Duration = Duration::from_secs(10);
 const CRASHED_LEASE_LONGEST: Duration = Duration::from_mins(2);
 
-/// Shortest time between two queries for rows whose version this process knows and the one that parked them did not.
-const WAKE: Duration = Duration::from_secs(1);
-
 /// Retries parked deliveries when they are due, one at a time.
 ///
 /// Each process of a consumer has one or more workers. They share the rows: a claim skips rows that another
 /// worker has claimed.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    engine: Arc<Engine>,
-    takes: Takes,
+    pub(super) engine: Arc<Engine>,
+    pub(super) takes: Takes,
 }
 
 impl Worker {
@@ -96,26 +90,6 @@ impl Worker {
                 () = sleep(wait) => {}
             }
         }
-    }
-
-    /// Makes rows due that wait for a process that knows their version, if this process does. Only one worker of a
-    /// process does so, once a second; `woken` is the last time.
-    async fn wake(&self, woken: &mut Option<Instant>) -> Result<(), sqlx::Error> {
-        if !self.takes.crashed || woken.is_some_and(|at: Instant| at.elapsed() < WAKE) {
-            return Ok(());
-        }
-        let settings = &self.engine.settings;
-        let rows = with_answer_timeout(async {
-            let mut tx = settings.begin().await?;
-            let mut link = settings.link(&mut tx);
-            let rows = newer::wake(&mut link, &settings.consumer, &self.takes).await?;
-            tx.commit().await?;
-            Ok(rows)
-        });
-        // After a full statement there may be more rows.
-        let is_all = rows.await? < newer::WAKE_ROWS as u64;
-        *woken = is_all.then(Instant::now);
-        Ok(())
     }
 
     /// Claims a due row, if there is one.

@@ -1,5 +1,6 @@
 //! The state of a running consumer, for health checks and people.
 
+mod guards;
 #[cfg(feature = "axum")]
 mod http;
 mod report;

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{ConsumerState, StatusReport};
+use super::{
+    ConsumerState, StatusReport,
+    guards::{InFlight, Run},
+};
 
 /// Facts that change rarely; each change wakes those who wait for a state.
 #[derive(Debug, Clone)]
@@ -116,7 +119,7 @@ impl Tracker {
     /// Records that the tasks start, and returns the guard of the run.
     pub(crate) fn started(self: &Arc<Self>) -> Run {
         self.enter(ConsumerState::WaitingForDatabase);
-        Run(Some(Arc::clone(self)))
+        Run::new(self)
     }
 
     pub(crate) fn connecting(&self) {
@@ -184,13 +187,15 @@ impl Tracker {
         }
     }
 
+    /// Counts deliveries as no longer being handled.
+    pub(super) fn handled(&self, deliveries: usize) {
+        self.in_flight.fetch_sub(deliveries, Relaxed);
+    }
+
     /// Counts deliveries as being handled, until the guard is dropped.
     pub(crate) fn handling(&self, deliveries: usize) -> InFlight<'_> {
         self.in_flight.fetch_add(deliveries, Relaxed);
-        InFlight {
-            tracker: self,
-            deliveries,
-        }
+        InFlight::new(self, deliveries)
     }
 
     pub(crate) fn database_failed(&self, error: &str) {
@@ -213,52 +218,13 @@ impl Tracker {
         self.facts.send_modify(|facts| facts.enter(state));
     }
 
-    fn ended(&self, state: ConsumerState, problem: Option<&str>) {
+    pub(super) fn ended(&self, state: ConsumerState, problem: Option<&str>) {
         self.facts.send_modify(|facts| {
             facts.enter(state);
             facts.subscription = problem.map(Into::into);
             facts.database = None;
             facts.bindings = None;
         });
-    }
-}
-
-/// Deliveries that are being handled.
-#[derive(Debug)]
-pub(crate) struct InFlight<'a> {
-    tracker: &'a Tracker,
-    deliveries: usize,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.tracker.in_flight.fetch_sub(self.deliveries, Relaxed);
-    }
-}
-
-/// A run of the consumer. Dropped before its end, it counts as failed.
-#[derive(Debug)]
-pub(crate) struct Run(Option<Arc<Tracker>>);
-
-impl Run {
-    /// Records the end of the run; `error` is the reason of a failure.
-    pub(crate) fn ended(mut self, error: Option<&str>) {
-        if let Some(tracker) = self.0.take() {
-            let state = match error {
-                Some(_) => ConsumerState::Failed,
-                None => ConsumerState::Stopped,
-            };
-            tracker.ended(state, error);
-        }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if let Some(tracker) = self.0.take() {
-            let text = "the future of `run` was dropped or panicked before it ended";
-            tracker.ended(ConsumerState::Failed, Some(text));
-        }
     }
 }
 
