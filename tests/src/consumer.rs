@@ -27,15 +27,25 @@ impl ConsumerProcess {
 
     /// Starts one whose messages may share transactions: so many each.
     pub fn start(stack: &Stack, together: usize) -> Self {
-        Self::start_with(stack, together, None)
+        Self::spawn(stack, together, [])
     }
 
     /// As [`ConsumerProcess::start`], with a number of partitions.
     pub fn start_with(stack: &Stack, together: usize, partitions: Option<u8>) -> Self {
         let partitions = partitions.map(|partitions| ("PARTITIONS", partitions.to_string()));
+        // Each handover and each kill counts as a redelivery.
+        let crashes = ("MAX_CRASHES", "1000".to_owned());
+        Self::spawn(stack, together, partitions.into_iter().chain([crashes]))
+    }
+
+    fn spawn(
+        stack: &Stack,
+        together: usize,
+        settings: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let child = Command::new(binary("test-consumer"))
             .env_clear()
-            .envs(partitions)
+            .envs(settings)
             .env("POSTROOM_DATABASE_URL", stack.database.url(Login::Consumer))
             .env("POSTROOM_AMQP_URL", stack.broker.url())
             .env("TOGETHER", together.to_string())

@@ -57,6 +57,10 @@ async fn main() -> anyhow::Result<()> {
         Ok(partitions) => builder.partitions(partitions.parse()?),
         Err(_) => builder,
     };
+    let builder = match std::env::var("MAX_CRASHES") {
+        Ok(crashes) => builder.max_crashes(crashes.parse()?),
+        Err(_) => builder,
+    };
     builder
         .database(pool)
         .amqp_url(std::env::var("POSTROOM_AMQP_URL")?)
