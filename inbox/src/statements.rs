@@ -19,6 +19,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("arrive::LOCK_HOLDER", arrive::LOCK_HOLDER),
     ("idempotency::EXPIRE", idempotency::EXPIRE),
     ("idempotency::RECORD", idempotency::RECORD),
+    ("idempotency::RECORD_ALL", idempotency::RECORD_ALL),
     ("newer::COUNT", newer::COUNT),
     ("newer::WAKE", newer::WAKE),
     ("operate::DISCARD", operate::DISCARD),

@@ -4,10 +4,23 @@ use statement::Link;
 
 use crate::idempotency::EventKeys;
 
-// Sorted, so that two batches cannot deadlock. If a key occurs twice, the first occurrence is the new one. Nothing is
-// recorded outside of the delivery's transaction: a layer around the handler may have ended it. A key whose time is over
-// counts as new, whether or not its row is deleted yet.
-pub(crate) const RECORD: &str = r#"
+// Nothing is recorded outside of the delivery's transaction: a layer around the handler may have ended it. A key whose
+// time is over counts as new, whether or not its row is deleted yet.
+pub(crate) const RECORD: &str = "
+WITH recorded AS (
+    INSERT INTO inbox.idempotency_key AS k (consumer, type, key, message_id, expires_at)
+    SELECT $1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text,
+           pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+)
+           ($5::double precision OPERATOR(pg_catalog.*) interval '1 second')
+    WHERE pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text OPERATOR(pg_catalog.=) $6
+    ON CONFLICT (consumer, type, key) DO UPDATE
+    SET message_id = excluded.message_id, recorded_at = excluded.recorded_at, expires_at = excluded.expires_at
+    WHERE k.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+    RETURNING 1)
+SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS xid, EXISTS (SELECT FROM recorded) AS is_new";
+
+// As RECORD. Sorted, so that two batches cannot deadlock. If a key occurs twice, the first occurrence is the new one.
+pub(crate) const RECORD_ALL: &str = r#"
 WITH asked AS (
     SELECT DISTINCT ON (a.key) a.key, a.message_id, a.n
     FROM (SELECT u.key COLLATE pg_catalog."C" AS key, u.message_id, u.n
@@ -38,7 +51,7 @@ DELETE FROM inbox.idempotency_key AS k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (
     ORDER BY e.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))";
 
 /// Result of [`record`].
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub(crate) struct RecordedKeys {
     /// Id of the open transaction; `None` if it has none. Nothing is recorded unless this is the expected id.
     pub(crate) xid: Option<String>,
@@ -60,17 +73,32 @@ pub(crate) async fn record(
     keys: &EventKeys,
     xid: &str,
 ) -> Result<RecordedKeys, sqlx::Error> {
-    let texts: Vec<&str> = keys.keys.iter().map(|key| key.text.as_str()).collect();
-    let message_ids = keys.keys.iter().map(|key| key.message_id.as_deref());
-    link.query_as(RECORD)
-        .bind(consumer)
-        .bind(keys.type_name)
-        .bind(texts)
-        .bind(message_ids.collect::<Vec<Option<&str>>>())
-        .bind(keys.remember.seconds())
-        .bind(xid)
-        .fetch_one(link.connection())
-        .await
+    let seconds = keys.remember.seconds();
+    let (xid, new) = if let [key] = &keys.keys[..] {
+        let recording = link
+            .query_as(RECORD)
+            .bind(consumer)
+            .bind(keys.type_name)
+            .bind(&key.text)
+            .bind(&key.message_id)
+            .bind(seconds)
+            .bind(xid);
+        let (xid, is_new): (_, bool) = recording.fetch_one(link.connection()).await?;
+        (xid, is_new.then_some(1).into_iter().collect())
+    } else {
+        let texts: Vec<&str> = keys.keys.iter().map(|key| key.text.as_str()).collect();
+        let message_ids = keys.keys.iter().map(|key| key.message_id.as_deref());
+        let recording = link
+            .query_as(RECORD_ALL)
+            .bind(consumer)
+            .bind(keys.type_name)
+            .bind(texts)
+            .bind(message_ids.collect::<Vec<Option<&str>>>())
+            .bind(seconds)
+            .bind(xid);
+        recording.fetch_one(link.connection()).await?
+    };
+    Ok(RecordedKeys { xid, new })
 }
 
 /// Deletes up to `limit` keys whose time is over; returns the number of deleted keys.
