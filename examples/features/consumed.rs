@@ -5,7 +5,7 @@ use inbox::{Consumer, Context, HandlerError, extract::State};
 use outbox::Event;
 use serde::Deserialize;
 
-/// What this service reads of [`OrderPlaced`]. Neither `Serialize` nor a key is needed.
+/// Part of [`OrderPlaced`] that this service reads. Neither `Serialize` nor a key is needed.
 #[derive(Deserialize, Event)]
 #[event(topic = "orders.placed", consumed)]
 struct PlacedOrder {

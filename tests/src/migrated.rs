@@ -1,4 +1,4 @@
-//! What `relay migrate` prints.
+//! Output of `relay migrate`.
 
 use migrations::MIGRATIONS;
 

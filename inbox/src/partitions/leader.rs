@@ -19,7 +19,7 @@ const REPEAT: Duration = Duration::from_secs(5);
 /// Wait between a change of bindings and the next step, so that all nodes of a cluster know the bindings.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What the leader asks to record in the database, if it still is the leader.
+/// Change of the row in `inbox.partitions`, which is written only while this process still is the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record {
     /// The consumer's first layout.
@@ -34,7 +34,7 @@ pub(super) enum Record {
     Drained(u8, bool),
 }
 
-/// What the leader cannot do for now.
+/// Reason why the leader postpones a change of the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
     /// Members ask for different layouts.
@@ -219,7 +219,7 @@ impl Leader {
         if self.declare(layouts, state).await? {
             layouts.unbind(change.previous).await?;
             for partition in change.undrained() {
-                // Somebody has deleted the queue.
+                // The queue was deleted by hand, so nothing is left to read in it.
                 if layouts.counts(partition).await?.is_none() {
                     records.push(Record::Drained(partition.number(), true));
                 }

@@ -1,4 +1,4 @@
-//! What the arguments of `#[event(…)]` say.
+//! Arguments of `#[event(…)]`, parsed and checked.
 
 use syn::{
     DeriveInput, Expr, ExprLit, Lit, LitInt, Path, Result, parse_quote, spanned::Spanned as _,

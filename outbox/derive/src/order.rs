@@ -1,4 +1,4 @@
-//! How an event is ordered: by a key, by nothing, or unknown because it is only consumed.
+//! Order of an event: by a key, none (`unkeyed`), or left to the publisher (`consumed`).
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};

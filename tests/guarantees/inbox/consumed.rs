@@ -30,7 +30,7 @@ struct PaidV1 {
     number: i64,
 }
 
-/// What consumers read of both: neither `Serialize` nor a key.
+/// Part of both events that consumers read: the type needs neither `Serialize` nor a key.
 #[derive(Deserialize, Event)]
 #[event(topic = "orders.paid", type = "shop.Paid", version = 2, consumed)]
 struct Payment {

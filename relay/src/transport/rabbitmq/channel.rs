@@ -12,7 +12,7 @@ use crate::{
     transport::{BrokerError, Channel, Loss, Message},
 };
 
-/// What is the same for all messages of a relay.
+/// Properties that all messages of a relay share: the service and the user that publish them.
 #[derive(Debug)]
 pub(super) struct Sender {
     /// Name of the service that writes the messages.
